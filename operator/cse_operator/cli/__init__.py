@@ -1,0 +1,1 @@
+"""The command line: `cse-operator run`, `check`, `crd`, `demo`."""
