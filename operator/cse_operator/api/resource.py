@@ -290,5 +290,5 @@ class Status(Model):
 class MicroserviceEngine(Model):
     """A Huawei Cloud CSE engine, kept at the wanted version: spec and status."""
 
-        spec: Spec = Field(description="Which engine, and at what version it is wanted.")
+    spec: Spec = Field(description="Which engine, and at what version it is wanted.")
     status: Status = Field(default_factory=Status, description="What the operator found and did.")
