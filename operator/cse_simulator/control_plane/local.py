@@ -1,0 +1,329 @@
+"""Running etcd and kube-apiserver on free ports of 127.0.0.1, for as long as their owner lives."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cse_simulator.control_plane import keeper
+from cse_simulator.control_plane.assets import Assets, ensure_assets
+from cse_simulator.control_plane.cluster import ApiError, Cluster
+from cse_simulator.control_plane.errors import ControlPlaneError
+
+START_SECONDS = 120.0
+START_ATTEMPTS = 4
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+class _PortTakenError(Exception):
+    """Someone took the port between its choice and its use."""
+
+
+@dataclass
+class _Ports:
+    etcd: int
+    api_server: int
+
+
+class LocalControlPlane:
+    """A control plane of one's own, as a context manager; several can run at once.
+
+    Everything ends with the `with` block, and also when this process ends in any other way:
+    no process and no file is left, not even after SIGKILL. Ctrl-C in a terminal reaches only
+    this process, which then leaves the block.
+    """
+
+    def __init__(self, assets: Assets | None = None, api_server_flags: Sequence[str] = ()) -> None:
+        """Prepare one; nothing happens before the `with` block is entered.
+
+        Args:
+            assets: The binaries; found or built (`ensure_assets`) when not given.
+            api_server_flags: Further flags of kube-apiserver.
+        """
+        self._assets = assets
+        self._flags = tuple(api_server_flags)
+        self._lock = threading.Lock()
+        self._keeper: subprocess.Popen[str] | None = None
+        self._ports = _Ports(0, 0)
+        self._directory = Path()
+        self._cluster: Cluster | None = None
+        self.process_ids: dict[str, int] = {}
+        """Of the running servers, by `etcd` and `kube-apiserver`, and of their `keeper`."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """How to reach the API server; stays the same when it is restarted."""
+        if self._cluster is None:
+            raise ControlPlaneError("the control plane is not running: enter its `with` block")
+        return self._cluster
+
+    def __enter__(self) -> Self:
+        """Start both servers and wait until the API server is ready.
+
+        Raises:
+            ControlPlaneError: No binaries, or a server did not start; the message ends with
+                the last lines of its log.
+        """
+        assets = self._assets = self._assets or ensure_assets()
+        self._directory = Path(tempfile.mkdtemp(prefix="cse-control-plane-"))
+        try:
+            self._start_keeper()
+            _write_service_account_key(self._directory / "service-account.key")
+            token = secrets.token_urlsafe(24)
+            tokens = self._directory / "tokens.csv"
+            tokens.touch(mode=0o600)
+            tokens.write_text(f'{token},local-admin,local-admin,"system:masters"\n')
+            self._start_on_free_ports(assets, token)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End both servers and remove their folder."""
+        self.close()
+
+    def close(self) -> None:
+        """End both servers and remove their folder; may be called again."""
+        keeper_process, self._keeper, self._cluster = self._keeper, None, None
+        if keeper_process is not None:
+            self.process_ids.clear()
+            with keeper_process:  # closes its standard input, which ends it, and waits
+                pass
+
+    def stop_api_server(self, *, gracefully: bool = True) -> None:
+        """Stop kube-apiserver, with SIGTERM or else SIGKILL; etcd keeps running."""
+        number = signal.SIGTERM if gracefully else signal.SIGKILL
+        self._ask({"stop": "kube-apiserver", "signal": int(number)})
+        del self.process_ids["kube-apiserver"]
+
+    def start_api_server(self) -> None:
+        """Start kube-apiserver again after `stop_api_server`, on its old port, and await it.
+
+        Raises:
+            ControlPlaneError: It did not get ready.
+        """
+        assets = self._assets
+        if assets is None:
+            raise ControlPlaneError("the control plane is not running: enter its `with` block")
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            self._start_api_server_process(assets)
+            try:
+                self._await_ready(self.cluster)
+                break
+            except _PortTakenError as error:  # a passing client's port: it will be free again
+                if time.monotonic() > deadline:
+                    raise ControlPlaneError(str(error)) from error
+                time.sleep(0.5)
+
+    def restart_api_server(self, *, gracefully: bool = True) -> None:
+        """Stop and start kube-apiserver: its watch cache is new, the data are the same.
+
+        Raises:
+            ControlPlaneError: It did not get ready again.
+        """
+        self.stop_api_server(gracefully=gracefully)
+        self.start_api_server()
+
+    def compact_etcd(self) -> int:
+        """Forget all history in etcd up to now, and return the revision.
+
+        A running API server may still serve older changes from its watch cache; after
+        `restart_api_server` a watch from before is answered with 410 Gone.
+
+        Raises:
+            ControlPlaneError: etcd refused.
+        """
+        key = base64.b64encode(b"/").decode()
+        revision = int(self._etcd("/v3/kv/range", {"key": key})["header"]["revision"])
+        self._etcd("/v3/kv/compaction", {"revision": revision, "physical": True})
+        return revision
+
+    def _etcd(self, path: str, body: dict[str, Any]) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports.etcd, timeout=30)
+        try:
+            connection.request("POST", path, json.dumps(body))
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:
+            raise ControlPlaneError(f"etcd answered {path} with {response.status}: {text}")
+        return json.loads(text)
+
+    def _start_keeper(self) -> None:
+        command = [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())]
+        self._keeper = subprocess.Popen(  # noqa: S603 - this very interpreter
+            [*command, str(self._directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            start_new_session=True,  # Ctrl-C is for the owner
+        )
+        self.process_ids["keeper"] = self._keeper.pid
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            process = self._keeper
+            if process is None or process.stdin is None or process.stdout is None:
+                raise ControlPlaneError("the control plane is not running: enter its `with` block")
+            try:
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+            except BrokenPipeError:
+                line = ""
+        if not line:
+            raise ControlPlaneError("the control plane's keeper is gone: was it killed?")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ControlPlaneError(answer["error"])
+        return answer
+
+    def _start(self, name: str, command: Sequence[str]) -> None:
+        log = str(self._directory / f"{name}.log")
+        answer = self._ask({"start": name, "command": list(command), "log": log})
+        self.process_ids[name] = answer["pid"]
+
+    def _start_on_free_ports(self, assets: Assets, token: str) -> None:
+        for attempt in range(1, START_ATTEMPTS + 1):
+            self._ports = _Ports(*_free_ports(2))
+            try:
+                self._start_etcd(assets)
+                self._start_api_server_process(assets)
+                self._cluster = self._described(assets, token)
+                self._await_ready(self._cluster)
+                self._cluster.write_kubeconfig(self._cluster.kubeconfig, token)
+            except _PortTakenError as error:
+                if attempt == START_ATTEMPTS:
+                    raise ControlPlaneError(str(error)) from error
+                for name in ("kube-apiserver", "etcd"):
+                    self._ask({"stop": name, "signal": int(signal.SIGKILL)})
+            else:
+                return
+
+    def _start_etcd(self, assets: Assets) -> None:
+        url = f"http://127.0.0.1:{self._ports.etcd}"
+        self._start(
+            "etcd",
+            [
+                str(assets.etcd),
+                f"--data-dir={self._directory / 'etcd'}",
+                f"--listen-client-urls={url}",
+                f"--advertise-client-urls={url}",
+                "--listen-peer-urls=http://127.0.0.1:0",
+                "--unsafe-no-fsync",  # nothing here has to survive a power cut
+                "--log-level=warn",
+            ],
+        )
+
+    def _start_api_server_process(self, assets: Assets) -> None:
+        key = self._directory / "service-account.key"
+        self._start(
+            "kube-apiserver",
+            [
+                str(assets.kube_apiserver),
+                f"--etcd-servers=http://127.0.0.1:{self._ports.etcd}",
+                f"--secure-port={self._ports.api_server}",
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",  # else a machine without a network cannot start it
+                "--endpoint-reconciler-type=none",  # which would refuse a loopback address
+                f"--cert-dir={self._directory / 'certificates'}",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-signing-key-file={key}",
+                f"--service-account-key-file={key}",
+                f"--token-auth-file={self._directory / 'tokens.csv'}",
+                "--authorization-mode=RBAC",
+                "--service-cluster-ip-range=10.0.0.0/24",
+                # Nobody creates the default service accounts that it would ask for.
+                "--disable-admission-plugins=ServiceAccount",
+                *self._flags,
+            ],
+        )
+
+    def _described(self, assets: Assets, token: str) -> Cluster:
+        """Wait for the certificate that kube-apiserver makes for itself, then say how to call."""
+        certificate = self._directory / "certificates" / "apiserver.crt"
+        deadline = time.monotonic() + START_SECONDS
+        while not (certificate.is_file() and "END CERTIFICATE" in certificate.read_text()):
+            self._check_running(deadline)
+            time.sleep(0.05)
+        return Cluster(
+            url=f"https://127.0.0.1:{self._ports.api_server}",
+            certificate_authority=certificate.read_text(),
+            token=token,
+            kubeconfig=self._directory / "kubeconfig",
+            kubectl=assets.kubectl,
+            directory=self._directory,
+        )
+
+    def _await_ready(self, cluster: Cluster) -> None:
+        """Wait until the server is ready and has made the `default` namespace."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                cluster.request("GET", "/readyz")
+                cluster.request("GET", "/api/v1/namespaces/default")
+            except (OSError, ApiError):
+                self._check_running(deadline)
+                time.sleep(0.05)
+            else:
+                # Someone else's server on the same port would have failed the TLS check.
+                return
+
+    def _check_running(self, deadline: float) -> None:
+        for name in ("etcd", "kube-apiserver"):
+            code = self._ask({"poll": name})["exit"]
+            if code is None and time.monotonic() < deadline:
+                continue
+            log = (self._directory / f"{name}.log").read_text(errors="replace")
+            ending = "\n".join(log.splitlines()[-15:])
+            if code is not None and "address already in use" in ending:
+                raise _PortTakenError(f"{name} found its port taken:\n{ending}")
+            state = f"exited with code {code}" if code is not None else "did not get ready in time"
+            raise ControlPlaneError(f"{name} {state}:\n{ending}")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that are free now; all are held until the last is known, so they differ."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [listener.getsockname()[1] for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _write_service_account_key(path: Path) -> None:
+    """Write a fresh P-256 private key, with which the API server signs service account tokens.
+
+    The standard library makes no keys, but an elliptic one is a random number in a fixed frame
+    (RFC 5915), whose optional public half is left out.
+    """
+    number = secrets.randbelow(P256_ORDER - 1) + 1
+    head, tail = bytes.fromhex("30310201010420"), bytes.fromhex("a00a06082a8648ce3d030107")
+    body = base64.encodebytes(head + number.to_bytes(32) + tail).decode()
+    path.touch(mode=0o600)
+    path.write_text(f"-----BEGIN EC PRIVATE KEY-----\n{body}-----END EC PRIVATE KEY-----\n")
