@@ -29,7 +29,6 @@ class Reason(StrEnum):
     UPGRADING = "Upgrading"
     UPGRADE_OVERDUE = "UpgradeOverdue"
     VERIFYING_OUTCOME = "VerifyingOutcome"
-    CONFIRMING_VERSION = "ConfirmingVersion"
     ENGINE_BUSY = "EngineBusy"
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     SUSPENDED = "Suspended"
@@ -93,12 +92,6 @@ FACTS: dict[Reason, ReasonFacts] = {
         _WARNING,
         "A call was sent and its answer was lost. The operator looks at the engine until it "
         "knows whether the call took effect, before it does anything else.",
-        _BY_ITSELF,
-    ),
-    Reason.CONFIRMING_VERSION: ReasonFacts(
-        _MOVING,
-        _NORMAL,
-        "The job is finished; the engine does not show the new version yet.",
         _BY_ITSELF,
     ),
     Reason.ENGINE_BUSY: ReasonFacts(

@@ -21,9 +21,9 @@ class EngineView:
     latest_version: str | None
     latest_job_id: int | None
     additional_actions: tuple[str, ...]
-    observed_at: datetime
-    """When the vendor answered, by the vendor's own clock (its `Date` header), in UTC.
-    Without such a header: this process's clock."""
+    observed_at: datetime | None
+    """When the vendor answered, by the vendor's own clock (its `Date` header), in UTC; None
+    without such a header. Never this process's clock, which may be minutes off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class JobView:
     progress: JobProgress | None
     message: str | None
     """What the job says of itself where it failed (description or the failed step), trimmed."""
-    observed_at: datetime
+    observed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,115 @@
+"""Everything a decision depends on, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cse_operator.api.duration import parse_duration
+from cse_operator.api.resource import Spec, Status, UpgradeRecord
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import EngineView, JobView
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person asks for: the spec, its generation, and the verbs in the annotations."""
+
+    generation: int
+    version: str
+    suspend: bool
+    timeout: timedelta
+    retry_limit: int
+    reconcile_request: str | None = None
+    retry_request: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        spec: Spec,
+        generation: int,
+        *,
+        reconcile_request: str | None = None,
+        retry_request: str | None = None,
+    ) -> Wish:
+        """The wish that a spec and its annotations express."""
+        return cls(
+            generation=generation,
+            version=spec.version,
+            suspend=spec.suspend,
+            timeout=parse_duration(spec.upgrade.timeout),
+            retry_limit=spec.upgrade.retry_limit,
+            reconcile_request=reconcile_request,
+            retry_request=retry_request,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The older resource that names the same engine; its name only within the own namespace."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patient the operator is; all in seconds."""
+
+    grace: float = 30.0
+    """How long the vendor's reads may lag behind a call before nothing means nothing."""
+    wait: float = 15.0
+    """Between looks at an engine that is busy or not available."""
+    slow: float = 60.0
+    """Between looks at what only a person can mend."""
+    confirm: float = 1.0
+    """Between looks at an engine whose finished job does not show yet."""
+    backoff_base: float = 1.0
+    backoff_limit: float = 300.0
+    patience: int = 3
+    """Passing failures in a row before a resource that was fine says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One moment of the world, as far as one resource is concerned."""
+
+    wish: Wish
+    status: Status
+    now: datetime
+    engine: EngineView | None = None
+    engine_is_fresh: bool = False
+    """Whether the engine was looked at in this very step."""
+    job: JobView | None = None
+    """The job that matters now: the followed one, or the one an open intent may have started."""
+    missing_job: int | None = None
+    """A job that the vendor says it does not know."""
+    failure: Failure | None = None
+    """Why the engine could not be looked at."""
+    failures: int = 0
+    """How many failures in a row, this one included."""
+    known_for: float = 0.0
+    """Seconds this process has known the recorded upgrade in its present stage: never more
+    than the truth."""
+    ended_for: float = 0.0
+    """Seconds since this process first saw the followed job ended."""
+    progress_due: bool = True
+    """Whether a new step may be written (at most one a minute)."""
+    rival: Rival | None = None
+    jitter: float = 0.5
+
+    @property
+    def record(self) -> UpgradeRecord | None:
+        """The latest upgrade, as it is recorded."""
+        return self.status.upgrade
+
+    @property
+    def retry_requested(self) -> bool:
+        """Whether a person asked for a retry that was not honoured yet."""
+        request = self.wish.retry_request
+        return request is not None and request != self.status.last_handled_retry_at
+
+    @property
+    def look_requested(self) -> bool:
+        """Whether a person asked for a look that was not answered yet."""
+        request = self.wish.reconcile_request
+        return request is not None and request != self.status.last_handled_reconcile_at

@@ -1,0 +1,292 @@
+"""Classifies what was observed as one situation of the stage the resource is in.
+
+Pure functions: one per stage, each a list of questions in the order in which they matter.
+The vendor's status and type names are from the Huawei Cloud CSE API Reference (ShowEngine,
+ShowEngineJob); names that are not known are treated as "wait and show", never as an end.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from cse_operator.api.resource import Action, Result, UpgradeRecord
+from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.states import Situation, Stage
+from cse_operator.core.versions import Comparison, compare, satisfies
+
+AVAILABLE: Final = "Available"
+UPGRADING: Final = "Upgrading"
+UPGRADE_FAILED: Final = "UpgradeFailed"
+BUSY_STATUSES: Final = frozenset({"Creating", "Modifying", UPGRADING})
+UNUSABLE_STATUSES: Final = frozenset(
+    {"Deleting", "Deleted", "CreateFailed", "DeleteFailed", "ModifyFailed", "Freezed", "Frozen"}
+)
+RETRY_ACTION: Final = "Retry"
+
+JOB_FINISHED: Final = "Finished"
+JOB_ERROR: Final = "Error"
+JOB_TIMEOUT: Final = "Timeout"
+JOB_ENDINGS: Final = frozenset({JOB_FINISHED, JOB_ERROR, JOB_TIMEOUT})
+UPGRADE_JOB_TYPE: Final = "Upgrade"
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""How far two clocks of the vendor's (gateway and engine manager) may be apart."""
+
+
+def stage_of(record: UpgradeRecord | None) -> Stage:
+    """The stage that a recorded upgrade is in."""
+    if record is None or record.result is not None:
+        return Stage.IDLE
+    return Stage.UNANSWERED if record.job_id is None else Stage.RUNNING
+
+
+def classify(o: Observed, policy: Policy) -> Situation:
+    """The one situation that holds."""
+    if o.rival is not None:
+        return Situation.RIVAL
+    if o.look_requested and not o.engine_is_fresh:
+        return Situation.NOT_LOOKED
+    match stage_of(o.record):
+        case Stage.RUNNING:
+            return _running(o, policy)
+        case Stage.UNANSWERED:
+            return _unanswered(o, policy)
+        case Stage.IDLE:
+            return _idle(o)
+
+
+# -- Idle ---------------------------------------------------------------------------------
+
+
+def _idle(o: Observed) -> Situation:
+    engine = o.engine
+    if engine is None:
+        return Situation.NOT_LOOKED
+    if engine.status == UPGRADING and engine.latest_job_id is not None:
+        return _upgrade_under_way(o, engine.latest_job_id)
+    match compare(engine.version, o.wish.version):
+        case Comparison.SATISFIED:
+            return Situation.AT_TARGET
+        case Comparison.BEYOND:
+            return Situation.BEYOND_TARGET
+        case _:
+            return _due(o, engine)
+
+
+def _upgrade_under_way(o: Observed, latest: int) -> Situation:
+    """The engine upgrades although nothing is open: someone else's job, or a lagging read."""
+    record = o.record
+    if record is None or record.job_id != latest:
+        return Situation.FOREIGN_UPGRADE if o.engine_is_fresh else Situation.NOT_LOOKED
+    if o.job is None or o.job.job_id != latest:
+        return Situation.BUSY if o.missing_job == latest else Situation.JOB_NOT_SEEN
+    return Situation.BUSY if o.job.status in JOB_ENDINGS else Situation.FOREIGN_UPGRADE
+
+
+def _due(o: Observed, engine: EngineView) -> Situation:
+    """The engine is behind the wish: what stands between it and a call?"""
+    latched = _latched(o, engine)
+    if latched is not None and latched is not Situation.RETRY_OFFERED:
+        return latched
+    if latched is None and engine.status != AVAILABLE:
+        return _not_available(engine)
+    if o.wish.suspend:
+        return Situation.SUSPENDED
+    if not o.engine_is_fresh:
+        return Situation.NOT_LOOKED
+    return latched or Situation.UPGRADE_DUE
+
+
+def _latched(o: Observed, engine: EngineView) -> Situation | None:
+    """Whether an ended upgrade still stands for this wish, or a Retry is the way on."""
+    record = o.record
+    offered = engine.status == UPGRADE_FAILED and RETRY_ACTION in engine.additional_actions
+    if offered and o.retry_requested:
+        return Situation.RETRY_OFFERED
+    if record is None or o.retry_requested:
+        return None
+    if offered and _may_retry(o, record):
+        return Situation.RETRY_OFFERED
+    if record.generation != o.wish.generation:
+        return None
+    match record.result:
+        case Result.REJECTED:
+            return Situation.REJECTED
+        case Result.FAILED:
+            return Situation.FAILED
+        case Result.TIMED_OUT:
+            return Situation.TIMED_OUT
+        case Result.SUCCEEDED if record.target_version == o.wish.version:
+            return Situation.MISMATCHED
+        case _:
+            return None
+
+
+def _may_retry(o: Observed, record: UpgradeRecord) -> bool:
+    """Whether our own failed job may be retried without a person.
+
+    A new spec for the same target is a person's word too, and starts the count anew.
+    """
+    ours = record.action is not Action.ADOPTED and record.target_version == o.wish.version
+    failed = record.result in {Result.FAILED, Result.TIMED_OUT}
+    new_spec = record.generation != o.wish.generation
+    return ours and failed and (new_spec or record.retries < o.wish.retry_limit)
+
+
+def _not_available(engine: EngineView) -> Situation:
+    if engine.status in BUSY_STATUSES:
+        return Situation.BUSY
+    if engine.status in UNUSABLE_STATUSES or engine.status == UPGRADE_FAILED:
+        return Situation.UNUSABLE
+    return Situation.UNAVAILABLE
+
+
+# -- Unanswered ---------------------------------------------------------------------------
+
+
+def _unanswered(o: Observed, policy: Policy) -> Situation:
+    record, engine = o.record, o.engine
+    assert record is not None  # noqa: S101 - the stage says so
+    if engine is None or not o.engine_is_fresh:
+        return Situation.NOT_LOOKED
+    job_situation = _candidate_job(o, record, engine)
+    if job_situation in {Situation.JOB_NOT_SEEN, Situation.NEW_JOB}:
+        return job_situation
+    if record.target_version and satisfies(engine.version, record.target_version):
+        return Situation.REACHED_TARGET
+    if job_situation is not None:
+        return job_situation
+    if grace_left(o, policy) > 0:
+        return Situation.UNCHANGED_IN_GRACE
+    return _call_again(o, record, engine)
+
+
+def _candidate_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation | None:
+    """Whether the engine's latest job is the one the intent started; None when none can be."""
+    candidate = engine.latest_job_id
+    same_job = candidate == record.baseline_job_id
+    if candidate is None or (same_job and record.action is not Action.RETRY):
+        return None
+    job = o.job
+    if job is None or job.job_id != candidate:
+        # A job the engine names and the vendor does not show yet: reads lag.
+        return None if o.missing_job == candidate else Situation.JOB_NOT_SEEN
+    if not is_current(record, job):
+        return None
+    if job.type == UPGRADE_JOB_TYPE or engine.status == UPGRADING:
+        return Situation.NEW_JOB
+    if record.error is not None:
+        return Situation.REFUSED_AND_BUSY
+    if o.retry_requested or record.generation != o.wish.generation:
+        return Situation.UNCHANGED_AND_UNWANTED
+    return Situation.OTHER_JOB
+
+
+def is_current(record: UpgradeRecord, job: JobView) -> bool:
+    """Whether what a job shows can come from the recorded call, and not from before it.
+
+    A job that started before the engine was looked at for the intent is an older one that
+    the look did not show. A Retry may run the same job again: until its end is later than
+    that look, the end is the old one.
+    """
+    if record.baseline_at is None:
+        return True
+    if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
+        if job.status not in JOB_ENDINGS:
+            return True
+        return job.ended_at is not None and job.ended_at > record.baseline_at
+    return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
+
+
+def elapsed_since_intent(o: Observed) -> float:
+    """Seconds since the intent, as far as a clock that cannot be wrong says so.
+
+    Either this process has known the intent for so long, or the vendor's own clock moved on
+    by so much between the look before the intent and the look now. This process's wall
+    clock has no say: it may be minutes off after a restart on another node.
+    """
+    baseline = o.record.baseline_at if o.record else None
+    return max(o.known_for, _between(baseline, o.engine.observed_at if o.engine else None))
+
+
+def grace_left(o: Observed, policy: Policy) -> float:
+    """Seconds until nothing seen of the call means that it had no effect.
+
+    Doubled with each call that was lost: a way that loses every call is not to be hammered.
+    """
+    attempts = o.record.attempts if o.record else 1
+    return policy.grace * min(2 ** (max(attempts, 1) - 1), 8) - elapsed_since_intent(o)
+
+
+def _between(earlier: datetime | None, later: datetime | None) -> float:
+    if earlier is None or later is None:
+        return 0.0
+    return (later - earlier).total_seconds()
+
+
+def _call_again(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
+    if record.error is not None or o.wish.suspend:
+        return Situation.UNCHANGED_AND_UNWANTED
+    if record.action is Action.RETRY:
+        still_failed = engine.status == UPGRADE_FAILED
+        offered = still_failed and RETRY_ACTION in engine.additional_actions
+        return Situation.RETRY_UNCHANGED if offered else Situation.UNCHANGED_AND_UNWANTED
+    if engine.status == UPGRADING:
+        return Situation.UNCHANGED_IN_GRACE
+    if record.target_version != o.wish.version or engine.status != AVAILABLE:
+        return Situation.UNCHANGED_AND_UNWANTED
+    return Situation.UNCHANGED_AND_WANTED
+
+
+# -- Running ------------------------------------------------------------------------------
+
+
+def _running(o: Observed, policy: Policy) -> Situation:
+    record, job = o.record, o.job
+    assert record is not None  # noqa: S101 - the stage says so
+    if job is None or job.job_id != record.job_id:
+        return _without_job(o, record, policy)
+    if job.status not in JOB_ENDINGS:
+        return _still_running(o, record, job)
+    if not is_current(record, job) and _between(record.baseline_at, job.observed_at) < policy.grace:
+        return Situation.JOB_RUNS
+    if o.engine is None or not o.engine_is_fresh:
+        return Situation.NOT_LOOKED
+    if job.status == JOB_FINISHED:
+        return _finished(o, record, job, policy)
+    return Situation.JOB_FAILED if job.status == JOB_ERROR else Situation.JOB_TIMED_OUT
+
+
+def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
+    since = job.started_at or record.started_at or record.baseline_at
+    if max(o.known_for, _between(since, job.observed_at)) > o.wish.timeout.total_seconds():
+        return Situation.JOB_OVERDUE
+    return Situation.JOB_RUNS
+
+
+def _finished(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:
+    engine = o.engine
+    assert engine is not None  # noqa: S101 - the caller looked
+    reached = record.target_version is None or satisfies(engine.version, record.target_version)
+    if reached and engine.status != UPGRADING:
+        return Situation.JOB_FINISHED
+    ended_at = job.ended_at or job.observed_at
+    if max(o.ended_for, _between(ended_at, engine.observed_at)) < policy.grace:
+        return Situation.JOB_FINISHED_UNSEEN
+    return Situation.JOB_FINISHED if reached else Situation.JOB_FINISHED_MISMATCHED
+
+
+def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situation:
+    """The followed job was not shown: not asked for yet, or the vendor does not know it."""
+    if o.missing_job != record.job_id:
+        return Situation.JOB_HIDDEN
+    if o.engine is None or not o.engine_is_fresh:
+        return Situation.NOT_LOOKED
+    if record.target_version and satisfies(o.engine.version, record.target_version):
+        return Situation.JOB_FINISHED
+    within_grace = elapsed_since_intent(o) < policy.grace
+    if within_grace or o.engine.status == UPGRADING:
+        return Situation.JOB_HIDDEN
+    return Situation.JOB_VANISHED
