@@ -217,7 +217,7 @@ def grace_left(o: Observed, policy: Policy) -> float:
     Doubled with each call that was lost: a way that loses every call is not to be hammered.
     """
     attempts = o.record.attempts if o.record else 1
-    return policy.grace * min(2 ** (max(attempts, 1) - 1), 8) - elapsed_since_intent(o)
+    return policy.grace * min(2.0 ** (max(attempts, 1) - 1), 8.0) - elapsed_since_intent(o)
 
 
 def _between(earlier: datetime | None, later: datetime | None) -> float:
