@@ -1,0 +1,266 @@
+"""The way into the cluster: one source of credentials, for the official client and for kopf.
+
+Where the source is a file that changes (a projected service account token) or a program (an
+exec plug-in of a kubeconfig), both clients see the change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import kopf
+import yaml
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_kube_config
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+from cse_operator.kube.errors import NotConfigured
+
+logger = logging.getLogger(__name__)
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a Pod finds its token and the cluster's CA."""
+
+CONNECTIONS: Final = 50
+"""The most connections to the API server. Its fairness gives one service account about 245
+seats; with 50 the operator is never the one that crowds out others."""
+
+_TOKEN: Final = "BearerToken"  # noqa: S105  (the client's name for the slot, not a token)
+
+_SERVICE_ACCOUNT_PERIOD: Final = 60.0
+"""Seconds between looks at the token file. The kubelet renews it when a fifth of its life is
+left (two minutes at the least)."""
+
+_KUBECONFIG_PERIOD: Final = 300.0
+"""Seconds between looks at the kubeconfig, which may run a program. The shortest-lived tokens
+in use (a quarter of an hour) outlive this."""
+
+_DEFAULT_KUBECONFIG: Final = "~/.kube/config"
+
+# What the official loader answers a malformed kubeconfig with, depending on where it breaks.
+_MALFORMED: Final = (
+    ConfigException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+
+
+class _RenewedToken:
+    """Keeps the token of a configuration fresh; the client calls it before each request."""
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[str | None]],
+        period: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._load = load
+        self._period = period
+        self._clock = clock
+        self._due = clock() + period
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, configuration: Configuration) -> None:
+        """Put a fresh token into the configuration, if it is time to look for one."""
+        if self._clock() < self._due or self._lock.locked():
+            return
+        await self.renew(configuration)
+
+    async def renew(self, configuration: Configuration) -> None:
+        """Look for a fresh token now. Where there is none to be had, the old one stays."""
+        async with self._lock:
+            try:
+                token = await self._load()
+            except _MALFORMED as error:
+                # Not the error's text: a parser may quote the line that it stumbled over.
+                logger.warning(
+                    "The cluster's credentials could not be read again (%s); "
+                    "the ones in use are kept.",
+                    type(error).__name__,
+                )
+                token = None
+            self._due = self._clock() + self._period
+            if token:
+                configuration.api_key[_TOKEN] = token
+
+
+async def connect(
+    *,
+    kubeconfig: str | None = None,
+    proxy: str | None = None,
+    connections: int = CONNECTIONS,
+    environ: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT,
+    clock: Callable[[], float] = time.monotonic,
+) -> ApiClient:
+    """Connect to the cluster, by the rule that kubectl has.
+
+    A kubeconfig that is named (by argument or `KUBECONFIG`) wins, then the Pod's service
+    account, then `~/.kube/config`. So a test or a demo that runs in a Pod and names another
+    cluster never reaches the cluster it runs in.
+
+    Nothing is sent yet. Environment variables for proxies are not heeded: a proxy is given
+    here or in the kubeconfig.
+
+    Args:
+        kubeconfig: Path of a kubeconfig, or several as in `KUBECONFIG`.
+        proxy: URL of an HTTP proxy to reach the API server through.
+        connections: The most connections to have open at once.
+        environ: Where `KUBECONFIG` and the service's address are looked up.
+        service_account: The folder with the Pod's token and CA.
+        clock: Tells when it is time to look at the token again, in seconds.
+
+    Returns:
+        The connection. The caller closes it (`await client.close()`).
+
+    Raises:
+        NotConfigured: There is no way in, or it cannot be read; the sentence says which.
+    """
+    configuration = Configuration()
+    paths = kubeconfig or environ.get("KUBECONFIG")
+    if paths:
+        await _use_kubeconfig(configuration, paths, clock)
+    elif (service_account / "token").exists() and environ.get("KUBERNETES_SERVICE_HOST"):
+        _use_service_account(configuration, service_account, environ, clock)
+    else:
+        await _use_kubeconfig(configuration, _DEFAULT_KUBECONFIG, clock)
+    if proxy:
+        configuration.proxy = proxy
+    configuration.connection_pool_maxsize = connections
+    configuration.client_session_kwargs = {
+        "trust_env": False,
+        "cookie_jar": aiohttp.DummyCookieJar(),
+    }
+    # Python 3.13 asks certificates for more than the chain, the dates and the name: clusters
+    # whose CA was made without a key identifier (EKS until 1.16, for one) could not be reached.
+    # Without the flag the checks are those of Python 3.12 and of kubectl.
+    configuration.disable_strict_ssl_verification = True
+    try:
+        api_client = ApiClient(configuration)
+    except OSError as error:
+        raise NotConfigured(f"The cluster's CA or the client certificate: {error}") from error
+    api_client.user_agent = f"cse-operator/{version('cse-operator')}"
+    return api_client
+
+
+async def kopf_login(api_client: ApiClient) -> kopf.ConnectionInfo:
+    """The same way in, for kopf's `@kopf.on.login` handler.
+
+    kopf asks at its start, and again after a 401: each time a fresh token is looked for first.
+    """
+    configuration = api_client.configuration
+    if isinstance(configuration.refresh_api_key_hook, _RenewedToken):
+        await configuration.refresh_api_key_hook.renew(configuration)
+    header: str = configuration.api_key.get(_TOKEN) or ""
+    scheme, _, token = header.partition(" ")
+    return ClusterConnection(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+        trust_env=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class ClusterConnection(kopf.ConnectionInfo):
+    """kopf's connection, with the same certificate checks as `connect`, and a silent repr."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """Make kopf's context without the checks that only Python 3.13 makes (see `connect`)."""
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(server={self.server!r})"
+
+
+def _use_service_account(
+    configuration: Configuration,
+    folder: Path,
+    environ: Mapping[str, str],
+    clock: Callable[[], float],
+) -> None:
+    token_file = folder / "token"
+    loader = InClusterConfigLoader(
+        token_filename=str(token_file),
+        cert_filename=str(folder / "ca.crt"),
+        try_refresh_token=False,
+        environ=environ,
+    )
+    try:
+        loader.load_and_set(configuration)
+        configuration.api_key[_TOKEN] = _bearer(token_file)
+    except (ConfigException, OSError) as error:
+        raise NotConfigured(f"The Pod's service account cannot be used: {error}") from error
+
+    async def load() -> str | None:
+        return _bearer(token_file)
+
+    configuration.refresh_api_key_hook = _RenewedToken(load, _SERVICE_ACCOUNT_PERIOD, clock)
+
+
+def _bearer(token_file: Path) -> str:
+    token = token_file.read_text(encoding="ascii").strip()
+    if not token:
+        raise ConfigException(f"{token_file} is empty")
+    return f"Bearer {token}"
+
+
+async def _use_kubeconfig(
+    configuration: Configuration, paths: str, clock: Callable[[], float]
+) -> None:
+    if not _exists(paths):
+        raise NotConfigured(
+            f"There is no cluster to talk to: {paths} does not exist, and this is no Pod with a "
+            "service account. Set KUBECONFIG."
+        )
+    with contextlib.suppress(*_MALFORMED):
+        await load_kube_config(
+            config_file=paths, client_configuration=configuration, persist_config=False
+        )
+        _renew_from_kubeconfig(configuration, paths, clock)
+        return
+    # Without the cause: a parser quotes the line that it stumbled over, and that may be a token.
+    raise NotConfigured(
+        f"The kubeconfig {paths} cannot be used; compare `kubectl config view --minify`"
+    )
+
+
+def _renew_from_kubeconfig(
+    configuration: Configuration, paths: str, clock: Callable[[], float]
+) -> None:
+    if configuration.api_key.get(_TOKEN) is None:
+        return
+
+    async def load() -> str | None:
+        fresh = Configuration()
+        await load_kube_config(config_file=paths, client_configuration=fresh, persist_config=False)
+        token: str | None = fresh.api_key.get(_TOKEN)
+        return token
+
+    configuration.refresh_api_key_hook = _RenewedToken(load, _KUBECONFIG_PERIOD, clock)
+
+
+def _exists(paths: str) -> bool:
+    return any(path and Path(path).expanduser().exists() for path in paths.split(os.pathsep))

@@ -1,0 +1,120 @@
+"""Reading resources past the watch: one, as it is right now, or all, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from kubernetes.aio.client import ApiClient
+
+from cse_operator.api.names import GROUP, PLURAL, VERSION
+from cse_operator.kube import errors
+from cse_operator.kube.api_call import DEFAULT_TIMEOUT, call
+from cse_operator.kube.references import ObjectReference
+
+_ALL: Final = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
+_IN_NAMESPACE: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}"
+_ONE: Final = f"{_IN_NAMESPACE}/{{name}}"
+
+_RESTARTS: Final = 3
+"""How often a list that outlives its snapshot is begun anew before it counts as failed."""
+
+
+class ResourceReader:
+    """Reads `MicroserviceEngine` resources as plain JSON data."""
+
+    def __init__(
+        self, api_client: ApiClient, *, page_size: int = 500, timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
+        """Make a reader.
+
+        Args:
+            api_client: The connection to the cluster.
+            page_size: The most resources in one page of a list.
+            timeout: Seconds for one call.
+        """
+        self._api_client = api_client
+        self._page_size = page_size
+        self._timeout = timeout
+
+    async def get(self, reference: ObjectReference | tuple[str, str]) -> dict[str, Any] | None:
+        """Read one resource, not from any cache: what it returns is at least as new as now.
+
+        Args:
+            reference: The resource, or its namespace and name.
+
+        Returns:
+            The resource; None where it is not there, or where one of that name is there but
+            is not the one the reference means.
+
+        Raises:
+            KubeError: All but `Gone`, see `cse_operator.kube.api_call.call`.
+        """
+        namespace, name = (
+            reference
+            if isinstance(reference, tuple)
+            else (
+                reference.namespace,
+                reference.name,
+            )
+        )
+        try:
+            found = await call(
+                self._api_client,
+                "GET",
+                _ONE,
+                names={"namespace": namespace, "name": name},
+                timeout=self._timeout,
+            )
+        except errors.Gone:
+            return None
+        if isinstance(reference, ObjectReference) and found["metadata"]["uid"] != reference.uid:
+            return None
+        return found
+
+    async def list_pages(self, namespaces: Sequence[str]) -> AsyncIterator[list[dict[str, Any]]]:
+        """List all resources, in pages so that ten thousand of them never sit in memory at once.
+
+        Args:
+            namespaces: The namespaces to read; none means all of the cluster.
+
+        Yields:
+            The resources of one page. Where the API server had to drop its snapshot in the
+            middle, the list starts again: a resource can then come twice, none is missed.
+
+        Raises:
+            KubeError: See `cse_operator.kube.api_call.call`.
+        """
+        for namespace in dict.fromkeys(namespaces) if namespaces else (None,):
+            async for page in self._list_one(namespace):
+                yield page
+
+    async def _list_one(self, namespace: str | None) -> AsyncIterator[list[dict[str, Any]]]:
+        restarts = 0
+        continue_token = ""
+        while True:
+            try:
+                answer = await self._page(namespace, continue_token)
+            except errors.Expired:
+                restarts += 1
+                if restarts > _RESTARTS:
+                    raise
+                continue_token = ""
+                continue
+            yield answer["items"]
+            continue_token = answer["metadata"].get("continue", "")
+            if not continue_token:
+                return
+
+    async def _page(self, namespace: str | None, continue_token: str) -> dict[str, Any]:
+        query = [("limit", str(self._page_size))]
+        if continue_token:
+            query.append(("continue", continue_token))
+        return await call(
+            self._api_client,
+            "GET",
+            _ALL if namespace is None else _IN_NAMESPACE,
+            names={} if namespace is None else {"namespace": namespace},
+            query=query,
+            timeout=self._timeout,
+        )

@@ -1,0 +1,145 @@
+"""Reading Secrets: `get` by name, never a list or a watch, and never a value in a text."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kubernetes.aio.client import ApiClient
+from pydantic import SecretStr
+
+from cse_operator.kube import errors
+from cse_operator.kube.api_call import DEFAULT_TIMEOUT, call
+
+TIME_TO_LIVE: Final = 30.0
+"""Seconds for which a Secret that was read is not read again."""
+
+_PATH: Final = "/api/v1/namespaces/{namespace}/secrets/{name}"
+
+_Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretContent:
+    """What a Secret holds. The values show themselves only when asked by `get_secret_value`."""
+
+    resource_version: str
+    """Changes with each change of the Secret: tells a rotated credential from the old one."""
+    data: Mapping[str, SecretStr]
+
+
+class SecretReader:
+    """Reads Secrets, each at most once per `TIME_TO_LIVE`, however many ask at once."""
+
+    def __init__(
+        self,
+        api_client: ApiClient,
+        *,
+        time_to_live: float = TIME_TO_LIVE,
+        clock: Callable[[], float] = time.monotonic,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        """Make a reader.
+
+        Args:
+            api_client: The connection to the cluster.
+            time_to_live: Seconds for which a Secret is remembered.
+            clock: The clock that this is measured by, in seconds.
+            timeout: Seconds for one call.
+        """
+        self._api_client = api_client
+        self._time_to_live = time_to_live
+        self._clock = clock
+        self._timeout = timeout
+        # In the order of reading, and so of expiry: forgetting the old ones looks at no others.
+        self._known: dict[_Key, tuple[float, SecretContent]] = {}
+        self._reading: dict[_Key, asyncio.Task[SecretContent]] = {}
+
+    async def read(self, namespace: str, name: str) -> SecretContent:
+        """Read one Secret.
+
+        A trailing line break is taken off each value: `echo` and editors leave one, no
+        credential of the vendor's has one, and with it every signature would be wrong.
+
+        Args:
+            namespace: The Secret's namespace, which is always that of the resource.
+            name: The Secret's name.
+
+        Returns:
+            Its values, at most `time_to_live` seconds old.
+
+        Raises:
+            SecretNotFound: It does not exist.
+            SecretInvalid: A value is not UTF-8 text; the sentence names its key.
+            Denied: The operator may not read it.
+            Unavailable: It could not be read just now.
+        """
+        key = (namespace, name)
+        self._drop_expired()
+        if key in self._known:
+            return self._known[key][1]
+        task = self._reading.get(key)
+        if task is None:
+            task = asyncio.create_task(self._read(namespace, name))
+            self._reading[key] = task
+            task.add_done_callback(lambda done: self._remember(key, done))
+        # A caller that is cancelled must not take the answer away from the others.
+        return await asyncio.shield(task)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Read this Secret anew next time, whatever is remembered or being read right now."""
+        self._known.pop((namespace, name), None)
+        self._reading.pop((namespace, name), None)
+
+    def _drop_expired(self) -> None:
+        now = self._clock()
+        while self._known:
+            key, (expires, _) = next(iter(self._known.items()))
+            if expires > now:
+                return
+            del self._known[key]
+
+    def _remember(self, key: _Key, task: asyncio.Task[SecretContent]) -> None:
+        # Asked for its exception, the task counts as heard even if all its callers went away.
+        failed = task.cancelled() or task.exception() is not None
+        if self._reading.get(key) is not task:
+            return  # forgotten while it was being read
+        del self._reading[key]
+        if not failed:
+            self._known.pop(key, None)
+            self._known[key] = (self._clock() + self._time_to_live, task.result())
+
+    async def _read(self, namespace: str, name: str) -> SecretContent:
+        try:
+            found = await call(
+                self._api_client,
+                "GET",
+                _PATH,
+                names={"namespace": namespace, "name": name},
+                timeout=self._timeout,
+            )
+        except errors.Gone as error:
+            raise errors.SecretNotFound(
+                f"There is no Secret {name} in the namespace {namespace}", status=error.status
+            ) from None
+        return SecretContent(
+            resource_version=found["metadata"]["resourceVersion"],
+            data={
+                key: _text(namespace, name, key, value)
+                for key, value in (found.get("data") or {}).items()
+            },
+        )
+
+
+def _text(namespace: str, name: str, key: str, value: str) -> SecretStr:
+    with contextlib.suppress(UnicodeDecodeError):
+        return SecretStr(base64.b64decode(value).decode("utf-8").rstrip("\r\n"))
+    # Raised out here, so that the decoder's error, which carries the value, is not its context.
+    raise errors.SecretInvalid(
+        f"The key {key} of the Secret {name} in the namespace {namespace} is not UTF-8 text"
+    )
