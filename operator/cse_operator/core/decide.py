@@ -18,7 +18,7 @@ from cse_operator.core.backoff import exponential, spread
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Observed, Policy
-from cse_operator.core.situations import classify, grace_left, stage_of
+from cse_operator.core.situations import classify, grace_left, overdue_in, stage_of
 from cse_operator.core.states import TRANSITIONS, Effect, Requeue, Situation, Stage
 
 _PHASES: Final = {
@@ -147,8 +147,10 @@ def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
 
 def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:
     match requeue:
-        case Requeue.NEVER | Requeue.POLL:
+        case Requeue.NEVER:
             return None
+        case Requeue.POLL:
+            return _until_overdue(o)
         case Requeue.CONFIRM:
             return spread(policy.confirm, jitter=o.jitter)
         case Requeue.WAIT:
@@ -166,6 +168,14 @@ def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:
                 limit=policy.backoff_limit,
                 jitter=o.jitter,
             )
+
+
+def _until_overdue(o: Observed) -> float | None:
+    """The poller triggers what follows; only the time-out passes without any news."""
+    if o.record is None or o.job is None or o.job.job_id != o.record.job_id:
+        return None
+    seconds = overdue_in(o, o.record, o.job)
+    return seconds + 1.0 if seconds > 0 else None
 
 
 # -- the status, made from what is recorded and what is seen ---------------------------------

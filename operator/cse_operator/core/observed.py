@@ -81,6 +81,8 @@ class Observed:
     """Whether the engine was looked at in this very step."""
     job: JobView | None = None
     """The job that matters now: the followed one, or the one an open intent may have started."""
+    job_age: float = 0.0
+    """Seconds since the job was seen so."""
     missing_job: int | None = None
     """A job that the vendor says it does not know."""
     failure: Failure | None = None

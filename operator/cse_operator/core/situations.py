@@ -260,10 +260,15 @@ def _running(o: Observed, policy: Policy) -> Situation:
 
 
 def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
+    overdue = overdue_in(o, record, job) <= 0
+    return Situation.JOB_OVERDUE if overdue else Situation.JOB_RUNS
+
+
+def overdue_in(o: Observed, record: UpgradeRecord, job: JobView) -> float:
+    """Seconds until a running job has run for longer than its time-out."""
     since = job.started_at or record.started_at or record.baseline_at
-    if max(o.known_for, _between(since, job.observed_at)) > o.wish.timeout.total_seconds():
-        return Situation.JOB_OVERDUE
-    return Situation.JOB_RUNS
+    seen_running = _between(since, job.observed_at) + o.job_age
+    return o.wish.timeout.total_seconds() - max(o.known_for, seen_running)
 
 
 def _finished(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:

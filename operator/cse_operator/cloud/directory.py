@@ -1,0 +1,169 @@
+"""Looks at a project's engines, with as few calls as the looks allow.
+
+One look is one ShowEngine. When many are wanted at once, one ListEngines answers them all:
+a row of the list has all that a decision needs, the `latestJobId` included (Huawei Cloud
+CSE API Reference, ListEngines; checked against the vendor's SDK model EngineSimpleInfo).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from cse_operator.cloud.clock import boottime
+from cse_operator.core.observation import EngineView, JobView
+
+LISTING_FROM: Final = 8
+"""So many looks under way at once make a listing cheaper than one more single look."""
+
+ENGINES_PER_PAGE: Final = 1000
+"""What one call of a listing is taken to bring, when listings and looks are weighed."""
+
+
+class EngineReader(Protocol):
+    """The reading half of the vendor's API, for one project and one credential."""
+
+    async def list_engines(self) -> Sequence[EngineView]:
+        """All engines of the project."""
+
+    async def show_engine(self, engine_id: str) -> EngineView:
+        """One engine."""
+
+    async def show_job(self, engine_id: str, job_id: int) -> JobView:
+        """One job of an engine."""
+
+
+class EngineDirectory:
+    """What is known of the engines of one project that somebody is attached to.
+
+    Args:
+        reader: the vendor's API.
+        on_change: called with an engine's id when a listing shows it otherwise than it was
+            known, for engines that are attached.
+        fresh_for: seconds after its start for which a listing still counts as a fresh look.
+            Far shorter than what the vendor's own reads may lag.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        reader: EngineReader,
+        on_change: Callable[[str], None],
+        *,
+        fresh_for: float = 1.0,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        self._reader = reader
+        self._on_change = on_change
+        self._fresh_for = fresh_for
+        self._clock = clock
+        self._known: dict[str, EngineView | None] = {}
+        self._snapshot: Mapping[str, EngineView] = {}
+        self._snapshot_started = float("-inf")
+        self._snapshot_seconds = 0.0
+        self._listing: asyncio.Task[Mapping[str, EngineView]] | None = None
+        self._looking = 0
+
+    @property
+    def listing_calls(self) -> int:
+        """How many calls a listing takes, as far as the last one tells."""
+        return max(1, -(-len(self._snapshot) // ENGINES_PER_PAGE))
+
+    @property
+    def attached(self) -> int:
+        """How many engines somebody is attached to."""
+        return len(self._known)
+
+    def attach(self, engine_id: str) -> None:
+        """Keep what is seen of this engine, and report when it changes."""
+        self._known.setdefault(engine_id, None)
+
+    def detach(self, engine_id: str) -> None:
+        """Forget this engine."""
+        self._known.pop(engine_id, None)
+
+    def known(self, engine_id: str) -> EngineView | None:
+        """What was seen of the engine last, however long ago."""
+        return self._known.get(engine_id)
+
+    async def look(self, engine_id: str, *, directly: bool = False) -> EngineView:
+        """Look at an engine now.
+
+        Args:
+            engine_id: the engine.
+            directly: never answer from a listing that began before this call.
+
+        Raises:
+            CloudError: when the vendor does not answer, or knows no such engine.
+        """
+        if directly:
+            return self._remember(await self._reader.show_engine(engine_id))
+        if engine_id in self._snapshot and self._is_fresh():
+            return self._snapshot[engine_id]
+        if self._listing is None and self._looking < max(LISTING_FROM, self.listing_calls):
+            self._looking += 1
+            try:
+                return self._remember(await self._reader.show_engine(engine_id))
+            finally:
+                self._looking -= 1
+        listed = (await self.list_now()).get(engine_id)
+        return listed or self._remember(await self._reader.show_engine(engine_id))
+
+    async def list_now(self) -> Mapping[str, EngineView]:
+        """List all engines; callers that come while a listing runs share it.
+
+        Raises:
+            CloudError: when the vendor does not answer.
+        """
+        if self._listing is None:
+            self._listing = asyncio.create_task(self._list())
+            self._listing.add_done_callback(self._listing_done)
+        return await asyncio.shield(self._listing)
+
+    def _listing_done(self, task: asyncio.Task[Mapping[str, EngineView]]) -> None:
+        self._listing = None
+        if not task.cancelled():
+            # Retrieved here, so that a listing nobody waits for any more ends quietly;
+            # those who wait get the exception from their own await.
+            task.exception()
+
+    async def _list(self) -> Mapping[str, EngineView]:
+        started = self._clock()
+        engines = {view.engine_id: view for view in await self._reader.list_engines()}
+        self._snapshot, self._snapshot_started = engines, started
+        self._snapshot_seconds = self._clock() - started
+        changed = [
+            engine_id
+            for engine_id, before in self._known.items()
+            if _differ(before, engines.get(engine_id))
+        ]
+        for engine_id in changed:
+            self._known[engine_id] = engines.get(engine_id)
+            self._on_change(engine_id)
+        return engines
+
+    def _is_fresh(self) -> bool:
+        # A listing of many pages takes longer than a single look: what it took is allowed
+        # once more, or a large project would list without end in a burst.
+        allowed = self._fresh_for + 2 * self._snapshot_seconds
+        return self._clock() - self._snapshot_started <= allowed
+
+    def _remember(self, view: EngineView) -> EngineView:
+        if view.engine_id in self._known:
+            self._known[view.engine_id] = view
+        return view
+
+
+def _differ(before: EngineView | None, now: EngineView | None) -> bool:
+    """Whether an engine changed in what decides or is shown."""
+    if before is None or now is None:
+        return before is not now
+    return (
+        before.version != now.version
+        or before.status != now.status
+        or before.latest_job_id != now.latest_job_id
+        or before.latest_version != now.latest_version
+        or before.additional_actions != now.additional_actions
+        or before.name != now.name
+    )
