@@ -1,0 +1,391 @@
+"""A client of the simulator's admin API, and a way to start a simulator for a while.
+
+Its calls block for well under a millisecond, so asynchronous code may use them as they are; those
+that wait have an asynchronous twin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+from cse_simulator import wire
+from cse_simulator.engines import DEFAULT_PROJECT, EngineDescription, engine_id
+from cse_simulator.faults import Fault
+from cse_simulator.jobs import JobPlan, Outcome
+from cse_simulator.recording import Phase
+from cse_simulator.seeds import Generation
+
+__all__ = [
+    "DEFAULT_PROJECT",
+    "AdminClient",
+    "EngineDescription",
+    "EngineSummary",
+    "Fault",
+    "Generation",
+    "JobPlan",
+    "ReceivedCall",
+    "Simulation",
+    "engine_id",
+    "start_simulator",
+]
+
+_TIMEOUT_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+
+
+class AdminError(Exception):
+    """The simulator refused an admin call; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCall:
+    """A call the simulator received; `time` is in seconds since the epoch.
+
+    Credentials are replaced in `headers` (whose names are lower-case) and `body`. `outcome` is
+    answered, reset, hung or truncated, or "" while the call is being handled; `status` is 0 while
+    nothing was answered.
+    """
+
+    number: int
+    time: float
+    operation: str
+    method: str
+    path: str
+    query: str
+    project_id: str
+    engine_id: str
+    job_id: str
+    request_id: str
+    headers: dict[str, str]
+    body: Any
+    status: int
+    outcome: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSummary:
+    """An engine as it is, whatever the vendor's API shows of it now."""
+
+    id: str
+    name: str
+    project_id: str
+    type: str
+    status: str
+    version: str
+    latest_version: str
+    latest_job_id: int
+    actions: tuple[str, ...]
+
+
+class AdminClient:
+    """Talks to the admin API of one simulator. Safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        """Remember where the simulator is.
+
+        Args:
+            url: The simulator's URL, with or without the path of the admin API.
+        """
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+
+    # --- what was received --------------------------------------------------------------------
+
+    def calls(
+        self, operation: str | None = None, engine: str | None = None, after: int = 0
+    ) -> list[ReceivedCall]:
+        """Return received calls, oldest first; only the newest are kept.
+
+        Args:
+            operation: Only this operation, such as `Upgrade`.
+            engine: Only this engine id.
+            after: Only calls with a higher number than this.
+        """
+        answer = self._call(
+            "GET", "calls", parameters={"operation": operation, "engineId": engine, "after": after}
+        )
+        return [wire.read(ReceivedCall, one) for one in answer["calls"]]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many calls of each operation were received since the last reset."""
+        return dict(self._call("GET", "counts")["received"])
+
+    def counters(self) -> dict[str, Any]:
+        """Return all counters: received, statuses, acceptedUpgrades, inFlight and the like."""
+        return dict(self._call("GET", "counts"))
+
+    def accepted_upgrades(self) -> dict[tuple[str, str], int]:
+        """Return how often an upgrade call took effect, per engine id and target version."""
+        accepted = self._call("GET", "accepted")["accepted"]
+        return {(one["engineId"], one["version"]): one["count"] for one in accepted}
+
+    def reset(self) -> None:
+        """Forget all received calls and counters."""
+        self._call("POST", "reset")
+
+    def wait_for(
+        self,
+        operation: str = "Upgrade",
+        count: int = 1,
+        *,
+        engine: str | None = None,
+        status: int | None = None,
+        phase: Phase = "handled",
+        timeout: float = 10.0,
+    ) -> int:
+        """Wait until so many calls came in since the last reset, and return how many did.
+
+        Args:
+            operation: The operation to count.
+            count: How many to wait for.
+            engine: Count only calls for this engine id.
+            status: Count only calls answered with this HTTP status.
+            phase: `received`: count on arrival; `handled`: when answered, reset or left hanging;
+                `accepted`: upgrades that took effect.
+            timeout: How long to wait at most, in seconds.
+
+        Raises:
+            TimeoutError: Fewer calls came in.
+        """
+        parameters = {
+            "operation": operation,
+            "count": count,
+            "engineId": engine,
+            "status": status,
+            "phase": phase,
+            "timeout": timeout,
+        }
+        answer = self._call("GET", "wait", parameters=parameters, patience=timeout)
+        if not answer["reached"]:
+            raise TimeoutError(
+                f"{answer['count']} of {count} {operation} calls {phase} in {timeout:g} s"
+            )
+        return int(answer["count"])
+
+    async def wait_for_async(
+        self, operation: str = "Upgrade", count: int = 1, **options: Any
+    ) -> int:
+        """Do as `wait_for` without blocking the event loop."""
+        return await asyncio.to_thread(self.wait_for, operation, count, **options)
+
+    # --- faults -------------------------------------------------------------------------------
+
+    def add_fault(self, fault: Fault) -> str:
+        """Put a fault rule in use and return its id."""
+        return str(self._call("POST", "faults", wire.write(fault))["id"])
+
+    def faults(self) -> dict[str, int]:
+        """Return how many calls each rule in use has caught, by its id."""
+        return {one["id"]: one["caught"] for one in self._call("GET", "faults")["faults"]}
+
+    def clear_faults(self, fault: str | None = None) -> None:
+        """Put one rule or all out of use, and let go the calls they left hanging."""
+        self._call("DELETE", f"faults/{fault}" if fault else "faults")
+
+    def plan_jobs(self, plan: JobPlan, engine: str | None = None) -> None:
+        """Say what becomes of the next jobs of one engine, or of any engine without own plans."""
+        body = wire.write(plan) | {"times": plan.times}
+        self._call("POST", "plans", body | ({"engineId": engine} if engine else {}))
+
+    def clear_plans(self) -> None:
+        """Forget all job plans."""
+        self._call("DELETE", "plans")
+
+    def refuse_tokens(
+        self, reason: Literal["revoked", "expired"] = "revoked", token: str | None = None
+    ) -> None:
+        """Make one token, or all that were issued or configured, invalid from now on."""
+        self._call("POST", "tokens", {"as": reason} | ({"token": token} if token else {}))
+
+    # --- the world ----------------------------------------------------------------------------
+
+    def engines(self, project: str | None = None) -> list[EngineSummary]:
+        """Return all engines, of one project or of all."""
+        answer = self._call("GET", "engines", parameters={"project": project})
+        return [_summary(one) for one in answer["engines"]]
+
+    def engine(self, engine: str) -> EngineSummary:
+        """Return one engine by its id."""
+        return _summary(self._call("GET", f"engines/{quote(engine, safe='')}"))
+
+    def create_engine(self, name: str, **fields: str) -> EngineSummary:
+        """Create an engine.
+
+        Args:
+            name: Its name.
+            fields: Fields of `EngineDescription`, such as `version` or `latest_version`.
+        """
+        body = wire.write(EngineDescription(name, **fields))  # type: ignore[arg-type]
+        return _summary(self._call("POST", "engines", body)["engines"][0])
+
+    def generate_engines(self, generation: Generation) -> list[EngineSummary]:
+        """Create many engines alike."""
+        answer = self._call("POST", "engines", {"generate": [wire.write(generation)]})
+        return [_summary(one) for one in answer["engines"]]
+
+    def patch_engine(
+        self,
+        engine: str,
+        *,
+        version: str | None = None,
+        latest_version: str | None = None,
+        status: str | None = None,
+        actions: Sequence[str] | None = None,
+    ) -> EngineSummary:
+        """Change an engine from outside: the vendor's patch, a new release, a broken node."""
+        changes = {
+            "version": version,
+            "latestVersion": latest_version,
+            "status": status,
+            "actions": list(actions) if actions is not None else None,
+        }
+        given = {key: value for key, value in changes.items() if value is not None}
+        return _summary(self._call("PATCH", f"engines/{engine}", given))
+
+    def delete_engine(self, engine: str) -> None:
+        """Delete an engine."""
+        self._call("DELETE", f"engines/{engine}")
+
+    def start_foreign_upgrade(self, engine: str, version: str) -> int:
+        """Start an upgrade as another person would, and return its job's id."""
+        body = {"engineId": engine, "version": version}
+        return int(self._call("POST", "upgrades", body)["id"])
+
+    def job(self, job: int) -> dict[str, Any]:
+        """Return a job as the vendor's API would show it without any read lag."""
+        return dict(self._call("GET", f"jobs/{job}"))
+
+    def end_job(self, job: int, outcome: Outcome = "finish") -> None:
+        """End a running job now."""
+        self._call("POST", f"jobs/{job}", {"outcome": outcome})
+
+    def change_settings(self, **changes: Any) -> dict[str, Any]:
+        """Change settings under their Python names, and return all under their JSON names."""
+        body = {wire.camel_case(name): value for name, value in changes.items()}
+        return dict(self._call("PATCH", "settings", body))
+
+    # --- transport ----------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        patience: float = 0.0,
+    ) -> Any:
+        given = {key: value for key, value in (parameters or {}).items() if value is not None}
+        target = f"/_admin/{path}" + (f"?{urlencode(given)}" if given else "")
+        connection = http.client.HTTPConnection(
+            self._host, self._port, timeout=patience + _TIMEOUT_SECONDS
+        )
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body))
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise AdminError(f"{method} {target}: {answer.get('problem', answer)}")
+        return answer
+
+
+def _summary(answer: Mapping[str, Any]) -> EngineSummary:
+    return EngineSummary(
+        id=answer["id"],
+        name=answer["name"],
+        project_id=answer["projectId"],
+        type=answer["type"],
+        status=answer["status"],
+        version=answer["version"],
+        latest_version=answer["latestVersion"],
+        latest_job_id=answer["latestJobId"],
+        actions=tuple(answer["actions"]),
+    )
+
+
+class Simulation:
+    """A simulator process that ends with its `with` block, or with the process that started it.
+
+    Attributes:
+        url: Where the simulated vendor's API is, IAM's included.
+        admin: A client of its admin API.
+        pid: The process id.
+    """
+
+    def __init__(self, *flags: str) -> None:
+        """Start the process and wait until it listens.
+
+        Args:
+            flags: Flags of `cse-simulator serve`.
+
+        Raises:
+            RuntimeError: It ended at once; what it wrote to standard error says why.
+        """
+        package_root = str(Path(__file__).resolve().parent.parent)
+        command = [sys.executable, "-m", "cse_simulator", "serve", "--exit-with-stdin", *flags]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=package_root,
+            text=True,
+        )
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            self.stop()
+            raise RuntimeError(f"the simulator ended at once: {self._process.returncode}")
+        self.url: str = json.loads(line)["url"]
+        self.admin = AdminClient(self.url)
+        self.pid = self._process.pid
+
+    def stop(self) -> None:
+        """End the process and wait for its end."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_simulator(*flags: str, **settings: Any) -> Simulation:
+    """Start a simulator process; use it in a `with` block.
+
+    Args:
+        flags: Flags of `cse-simulator serve`, as on the command line.
+        settings: The same under their Python names: `job_seconds=0.2` is `--job-seconds 0.2`.
+    """
+    named = []
+    for name, value in settings.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            named.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            named.extend((flag, str(value)))
+    return Simulation(*flags, *named)

@@ -1,0 +1,233 @@
+"""The simulator's own API under /_admin/: the world, the faults, and what was received."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast, get_args
+from urllib.parse import parse_qsl
+
+from cse_simulator import rendering, wire
+from cse_simulator import settings as simulator_settings
+from cse_simulator.answers import Answer, encode, ok
+from cse_simulator.calls import as_json
+from cse_simulator.engines import Engine, EngineDescription, EngineState
+from cse_simulator.faults import ArmedFault, Fault
+from cse_simulator.jobs import Job, JobPlan
+from cse_simulator.recording import Phase
+from cse_simulator.seeds import descriptions_from
+
+if TYPE_CHECKING:
+    from cse_simulator.server import Simulator
+
+ADMIN_PREFIX = "/_admin/"
+
+Parameters = dict[str, str]
+Handler = Callable[[list[str], Parameters, Any], Any]
+
+
+class AdminApi:
+    """Answers the calls under /_admin/."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._routes: dict[tuple[str, str, int], Handler] = {
+            ("GET", "calls", 0): self._calls,
+            ("GET", "counts", 0): self._counts,
+            ("GET", "accepted", 0): self._accepted,
+            ("POST", "reset", 0): self._reset,
+            ("GET", "faults", 0): self._list_faults,
+            ("POST", "faults", 0): self._add_fault,
+            ("DELETE", "faults", 0): self._clear_faults,
+            ("DELETE", "faults", 1): self._clear_faults,
+            ("GET", "engines", 0): self._list_engines,
+            ("POST", "engines", 0): self._create_engines,
+            ("GET", "engines", 1): self._show_engine,
+            ("PATCH", "engines", 1): self._change_engine,
+            ("DELETE", "engines", 1): self._delete_engine,
+            ("POST", "upgrades", 0): self._foreign_upgrade,
+            ("GET", "jobs", 1): self._show_job,
+            ("POST", "jobs", 1): self._end_job,
+            ("POST", "plans", 0): self._plan_jobs,
+            ("DELETE", "plans", 0): self._clear_plans,
+            ("GET", "settings", 0): self._settings,
+            ("PATCH", "settings", 0): self._change_settings,
+            ("POST", "tokens", 0): self._refuse_tokens,
+        }
+
+    async def handle(self, method: str, target: str, body: bytes) -> Answer:
+        """Answer one admin call: 200, 400 with a reason, or 404."""
+        path, _, query = target.removeprefix(ADMIN_PREFIX).partition("?")
+        name, *rest = [segment for segment in path.split("/") if segment] or [""]
+        parameters = dict(parse_qsl(query))
+        try:
+            if (method, name) == ("GET", "wait"):
+                return ok(await self._wait(parameters))
+            handler = self._routes.get((method, name, len(rest)))
+            if handler is None:
+                return _problem(HTTPStatus.NOT_FOUND, f"no such admin call: {method} {path}")
+            return ok(handler(rest, parameters, as_json(body)))
+        except KeyError as missing:
+            return _problem(HTTPStatus.NOT_FOUND, f"there is no {missing}")
+        except (TypeError, ValueError) as wrong:
+            return _problem(HTTPStatus.BAD_REQUEST, str(wrong))
+
+    # --- what was received --------------------------------------------------------------------
+
+    def _calls(self, _: list[str], parameters: Parameters, __: Any) -> Any:
+        records = self._simulator.recorder.calls(
+            parameters.get("operation"),
+            parameters.get("engineId"),
+            int(parameters.get("after", "0")),
+        )
+        return {"calls": [record.to_json() for record in records]}
+
+    def _counts(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        return self._simulator.recorder.counts()
+
+    def _accepted(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        accepted = self._simulator.recorder.accepted
+        return {
+            "accepted": [
+                {"engineId": engine_id, "version": version, "count": count}
+                for (engine_id, version), count in accepted.items()
+            ]
+        }
+
+    def _reset(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        self._simulator.recorder.reset()
+        return {}
+
+    async def _wait(self, parameters: Parameters) -> Any:
+        recorder = self._simulator.recorder
+        phase = parameters.get("phase", "handled")
+        if phase not in get_args(Phase):
+            raise ValueError(f"phase must be one of {get_args(Phase)}, not {phase!r}")
+        operation = parameters.get("operation", "Upgrade")
+        engine_id = parameters.get("engineId", "")
+        status = int(parameters.get("status", "0"))
+        wanted = int(parameters.get("count", "1"))
+
+        def count() -> int:
+            return recorder.count(cast("Phase", phase), operation, engine_id, status)
+
+        timeout = float(parameters.get("timeout", "10"))
+        reached = await recorder.wait(lambda: count() >= wanted, timeout)
+        return {"reached": reached, "count": count()}
+
+    # --- faults -------------------------------------------------------------------------------
+
+    def _list_faults(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        return {"faults": [_fault(armed) for armed in self._simulator.faults.all()]}
+
+    def _add_fault(self, _: list[str], __: Parameters, body: Any) -> Any:
+        return _fault(self._simulator.faults.add(wire.read(Fault, body)))
+
+    def _clear_faults(self, path: list[str], _: Parameters, __: Any) -> Any:
+        return {"cleared": self._simulator.faults.clear(path[0] if path else None)}
+
+    # --- the world ----------------------------------------------------------------------------
+
+    def _list_engines(self, _: list[str], parameters: Parameters, __: Any) -> Any:
+        world = self._simulator.world
+        world.settle()
+        project = parameters.get("project")
+        return {
+            "engines": [
+                _summary(engine, engine.state)
+                for engine in world.engines.values()
+                if engine.state.exists and project in {None, engine.description.project}
+            ]
+        }
+
+    def _create_engines(self, _: list[str], __: Parameters, body: Any) -> Any:
+        if isinstance(body, dict) and ("engines" in body or "generate" in body):
+            descriptions = descriptions_from(body)
+        else:
+            descriptions = [wire.read(EngineDescription, body)]
+        engines = self._simulator.world.add_engines(descriptions)
+        return {"engines": [_summary(engine, engine.state) for engine in engines]}
+
+    def _show_engine(self, path: list[str], _: Parameters, __: Any) -> Any:
+        self._simulator.world.settle()
+        engine = self._simulator.world.known(path[0])
+        return _summary(engine, engine.state) | json.loads(rendering.details(engine, engine.state))
+
+    def _change_engine(self, path: list[str], _: Parameters, body: Any) -> Any:
+        names = {"status": "status", "version": "version", "latestVersion": "latest_version"}
+        unknown = set(body) - {*names, "actions"}
+        if unknown:
+            raise ValueError(f"cannot change {sorted(unknown)}; there are {[*names, 'actions']}")
+        changes: dict[str, Any] = {names[key]: body[key] for key in body if key in names}
+        if "actions" in body:
+            changes["actions"] = tuple(body["actions"])
+        state = self._simulator.world.change_engine(path[0], **changes)
+        return _summary(self._simulator.world.known(path[0]), state)
+
+    def _delete_engine(self, path: list[str], _: Parameters, __: Any) -> Any:
+        self._simulator.world.delete_engine(path[0])
+        return {}
+
+    def _foreign_upgrade(self, _: list[str], __: Parameters, body: Any) -> Any:
+        world = self._simulator.world
+        return _job(world.start_foreign_upgrade(body["engineId"], body["version"]))
+
+    def _show_job(self, path: list[str], _: Parameters, __: Any) -> Any:
+        world = self._simulator.world
+        now = world.settle()
+        job = world.jobs[int(path[0])]
+        return rendering.job(job, job.runs[-1], now, self._simulator.settings)
+
+    def _end_job(self, path: list[str], _: Parameters, body: Any) -> Any:
+        self._simulator.world.end_job(int(path[0]), body["outcome"])
+        return {}
+
+    def _plan_jobs(self, _: list[str], __: Parameters, body: Any) -> Any:
+        engine_id = body.pop("engineId", None)
+        self._simulator.world.plan_jobs(engine_id, wire.read(JobPlan, body))
+        return {}
+
+    def _clear_plans(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        self._simulator.world.clear_plans()
+        return {}
+
+    def _settings(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        return simulator_settings.to_json(self._simulator.settings)
+
+    def _change_settings(self, _: list[str], __: Parameters, body: Any) -> Any:
+        settings = self._simulator.settings
+        simulator_settings.change(settings, body)
+        self._simulator.clock.offset_seconds = settings.clock_offset_seconds
+        return simulator_settings.to_json(settings)
+
+    def _refuse_tokens(self, _: list[str], __: Parameters, body: Any) -> Any:
+        expire = body.get("as", "revoked") == "expired"
+        count = self._simulator.authenticator.revoke_tokens(body.get("token"), expire=expire)
+        return {"refused": count}
+
+
+def _fault(armed: ArmedFault) -> dict[str, Any]:
+    return {"id": armed.id, "caught": armed.caught, "fault": wire.write(armed.fault)}
+
+
+def _summary(engine: Engine, state: EngineState) -> dict[str, Any]:
+    return {
+        "id": engine.id,
+        "name": engine.description.name,
+        "projectId": engine.description.project,
+        "type": engine.description.type,
+        "status": state.status,
+        "version": state.version,
+        "latestVersion": state.latest_version,
+        "latestJobId": state.latest_job_id,
+        "actions": list(state.actions),
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {"id": job.id, "engineId": job.engine_id, "version": job.target_version}
+
+
+def _problem(status: HTTPStatus, message: str) -> Answer:
+    return Answer(int(status), encode({"problem": message}))

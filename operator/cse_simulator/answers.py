@@ -1,0 +1,77 @@
+"""What the simulated vendor answers, and the two shapes its errors have.
+
+The engine manager (codes SVCSTG.*) and the API gateway in front of it (codes APIGW.*) write
+different bodies; they share no field beyond `error_code` and `error_msg` (Huawei Cloud CSE API
+Reference, error codes).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    """An HTTP answer before it is sent."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = {}  # noqa: RUF012 - the default is never changed in place
+
+
+@dataclass(slots=True)
+class EngineRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours
+    """The engine manager says no."""
+
+    code: str
+    message: str
+    detail: str = ""
+    status: int = HTTPStatus.BAD_REQUEST
+
+
+@dataclass(slots=True)
+class GatewayRefusal(Exception):  # noqa: N818 - see EngineRefusal
+    """The API gateway says no, before the engine manager sees the call."""
+
+    status: int
+    code: str
+    message: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def ok(value: Any, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Answer:
+    """Return a successful JSON answer."""
+    return Answer(status, encode(value), headers or {})
+
+
+def encode(value: Any) -> bytes:
+    """Return a value as compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def engine_error(refusal: EngineRefusal) -> Answer:
+    """Return the engine manager's error body."""
+    body = {
+        "error_code": refusal.code,
+        "error_msg": refusal.message,
+        "detail": refusal.detail or refusal.message,
+    }
+    return Answer(int(refusal.status), encode(body))
+
+
+def gateway_error(refusal: GatewayRefusal, request_id: str) -> Answer:
+    """Return the API gateway's error body."""
+    body = {
+        "error_msg": refusal.message,
+        "error_code": refusal.code,
+        "request_id": request_id,
+    }
+    return Answer(int(refusal.status), encode(body), refusal.headers)
+
+
+def unauthenticated(reason: str, code: str = "APIGW.0301") -> GatewayRefusal:
+    """Return the gateway's 401 with the reason it gives behind its fixed words."""
+    message = f"Incorrect IAM authentication information: {reason}"
+    return GatewayRefusal(HTTPStatus.UNAUTHORIZED, code, message)

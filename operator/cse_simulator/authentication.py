@@ -1,0 +1,203 @@
+"""Who may call: tokens, users and access keys, as the API gateway and IAM treat them.
+
+Without any configured credential the simulator is open: every non-empty token and every
+well-formed signature is taken. Tokens it issued itself are always held to their lifetime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from cse_simulator import signature
+from cse_simulator.answers import Answer, GatewayRefusal, encode, ok, unauthenticated
+from cse_simulator.calls import Call, as_json
+from cse_simulator.clock import Clock
+from cse_simulator.settings import Settings
+
+
+class Caller(NamedTuple):
+    """Who called: a user's or key's name, and the project its credential is scoped to."""
+
+    name: str
+    project: str = ""
+
+
+@dataclass(slots=True)
+class IssuedToken:
+    """A token from POST /v3/auth/tokens. `expires_at` is in seconds since the epoch."""
+
+    user: str
+    project: str
+    expires_at: float
+    revoked: bool = False
+
+
+@dataclass(slots=True)
+class KeyFailures:
+    """Failures in a row of an access key, and until when it is locked."""
+
+    count: int = 0
+    locked_until: float = 0.0
+
+
+class Authenticator:
+    """Checks credentials and issues tokens."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._issued: dict[str, IssuedToken] = {}
+        self._failures: dict[str, KeyFailures] = {}
+        self._refused_tokens: dict[str, str] = {}
+        self._number = 0
+
+    def caller(self, call: Call) -> Caller:
+        """Return who calls.
+
+        Raises:
+            GatewayRefusal: The call has no valid credential, or one of another project.
+        """
+        token = call.headers.get("X-Auth-Token")
+        if token:
+            caller = self._by_token(token)
+        else:
+            authorization = call.headers.get("Authorization")
+            if not authorization:
+                raise unauthenticated("x-auth-token not found")
+            caller = self._by_signature(authorization, call)
+        if caller.project and caller.project != call.project:
+            raise GatewayRefusal(
+                HTTPStatus.FORBIDDEN, "APIGW.0302", "Understand the request but denied to access"
+            )
+        return caller
+
+    def revoke_tokens(self, token: str | None = None, *, expire: bool = False) -> int:
+        """Make tokens invalid from now on, as a password or permission change does.
+
+        Args:
+            token: The one token; all that were issued by default.
+            expire: Let them look expired instead of revoked.
+
+        Returns:
+            How many tokens that were.
+        """
+        chosen = [token] if token is not None else [*self._issued, *self._settings.tokens]
+        for one in chosen:
+            self._refused_tokens[one] = "expired" if expire else "revoked"
+        return len(chosen)
+
+    def issue_token(self, call: Call) -> Answer:
+        """Answer POST /v3/auth/tokens with the method `password`."""
+        try:
+            auth = as_json(call.body)["auth"]
+            user = auth["identity"]["password"]["user"]
+            name, password = user["name"], user["password"]
+            domain = user["domain"]["name"]
+            project = auth["scope"]["project"].get("id", "")
+        except (AttributeError, KeyError, TypeError):
+            return _iam_error(HTTPStatus.BAD_REQUEST, "The request body is invalid.")
+        if not self._is_user(name, password, domain):
+            message = "The username or password is wrong."
+            return _iam_error(HTTPStatus.UNAUTHORIZED, message)
+        return self._issue(str(name), str(domain), str(project))
+
+    def _issue(self, name: str, domain: str, project: str) -> Answer:
+        now = self._clock.now()
+        self._number += 1
+        digest = hashlib.sha256(f"{self._number}/{name}/{project}".encode()).hexdigest()
+        token = f"SIMULATED-{digest}"
+        issued = IssuedToken(name, project, now + self._settings.token_lifetime_seconds)
+        self._issued[token] = issued
+        body = {
+            "token": {
+                "expires_at": _iam_time(issued.expires_at),
+                "issued_at": _iam_time(now),
+                "methods": ["password"],
+                "project": {"id": project, "name": "simulated", "domain": {"name": domain}},
+                "user": {
+                    "id": hashlib.md5(name.encode(), usedforsecurity=False).hexdigest(),
+                    "name": name,
+                    "domain": {"name": domain},
+                },
+                "roles": [],
+            }
+        }
+        return ok(body, HTTPStatus.CREATED, {"X-Subject-Token": token})
+
+    def _is_user(self, name: Any, password: Any, domain: Any) -> bool:
+        if self._settings.is_open:
+            return bool(name and password and domain)
+        asked = {"name": name, "password": password, "domain": domain}
+        return asked in self._settings.users
+
+    def _by_token(self, token: str) -> Caller:
+        refused = self._refused_tokens.get(token)
+        if refused == "revoked":
+            raise unauthenticated("The token must be updated.", "APIGW.0307")
+        if refused == "expired":
+            raise unauthenticated("token expires")
+        issued = self._issued.get(token)
+        if issued is not None:
+            if self._clock.now() >= issued.expires_at:
+                raise unauthenticated(f"token expires, expires_at:{_iam_time(issued.expires_at)}")
+            return Caller(issued.user, issued.project)
+        project = self._settings.tokens.get(token)
+        if project is not None:
+            return Caller("token-user", project)
+        if self._settings.is_open:
+            return Caller("token-user")
+        raise unauthenticated("decrypt token fail")
+
+    def _by_signature(self, header: str, call: Call) -> Caller:
+        authorization = signature.parse(header)
+        if authorization is None:
+            raise unauthenticated("verify aksk signature fail")
+        key = authorization.access_key
+        if self._settings.is_open:
+            return Caller(key)
+        now = self._clock.now()
+        failures = self._failures.setdefault(key, KeyFailures())
+        if now < failures.locked_until:
+            raise unauthenticated("verify aksk signature fail, the access key is locked")
+        if not self._is_signed(authorization, call, now):
+            failures.count += 1
+            if failures.count > self._settings.key_lock_failures:
+                failures.count = 0
+                failures.locked_until = now + self._settings.key_lock_seconds
+            raise unauthenticated("verify aksk signature fail")
+        failures.count = 0
+        return Caller(key)
+
+    def _is_signed(self, authorization: signature.Authorization, call: Call, now: float) -> bool:
+        key = authorization.access_key
+        secret = self._settings.access_keys.get(key)
+        moment = signature.signed_at(call.headers.get("X-Sdk-Date"))
+        if secret is None or moment is None:
+            return False
+        if abs(moment - now) > self._settings.key_clock_skew_seconds:
+            return False
+        expected_token = self._settings.security_tokens.get(key)
+        if expected_token != call.headers.get("X-Security-Token"):
+            return False
+        return signature.is_valid(
+            authorization,
+            secret,
+            method=call.method,
+            path=call.path,
+            query=call.query,
+            headers=call.headers,
+            body=call.body,
+        )
+
+
+def _iam_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _iam_error(status: HTTPStatus, message: str) -> Answer:
+    error = {"code": int(status), "message": message, "title": status.phrase}
+    return Answer(int(status), encode({"error": error}))

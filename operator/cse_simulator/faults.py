@@ -1,0 +1,154 @@
+"""Faults on demand: which calls go wrong, and how."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cse_simulator.calls import OPERATIONS, Call
+
+
+@dataclass(slots=True)
+class Fault:
+    """A rule: which calls it catches, and what it does to them.
+
+    The first fields say which calls are caught; a field left out catches all. The rest say what
+    happens. Unless `after_effect` is set, a call that is reset, left hanging or answered with
+    `status` takes no effect; one that is only delayed, truncated or altered does.
+
+    Attributes:
+        operation: Name of the operation, such as `Upgrade`.
+        engine_id: Engine in the path.
+        project: Project in the path.
+        method: HTTP method.
+        skip: Let this many matching calls pass first.
+        times: Catch this many calls, then no more; None for all.
+        probability: Catch a matching call with this chance.
+        seed: Where the dice for `probability` start, so that a run can be repeated.
+        delay_ms: Wait before the call takes effect.
+        delay_answer_ms: Wait between effect and answer.
+        after_effect: The call takes effect before it is reset, hangs or gets `status`.
+        reset: Reset the connection instead of answering.
+        hang: Never answer, until the faults are cleared.
+        status: Answer with this HTTP status.
+        body: Body to `status`: JSON, or a string sent as HTML; a gateway error by default.
+        headers: Headers to `status`.
+        retry_after: Retry-After header: seconds, or `date+5` for an HTTP date 5 s from then.
+        truncate_at: Send only so many bytes of the announced body, then close.
+        replace: Fields of the answer's JSON to overwrite, with any type.
+        drop: Fields of the answer's JSON to leave out.
+        deliver_twice: Deliver the call twice, and return the answer of the first or second.
+        forced: Let the second delivery take effect even where the vendor's checks refuse it.
+        token: Let the caller's token expire or be revoked before the call is judged.
+    """
+
+    operation: str | None = None
+    engine_id: str | None = None
+    project: str | None = None
+    method: str | None = None
+    skip: int = 0
+    times: int | None = 1
+    probability: float = 1.0
+    seed: int = 0
+    delay_ms: float = 0.0
+    delay_answer_ms: float = 0.0
+    after_effect: bool = False
+    reset: bool = False
+    hang: bool = False
+    status: int | None = None
+    body: Any = None
+    headers: dict[str, str] | None = None
+    retry_after: int | str | None = None
+    truncate_at: int | None = None
+    replace: dict[str, Any] | None = None
+    drop: tuple[str, ...] = ()
+    deliver_twice: Literal["first", "second"] | None = None
+    forced: bool = True
+    token: Literal["expired", "revoked"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that could never do what it says."""
+        if self.operation is not None and self.operation not in OPERATIONS:
+            raise ValueError(f"operation {self.operation!r} is none of {', '.join(OPERATIONS)}")
+
+    def matches(self, call: Call) -> bool:
+        """Say whether the rule is about this call."""
+        return (
+            self.operation in {None, call.operation}
+            and self.engine_id in {None, call.engine_id}
+            and self.project in {None, call.project}
+            and self.method in {None, call.method}
+        )
+
+    @property
+    def answers_itself(self) -> bool:
+        """Whether the rule replaces the answer as a whole."""
+        return self.reset or self.hang or self.status is not None
+
+
+@dataclass(slots=True)
+class ArmedFault:
+    """A rule in use, with what is left of it.
+
+    Attributes:
+        released: Set when hanging calls shall be let go.
+    """
+
+    id: str
+    fault: Fault
+    caught: int = 0
+    passed: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    dice: random.Random = field(default_factory=random.Random)
+
+    def catches(self, call: Call) -> bool:
+        """Decide on a call, and count it."""
+        fault = self.fault
+        if not fault.matches(call):
+            return False
+        if fault.times is not None and self.caught >= fault.times:
+            return False
+        if self.passed < fault.skip:
+            self.passed += 1
+            return False
+        if fault.probability < 1 and self.dice.random() >= fault.probability:
+            return False
+        self.caught += 1
+        return True
+
+
+class Faults:
+    """All rules in use; the oldest one that catches a call is applied to it."""
+
+    def __init__(self) -> None:
+        self._armed: dict[str, ArmedFault] = {}
+        self._number = 0
+
+    def add(self, fault: Fault) -> ArmedFault:
+        """Put a rule in use."""
+        self._number += 1
+        dice = random.Random(fault.seed)  # noqa: S311 - dice, not keys
+        armed = ArmedFault(f"fault-{self._number}", fault, dice=dice)
+        self._armed[armed.id] = armed
+        return armed
+
+    def clear(self, fault_id: str | None = None) -> int:
+        """Put one rule or all out of use, let go what hangs, and return how many those were."""
+        chosen = [fault_id] if fault_id is not None else list(self._armed)
+        removed = [armed for one in chosen if (armed := self._armed.pop(one, None)) is not None]
+        for armed in removed:
+            armed.released.set()
+        return len(removed)
+
+    def all(self) -> list[ArmedFault]:
+        """Return the rules in use, oldest first."""
+        return list(self._armed.values())
+
+    def catching(self, call: Call) -> ArmedFault | None:
+        """Return the rule to apply to a call, if any."""
+        for armed in self._armed.values():
+            if armed.catches(call):
+                return armed
+        return None

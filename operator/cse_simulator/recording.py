@@ -1,0 +1,207 @@
+"""What arrived: every call in full for a while, counters for ever, and waiting for either."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cse_simulator.calls import ISSUE_TOKEN, Call, as_json
+from cse_simulator.settings import Settings
+
+CREDENTIAL_HEADERS = frozenset({"authorization", "x-auth-token", "x-security-token"})
+PRESENT = "present"
+
+Phase = Literal["received", "handled", "accepted"]
+
+
+@dataclass(slots=True)
+class Record:
+    """One call as it is kept.
+
+    Attributes:
+        number: Position among all calls since the start, from 1.
+        time: When it arrived, in seconds since the epoch.
+        call: What arrived, its headers and body without credentials.
+        headers: Headers under lower-case names, credentials replaced.
+        body: The body, credentials replaced.
+        status: The HTTP status answered, 0 if none was.
+        outcome: answered, reset, hung or truncated; "" while being handled.
+        fault: The id of the fault rule that was applied, or "".
+    """
+
+    number: int
+    time: float
+    call: Call
+    headers: dict[str, str]
+    body: Any
+    status: int = 0
+    outcome: str = ""
+    fault: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as the admin API shows it."""
+        call = self.call
+        return {
+            "number": self.number,
+            "time": self.time,
+            "operation": call.operation,
+            "method": call.method,
+            "path": call.path,
+            "query": call.query,
+            "projectId": call.project,
+            "engineId": call.engine_id,
+            "jobId": call.job_id,
+            "requestId": call.request_id,
+            "headers": self.headers,
+            "body": as_json(self.body) if isinstance(self.body, bytes) else self.body,
+            "status": self.status,
+            "outcome": self.outcome,
+            "fault": self.fault,
+        }
+
+
+class Recorder:
+    """Keeps calls and counts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._calls: deque[Record] = deque(maxlen=settings.record_calls)
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._number = 0
+        self.in_flight = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all calls and counts; numbering goes on."""
+        self._calls.clear()
+        self.received: Counter[tuple[str, str]] = Counter()
+        self.handled: Counter[tuple[str, str, int]] = Counter()
+        self.accepted: Counter[tuple[str, str]] = Counter()
+        self.retried: Counter[str] = Counter()
+        self.most_in_flight = self.in_flight
+
+    def arrive(self, call: Call, moment: float) -> Record:
+        """Note a call's arrival."""
+        self._number += 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.received[call.operation, ""] += 1
+        if call.engine_id:
+            self.received[call.operation, call.engine_id] += 1
+        headers = self._headers(call)
+        body = _without_password(call.body) if call.operation == ISSUE_TOKEN else call.body
+        record = Record(self._number, moment, call, headers, body)
+        # From here on nobody needs the originals of what may hold credentials but the handler.
+        self._calls.append(record)
+        self._wake()
+        return record
+
+    def conclude(self, record: Record, status: int, outcome: str = "answered") -> None:
+        """Note what a call was answered."""
+        record.status, record.outcome = status, outcome
+        self.in_flight -= 1
+        call = record.call
+        self.handled[call.operation, "", 0] += 1
+        self.handled[call.operation, "", status] += 1
+        if call.engine_id:
+            self.handled[call.operation, call.engine_id, 0] += 1
+            self.handled[call.operation, call.engine_id, status] += 1
+        self._wake()
+
+    def accept(self, engine_id: str, version: str) -> None:
+        """Note that an upgrade call took effect."""
+        self.accepted[engine_id, version] += 1
+
+    def calls(self, operation: str | None, engine_id: str | None, after: int) -> list[Record]:
+        """Return the calls that are still kept, oldest first."""
+        return [
+            record
+            for record in self._calls
+            if record.number > after
+            and operation in {None, record.call.operation}
+            and engine_id in {None, record.call.engine_id}
+        ]
+
+    def counts(self) -> dict[str, Any]:
+        """Return all counters that are not per engine."""
+        statuses: dict[str, dict[str, int]] = {}
+        for (operation, engine_id, status), count in sorted(self.handled.items()):
+            if status and not engine_id:
+                statuses.setdefault(operation, {})[str(status)] = count
+        return {
+            "received": {
+                name: count for (name, engine), count in sorted(self.received.items()) if not engine
+            },
+            "statuses": statuses,
+            "acceptedUpgrades": sum(self.accepted.values()),
+            "acceptedRetries": sum(self.retried.values()),
+            "inFlight": self.in_flight,
+            "mostInFlight": self.most_in_flight,
+        }
+
+    def count(self, phase: Phase, operation: str, engine_id: str, status: int) -> int:
+        """Return one counter."""
+        if phase == "accepted":
+            return sum(
+                count for (engine, _), count in self.accepted.items() if engine_id in {"", engine}
+            )
+        if phase == "received":
+            return self.received[operation, engine_id]
+        return self.handled[operation, engine_id, status]
+
+    async def wait(self, reached: Callable[[], bool], timeout: float) -> bool:  # noqa: ASYNC109
+        """Wait until a condition on the counters holds.
+
+        Args:
+            reached: The condition.
+            timeout: How long to wait at most, in seconds.
+
+        Returns:
+            Whether it holds.
+        """
+        if reached():
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (reached, future)
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            return reached()
+        finally:
+            self._waiters.remove(waiter)
+        return True
+
+    def _wake(self) -> None:
+        for reached, future in self._waiters:
+            if not future.done() and reached():
+                future.set_result(None)
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        hashed = self._settings.record_credentials == "sha256"
+        kept = {}
+        for name, value in call.headers.items():
+            lower = name.lower()
+            if lower in CREDENTIAL_HEADERS:
+                kept[lower] = _fingerprint(value) if hashed else PRESENT
+            else:
+                kept[lower] = value
+        return kept
+
+
+def _fingerprint(value: str) -> str:
+    return f"{PRESENT} sha256:{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+
+
+def _without_password(body: bytes) -> Any:
+    document = as_json(body)
+    try:
+        document["auth"]["identity"]["password"]["user"]["password"] = PRESENT
+    except (KeyError, TypeError):
+        # What has not the documented shape may hide its secret anywhere.
+        return PRESENT
+    return document

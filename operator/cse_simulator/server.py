@@ -1,0 +1,172 @@
+"""The HTTP server: receives calls, applies faults, answers.
+
+It stands on aiohttp's low-level server, without routing tables or middlewares: thousands of calls a
+second must not make the stand-in slower than what it stands in for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from cse_simulator.admin_api import ADMIN_PREFIX, AdminApi
+from cse_simulator.answers import Answer, GatewayRefusal, encode, gateway_error
+from cse_simulator.authentication import Authenticator
+from cse_simulator.calls import Call
+from cse_simulator.clock import Clock, http_date
+from cse_simulator.faults import ArmedFault, Fault, Faults
+from cse_simulator.recording import Record, Recorder
+from cse_simulator.settings import Settings
+from cse_simulator.vendor_api import VendorApi
+from cse_simulator.world import World
+
+JSON_TYPE = "application/json;charset=UTF-8"
+_GATEWAY_CODES = {401: "0301", 403: "0302", 404: "0101", 429: "0308", 500: "0601", 503: "0613"}
+_MASK = (1 << 64) - 1
+
+
+class Simulator:
+    """One simulated vendor and everything that belongs to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = Clock(settings.clock_offset_seconds)
+        self.world = World(settings, self.clock)
+        self.faults = Faults()
+        self.recorder = Recorder(settings)
+        self.authenticator = Authenticator(settings, self.clock)
+        self.vendor = VendorApi(settings, self.clock, self.world, self.authenticator, self.recorder)
+        self.admin = AdminApi(self)
+        self._number = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        body = await request.read() if request.can_read_body else b""
+        target = request.raw_path
+        if target.startswith(ADMIN_PREFIX):
+            return _response(await self.admin.handle(request.method, target, body))
+        self._number += 1
+        # Unique and the same on every run; the multiplication only makes it look like an id.
+        scattered = self._number * 0x9E3779B97F4A7C15 & _MASK
+        request_id = f"{scattered:016x}{self._number:016x}"
+        call = Call.received(request.method, target, request.headers, body, request_id)
+        record = self.recorder.arrive(call, self.clock.now())
+        armed = self.faults.catching(call)
+        if armed is not None:
+            return await self._disturbed(request, call, record, armed)
+        answer = self.vendor.answer(call)
+        self.recorder.conclude(record, answer.status)
+        return self._vendor_response(answer, call)
+
+    def stop(self) -> None:
+        """Let go of everything that hangs."""
+        self.faults.clear()
+
+    def _vendor_response(self, answer: Answer, call: Call) -> web.Response:
+        headers = {
+            "Content-Type": JSON_TYPE,
+            "X-Request-Id": call.request_id,
+            "Server": "api-gateway",
+        }
+        if self.clock.offset_seconds:
+            headers["Date"] = http_date(self.clock.now())
+        headers.update(answer.headers)
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def _disturbed(
+        self, request: web.BaseRequest, call: Call, record: Record, armed: ArmedFault
+    ) -> web.StreamResponse:
+        fault = armed.fault
+        record.fault = armed.id
+        if fault.delay_ms:
+            await asyncio.sleep(fault.delay_ms / 1000)
+        if fault.token is not None:
+            token = call.headers.get("X-Auth-Token")
+            self.authenticator.revoke_tokens(token, expire=fault.token == "expired")  # noqa: S105
+        answer = self._effect(call, fault)
+        if fault.delay_answer_ms:
+            await asyncio.sleep(fault.delay_answer_ms / 1000)
+        if fault.hang:
+            self.recorder.conclude(record, 0, "hung")
+            await armed.released.wait()
+            return _reset(request)
+        if fault.reset:
+            self.recorder.conclude(record, 0, "reset")
+            return _reset(request)
+        if fault.replace or fault.drop:
+            answer = _altered(answer, fault)
+        if fault.truncate_at is not None:
+            self.recorder.conclude(record, answer.status, "truncated")
+            return await _truncated(request, self._vendor_response(answer, call), fault.truncate_at)
+        self.recorder.conclude(record, answer.status)
+        return self._vendor_response(answer, call)
+
+    def _effect(self, call: Call, fault: Fault) -> Answer:
+        answer = Answer(0, b"")
+        if fault.after_effect or not fault.answers_itself:
+            answer = self.vendor.answer(call)
+            if fault.deliver_twice is not None:
+                second = self.vendor.answer(call, forced=fault.forced)
+                answer = answer if fault.deliver_twice == "first" else second
+        if fault.status is not None:
+            answer = self._made_up(fault, fault.status, call.request_id)
+        return answer
+
+    def _made_up(self, fault: Fault, status: int, request_id: str) -> Answer:
+        headers = dict(fault.headers or {})
+        if isinstance(fault.retry_after, str) and fault.retry_after.startswith("date+"):
+            moment = self.clock.now() + float(fault.retry_after.removeprefix("date+"))
+            headers["Retry-After"] = http_date(moment)
+        elif fault.retry_after is not None:
+            headers["Retry-After"] = str(fault.retry_after)
+        if isinstance(fault.body, str):
+            headers.setdefault("Content-Type", "text/html")
+            return Answer(status, fault.body.encode(), headers)
+        if fault.body is not None:
+            return Answer(status, encode(fault.body), headers)
+        code = f"APIGW.{_GATEWAY_CODES.get(status, '0201')}"
+        phrase = HTTPStatus(status).phrase
+        return gateway_error(GatewayRefusal(status, code, phrase, headers), request_id)
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {"Content-Type": JSON_TYPE, **answer.headers}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _altered(answer: Answer, fault: Fault) -> Answer:
+    document: Any = json.loads(answer.body)
+    document.update(fault.replace or {})
+    for name in fault.drop:
+        document.pop(name, None)
+    return answer._replace(body=encode(document))
+
+
+def _reset(request: web.BaseRequest) -> web.Response:
+    transport = request.transport
+    if transport is not None:
+        # Lingering for zero seconds makes the kernel send RST instead of FIN.
+        connection = transport.get_extra_info("socket")
+        linger = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
+    return web.Response()
+
+
+async def _truncated(
+    request: web.BaseRequest, whole: web.Response, length: int
+) -> web.StreamResponse:
+    body = whole.body if isinstance(whole.body, bytes) else b""
+    response = web.StreamResponse(status=whole.status, headers=whole.headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[:length])
+    if request.transport is not None:
+        request.transport.close()
+    return response

@@ -1,0 +1,205 @@
+"""What the simulated vendor can be told to do differently.
+
+Where the vendor's documentation contradicts itself or says nothing, a setting here chooses one
+reading, so that a client can be rehearsed against each of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cse_simulator import wire
+
+PagingStyle = Literal["item", "item-from-one", "page", "page-from-zero"]
+UpgradePolicy = Literal["offered", "upward", "any"]
+RetryJobId = Literal["new", "same"]
+RunningEndTime = Literal["zero", "null", "absent", "start"]
+CredentialRecord = Literal["present", "sha256"]
+
+
+@dataclass(slots=True)
+class Settings:
+    """Settings of one simulator; those in `CHANGEABLE` may be changed while it runs.
+
+    Durations are in the unit their name says. Vendor facts come from the Huawei Cloud CSE API
+    Reference; the defaults are its documented reading where there is one.
+    """
+
+    job_seconds: float = field(
+        default=3.0,
+        metadata={"help": "How long an upgrade job runs when no job plan says otherwise."},
+    )
+
+    read_lag_ms: float = field(
+        default=0.0, metadata={"help": "Reads show engines and jobs as they were this long ago."}
+    )
+
+    paging_style: PagingStyle = field(
+        default="item",
+        metadata={
+            "help": "What ListEngines takes `offset` for; the documentation says both offset and page number. "
+            "`item-from-one` and `page` answer the offsets 0 and 1 alike."
+        },
+    )
+
+    maximum_limit: int = field(
+        default=1000,
+        metadata={"help": "ListEngines answers at most this many rows, whatever `limit` says."},
+    )
+
+    default_limit: int = field(
+        default=10, metadata={"help": "The `limit` of a ListEngines call that names none."}
+    )
+
+    list_default_type: str = field(
+        default="ALL", metadata={"help": "The `type` of a ListEngines call that names none."}
+    )
+
+    upgrade_policy: UpgradePolicy = field(
+        default="offered",
+        metadata={
+            "help": "Which target versions are taken: offered and higher, any higher one, or any at all."
+        },
+    )
+
+    retry_job_id: RetryJobId = field(
+        default="new",
+        metadata={
+            "help": "Whether Retry starts a new job or runs the failed one again under its own id."
+        },
+    )
+
+    missing_engine_status: int = field(
+        default=400,
+        metadata={"help": "HTTP status of SVCSTG.00501116 (also seen in the field: 401)."},
+    )
+
+    missing_job_status: int = field(
+        default=400, metadata={"help": "HTTP status of SVCSTG.00501153."}
+    )
+
+    version_refused_code: str = field(
+        default="SVCSTG.00501199",
+        metadata={
+            "help": "Engine-level code for a target version that is not offered. The vendor's is not "
+            "documented: this one is made up, and a client must not depend on it."
+        },
+    )
+
+    enforce_enterprise_project: bool = field(
+        default=False,
+        metadata={
+            "help": "Hide engines of another enterprise project than that in X-Enterprise-Project-ID."
+        },
+    )
+
+    quirks: bool = field(
+        default=True,
+        metadata={
+            "help": "Show the oddities of the vendor's own examples: the key `taskexEcutorBrief`, and "
+            "an inner task that stays `Init` in a `Finished` job."
+        },
+    )
+
+    running_end_time: RunningEndTime = field(
+        default="zero",
+        metadata={"help": "What `endTime` holds while a job runs; the documentation does not say."},
+    )
+
+    token_lifetime_seconds: float = field(
+        default=24 * 3600.0,
+        metadata={"help": "How long a token issued by POST /v3/auth/tokens is valid."},
+    )
+
+    calls_per_second: float = field(
+        default=0.0,
+        metadata={
+            "help": "Throttle: calls per second for each API of each project, 0 for no limit."
+        },
+    )
+
+    key_lock_seconds: float = field(
+        default=300.0,
+        metadata={
+            "help": "How long an access key is locked after more failures in a row than it survives."
+        },
+    )
+
+    key_lock_failures: int = field(
+        default=5, metadata={"help": "Failures in a row that an access key survives."}
+    )
+
+    key_clock_skew_seconds: float = field(
+        default=900.0, metadata={"help": "How far X-Sdk-Date may be away from this server's clock."}
+    )
+
+    clock_offset_seconds: float = field(
+        default=0.0,
+        metadata={
+            "help": "How far this server's clock (and its Date header) is ahead of the machine's."
+        },
+    )
+
+    record_calls: int = field(
+        default=10_000,
+        metadata={"help": "How many calls are kept in full; counters are not bounded."},
+    )
+
+    record_credentials: CredentialRecord = field(
+        default="present",
+        metadata={
+            "help": "What is kept of a credential header: that it was there, or a short SHA-256 of it as well."
+        },
+    )
+
+    first_job_id: int = field(default=12_339, metadata={"help": "The first job id handed out."})
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Accepted static tokens, each with the project it is scoped to ("" for any)."""
+
+    users: list[dict[str, str]] = field(default_factory=list)
+    """Accepted users: mappings of `name`, `password` and `domain`."""
+
+    access_keys: dict[str, str] = field(default_factory=dict)
+    """Accepted access keys, each with its secret key."""
+
+    security_tokens: dict[str, str] = field(default_factory=dict)
+    """The security token that a temporary access key must come with."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no credential was configured, so that every non-empty one is accepted."""
+        return not (self.tokens or self.users or self.access_keys)
+
+
+CHANGEABLE = frozenset(
+    name.name
+    for name in dataclasses.fields(Settings)
+    if name.name
+    not in {"record_calls", "first_job_id", "tokens", "users", "access_keys", "security_tokens"}
+)
+
+
+def to_json(settings: Settings) -> dict[str, Any]:
+    """Return the changeable settings under their JSON names."""
+    return {wire.camel_case(name): getattr(settings, name) for name in sorted(CHANGEABLE)}
+
+
+def change(settings: Settings, changes: dict[str, Any]) -> None:
+    """Change settings in place, all of them or none.
+
+    Args:
+        settings: The settings to change.
+        changes: New values under their JSON names.
+
+    Raises:
+        ValueError: A name is unknown or not changeable, or a value has the wrong type.
+    """
+    checked = wire.arguments(Settings, changes)
+    fixed = sorted(set(checked) - CHANGEABLE)
+    if fixed:
+        raise ValueError(f"only at the start can these be set: {', '.join(fixed)}")
+    for name, value in checked.items():
+        setattr(settings, name, value)

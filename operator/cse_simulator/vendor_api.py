@@ -1,0 +1,168 @@
+"""The vendor's operations: from a call to an answer, without I/O and without waiting."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from cse_simulator import calls, rendering
+from cse_simulator.answers import (
+    Answer,
+    EngineRefusal,
+    GatewayRefusal,
+    engine_error,
+    gateway_error,
+    ok,
+)
+from cse_simulator.authentication import Authenticator
+from cse_simulator.calls import Call, as_json
+from cse_simulator.clock import Clock
+from cse_simulator.jobs import Job
+from cse_simulator.recording import Recorder
+from cse_simulator.settings import PagingStyle, Settings
+from cse_simulator.world import World
+
+INVALID_PARAMETER = "SVCSTG.00501100"
+"""Made up: the vendor's code for a malformed body is not documented."""
+
+
+class VendorApi:
+    """The simulated vendor as a function of calls."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        world: World,
+        authenticator: Authenticator,
+        recorder: Recorder,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._world = world
+        self._authenticator = authenticator
+        self._recorder = recorder
+        self._windows: dict[tuple[str, str], tuple[int, int]] = {}
+        self._operations = {
+            calls.LIST_ENGINES: self._list_engines,
+            calls.SHOW_ENGINE: self._show_engine,
+            calls.SHOW_ENGINE_JOB: self._show_engine_job,
+        }
+
+    def answer(self, call: Call, *, forced: bool = False) -> Answer:
+        """Let a call take effect and return what the vendor answers.
+
+        Args:
+            call: The call.
+            forced: Take an upgrade without the vendor's own checks.
+        """
+        try:
+            return self._answer(call, forced=forced)
+        except EngineRefusal as refusal:
+            return engine_error(refusal)
+        except GatewayRefusal as refusal:
+            return gateway_error(refusal, call.request_id)
+
+    def _answer(self, call: Call, *, forced: bool) -> Answer:
+        if call.operation == calls.ISSUE_TOKEN:
+            return self._authenticator.issue_token(call)
+        if call.operation == calls.UNKNOWN:
+            message = "The API does not exist or has not been published in the environment"
+            raise GatewayRefusal(HTTPStatus.NOT_FOUND, "APIGW.0101", message)
+        caller = self._authenticator.caller(call)
+        self._throttle(call)
+        read = self._operations.get(call.operation)
+        if read is not None:
+            return read(call)
+        _require_json(call)
+        if call.operation == calls.UPGRADE:
+            return self._upgrade(call, caller.name, forced=forced)
+        return self._retry(call, caller.name)
+
+    def _throttle(self, call: Call) -> None:
+        limit = self._settings.calls_per_second
+        if not limit:
+            return
+        second = int(self._clock.now())
+        key = (call.project, call.operation)
+        window, count = self._windows.get(key, (second, 0))
+        count = count + 1 if window == second else 1
+        self._windows[key] = (second, count)
+        if count > limit:
+            raise GatewayRefusal(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "APIGW.0308",
+                "The throttling threshold has been reached: policy api over ratelimit",
+            )
+
+    def _list_engines(self, call: Call) -> Answer:
+        parameters = call.parameters()
+        limit = _natural(parameters.get("limit", ""), self._settings.default_limit)
+        limit = min(limit, self._settings.maximum_limit)
+        offset = _natural(parameters.get("offset", ""), 0)
+        engine_type = parameters.get("type") or self._settings.list_default_type
+        listing = self._world.listing(call.project, engine_type, call.enterprise_project)
+        first = _first_row(self._settings.paging_style, offset, limit)
+        rows = b",".join(
+            rendering.row(engine, state) for engine, state in listing[first : first + limit]
+        )
+        return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (len(listing), rows))
+
+    def _show_engine(self, call: Call) -> Answer:
+        engine, state = self._world.visible(call.project, call.engine_id, call.enterprise_project)
+        return Answer(HTTPStatus.OK, rendering.details(engine, state))
+
+    def _show_engine_job(self, call: Call) -> Answer:
+        job, run, moment = self._world.visible_job(
+            call.project, call.engine_id, call.job_id, call.enterprise_project
+        )
+        return ok(rendering.job(job, run, moment, self._settings))
+
+    def _upgrade(self, call: Call, user: str, *, forced: bool) -> Answer:
+        version = _text_field(call, "version")
+        job = self._world.upgrade(
+            call.project, call.engine_id, version, user, call.enterprise_project, unchecked=forced
+        )
+        self._recorder.accept(call.engine_id, version)
+        return _started(job)
+
+    def _retry(self, call: Call, user: str) -> Answer:
+        action = _text_field(call, "action")
+        if action != "Retry":
+            raise EngineRefusal(INVALID_PARAMETER, "Invalid parameter.", f"action {action!r}")
+        job = self._world.retry(call.project, call.engine_id, user, call.enterprise_project)
+        self._recorder.retried[call.engine_id] += 1
+        return _started(job)
+
+
+def _started(job: Job) -> Answer:
+    return ok({"id": job.engine_id, "name": job.engine_name, "jobId": job.id})
+
+
+def _require_json(call: Call) -> None:
+    content_type = call.headers.get("Content-Type", "")
+    if not content_type.lower().startswith("application/json"):
+        message = f"Bad request: Content-Type {content_type!r} is not application/json"
+        raise GatewayRefusal(HTTPStatus.BAD_REQUEST, "APIGW.0201", message)
+
+
+def _text_field(call: Call, name: str) -> str:
+    document = as_json(call.body)
+    value = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(value, str) or not value:
+        detail = f"the body needs the text {name!r}"
+        raise EngineRefusal(INVALID_PARAMETER, "Invalid parameter.", detail)
+    return value
+
+
+def _natural(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() else default
+
+
+def _first_row(style: PagingStyle, offset: int, limit: int) -> int:
+    if style == "item":
+        return offset
+    if style == "item-from-one":
+        return max(offset - 1, 0)
+    if style == "page":
+        return max(offset - 1, 0) * limit
+    return offset * limit

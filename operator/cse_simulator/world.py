@@ -1,0 +1,358 @@
+"""The simulated vendor's world: engines, their jobs, and what moves them.
+
+Time moves the world only when somebody looks: `settle` applies every job end that is due, at the
+moment it was due, so there is no timer to wait for and no order to lose.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from cse_simulator.answers import EngineRefusal
+from cse_simulator.clock import Clock
+from cse_simulator.engines import Engine, EngineDescription, EngineState
+from cse_simulator.jobs import CREATE_STEPS, Job, JobPlan, Outcome, Run
+from cse_simulator.settings import Settings
+from cse_simulator.versions import LONGEST_VERSION, is_higher
+
+ENGINE_NOT_FOUND = "SVCSTG.00501116"
+STATE_FORBIDS = "SVCSTG.00501117"
+BAD_JOB_ID = "SVCSTG.00501152"
+JOB_NOT_FOUND = "SVCSTG.00501153"
+"""Engine-level codes (Huawei Cloud CSE API Reference, error codes)."""
+
+FOREIGN_USER = "another-person"
+
+
+class World:
+    """All engines and jobs of one simulated vendor."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.engines: dict[str, Engine] = {}
+        self.projects: dict[str, list[Engine]] = {}
+        self.jobs: dict[int, Job] = {}
+        self.plans: list[JobPlan] = []
+        self._next_job_id = settings.first_job_id
+        self._due: list[tuple[float, int]] = []
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def settle(self) -> float:
+        """Apply every job end that is due and return the time now (seconds since the epoch)."""
+        now = self.clock.now()
+        while self._due and self._due[0][0] <= now:
+            ends_at, job_id = heapq.heappop(self._due)
+            job = self.jobs[job_id]
+            run = job.runs[-1]
+            # An entry is stale when a person ended the job earlier or Retry ran it again.
+            if run.ends_at == ends_at:
+                self._conclude(job, run)
+        return now
+
+    def seen_at(self) -> float:
+        """Settle, and return the moment whose state readers are shown."""
+        return self.settle() - self.settings.read_lag_ms / 1000
+
+    def _conclude(self, job: Job, run: Run) -> None:
+        engine = self.engines[job.engine_id]
+        state = engine.state
+        if state.latest_job_id != job.id or not state.exists:
+            return
+        if run.outcome == "finish":
+            # The vendor may have patched the engine past the target meanwhile.
+            patched = is_higher(state.version, than=job.target_version)
+            version = state.version if patched else job.target_version
+            engine.become(run.ends_at, status="Available", version=version, actions=("Noting",))
+        else:
+            engine.become(run.ends_at, status="UpgradeFailed", actions=("Retry",))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def visible(
+        self, project: str, engine_id: str, enterprise_project: str | None
+    ) -> tuple[Engine, EngineState]:
+        """Return an engine and the state of it that readers are shown.
+
+        Raises:
+            EngineRefusal: SVCSTG.00501116, readers see no such engine in the project.
+        """
+        moment = self.seen_at()
+        engine = self._engine_of(project, engine_id, enterprise_project)
+        state = engine.state_at(moment)
+        if state is None:
+            raise self._no_engine(engine_id)
+        return engine, state
+
+    def listing(
+        self, project: str, engine_type: str, enterprise_project: str | None
+    ) -> list[tuple[Engine, EngineState]]:
+        """Return a project's engines in the order of their creation, as readers are shown them."""
+        moment = self.seen_at()
+        wanted = engine_type.upper()
+        return [
+            (engine, state)
+            for engine in self.projects.get(project, ())
+            if wanted in {"ALL", engine.description.type}
+            and self._is_within(engine, enterprise_project)
+            and (state := engine.state_at(moment)) is not None
+        ]
+
+    def visible_job(
+        self, project: str, engine_id: str, job_id: str, enterprise_project: str | None
+    ) -> tuple[Job, Run, float]:
+        """Return a job, its current run and the moment that readers are shown.
+
+        Raises:
+            EngineRefusal: The engine or the job is not to be seen, or the job id is no number.
+        """
+        self.visible(project, engine_id, enterprise_project)
+        if not (job_id.isascii() and job_id.isdigit()):
+            raise EngineRefusal(BAD_JOB_ID, "The job ID is invalid.", f"job id {job_id!r}")
+        moment = self.seen_at()
+        job = self.jobs.get(int(job_id))
+        run = job.run_at(moment) if job is not None else None
+        if job is None or run is None or job.engine_id != engine_id:
+            raise EngineRefusal(
+                JOB_NOT_FOUND,
+                "The job does not exist.",
+                f"job {job_id} of engine {engine_id}",
+                self.settings.missing_job_status,
+            )
+        return job, run, moment
+
+    # --- the vendor's effects -----------------------------------------------------------------
+
+    def upgrade(
+        self,
+        project: str,
+        engine_id: str,
+        version: str,
+        user: str,
+        enterprise_project: str | None,
+        *,
+        unchecked: bool = False,
+    ) -> Job:
+        """Start an upgrade, as the PUT does.
+
+        Args:
+            project: The project in the path.
+            engine_id: The engine.
+            version: The target version.
+            user: Who asks.
+            enterprise_project: The enterprise project in the header, if any.
+            unchecked: Take the upgrade even where the vendor's own checks would refuse it.
+
+        Raises:
+            EngineRefusal: The engine is unknown, not Available, or the version is not offered.
+        """
+        now = self.settle()
+        engine = self._engine_of(project, engine_id, enterprise_project)
+        if not engine.state.exists:
+            raise self._no_engine(engine_id)
+        if not unchecked:
+            self._require_upgradable(engine, version)
+        return self._start(engine, version, user, now)
+
+    def retry(self, project: str, engine_id: str, user: str, enterprise_project: str | None) -> Job:
+        """Run a failed upgrade again.
+
+        Raises:
+            EngineRefusal: The engine is unknown or does not offer Retry now.
+        """
+        now = self.settle()
+        engine = self._engine_of(project, engine_id, enterprise_project)
+        state = engine.state
+        if not state.exists:
+            raise self._no_engine(engine_id)
+        failed = self.jobs[state.latest_job_id]
+        if "Retry" not in state.actions:
+            raise EngineRefusal(
+                STATE_FORBIDS,
+                "The engine status does not support this operation.",
+                f"engine is {state.status} and offers {list(state.actions)}",
+            )
+        if self.settings.retry_job_id == "new":
+            return self._start(engine, failed.target_version, user, now)
+        self._run(engine, failed, now)
+        return failed
+
+    def _require_upgradable(self, engine: Engine, version: str) -> None:
+        state = engine.state
+        if state.status != "Available":
+            raise EngineRefusal(
+                STATE_FORBIDS,
+                "The engine status does not support this operation.",
+                f"engine is {state.status}",
+            )
+        policy = self.settings.upgrade_policy
+        offered = (state.latest_version, *engine.description.offered_versions)
+        too_long = not version or len(version) > LONGEST_VERSION
+        not_higher = policy != "any" and not is_higher(version, than=state.version)
+        not_offered = policy == "offered" and version not in offered
+        if too_long or not_higher or not_offered:
+            raise EngineRefusal(
+                self.settings.version_refused_code,
+                "The target version is not supported.",
+                f"engine is at {state.version}, {version!r} is asked for, {offered} is offered",
+            )
+
+    def _start(self, engine: Engine, version: str, user: str, now: float) -> Job:
+        job = Job(self.take_job_id(), engine.id, engine.description.name, "Upgrade", user, version)
+        self.jobs[job.id] = job
+        self._run(engine, job, now)
+        return job
+
+    def _run(self, engine: Engine, job: Job, now: float) -> None:
+        run = Run.planned(now, self.settings.job_seconds, self._take_plan(engine))
+        job.runs.append(run)
+        engine.become(now, status="Upgrading", latest_job_id=job.id, actions=("Noting",))
+        heapq.heappush(self._due, (run.ends_at, job.id))
+
+    def _take_plan(self, engine: Engine) -> JobPlan:
+        for plans in (engine.plans, self.plans):
+            if plans:
+                plan = plans[0]
+                if plan.times is None:
+                    return plan
+                if plan.times > 1:
+                    plans[0] = replace(plan, times=plan.times - 1)
+                else:
+                    del plans[0]
+                return plan
+        return JobPlan()
+
+    # --- the world moves by itself ------------------------------------------------------------
+
+    def add_engines(self, descriptions: Iterable[EngineDescription]) -> list[Engine]:
+        """Create engines, each with the finished job that created it.
+
+        Raises:
+            ValueError: An engine with this id exists.
+        """
+        now = self.settle()
+        return [self._add(description, now) for description in descriptions]
+
+    def _add(self, description: EngineDescription, now: float) -> Engine:
+        known = self.engines.get(description.id)
+        if known is not None and known.state.exists:
+            raise ValueError(f"there is an engine {description.id} already")
+        name, version = description.name, description.version
+        job = Job(
+            self.take_job_id(), description.id, name, "Create", description.create_user, version
+        )
+        job.runs.append(Run(now, 0.0, "finish", 1, now, steps=CREATE_STEPS))
+        self.jobs[job.id] = job
+        engine = Engine.create(description, now, job.id, len(self.engines))
+        siblings = self.projects.setdefault(description.project, [])
+        if known is not None:
+            siblings.remove(known)
+        siblings.append(engine)
+        self.engines[engine.id] = engine
+        return engine
+
+    def delete_engine(self, engine_id: str) -> None:
+        """Delete an engine at once.
+
+        Raises:
+            KeyError: There is no such engine.
+        """
+        self.known(engine_id).become(self.settle(), status="Deleted", exists=False)
+
+    def change_engine(self, engine_id: str, **changes: Any) -> EngineState:
+        """Put an engine into another state: a patch by the vendor, a person at the console.
+
+        Args:
+            engine_id: The engine.
+            changes: New values of the fields of `EngineState`.
+
+        Raises:
+            KeyError: There is no such engine.
+        """
+        now = self.settle()
+        return self.known(engine_id).become(now, **changes)
+
+    def start_foreign_upgrade(self, engine_id: str, version: str, user: str = FOREIGN_USER) -> Job:
+        """Start an upgrade that no call asked for, as a person at the console would.
+
+        Raises:
+            KeyError: There is no such engine.
+        """
+        now = self.settle()
+        return self._start(self.known(engine_id), version, user, now)
+
+    def end_job(self, job_id: int, outcome: Outcome) -> None:
+        """End the current run of a job now.
+
+        Raises:
+            KeyError: There is no such job.
+            ValueError: The job is over already, or the outcome is no end.
+        """
+        now = self.settle()
+        job = self.jobs[job_id]
+        if job.runs[-1].has_ended(now):
+            raise ValueError(f"job {job_id} is over already")
+        if outcome == "never":
+            raise ValueError("a job ends as finish, error or timeout")
+        job.runs[-1] = job.runs[-1].ended_now(now, outcome)
+        self._conclude(job, job.runs[-1])
+
+    def plan_jobs(self, engine_id: str | None, plan: JobPlan) -> None:
+        """Say what becomes of the next jobs of one engine, or of any engine without own plans.
+
+        Raises:
+            KeyError: There is no such engine.
+        """
+        plans = self.plans if engine_id is None else self.known(engine_id).plans
+        plans.append(plan)
+
+    def clear_plans(self) -> None:
+        """Forget every plan; running jobs keep theirs."""
+        self.plans.clear()
+        for engine in self.engines.values():
+            engine.plans.clear()
+
+    def known(self, engine_id: str) -> Engine:
+        """Return an existing engine, whatever readers see.
+
+        Raises:
+            KeyError: There is no such engine.
+        """
+        engine = self.engines[engine_id]
+        if not engine.state.exists:
+            raise KeyError(engine_id)
+        return engine
+
+    def take_job_id(self) -> int:
+        """Return the next job id."""
+        self._next_job_id += 1
+        return self._next_job_id - 1
+
+    # --- lookup -------------------------------------------------------------------------------
+
+    def _engine_of(self, project: str, engine_id: str, enterprise_project: str | None) -> Engine:
+        engine = self.engines.get(engine_id)
+        if (
+            engine is None
+            or engine.description.project != project
+            or not self._is_within(engine, enterprise_project)
+        ):
+            raise self._no_engine(engine_id)
+        return engine
+
+    def _is_within(self, engine: Engine, enterprise_project: str | None) -> bool:
+        if not self.settings.enforce_enterprise_project:
+            return True
+        return engine.description.enterprise_project_id == (enterprise_project or "0")
+
+    def _no_engine(self, engine_id: str) -> EngineRefusal:
+        return EngineRefusal(
+            ENGINE_NOT_FOUND,
+            "The engine does not exist.",
+            f"engine {engine_id}",
+            self.settings.missing_engine_status,
+        )
