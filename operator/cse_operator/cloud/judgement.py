@@ -1,0 +1,267 @@
+"""Turns an answer of the vendor that is no success into a `Failure`: by meaning, not by status.
+
+The status code alone never decides. The engine service answers 401 for a missing engine and 400
+for most things; the gateway in front of it has codes of its own (Huawei Cloud CSE API Reference,
+Appendix, Error Codes; API Gateway, Error Codes). A proxy on the way may answer without either.
+
+For a changing call one question comes before all others: does this answer *prove* that nothing
+was done? Only a client error (4xx) with the vendor's own code does, and 429, which by its
+definition means "not processed". Everything else is `OutcomeUnknown`, because the vendor's call
+has no idempotency token: the engine must be looked at before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from cse_operator.cloud.redaction import redact
+from cse_operator.core.failure import Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic import SecretStr
+
+
+class Operation(StrEnum):
+    """The vendor's calls, by the names its API reference uses."""
+
+    LIST_ENGINES = "ListEngines"
+    SHOW_ENGINE = "ShowEngine"
+    SHOW_JOB = "ShowEngineJob"
+    UPGRADE = "UpgradeEngine"
+    RETRY = "RetryEngine"
+    CREATE_TOKEN = "KeystoneCreateUserTokenByPassword"  # noqa: S105 - the name of a call
+
+    @property
+    def changes(self) -> bool:
+        """Whether the call has an effect on an engine."""
+        return self in {Operation.UPGRADE, Operation.RETRY}
+
+
+MAX_RETRY_AFTER = 900.0
+"""The longest `Retry-After` that is believed, in seconds."""
+
+_GATEWAY_CODE = re.compile(r"APIGW?\.(\d{4})", re.IGNORECASE)
+_GATEWAY_UNAUTHENTICATED = frozenset({"0301", "0305", "0307"})
+_GATEWAY_FORBIDDEN = frozenset({"0302", "0306", "0310", "0801", "0802"})
+_GATEWAY_NO_SUCH_API = frozenset({"0101", "0103"})
+_GATEWAY_THROTTLED = "0308"
+
+_ENGINE_NOT_FOUND = frozenset({"SVCSTG.00501116", "SVCSTG.00501125", "SVCSTG.00401116"})
+_JOB_NOT_FOUND = frozenset({"SVCSTG.00501152", "SVCSTG.00501153"})
+_ENGINE_STATE = "SVCSTG.00501117"
+
+_TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
+_CONFLICTS = frozenset({409, 423})
+
+
+@dataclass(frozen=True, slots=True)
+class VendorError:
+    """What an error body says, in whichever of its spellings; `None` where it says nothing."""
+
+    code: str | None = None
+    message: str | None = None
+    detail: str | None = None
+    request_id: str | None = None
+
+    @property
+    def gateway_code(self) -> str | None:
+        """The four digits of an API gateway code, or `None` if this is not the gateway's."""
+        match = _GATEWAY_CODE.fullmatch(self.code or "")
+        return match[1] if match else None
+
+    @property
+    def from_engine_service(self) -> bool:
+        """Whether the engine service itself spoke: the gateway had let the call in."""
+        return (self.code or "").upper().startswith("SVCSTG")
+
+
+def failure_of_response(  # noqa: PLR0917 - the parts of an answer
+    operation: Operation,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    engine_id: str | None,
+    secrets: Iterable[SecretStr] = (),
+) -> Failure:
+    """Say what an answer means that is not the success asked for.
+
+    Args:
+        operation: The call that was answered.
+        status: The HTTP status.
+        headers: The answer's headers, looked up without regard to case.
+        body: The answer's body, of any content.
+        engine_id: The engine the call was about, for the message.
+        secrets: Values that must not appear in the failure's texts.
+    """
+    secrets = tuple(secrets)
+    error = parse_error(body, secrets)
+    kind, lead = _kind_of(operation, status, error)
+    message = error.message or f"{operation} was answered with HTTP {status} and no explanation"
+    if lead:
+        message = f"{lead.format(engine=engine_id or 'given', operation=operation)}: {message}"
+    return Failure(
+        kind=kind,
+        message=redact(message, secrets),
+        http_status=status,
+        code=error.code,
+        detail=error.detail,
+        request_id=error.request_id or _request_id(headers, secrets),
+        retry_after=retry_after(headers),
+    )
+
+
+def is_refused_authentication(status: int, body: bytes) -> bool:
+    """Whether the gateway refused the credentials: the call then certainly had no effect.
+
+    A 401 of the engine service is not one: it stands for a missing engine.
+    """
+    error = parse_error(body)
+    if error.gateway_code is not None:
+        return error.gateway_code in _GATEWAY_UNAUTHENTICATED
+    return status == 401 and not error.from_engine_service  # noqa: PLR2004
+
+
+def _kind_of(operation: Operation, status: int, error: VendorError) -> tuple[FailureKind, str]:
+    """The kind, and what to say before the vendor's own words."""
+    if status == 429 or error.gateway_code == _GATEWAY_THROTTLED:  # noqa: PLR2004
+        return FailureKind.THROTTLED, ""
+    if operation.changes and not _proves_refusal(status, error):
+        return FailureKind.OUTCOME_UNKNOWN, "The answer does not say whether {operation} was done"
+    if error.gateway_code is not None:
+        return _kind_of_gateway_error(status, error.gateway_code)
+    if error.from_engine_service:
+        return _kind_of_engine_error(status, (error.code or "").upper())
+    return _kind_of_status(status, known=error.code is not None)
+
+
+def _proves_refusal(status: int, error: VendorError) -> bool:
+    return 400 <= status < 500 and status not in _TRANSIENT_CLIENT_ERRORS and error.code is not None  # noqa: PLR2004
+
+
+def _kind_of_gateway_error(status: int, code: str) -> tuple[FailureKind, str]:
+    if code in _GATEWAY_UNAUTHENTICATED:
+        return FailureKind.UNAUTHENTICATED, ""
+    if code in _GATEWAY_FORBIDDEN:
+        return FailureKind.FORBIDDEN, ""
+    if code in _GATEWAY_NO_SUCH_API:
+        return (
+            FailureKind.REJECTED,
+            "The gateway knows no CSE API here: the region or the endpoint setting is wrong",
+        )
+    # 0201 stands for a bad request (400, 413, 414, 494) as well as for a backend that is down or
+    # slow (502, 504); 0601 and 0613 are the gateway's own trouble.
+    return _kind_of_status(status, known=True)
+
+
+def _kind_of_engine_error(status: int, code: str) -> tuple[FailureKind, str]:
+    if code in _ENGINE_NOT_FOUND:
+        return FailureKind.NOT_FOUND, "There is no engine {engine} in this project"
+    if code in _JOB_NOT_FOUND:
+        return FailureKind.NOT_FOUND, ""
+    if code == _ENGINE_STATE:
+        return FailureKind.BUSY, ""
+    if status in {401, 404}:  # the engine service's way of saying that the engine is missing
+        return FailureKind.NOT_FOUND, "There is no engine {engine} in this project"
+    # SVCSTG.00501149, an abnormal node, is among the rest: it does not pass by waiting, somebody
+    # has to mend the node, so it counts as refused and not as busy.
+    return _kind_of_status(status, known=True)
+
+
+def _kind_of_status(status: int, *, known: bool) -> tuple[FailureKind, str]:
+    """The kind by the status alone; `known` says that the body carried a code."""
+    by_status = {
+        401: (FailureKind.UNAUTHENTICATED, ""),
+        403: (FailureKind.FORBIDDEN, ""),
+        404: (FailureKind.NOT_FOUND, "")
+        if known
+        else (
+            FailureKind.TRANSIENT,
+            "This is not the vendor's answer: is the endpoint setting right?",
+        ),
+    }
+    if status in by_status:
+        return by_status[status]
+    if status in _CONFLICTS and known:
+        return FailureKind.BUSY, ""
+    if 300 <= status < 400:  # noqa: PLR2004
+        return FailureKind.TRANSIENT, "The endpoint redirects, which is not followed"
+    if 400 <= status < 500 and status not in _TRANSIENT_CLIENT_ERRORS:  # noqa: PLR2004
+        return FailureKind.REJECTED, ""
+    return FailureKind.TRANSIENT, ""
+
+
+def parse_error(body: bytes, secrets: Iterable[SecretStr] = ()) -> VendorError:
+    """Read an error body in any of its documented spellings; anything else gives no code.
+
+    The gateway and the engine service share only `error_code` and `error_msg`; older engine
+    answers say `errorCode` and `errorMessage`, or `error_message`; IAM nests `error`.
+    """
+    try:
+        document = from_json(body)
+    except ValueError:
+        return VendorError()
+    if not isinstance(document, dict):
+        return VendorError()
+    nested = document.get("error")
+    if isinstance(nested, dict):
+        document = {**nested, **document}
+
+    def text(*names: str) -> str | None:
+        for name in names:
+            value: Any = document.get(name)
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                shown = redact(str(value), secrets)
+                if shown:
+                    return shown
+        return None
+
+    return VendorError(
+        code=text("error_code", "errorCode", "code"),
+        message=text("error_msg", "errorMessage", "error_message", "message"),
+        detail=text("detail", "details"),
+        request_id=text("request_id", "requestId"),
+    )
+
+
+def _request_id(headers: Mapping[str, str], secrets: Iterable[SecretStr]) -> str | None:
+    value = headers.get("X-Request-Id")
+    return redact(value, secrets, limit=128) or None if value else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """How many seconds the vendor asks us to wait, at most `MAX_RETRY_AFTER`.
+
+    Both forms of the header are understood: seconds (also with decimals) and an HTTP date,
+    which is compared with the answer's own `Date` where it has one, so that a wrong clock here
+    does not matter. Anything else counts as absent.
+    """
+    value = (headers.get("Retry-After") or "").strip()
+    if not value:
+        return None
+    if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", value, re.ASCII):
+        return min(float(value), MAX_RETRY_AFTER)
+    when = parse_http_date(value)
+    if when is None:
+        return None
+    reference = parse_http_date(headers.get("Date")) or now or datetime.now(UTC)
+    return min(max((when - reference).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def parse_http_date(value: str | None) -> datetime | None:
+    """Read an HTTP date; `None` when there is none, or none that can be read."""
+    if not value or len(value) > 64:  # noqa: PLR2004 - no HTTP date is as long
+        return None
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

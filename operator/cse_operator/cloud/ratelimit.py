@@ -1,0 +1,129 @@
+"""How many calls a project may make: a token bucket, and the vendor's wish for a pause.
+
+One bucket stands for one (endpoint, project, credential). The vendor throttles per API and
+project (API Gateway, Request Throttling: 200 calls a second by default), so a pause that it asks
+for slows this project and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from cse_operator.cloud.errors import ThrottledError
+from cse_operator.core.failure import Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class TokenBucket:
+    """Lets `rate` calls a second through, and `burst` at once after a quiet time.
+
+    Calls wait in two lanes, each first come, first served. Changing calls have their own, and
+    as long as one waits there, reads wait for it.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        burst: float | None = None,
+        *,
+        max_wait: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Make a full bucket.
+
+        Args:
+            rate: Calls per second in the long run.
+            burst: Calls at once after a quiet time; `rate` if not given.
+            max_wait: A call that would have to wait longer (in seconds) is refused at once, so
+                that a throttled project does not occupy the workers of the others.
+            clock: Monotonic seconds.
+            sleep: Waits for a number of seconds.
+        """
+        if rate <= 0:
+            raise ValueError("a rate must be above 0")
+        self._rate = rate
+        self._burst = max(burst if burst is not None else rate, 1.0)
+        self._max_wait = max_wait
+        self._clock = clock
+        self._sleep = sleep
+        self._tokens = self._burst
+        self._filled_at = clock()
+        self._paused_until = self._filled_at
+        self._urgent = asyncio.Lock()
+        self._ordinary = asyncio.Lock()
+        self._urgent_waiting = 0
+        self._waiting = 0
+        self._throttled_seconds = 0.0
+
+    @property
+    def throttled_seconds(self) -> float:
+        """Seconds that calls have waited here, all added up."""
+        return self._throttled_seconds
+
+    @property
+    def pause(self) -> float:
+        """Seconds left of the pause that the vendor asked for."""
+        return max(self._paused_until - self._clock(), 0.0)
+
+    def penalize(self, seconds: float) -> None:
+        """Let nothing through for a while; a longer pause already running stays."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    async def acquire(self, *, urgent: bool = False) -> None:
+        """Wait for permission to make one call.
+
+        Raises:
+            ThrottledError: It would take longer than `max_wait`; the failure says how long.
+        """
+        self._refuse_if_too_long(self._expected_wait(urgent=urgent))
+        self._waiting += 1
+        self._urgent_waiting += urgent
+        entered = self._clock()
+        try:
+            async with self._urgent if urgent else self._ordinary:
+                while (wait := self._wait(urgent=urgent)) > 0:
+                    self._refuse_if_too_long(wait)
+                    await self._sleep(wait)
+                self._tokens -= 1
+        finally:
+            self._waiting -= 1
+            self._urgent_waiting -= urgent
+            self._throttled_seconds += max(self._clock() - entered, 0.0)
+
+    def _refuse_if_too_long(self, wait: float) -> None:
+        if wait <= self._max_wait:
+            return
+        raise ThrottledError(
+            Failure(
+                FailureKind.THROTTLED,
+                "The project's calls are held back, because the vendor or the operator's own"
+                " limit asks for fewer",
+                retry_after=wait,
+            )
+        )
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+
+    def _wait(self, *, urgent: bool) -> float:
+        """Seconds until the first in a lane may try again; 0 when it may go."""
+        if self.pause > 0:
+            return self.pause
+        if self._urgent_waiting and not urgent:
+            return 1 / self._rate
+        self._fill()
+        # A token is a whole one a rounding error early: a wait too short to advance the clock
+        # would spin.
+        return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / self._rate
+
+    def _expected_wait(self, *, urgent: bool) -> float:
+        self._fill()
+        ahead = self._urgent_waiting if urgent else self._waiting
+        return self.pause + max(ahead + 1 - self._tokens, 0.0) / self._rate

@@ -1,0 +1,286 @@
+"""The connection to the vendor: httpx over aiohttp's engine, fenced and bounded.
+
+Two things are not left to the libraries:
+
+* **A changing call leaves this process at most once, and it is known whether it left.** aiohttp
+  sends a PUT a second time by itself when a reused connection dies under it (it counts PUT among
+  the idempotent methods), and httpx-aiohttp reports a connection that died *after* the request
+  as `ConnectTimeout`. So each changing call carries a `Dispatch`; the request class below asks
+  it for permission at the last moment before the first byte is written, and it grants that once.
+* **No answer can exhaust the process.** A gate in front of the pool bounds the calls in flight
+  (aiohttp's own waiters would do, but a call that waits there is already counted as connecting),
+  and each body is read here, up to a limit, before anything else sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import ssl
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING
+
+import aiohttp
+import certifi
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+from httpx_aiohttp import AiohttpTransport
+
+from cse_operator.cloud.clock import boottime
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aiohttp.client_reqrep import ClientResponse
+    from aiohttp.connector import Connection
+    from pydantic import SecretStr
+
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+
+DISPATCH = "cse_operator.dispatch"
+"""The request extension under which a changing call's `Dispatch` travels."""
+
+
+class DepartureRefusedError(aiohttp.ClientError):
+    """A changing call may not be sent, now or again. No byte of it was written this time."""
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """The permission of one changing call to leave this process once, before its deadline."""
+
+    send_before: float
+    """A reading of `clock` from which on the call must not be sent any more."""
+    clock: Callable[[], float] = boottime
+    sent: bool | None = None
+    """Whether the call left; `None` while no fenced transport has had it in hand."""
+
+    def remaining(self) -> float:
+        """Seconds until the deadline; negative after it."""
+        return self.send_before - self.clock()
+
+    def depart(self) -> None:
+        """Take the permission: called right before the first byte is written.
+
+        Raises:
+            DepartureRefusedError: The call was sent before, or its deadline has passed.
+        """
+        if self.sent:
+            raise DepartureRefusedError("a changing call is never sent twice")
+        if self.remaining() <= 0:
+            raise DepartureRefusedError("the deadline for sending has passed")
+        self.sent = True
+
+    def refused(self) -> None:
+        """Give the permission back: the gateway has proved that the call had no effect."""
+        self.sent = False
+
+
+_current_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
+
+
+class _FencedRequest(aiohttp.ClientRequest):
+    """Asks the call's `Dispatch` once the connection stands and before anything is written."""
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        dispatch = _current_dispatch.get()
+        if dispatch is not None:
+            dispatch.depart()
+        return await super().send(conn)
+
+
+class _PublicAddressesOnly(AbstractResolver):
+    """Resolves names, but never to this machine or its link-local neighbours.
+
+    The metadata service of clouds answers on a link-local address: a name must not lead there.
+    """
+
+    def __init__(self) -> None:
+        self._inner = DefaultResolver()
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = 0,  # type: ignore[assignment]
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        allowed = [result for result in found if not is_local_address(result["host"])]
+        if not allowed:
+            raise OSError(None, f"{host} resolves only to loopback or link-local addresses")
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def is_local_address(text: str) -> bool:
+    """Whether an IP address is this machine's own, link-local, or no place to connect to."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or address
+    return (
+        address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+        or address.is_multicast
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """How to connect; the same for all endpoints of a process."""
+
+    connections: int = 32
+    """Connections per endpoint, and calls in flight on it."""
+    connect_timeout: float = 10.0
+    """Seconds to wait for a free connection and to establish it."""
+    read_timeout: float = 20.0
+    """Seconds without a byte of the answer."""
+    proxy: SecretStr | None = field(default=None, repr=False)
+    """URL of an HTTP or HTTPS proxy; it may hold a user and a password."""
+    ca_bundle: Path | None = None
+    """PEM file of the certificate authorities to trust *instead of* the public ones."""
+    allow_local_addresses: bool = False
+    """Let names resolve to loopback and link-local addresses (a simulator, not the vendor)."""
+    max_response_bytes: int = MAX_RESPONSE_BYTES
+
+    def timeout(self) -> httpx.Timeout:
+        """The time-outs in httpx's terms; the total per call is the client's to bound."""
+        return httpx.Timeout(
+            connect=self.connect_timeout,
+            read=self.read_timeout,
+            write=self.read_timeout,
+            pool=self.connect_timeout,
+        )
+
+
+class FencedTransport(httpx.AsyncBaseTransport):
+    """Sends requests through aiohttp: gated, fenced, and with bounded answers."""
+
+    def __init__(self, options: TransportOptions) -> None:
+        self._options = options
+        self._slots = asyncio.Semaphore(options.connections)
+        context = tls_context(options.ca_bundle)
+        self._inner = AiohttpTransport(
+            verify=context,
+            trust_env=False,
+            proxy=_proxy(options.proxy),
+            client=lambda: self._session(context),
+        )
+
+    def _session(self, context: ssl.SSLContext) -> aiohttp.ClientSession:
+        options = self._options
+        # With a proxy the only name resolved here is the proxy's, which may well be local.
+        guarded = options.proxy is None and not options.allow_local_addresses
+        connector = aiohttp.TCPConnector(
+            ssl=context,
+            limit=options.connections,
+            # Idle connections are dropped well before a gateway drops them, so that a call
+            # seldom meets one that is just being closed.
+            keepalive_timeout=15.0,
+            resolver=_PublicAddressesOnly() if guarded else None,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            request_class=_FencedRequest,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read its whole answer."""
+        dispatch: Dispatch | None = request.extensions.get(DISPATCH)
+        if dispatch is not None and dispatch.sent is None:
+            dispatch.sent = False
+        async with self._slots:
+            if dispatch is not None:
+                self._bound_connecting(request, dispatch)
+            token = _current_dispatch.set(dispatch)
+            try:
+                return await self._exchange(request)
+            finally:
+                _current_dispatch.reset(token)
+
+    def _bound_connecting(self, request: httpx.Request, dispatch: Dispatch) -> None:
+        """Do not spend longer on connecting than the call may wait anyway."""
+        longest = max(min(self._options.connect_timeout, dispatch.remaining()), 0.001)
+        timeout = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {**timeout, "connect": longest, "pool": longest}
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        try:
+            body = await self._body_of(response)
+        finally:
+            await response.aclose()
+        return httpx.Response(
+            status_code=response.status_code,
+            headers=response.headers,
+            content=body,
+            request=request,
+            extensions=response.extensions,
+        )
+
+    async def _body_of(self, response: httpx.Response) -> bytes:
+        """Read the body, up to the limit.
+
+        Compressed ones are refused: none was asked for, and a small one can become endless.
+        """
+        if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise httpx.DecodingError("the answer is compressed although that was not asked for")
+        received = bytearray()
+        async for chunk in response.aiter_raw():
+            received += chunk
+            if len(received) > self._options.max_response_bytes:
+                limit = self._options.max_response_bytes
+                raise httpx.ReadError(f"the answer is longer than {limit} bytes")
+        return bytes(received)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._inner.aclose()
+
+
+def build_http_client(options: TransportOptions) -> httpx.AsyncClient:
+    """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
+
+    No redirect is followed, nothing is taken from the environment (proxies, `.netrc`), and no
+    cookie is kept: the client may serve several credentials.
+
+    Raises:
+        OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
+    """
+    return httpx.AsyncClient(
+        transport=FencedTransport(options),
+        timeout=options.timeout(),
+        trust_env=False,
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or newer, certificate and host name always verified."""
+    context = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _proxy(url: SecretStr | None) -> httpx.Proxy | None:
+    """The proxy, with its user and password as a header: aiohttp has deprecated the other way."""
+    if url is None:
+        return None
+    parsed = httpx.Proxy(url.get_secret_value())
+    if parsed.auth is None:
+        return parsed
+    user, password = parsed.auth
+    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return httpx.Proxy(parsed.url, headers={"Proxy-Authorization": f"Basic {basic}"})

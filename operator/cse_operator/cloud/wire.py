@@ -1,0 +1,272 @@
+"""Reads the vendor's answers into the operator's own values, and writes its request bodies.
+
+Liberal in what it accepts, because the vendor's documents contradict each other and its own
+examples: unknown enumeration values pass through, unknown fields are ignored, numbers may come
+as strings and strings as numbers, lists may be null, and both spellings of the inner step's
+`taskExecutorBrief` are read. What cannot be made sense of is a `WireError`, whatever bytes come.
+
+`pydantic_core.from_json` and mapping by hand read a page of 1,000 engines in about half the time
+of a `TypeAdapter.validate_json` with the same tolerance (the validators that accept either type
+run in Python there), and a third of `json.loads` and models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic_core import from_json
+
+from cse_operator.cloud.redaction import clean, redact
+from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
+
+_MAX_WORD = 128
+_MAX_ACTIONS = 32
+_MAX_STEPS = 1000
+_MAX_INTEGER = 2**63 - 1
+_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_TIME_MS = int((datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds() * 1000)
+_FINISHED = "Finished"
+_FAILED = frozenset({"Error", "Timeout"})
+
+
+class WireError(ValueError):
+    """An answer that cannot be read. The text says what is wrong with it, never what it held."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePage:
+    """One page of ListEngines."""
+
+    engines: tuple[EngineView, ...]
+    lines: int
+    """How many entries the page had, readable or not."""
+    total: int | None
+    """How many engines there are altogether, if the vendor said so (it may be wrong)."""
+
+
+def upgrade_body(version: str) -> bytes:
+    """The request body of Upgrade (CSE API Reference, Upgrading an Engine)."""
+    return json.dumps({"version": version}).encode()
+
+
+def retry_body() -> bytes:
+    """The request body of Retry (CSE API Reference, Retrying an Engine)."""
+    return json.dumps({"action": "Retry"}).encode()
+
+
+def parse_engine(body: bytes, engine_id: str, observed_at: datetime) -> EngineView:
+    """Read a ShowEngine answer about the engine that was asked for.
+
+    Raises:
+        WireError: It is no engine, another engine, or lacks the version or the status: what an
+            engine does not say must not be mistaken for a version that differs from the wish.
+    """
+    document = _document(body)
+    engine = _engine(document, observed_at)
+    if engine is None or engine.engine_id != engine_id:
+        raise WireError("the answer is not about the engine that was asked for")
+    if not engine.status or not engine.version:
+        missing = "status" if not engine.status else "version"
+        raise WireError(f"the answer does not say the engine's {missing}")
+    return engine
+
+
+def parse_engine_page(body: bytes, observed_at: datetime) -> EnginePage:
+    """Read one page of ListEngines; entries without an id are left out.
+
+    An engine's `status` and `version` are empty strings where the list does not say them.
+
+    Raises:
+        WireError: It is no list of engines.
+    """
+    document = _document(body)
+    if "data" not in document:
+        raise WireError("the answer has no list of engines")
+    lines = document["data"]
+    if lines is None:
+        lines = []
+    if not isinstance(lines, list):
+        raise WireError("the list of engines is not a list")
+    found = (_engine(line, observed_at) for line in lines)
+    return EnginePage(
+        engines=tuple(engine for engine in found if engine is not None),
+        lines=len(lines),
+        total=_integer(document.get("total")),
+    )
+
+
+def parse_job(body: bytes, engine_id: str, job_id: int, observed_at: datetime) -> JobView:
+    """Read a ShowEngineJob answer about the job that was asked for.
+
+    Raises:
+        WireError: It is no job, another job, another engine's job, or has no status.
+    """
+    document = _document(body)
+    status = _word(document.get("status"))
+    if not status:
+        raise WireError("the answer does not say the job's status")
+    if document.get("id") is not None and _integer(document["id"]) != job_id:
+        raise WireError("the answer is not about the job that was asked for")
+    if _word(document.get("engineId")) not in {"", engine_id}:
+        raise WireError("the answer is about another engine's job")
+    steps = [step for step in _list(document.get("tasks"))[:_MAX_STEPS] if isinstance(step, dict)]
+    return JobView(
+        job_id=job_id,
+        engine_id=engine_id,
+        type=_word(document.get("type")),
+        status=status,
+        started_at=_time(document.get("startTime")),
+        ended_at=_time(document.get("endTime")),
+        progress=_progress(steps, job_finished=status == _FINISHED),
+        message=_failure_message(document, steps) if status in _FAILED else None,
+        observed_at=observed_at,
+    )
+
+
+def parse_accepted(body: bytes, engine_id: str) -> Accepted:
+    """Read the answer to Upgrade or Retry.
+
+    Raises:
+        WireError: It names no usable job, or another engine.
+    """
+    document = _document(body)
+    if _word(document.get("id")) not in {"", engine_id}:
+        raise WireError("the answer is about another engine")
+    job_id = _positive(document.get("jobId"))
+    if job_id is None:
+        raise WireError("the answer names no job")
+    return Accepted(
+        engine_id=engine_id, engine_name=_word(document.get("name")) or None, job_id=job_id
+    )
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        # The parser's own words quote what it read.
+        raise WireError("the answer is not JSON") from None
+    if not isinstance(document, dict):
+        raise WireError("the answer is not a JSON object")
+    return document
+
+
+def _engine(line: Any, observed_at: datetime) -> EngineView | None:
+    if not isinstance(line, dict):
+        return None
+    engine_id = _word(line.get("id"))
+    if not engine_id:
+        return None
+    actions = _list(line.get("engineAdditionalActions"))[:_MAX_ACTIONS]
+    return EngineView(
+        engine_id=engine_id,
+        name=_word(line.get("name")),
+        type=_word(line.get("type")),
+        status=_word(line.get("status")),
+        version=_word(line.get("version")),
+        latest_version=_word(line.get("latestVersion")) or None,
+        latest_job_id=_positive(line.get("latestJobId")),
+        additional_actions=tuple(word for action in actions if (word := _word(action))),
+        observed_at=observed_at,
+    )
+
+
+def _progress(steps: list[dict[str, Any]], *, job_finished: bool) -> JobProgress | None:
+    """Count the steps.
+
+    A finished job has finished all of them, whatever they say: the vendor's own example shows a
+    finished job with an inner task still in `Init`.
+    """
+    if not steps:
+        return None
+    unfinished = [] if job_finished else [step for step in steps if not _step_finished(step)]
+    return JobProgress(
+        completed=len(steps) - len(unfinished),
+        total=len(steps),
+        step=_step_name(unfinished[0]) if unfinished else None,
+    )
+
+
+def _step_finished(step: dict[str, Any]) -> bool:
+    status = _word(step.get("status"))
+    if status:
+        return status == _FINISHED
+    inner = _inner_tasks(step)
+    return bool(inner) and all(_word(task.get("status")) == _FINISHED for task in inner)
+
+
+def _step_name(step: dict[str, Any]) -> str | None:
+    names = (step.get("taskName"), *_list(step.get("taskNames")), step.get("name"))
+    return next((word for name in names if (word := _word(name))), None)
+
+
+def _inner_tasks(step: dict[str, Any]) -> list[dict[str, Any]]:
+    return [task for task in _list(step.get("tasks"))[:_MAX_STEPS] if isinstance(task, dict)]
+
+
+def _failure_message(job: dict[str, Any], steps: list[dict[str, Any]]) -> str | None:
+    """What a failed job says of itself: the failed step and its words, else the job's own."""
+    for step in steps:
+        tasks = [*_inner_tasks(step), step]
+        failed = next((task for task in tasks if _word(task.get("status")) in _FAILED), None)
+        if failed is None:
+            continue
+        name = _step_name(failed) or _step_name(step) or "a step"
+        words = _words_of(failed) or _words_of(step) or _text(job.get("description"))
+        return redact(f"{name}: {words}" if words else f"{name} failed")
+    return redact(_text(job.get("description"))) or None
+
+
+def _words_of(task: dict[str, Any]) -> str:
+    # The vendor's own example spells the key both ways.
+    for key in ("taskExecutorBrief", "taskexEcutorBrief"):
+        brief = task.get(key)
+        if isinstance(brief, dict) and (words := _text(brief.get("description"))):
+            return words
+    return _text(task.get("output")) or _text(task.get("log"))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _word(value: Any) -> str:
+    """A short text of the vendor's, fit to be shown; numbers become text, the rest is empty."""
+    if isinstance(value, str):
+        return clean(value, _MAX_WORD)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return clean(str(value), _MAX_WORD)
+    return ""
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = int(value) if _INTEGER.fullmatch(value.strip()) else None
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and abs(value) <= _MAX_INTEGER else None
+
+
+def _positive(value: Any) -> int | None:
+    """A job's number; 0 and below stand for "none"."""
+    number = _integer(value)
+    return number if number is not None and number > 0 else None
+
+
+def _time(value: Any) -> datetime | None:
+    """A moment given in epoch milliseconds; 0, negative and absurd ones mean "not yet"."""
+    milliseconds = _positive(value)
+    if milliseconds is None or milliseconds >= _LATEST_TIME_MS:
+        return None
+    return _EPOCH + timedelta(milliseconds=milliseconds)
