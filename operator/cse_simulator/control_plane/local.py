@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,7 +59,7 @@ class LocalControlPlane:
         self._assets = assets
         self._flags = tuple(api_server_flags)
         self._lock = threading.Lock()
-        self._keeper: subprocess.Popen[str] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._ports = _Ports(0, 0)
         self._directory = Path()
         self._cluster: Cluster | None = None
@@ -110,6 +111,7 @@ class LocalControlPlane:
             self.process_ids.clear()
             with keeper_process:  # closes its standard input, which ends it, and waits
                 pass
+            shutil.rmtree(self._directory, ignore_errors=True)  # if the keeper was killed
 
     def stop_api_server(self, *, gracefully: bool = True) -> None:
         """Stop kube-apiserver, with SIGTERM or else SIGKILL; etcd keeps running."""
@@ -178,7 +180,7 @@ class LocalControlPlane:
             [*command, str(self._directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,
             cwd="/",
             start_new_session=True,  # Ctrl-C is for the owner
         )
@@ -190,11 +192,10 @@ class LocalControlPlane:
             if process is None or process.stdin is None or process.stdout is None:
                 raise ControlPlaneError("the control plane is not running: enter its `with` block")
             try:
-                process.stdin.write(json.dumps(request) + "\n")
-                process.stdin.flush()
+                process.stdin.write(json.dumps(request).encode() + b"\n")
                 line = process.stdout.readline()
             except BrokenPipeError:
-                line = ""
+                line = b""
         if not line:
             raise ControlPlaneError("the control plane's keeper is gone: was it killed?")
         answer: dict[str, Any] = json.loads(line)

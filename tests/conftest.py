@@ -1,0 +1,92 @@
+"""What the tests share: the real API server, started once per session if a test needs it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cse_simulator.control_plane import Cluster, LocalControlPlane, ensure_assets
+from support.kubectl import Kubectl
+from support.shared_control_plane import AskedControlPlane, SharedControlPlane
+from support.wait import ENGINES
+
+SHARED = pytest.StashKey[SharedControlPlane | AskedControlPlane]()
+CLUSTER_FIXTURES = {"control_plane", "private_control_plane"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if workerinput is None:
+        config.stash[SHARED] = SharedControlPlane(lambda line: _report(config, line))
+    else:
+        config.stash[SHARED] = AskedControlPlane(**workerinput["control_plane"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker whom to ask."""
+    node.workerinput["control_plane"] = node.config.stash[SHARED].address()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shared = config.stash.get(SHARED, None)
+    if isinstance(shared, SharedControlPlane):
+        shared.close()
+
+
+def _report(config: pytest.Config, line: str) -> None:
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None:
+        terminal.write_line(line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the API server, so that `-m "not cluster"` leaves it out."""
+    for item in items:
+        if CLUSTER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.cluster)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the API server before the first test: a build would exceed a test's timeout."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "control_plane" in wanted:
+        session.config.stash[SHARED].cluster()
+    elif "private_control_plane" in wanted:
+        session.config.stash[SHARED].ensure_assets()
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config) -> Cluster:
+    """The session's API server with the CRDs; shared, so a test stays in its own `namespace`."""
+    return pytestconfig.stash[SHARED].cluster()
+
+
+@pytest.fixture
+def private_control_plane() -> Iterator[LocalControlPlane]:
+    """An API server of the test's own, empty, which it may restart and break."""
+    with LocalControlPlane(ensure_assets()) as own:
+        yield own
+
+
+@pytest.fixture
+def namespace(control_plane: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh namespace of this test, gone afterwards with its engines, Secrets and Events."""
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
+    name = f"{readable}-{secrets.token_hex(4)}"
+    control_plane.create_namespace(name)
+    yield name
+    control_plane.delete_namespace(name, (ENGINES, "api/v1/secrets", "api/v1/events"))
+
+
+@pytest.fixture
+def kubectl(control_plane: Cluster) -> Kubectl:
+    """The real kubectl as the administrator of the session's API server."""
+    return Kubectl(control_plane)

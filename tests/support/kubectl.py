@@ -1,0 +1,48 @@
+"""The real kubectl, for what people see and type."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from cse_simulator.control_plane import Cluster
+from support import processes
+
+
+class Kubectl:
+    """kubectl with one kubeconfig."""
+
+    def __init__(self, cluster: Cluster, kubeconfig: Path | None = None) -> None:
+        """Use the administrator's kubeconfig unless another one is given."""
+        assert cluster.kubectl is not None, "no kubectl beside kube-apiserver nor in PATH"
+        self._command = [str(cluster.kubectl), f"--kubeconfig={kubeconfig or cluster.kubeconfig}"]
+        self._cache = cluster.directory / "kubectl-cache"
+
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60.0) -> str:
+        """Run it and return its standard output; fails with everything it wrote."""
+        result = self.run(*arguments, stdin=stdin, timeout=timeout)
+        assert result.returncode == 0, (
+            f"kubectl {' '.join(arguments)} exited with {result.returncode}:\n"
+            f"{result.stdout}{result.stderr}"
+        )
+        return result.stdout
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, timeout: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it and return whatever came of it."""
+        return subprocess.run(
+            [*self._command, f"--cache-dir={self._cache}", *arguments],
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=processes.python_environment(),
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run it with `-o json` and return the parsed answer."""
+        return json.loads(self(*arguments, "-o", "json"))

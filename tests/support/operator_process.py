@@ -1,0 +1,142 @@
+"""The real operator, as a process of its own that a test can kill."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from support import processes
+
+
+class OperatorProcess:
+    """`python -m cse_operator run …` against a cluster, ended with the `with` block.
+
+    Entering the block starts it and waits until it is ready. Its output is in `log`, over all
+    restarts; `output()` reads it.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        log: Path,
+        *,
+        flags: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        namespaces: Sequence[str] = (),
+        cse_endpoint: str | None = None,
+        ready_timeout: float = 60.0,
+    ) -> None:
+        """Prepare one.
+
+        Args:
+            kubeconfig: The rights it runs under.
+            log: The file that its output is appended to.
+            flags: Further flags of `run`.
+            environment: Further variables.
+            namespaces: What it watches; all when empty.
+            cse_endpoint: The simulator's URL, which is plain HTTP.
+            ready_timeout: Seconds until `/readyz` must answer 200.
+        """
+        self.port = processes.free_port()
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self._ready_timeout = ready_timeout
+        self._environment = processes.python_environment(
+            {"KUBECONFIG": str(kubeconfig), **(environment or {})}
+        )
+        arguments = [f"--listen=127.0.0.1:{self.port}", *flags]
+        arguments += [f"--namespaces={namespace}" for namespace in namespaces]
+        if cse_endpoint is not None:
+            arguments += [f"--cse-endpoint={cse_endpoint}", "--allow-insecure-endpoint"]
+        self._command = [sys.executable, "-m", "cse_operator", "run", *arguments]
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it without waiting."""
+        assert self.process is None, "it is running already"
+        self.process = processes.start(self._command, self.log, self._environment)
+
+    def wait_until_ready(self) -> None:
+        """Wait until `/readyz` answers 200; fails with its output if it exits or takes too long."""
+        deadline = time.monotonic() + self._ready_timeout
+        while self.get("/readyz")[0] != 200:
+            if self.running().poll() is not None:
+                raise AssertionError(f"the operator exited:\n{self.output()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the operator did not get ready:\n{self.output()}")
+            time.sleep(0.05)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the body of `/healthz`, `/readyz` or `/metrics`; 0 if refused."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except OSError as error:
+            return 0, str(error)
+        finally:
+            connection.close()
+
+    def running(self) -> subprocess.Popen[bytes]:
+        """Return the process; a test that stopped it before has no use for it."""
+        assert self.process is not None, "it is not running"
+        return self.process
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT."""
+        self.running().send_signal(number)
+
+    def terminate(self, timeout: float = 60.0) -> int:
+        """Send SIGTERM, wait for the end, and return the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        """Wait until it ends by itself and return the exit code (negative: the signal)."""
+        try:
+            code = self.running().wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"the operator did not end:\n{self.output()}") from error
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, if it runs."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def restart(self) -> None:
+        """Start it again after it ended or was killed, and wait until it is ready."""
+        self.kill()
+        self.start()
+        self.wait_until_ready()
+
+    def output(self) -> str:
+        """Return everything it has written so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""

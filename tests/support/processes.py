@@ -1,0 +1,53 @@
+"""Child processes that cannot outlive the test run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cse_simulator
+
+LAUNCHER = Path(__file__).with_name("die_with_parent.py")
+
+
+def python_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment for a Python child that imports the same packages as this process.
+
+    Variables that would change what the operator does are left out: its own settings, a
+    kubeconfig, and proxies (everything here is on 127.0.0.1).
+    """
+    unwanted = ("CSE_OPERATOR_", "KUBERNETES_", "KUBECONFIG", "PYTEST_", "COV_")
+    proxies = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(unwanted) and name.lower() not in proxies
+    }
+    sources = Path(cse_simulator.__file__).parents[1]
+    return {**environment, "PYTHONPATH": str(sources), **(extra or {})}
+
+
+def start(
+    command: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a command whose output is appended to `log` and that dies with this process."""
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*launcher, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+        )
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,108 @@
+"""One control plane for a whole pytest session, shared by the xdist workers.
+
+The process that people started (the xdist controller, or pytest itself without xdist) owns it
+and starts it when the first test that needs it was selected. Workers ask for it over a socket;
+it outlives each of them and ends with the session.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any
+
+import yaml
+
+from cse_simulator.control_plane import Cluster, LocalControlPlane, ensure_assets
+from support.repository import CRDS
+
+
+class SharedControlPlane:
+    """The owner's side: starts on first use, answers the workers, ends with `close`."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._control_plane: LocalControlPlane | None = None
+        self._listener: Listener | None = None
+
+    def cluster(self) -> Cluster:
+        """Start it unless it runs, with this repository's CRDs installed, and describe it."""
+        with self._lock:
+            if self._control_plane is None:
+                control_plane = LocalControlPlane(ensure_assets(self._report))
+                control_plane.__enter__()
+                try:
+                    for path in sorted(CRDS.glob("*.yaml")):
+                        control_plane.cluster.install_crd(yaml.safe_load(path.read_text()))
+                except BaseException:
+                    control_plane.close()
+                    raise
+                self._control_plane = control_plane
+            return self._control_plane.cluster
+
+    def ensure_assets(self) -> None:
+        """Build the binaries unless they are there."""
+        ensure_assets(self._report)
+
+    def address(self) -> dict[str, str]:
+        """Return what a worker needs to call `AskedControlPlane`, listening from now on."""
+        if self._listener is None:
+            self._key = secrets.token_hex(16)
+            self._listener = Listener(family="AF_UNIX", authkey=self._key.encode())
+            threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
+        return {"address": str(self._listener.address), "key": self._key}
+
+    def close(self) -> None:
+        """End the control plane and the socket."""
+        if self._listener is not None:
+            self._listener.close()
+        with self._lock:
+            if self._control_plane is not None:
+                self._control_plane.close()
+
+    def _serve(self, listener: Listener) -> None:
+        while True:
+            try:
+                connection = listener.accept()
+            except OSError:  # the listener was closed: the session is over
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: Connection) -> None:
+        with connection:
+            try:
+                match connection.recv():
+                    case "cluster":
+                        answer = {"cluster": self.cluster().to_json()}
+                    case _:
+                        self.ensure_assets()
+                        answer = {}
+            except Exception as error:  # noqa: BLE001 - the asking worker raises it
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            connection.send(json.dumps(answer))
+
+
+class AskedControlPlane:
+    """A worker's side: the same questions, answered by the owner."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self._address = address
+        self._key = key.encode()
+
+    def cluster(self) -> Cluster:
+        return Cluster.from_json(self._ask("cluster")["cluster"])
+
+    def ensure_assets(self) -> None:
+        self._ask("assets")
+
+    def _ask(self, question: str) -> dict[str, Any]:
+        with Client(self._address, authkey=self._key) as connection:
+            connection.send(question)
+            answer: dict[str, Any] = json.loads(connection.recv())
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
