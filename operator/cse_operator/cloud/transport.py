@@ -7,6 +7,7 @@ Two things are not left to the libraries:
   the idempotent methods), and httpx-aiohttp reports a connection that died *after* the request
   as `ConnectTimeout`. So each changing call carries a `Dispatch`; the request class below asks
   it for permission at the last moment before the first byte is written, and it grants that once.
+  A middleware keeps aiohttp from trying again, so that the first attempt's error is the one seen.
 * **No answer can exhaust the process.** A gate in front of the pool bounds the calls in flight
   (aiohttp's own waiters would do, but a call that waits there is already counted as connecting),
   and each body is read here, up to a limit, before anything else sees it.
@@ -51,6 +52,10 @@ class DepartureRefusedError(aiohttp.ClientError):
     """A changing call may not be sent, now or again. No byte of it was written this time."""
 
 
+class AnswerLostError(aiohttp.ClientError):
+    """The connection died after a changing call had left on it."""
+
+
 @dataclass(slots=True)
 class Dispatch:
     """The permission of one changing call to leave this process once, before its deadline."""
@@ -64,6 +69,10 @@ class Dispatch:
     def remaining(self) -> float:
         """Seconds until the deadline; negative after it."""
         return self.send_before - self.clock()
+
+    def hold(self) -> None:
+        """Take the call in hand: from here on it is known whether it left."""
+        self.sent = bool(self.sent)
 
     def depart(self) -> None:
         """Take the permission: called right before the first byte is written.
@@ -93,6 +102,19 @@ class _FencedRequest(aiohttp.ClientRequest):
         if dispatch is not None:
             dispatch.depart()
         return await super().send(conn)
+
+
+async def _lose_the_answer(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Turn what aiohttp would answer with a second attempt into an error it passes on."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        dispatch = _current_dispatch.get()
+        if dispatch is None or not dispatch.sent:
+            raise
+        raise AnswerLostError(str(error) or type(error).__name__) from error
 
 
 class _PublicAddressesOnly(AbstractResolver):
@@ -192,13 +214,14 @@ class FencedTransport(httpx.AsyncBaseTransport):
             request_class=_FencedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            middlewares=(_lose_the_answer,),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
         dispatch: Dispatch | None = request.extensions.get(DISPATCH)
-        if dispatch is not None and dispatch.sent is None:
-            dispatch.sent = False
+        if dispatch is not None:
+            dispatch.hold()
         async with self._slots:
             if dispatch is not None:
                 self._bound_connecting(request, dispatch)
