@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import ssl
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -91,14 +93,23 @@ class EngineSummary:
 class AdminClient:
     """Talks to the admin API of one simulator. Safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, certificate: Path | None = None) -> None:
         """Remember where the simulator is.
 
         Args:
             url: The simulator's URL, with or without the path of the admin API.
+            certificate: PEM file to trust, where the simulator serves HTTPS.
         """
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        host, port = parts.hostname or "127.0.0.1", parts.port
+        self._connect: Callable[[float], http.client.HTTPConnection]
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=certificate)
+            self._connect = lambda timeout: http.client.HTTPSConnection(
+                host, port, timeout=timeout, context=context
+            )
+        else:
+            self._connect = lambda timeout: http.client.HTTPConnection(host, port, timeout=timeout)
 
     # --- what was received --------------------------------------------------------------------
 
@@ -287,9 +298,7 @@ class AdminClient:
     ) -> Any:
         given = {key: value for key, value in (parameters or {}).items() if value is not None}
         target = f"/_admin/{path}" + (f"?{urlencode(given)}" if given else "")
-        connection = http.client.HTTPConnection(
-            self._host, self._port, timeout=patience + _TIMEOUT_SECONDS
-        )
+        connection = self._connect(patience + _TIMEOUT_SECONDS)
         try:
             connection.request(method, target, None if body is None else json.dumps(body))
             response = connection.getresponse()
@@ -324,22 +333,25 @@ class Simulation:
         pid: The process id.
     """
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, certificate: Path | None = None) -> None:
         """Start the process and wait until it listens.
 
         Args:
             flags: Flags of `cse-simulator serve`.
+            certificate: What the admin client trusts where the flags ask for HTTPS.
 
         Raises:
             RuntimeError: It ended at once; what it wrote to standard error says why.
         """
+        # The child finds this package also where only the parent's import path leads to it.
         package_root = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "cse_simulator", "serve", "--exit-with-stdin", *flags]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=package_root,
+            env={**os.environ, "PYTHONPATH": path},
             text=True,
         )
         line = self._process.stdout.readline() if self._process.stdout else ""
@@ -347,7 +359,7 @@ class Simulation:
             self.stop()
             raise RuntimeError(f"the simulator ended at once: {self._process.returncode}")
         self.url: str = json.loads(line)["url"]
-        self.admin = AdminClient(self.url)
+        self.admin = AdminClient(self.url, certificate)
         self.pid = self._process.pid
 
     def stop(self) -> None:
@@ -388,4 +400,4 @@ def start_simulator(*flags: str, **settings: Any) -> Simulation:
             named.append(flag if value else f"--no-{flag[2:]}")
         else:
             named.extend((flag, str(value)))
-    return Simulation(*flags, *named)
+    return Simulation(*flags, *named, certificate=settings.get("tls_certificate"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import parse_qsl
@@ -14,9 +16,10 @@ from cse_simulator.answers import Answer, encode, ok
 from cse_simulator.calls import as_json
 from cse_simulator.engines import Engine, EngineDescription, EngineState
 from cse_simulator.faults import ArmedFault, Fault
-from cse_simulator.jobs import Job, JobPlan
+from cse_simulator.jobs import JobPlan, Outcome
 from cse_simulator.recording import Phase
 from cse_simulator.seeds import descriptions_from
+from cse_simulator.world import UnknownNameError
 
 if TYPE_CHECKING:
     from cse_simulator.server import Simulator
@@ -25,6 +28,16 @@ ADMIN_PREFIX = "/_admin/"
 
 Parameters = dict[str, str]
 Handler = Callable[[list[str], Parameters, Any], Any]
+
+
+@dataclass(slots=True)
+class EngineChange:
+    """What may be changed about an engine from outside; None leaves it as it is."""
+
+    status: str | None = None
+    version: str | None = None
+    latest_version: str | None = None
+    actions: tuple[str, ...] | None = None
 
 
 class AdminApi:
@@ -67,10 +80,10 @@ class AdminApi:
             handler = self._routes.get((method, name, len(rest)))
             if handler is None:
                 return _problem(HTTPStatus.NOT_FOUND, f"no such admin call: {method} {path}")
-            return ok(handler(rest, parameters, as_json(body)))
-        except KeyError as missing:
-            return _problem(HTTPStatus.NOT_FOUND, f"there is no {missing}")
-        except (TypeError, ValueError) as wrong:
+            return ok(handler(rest, parameters, _document(body)))
+        except UnknownNameError as missing:
+            return _problem(HTTPStatus.NOT_FOUND, str(missing))
+        except ValueError as wrong:
             return _problem(HTTPStatus.BAD_REQUEST, str(wrong))
 
     # --- what was received --------------------------------------------------------------------
@@ -142,7 +155,7 @@ class AdminApi:
         }
 
     def _create_engines(self, _: list[str], __: Parameters, body: Any) -> Any:
-        if isinstance(body, dict) and ("engines" in body or "generate" in body):
+        if "engines" in body or "generate" in body:
             descriptions = descriptions_from(body)
         else:
             descriptions = [wire.read(EngineDescription, body)]
@@ -155,13 +168,10 @@ class AdminApi:
         return _summary(engine, engine.state) | json.loads(rendering.details(engine, engine.state))
 
     def _change_engine(self, path: list[str], _: Parameters, body: Any) -> Any:
-        names = {"status": "status", "version": "version", "latestVersion": "latest_version"}
-        unknown = set(body) - {*names, "actions"}
-        if unknown:
-            raise ValueError(f"cannot change {sorted(unknown)}; there are {[*names, 'actions']}")
-        changes: dict[str, Any] = {names[key]: body[key] for key in body if key in names}
-        if "actions" in body:
-            changes["actions"] = tuple(body["actions"])
+        change = wire.read(EngineChange, body)
+        changes = {
+            name: value for name, value in dataclasses.asdict(change).items() if value is not None
+        }
         state = self._simulator.world.change_engine(path[0], **changes)
         return _summary(self._simulator.world.known(path[0]), state)
 
@@ -171,16 +181,20 @@ class AdminApi:
 
     def _foreign_upgrade(self, _: list[str], __: Parameters, body: Any) -> Any:
         world = self._simulator.world
-        return _job(world.start_foreign_upgrade(body["engineId"], body["version"]))
+        job = world.start_foreign_upgrade(_text(body, "engineId"), _text(body, "version"))
+        return {"id": job.id, "engineId": job.engine_id, "version": job.target_version}
 
     def _show_job(self, path: list[str], _: Parameters, __: Any) -> Any:
         world = self._simulator.world
         now = world.settle()
-        job = world.jobs[int(path[0])]
-        return rendering.job(job, job.runs[-1], now, self._simulator.settings)
+        job = world.known_job(int(path[0]))
+        return json.loads(rendering.job(job, job.runs[-1], now, self._simulator.settings))
 
     def _end_job(self, path: list[str], _: Parameters, body: Any) -> Any:
-        self._simulator.world.end_job(int(path[0]), body["outcome"])
+        outcome = _text(body, "outcome")
+        if outcome not in get_args(Outcome):
+            raise ValueError(f"outcome must be one of {get_args(Outcome)}, not {outcome!r}")
+        self._simulator.world.end_job(int(path[0]), cast("Outcome", outcome))
         return {}
 
     def _plan_jobs(self, _: list[str], __: Parameters, body: Any) -> Any:
@@ -225,8 +239,18 @@ def _summary(engine: Engine, state: EngineState) -> dict[str, Any]:
     }
 
 
-def _job(job: Job) -> dict[str, Any]:
-    return {"id": job.id, "engineId": job.engine_id, "version": job.target_version}
+def _document(body: bytes) -> dict[str, Any]:
+    document = as_json(body) or {}
+    if not isinstance(document, dict):
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - one error type
+    return document
+
+
+def _text(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"the body needs the text {name!r}")  # noqa: TRY004 - see above
+    return value
 
 
 def _problem(status: HTTPStatus, message: str) -> Answer:

@@ -10,7 +10,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+ErrorKeys = Literal["error_msg", "error_message", "errorMessage"]
+ERROR_KEYS: dict[ErrorKeys, tuple[str, str]] = {
+    "error_msg": ("error_code", "error_msg"),
+    "error_message": ("error_code", "error_message"),
+    "errorMessage": ("errorCode", "errorMessage"),
+}
+"""Names of code and message in engine-level errors: the documented ones, and two seen elsewhere."""
 
 
 class Answer(NamedTuple):
@@ -51,11 +59,12 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def engine_error(refusal: EngineRefusal) -> Answer:
-    """Return the engine manager's error body."""
+def engine_error(refusal: EngineRefusal, keys: ErrorKeys) -> Answer:
+    """Return the engine manager's error body, under the names that some of its versions use."""
+    code, message = ERROR_KEYS[keys]
     body = {
-        "error_code": refusal.code,
-        "error_msg": refusal.message,
+        code: refusal.code,
+        message: refusal.message,
         "detail": refusal.detail or refusal.message,
     }
     return Answer(int(refusal.status), encode(body))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from cse_simulator.engines import Address
+
 LIST_ENGINES = "ListEngines"
 SHOW_ENGINE = "ShowEngine"
 SHOW_ENGINE_JOB = "ShowEngineJob"
@@ -76,9 +78,10 @@ class Call:
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     @property
-    def enterprise_project(self) -> str | None:
-        """The enterprise project in the header, if any."""
-        return self.headers.get("X-Enterprise-Project-ID")
+    def address(self) -> Address:
+        """How the call names an engine."""
+        enterprise_project = self.headers.get("X-Enterprise-Project-ID")
+        return Address(self.project, self.engine_id, enterprise_project)
 
 
 def _values(segments: list[str], pattern: tuple[str, ...]) -> tuple[str, str, str] | None:

@@ -22,6 +22,7 @@ from cse_simulator.engines import DEFAULT_PROJECT, ENGINE_TYPES
 from cse_simulator.faults import Fault
 from cse_simulator.server import Simulator
 from cse_simulator.settings import Settings
+from cse_simulator.world import AGE_AT_START_SECONDS
 
 _BACKLOG = 4096
 """Connections the kernel holds for us; a burst of a thousand must not be refused."""
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as wrong:
         sys.stderr.write(f"cse-simulator: {wrong}\n")
         return 2
-    run(_serve(simulator, options))
+    try:
+        run(_serve(simulator, options))
+    except OSError as wrong:
+        sys.stderr.write(f"cse-simulator: {wrong}\n")
+        return 2
     return 0
 
 
@@ -146,7 +151,9 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         version=options.version,
         latest_version=options.latest,
     )
-    simulator.world.add_engines([*seed.engines, *generated.descriptions()])
+    simulator.world.add_engines(
+        [*seed.engines, *generated.descriptions()], age_seconds=AGE_AT_START_SECONDS
+    )
     for engine_id, plan in seed.plans:
         simulator.world.plan_jobs(engine_id, plan)
     for fault in [*seed.faults, *(wire.read(Fault, json.loads(one)) for one in options.fault)]:

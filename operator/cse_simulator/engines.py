@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cse_simulator import jobs
 
@@ -33,6 +33,14 @@ _HISTORY = 32
 def engine_id(project: str, name: str) -> str:
     """Return the id of an engine, the same for the same project and name on every run."""
     return str(uuid.uuid5(_NAMESPACE, f"{project}/{name}"))
+
+
+class Address(NamedTuple):
+    """How a call names an engine; the enterprise project is None where its header is missing."""
+
+    project: str
+    engine_id: str = ""
+    enterprise_project: str | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +130,7 @@ class Engine:
         for state in reversed(self.states):
             if state.since <= moment:
                 return state if state.exists else None
-        return None
+        return self.states[0] if self.created_at <= moment else None
 
     def become(self, moment: float, **changes: Any) -> EngineState:
         """Put the engine into a new state."""

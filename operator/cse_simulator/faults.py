@@ -37,8 +37,11 @@ class Fault:
         headers: Headers to `status`.
         retry_after: Retry-After header: seconds, or `date+5` for an HTTP date 5 s from then.
         truncate_at: Send only so many bytes of the announced body, then close.
-        replace: Fields of the answer's JSON to overwrite, with any type.
-        drop: Fields of the answer's JSON to leave out.
+        close_unannounced: Answer, then close the connection without having said so, as a gateway
+            does whose idle time is shorter than the client's.
+        replace: Fields of the answer's JSON to overwrite, with any type; `data.*.version` means
+            the version in every row of `data`, `data.0.version` in the first.
+        drop: Fields of the answer's JSON to leave out, named in the same way.
         deliver_twice: Deliver the call twice, and return the answer of the first or second.
         forced: Let the second delivery take effect even where the vendor's checks refuse it.
         token: Let the caller's token expire or be revoked before the call is judged.
@@ -62,6 +65,7 @@ class Fault:
     headers: dict[str, str] | None = None
     retry_after: int | str | None = None
     truncate_at: int | None = None
+    close_unannounced: bool = False
     replace: dict[str, Any] | None = None
     drop: tuple[str, ...] = ()
     deliver_twice: Literal["first", "second"] | None = None
@@ -72,6 +76,16 @@ class Fault:
         """Refuse a rule that could never do what it says."""
         if self.operation is not None and self.operation not in OPERATIONS:
             raise ValueError(f"operation {self.operation!r} is none of {', '.join(OPERATIONS)}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must be between 0 and 1, not {self.probability}")
+        if self.status is None and (self.retry_after is not None or self.headers or self.body):
+            raise ValueError("headers, body and retryAfter belong to a status: set one")
+        if self.answers_itself and (self.replace or self.drop):
+            raise ValueError(
+                "replace and drop alter the vendor's answer, and this rule has its own"
+            )
+        if self.deliver_twice and self.answers_itself and not self.after_effect:
+            raise ValueError("deliverTwice needs afterEffect where the rule does not let it answer")
 
     def matches(self, call: Call) -> bool:
         """Say whether the rule is about this call."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Outcome = Literal["finish", "error", "timeout", "never"]
 
@@ -113,6 +113,12 @@ class Run:
             for index, (name, tasks) in enumerate(self.steps)
         ]
 
+    def next_change(self, moment: float) -> float:
+        """Return when the job will next look different; infinity if never again."""
+        changes = [self._begins(index) for index in range(len(self.steps) + 1)]
+        later = [change for change in (*changes, self.ends_at) if change > moment]
+        return min(later, default=math.inf)
+
     def _begins(self, index: int) -> float:
         share = INIT_SHARE + (1 - INIT_SHARE) * index / len(self.steps)
         return self.started_at + self.seconds * share
@@ -137,17 +143,34 @@ class Run:
         return StepState(name, tasks, FINISHED, begins, ends)
 
 
+class Rendering(NamedTuple):
+    """A job's JSON, and the moments for which it holds: from `since` until before `until`."""
+
+    run: Run
+    since: float
+    until: float
+    style: tuple[bool, str]
+    body: bytes
+
+
 @dataclass(slots=True)
 class Job:
-    """A job of an engine; Retry may run it again under the same id."""
+    """A job of an engine; Retry may run it again under the same id.
+
+    Attributes:
+        runs: Its runs, the newest last.
+        rendering: Its JSON as last read, so that a thousand readers cost one rendering.
+    """
 
     id: int
     engine_id: str
     engine_name: str
     type: str
     create_user: str
+    from_version: str
     target_version: str
     runs: list[Run] = field(default_factory=list)
+    rendering: Rendering | None = field(default=None, repr=False)
 
     def run_at(self, moment: float) -> Run | None:
         """Return the run that a reader sees at a moment, or None if it sees no job."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cse_simulator.answers import encode
 from cse_simulator.calls import ISSUE_TOKEN, Call, as_json
 from cse_simulator.settings import Settings
 
@@ -25,9 +27,7 @@ class Record:
     Attributes:
         number: Position among all calls since the start, from 1.
         time: When it arrived, in seconds since the epoch.
-        call: What arrived, its headers and body without credentials.
-        headers: Headers under lower-case names, credentials replaced.
-        body: The body, credentials replaced.
+        call: What arrived, with every credential in headers and body replaced.
         status: The HTTP status answered, 0 if none was.
         outcome: answered, reset, hung or truncated; "" while being handled.
         fault: The id of the fault rule that was applied, or "".
@@ -36,8 +36,6 @@ class Record:
     number: int
     time: float
     call: Call
-    headers: dict[str, str]
-    body: Any
     status: int = 0
     outcome: str = ""
     fault: str = ""
@@ -56,8 +54,8 @@ class Record:
             "engineId": call.engine_id,
             "jobId": call.job_id,
             "requestId": call.request_id,
-            "headers": self.headers,
-            "body": as_json(self.body) if isinstance(self.body, bytes) else self.body,
+            "headers": call.headers,
+            "body": as_json(call.body),
             "status": self.status,
             "outcome": self.outcome,
             "fault": self.fault,
@@ -92,10 +90,7 @@ class Recorder:
         self.received[call.operation, ""] += 1
         if call.engine_id:
             self.received[call.operation, call.engine_id] += 1
-        headers = self._headers(call)
-        body = _without_password(call.body) if call.operation == ISSUE_TOKEN else call.body
-        record = Record(self._number, moment, call, headers, body)
-        # From here on nobody needs the originals of what may hold credentials but the handler.
+        record = Record(self._number, moment, self._without_credentials(call))
         self._calls.append(record)
         self._wake()
         return record
@@ -112,9 +107,20 @@ class Recorder:
             self.handled[call.operation, call.engine_id, status] += 1
         self._wake()
 
+    @contextmanager
+    def hanging(self, record: Record) -> Iterator[None]:
+        """Note that a call gets no answer; it counts as in flight until it is let go."""
+        self.conclude(record, 0, "hung")
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
     def accept(self, engine_id: str, version: str) -> None:
         """Note that an upgrade call took effect."""
         self.accepted[engine_id, version] += 1
+        self._wake()
 
     def calls(self, operation: str | None, engine_id: str | None, after: int) -> list[Record]:
         """Return the calls that are still kept, oldest first."""
@@ -181,6 +187,21 @@ class Recorder:
             if not future.done() and reached():
                 future.set_result(None)
 
+    def _without_credentials(self, call: Call) -> Call:
+        is_secret = call.operation == ISSUE_TOKEN
+        return Call(
+            operation=call.operation,
+            method=call.method,
+            path=call.path,
+            query=call.query,
+            headers=self._headers(call),
+            body=_without_password(call.body) if is_secret else call.body,
+            project=call.project,
+            engine_id=call.engine_id,
+            job_id=call.job_id,
+            request_id=call.request_id,
+        )
+
     def _headers(self, call: Call) -> dict[str, str]:
         hashed = self._settings.record_credentials == "sha256"
         kept = {}
@@ -197,11 +218,11 @@ def _fingerprint(value: str) -> str:
     return f"{PRESENT} sha256:{hashlib.sha256(value.encode()).hexdigest()[:12]}"
 
 
-def _without_password(body: bytes) -> Any:
+def _without_password(body: bytes) -> bytes:
     document = as_json(body)
     try:
         document["auth"]["identity"]["password"]["user"]["password"] = PRESENT
     except (KeyError, TypeError):
         # What has not the documented shape may hide its secret anywhere.
-        return PRESENT
-    return document
+        return encode(PRESENT)
+    return encode(document)

@@ -143,8 +143,23 @@ def _reference(engine: Engine) -> dict[str, Any]:
     }
 
 
-def job(job_: jobs.Job, run: jobs.Run, moment: float, settings: Settings) -> dict[str, Any]:
+def job(job_: jobs.Job, run: jobs.Run, moment: float, settings: Settings) -> bytes:
     """Return a job as it is at a moment."""
+    style = (settings.quirks, settings.running_end_time)
+    known = job_.rendering
+    if (
+        known is None
+        or known.run is not run
+        or known.style != style
+        or not known.since <= moment < known.until
+    ):
+        body = encode(_job(job_, run, moment, settings))
+        known = jobs.Rendering(run, moment, run.next_change(moment), style, body)
+        job_.rendering = known
+    return known.body
+
+
+def _job(job_: jobs.Job, run: jobs.Run, moment: float, settings: Settings) -> dict[str, Any]:
     ended = run.has_ended(moment)
     status = run.status(moment)
     steps = run.step_states(moment)

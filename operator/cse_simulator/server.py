@@ -29,14 +29,15 @@ from cse_simulator.world import World
 JSON_TYPE = "application/json;charset=UTF-8"
 _GATEWAY_CODES = {401: "0301", 403: "0302", 404: "0101", 429: "0308", 500: "0601", 503: "0613"}
 _MASK = (1 << 64) - 1
+_UNANNOUNCED_CLOSE = 0.02
 
 
 class Simulator:
     """One simulated vendor and everything that belongs to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = Clock(settings.clock_offset_seconds)
+        self.clock = clock or Clock(settings.clock_offset_seconds)
         self.world = World(settings, self.clock)
         self.faults = Faults()
         self.recorder = Recorder(settings)
@@ -93,19 +94,23 @@ class Simulator:
         if fault.delay_answer_ms:
             await asyncio.sleep(fault.delay_answer_ms / 1000)
         if fault.hang:
-            self.recorder.conclude(record, 0, "hung")
-            await armed.released.wait()
+            with self.recorder.hanging(record):
+                await armed.released.wait()
             return _reset(request)
         if fault.reset:
             self.recorder.conclude(record, 0, "reset")
             return _reset(request)
         if fault.replace or fault.drop:
             answer = _altered(answer, fault)
+        response = self._vendor_response(answer, call)
         if fault.truncate_at is not None:
             self.recorder.conclude(record, answer.status, "truncated")
-            return await _truncated(request, self._vendor_response(answer, call), fault.truncate_at)
+            return await _truncated(request, response, fault.truncate_at)
         self.recorder.conclude(record, answer.status)
-        return self._vendor_response(answer, call)
+        if fault.close_unannounced and request.transport is not None:
+            # A moment later, so that the answer is out and the connection looks reusable.
+            asyncio.get_running_loop().call_later(_UNANNOUNCED_CLOSE, request.transport.close)
+        return response
 
     def _effect(self, call: Call, fault: Fault) -> Answer:
         answer = Answer(0, b"")
@@ -142,10 +147,28 @@ def _response(answer: Answer) -> web.Response:
 
 def _altered(answer: Answer, fault: Fault) -> Answer:
     document: Any = json.loads(answer.body)
-    document.update(fault.replace or {})
-    for name in fault.drop:
-        document.pop(name, None)
+    for path, value in (fault.replace or {}).items():
+        for holder, key in _places(document, path.split(".")):
+            holder[key] = value
+    for path in fault.drop:
+        # Backwards, so that a list's later places stay where they are.
+        for holder, key in reversed(_places(document, path.split("."))):
+            if isinstance(holder, list) or key in holder:
+                del holder[key]
     return answer._replace(body=encode(document))
+
+
+def _places(document: Any, path: list[str]) -> list[tuple[Any, Any]]:
+    """Return where a dotted path leads: the containers and their keys."""
+    head, *rest = path
+    keys: list[Any] = []
+    if isinstance(document, list):
+        keys = [key for key in range(len(document)) if head in {"*", str(key)}]
+    elif isinstance(document, dict) and (head in document or not rest):
+        keys = [head]
+    if not rest:
+        return [(document, key) for key in keys]
+    return [place for key in keys for place in _places(document[key], rest)]
 
 
 def _reset(request: web.BaseRequest) -> web.Response:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cse_simulator import wire
+from cse_simulator.answers import ErrorKeys
 
 PagingStyle = Literal["item", "item-from-one", "page", "page-from-zero"]
 UpgradePolicy = Literal["offered", "upward", "any"]
@@ -39,7 +40,7 @@ class Settings:
     paging_style: PagingStyle = field(
         default="item",
         metadata={
-            "help": "What ListEngines takes `offset` for; the documentation says both offset and page number. "
+            "help": "What ListEngines takes `offset` for: the documentation says both. "
             "`item-from-one` and `page` answer the offsets 0 and 1 alike."
         },
     )
@@ -60,7 +61,7 @@ class Settings:
     upgrade_policy: UpgradePolicy = field(
         default="offered",
         metadata={
-            "help": "Which target versions are taken: offered and higher, any higher one, or any at all."
+            "help": "Target versions that are taken: offered and higher, any higher, or any."
         },
     )
 
@@ -83,22 +84,22 @@ class Settings:
     version_refused_code: str = field(
         default="SVCSTG.00501199",
         metadata={
-            "help": "Engine-level code for a target version that is not offered. The vendor's is not "
-            "documented: this one is made up, and a client must not depend on it."
+            "help": "Engine-level code for a target version that is refused. It is made up, as the "
+            "vendor's is not documented: a client must not depend on it."
         },
     )
 
     enforce_enterprise_project: bool = field(
         default=False,
         metadata={
-            "help": "Hide engines of another enterprise project than that in X-Enterprise-Project-ID."
+            "help": "Hide engines of other enterprise projects than X-Enterprise-Project-ID."
         },
     )
 
     quirks: bool = field(
         default=True,
         metadata={
-            "help": "Show the oddities of the vendor's own examples: the key `taskexEcutorBrief`, and "
+            "help": "Show the oddities of the vendor's examples: the key `taskexEcutorBrief`, and "
             "an inner task that stays `Init` in a `Finished` job."
         },
     )
@@ -120,11 +121,18 @@ class Settings:
         },
     )
 
+    throttle_retry_after_seconds: int = field(
+        default=0, metadata={"help": "Retry-After in the answer of that throttle, 0 for none."}
+    )
+
+    error_keys: ErrorKeys = field(
+        default="error_msg",
+        metadata={"help": "Name of the message in engine-level errors; versions differ."},
+    )
+
     key_lock_seconds: float = field(
         default=300.0,
-        metadata={
-            "help": "How long an access key is locked after more failures in a row than it survives."
-        },
+        metadata={"help": "How long an access key is locked after too many failures in a row."},
     )
 
     key_lock_failures: int = field(
@@ -150,7 +158,7 @@ class Settings:
     record_credentials: CredentialRecord = field(
         default="present",
         metadata={
-            "help": "What is kept of a credential header: that it was there, or a short SHA-256 of it as well."
+            "help": "What is kept of a credential: that it was there, or a short SHA-256 as well."
         },
     )
 

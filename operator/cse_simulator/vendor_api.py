@@ -58,7 +58,7 @@ class VendorApi:
         try:
             return self._answer(call, forced=forced)
         except EngineRefusal as refusal:
-            return engine_error(refusal)
+            return engine_error(refusal, self._settings.error_keys)
         except GatewayRefusal as refusal:
             return gateway_error(refusal, call.request_id)
 
@@ -88,10 +88,12 @@ class VendorApi:
         count = count + 1 if window == second else 1
         self._windows[key] = (second, count)
         if count > limit:
+            retry_after = self._settings.throttle_retry_after_seconds
             raise GatewayRefusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "APIGW.0308",
                 "The throttling threshold has been reached: policy api over ratelimit",
+                {"Retry-After": str(retry_after)} if retry_after else {},
             )
 
     def _list_engines(self, call: Call) -> Answer:
@@ -100,28 +102,22 @@ class VendorApi:
         limit = min(limit, self._settings.maximum_limit)
         offset = _natural(parameters.get("offset", ""), 0)
         engine_type = parameters.get("type") or self._settings.list_default_type
-        listing = self._world.listing(call.project, engine_type, call.enterprise_project)
         first = _first_row(self._settings.paging_style, offset, limit)
-        rows = b",".join(
-            rendering.row(engine, state) for engine, state in listing[first : first + limit]
-        )
-        return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (len(listing), rows))
+        total, page = self._world.page(call.address, engine_type, first, limit)
+        rows = b",".join(rendering.row(engine, state) for engine, state in page)
+        return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (total, rows))
 
     def _show_engine(self, call: Call) -> Answer:
-        engine, state = self._world.visible(call.project, call.engine_id, call.enterprise_project)
+        engine, state = self._world.visible(call.address)
         return Answer(HTTPStatus.OK, rendering.details(engine, state))
 
     def _show_engine_job(self, call: Call) -> Answer:
-        job, run, moment = self._world.visible_job(
-            call.project, call.engine_id, call.job_id, call.enterprise_project
-        )
-        return ok(rendering.job(job, run, moment, self._settings))
+        job, run, moment = self._world.visible_job(call.address, call.job_id)
+        return Answer(HTTPStatus.OK, rendering.job(job, run, moment, self._settings))
 
     def _upgrade(self, call: Call, user: str, *, forced: bool) -> Answer:
         version = _text_field(call, "version")
-        job = self._world.upgrade(
-            call.project, call.engine_id, version, user, call.enterprise_project, unchecked=forced
-        )
+        job = self._world.upgrade(call.address, version, user, unchecked=forced)
         self._recorder.accept(call.engine_id, version)
         return _started(job)
 
@@ -129,7 +125,7 @@ class VendorApi:
         action = _text_field(call, "action")
         if action != "Retry":
             raise EngineRefusal(INVALID_PARAMETER, "Invalid parameter.", f"action {action!r}")
-        job = self._world.retry(call.project, call.engine_id, user, call.enterprise_project)
+        job = self._world.retry(call.address, user)
         self._recorder.retried[call.engine_id] += 1
         return _started(job)
 

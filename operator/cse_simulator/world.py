@@ -13,7 +13,7 @@ from typing import Any
 
 from cse_simulator.answers import EngineRefusal
 from cse_simulator.clock import Clock
-from cse_simulator.engines import Engine, EngineDescription, EngineState
+from cse_simulator.engines import Address, Engine, EngineDescription, EngineState
 from cse_simulator.jobs import CREATE_STEPS, Job, JobPlan, Outcome, Run
 from cse_simulator.settings import Settings
 from cse_simulator.versions import LONGEST_VERSION, is_higher
@@ -25,6 +25,12 @@ JOB_NOT_FOUND = "SVCSTG.00501153"
 """Engine-level codes (Huawei Cloud CSE API Reference, error codes)."""
 
 FOREIGN_USER = "another-person"
+AGE_AT_START_SECONDS = 24 * 3600.0
+"""How old the engines are with which a simulator starts."""
+
+
+class UnknownNameError(LookupError):
+    """An administrator named an engine or a job that does not exist."""
 
 
 class World:
@@ -39,6 +45,7 @@ class World:
         self.plans: list[JobPlan] = []
         self._next_job_id = settings.first_job_id
         self._due: list[tuple[float, int]] = []
+        self._any_deleted = False
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -65,7 +72,8 @@ class World:
             return
         if run.outcome == "finish":
             # The vendor may have patched the engine past the target meanwhile.
-            patched = is_higher(state.version, than=job.target_version)
+            moved = state.version != job.from_version
+            patched = moved and is_higher(state.version, than=job.target_version)
             version = state.version if patched else job.target_version
             engine.become(run.ends_at, status="Available", version=version, actions=("Noting",))
         else:
@@ -73,102 +81,109 @@ class World:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def visible(
-        self, project: str, engine_id: str, enterprise_project: str | None
-    ) -> tuple[Engine, EngineState]:
+    def visible(self, address: Address) -> tuple[Engine, EngineState]:
         """Return an engine and the state of it that readers are shown.
 
         Raises:
             EngineRefusal: SVCSTG.00501116, readers see no such engine in the project.
         """
         moment = self.seen_at()
-        engine = self._engine_of(project, engine_id, enterprise_project)
+        engine = self._engine_at(address)
         state = engine.state_at(moment)
         if state is None:
-            raise self._no_engine(engine_id)
+            raise self._no_engine(address)
         return engine, state
 
-    def listing(
-        self, project: str, engine_type: str, enterprise_project: str | None
-    ) -> list[tuple[Engine, EngineState]]:
-        """Return a project's engines in the order of their creation, as readers are shown them."""
+    def page(
+        self, address: Address, engine_type: str, first: int, limit: int
+    ) -> tuple[int, list[tuple[Engine, EngineState]]]:
+        """Return a part of a project's engines, oldest first, as readers are shown them.
+
+        Args:
+            address: The project, and the enterprise project if any.
+            engine_type: The type asked for, `ALL` for every one.
+            first: How many engines to leave out before the page.
+            limit: How many engines to return at most.
+
+        Returns:
+            How many engines there are in all, and the page.
+        """
         moment = self.seen_at()
+        engines = self.projects.get(address.project, [])
         wanted = engine_type.upper()
-        return [
+        settings = self.settings
+        if (
+            wanted == "ALL"
+            and not settings.enforce_enterprise_project
+            and not settings.read_lag_ms
+            and not self._any_deleted
+        ):
+            # The common case, on which a listing of ten thousand engines must not dwell.
+            page = engines[first : first + limit]
+            return len(engines), [(engine, engine.state) for engine in page]
+        shown = [
             (engine, state)
-            for engine in self.projects.get(project, ())
+            for engine in engines
             if wanted in {"ALL", engine.description.type}
-            and self._is_within(engine, enterprise_project)
+            and self._is_within(engine, address)
             and (state := engine.state_at(moment)) is not None
         ]
+        return len(shown), shown[first : first + limit]
 
-    def visible_job(
-        self, project: str, engine_id: str, job_id: str, enterprise_project: str | None
-    ) -> tuple[Job, Run, float]:
+    def visible_job(self, address: Address, job_id: str) -> tuple[Job, Run, float]:
         """Return a job, its current run and the moment that readers are shown.
 
         Raises:
             EngineRefusal: The engine or the job is not to be seen, or the job id is no number.
         """
-        self.visible(project, engine_id, enterprise_project)
+        self.visible(address)
         if not (job_id.isascii() and job_id.isdigit()):
             raise EngineRefusal(BAD_JOB_ID, "The job ID is invalid.", f"job id {job_id!r}")
         moment = self.seen_at()
         job = self.jobs.get(int(job_id))
         run = job.run_at(moment) if job is not None else None
-        if job is None or run is None or job.engine_id != engine_id:
+        if job is None or run is None or job.engine_id != address.engine_id:
             raise EngineRefusal(
                 JOB_NOT_FOUND,
                 "The job does not exist.",
-                f"job {job_id} of engine {engine_id}",
+                f"job {job_id} of engine {address.engine_id}",
                 self.settings.missing_job_status,
             )
         return job, run, moment
 
     # --- the vendor's effects -----------------------------------------------------------------
 
-    def upgrade(
-        self,
-        project: str,
-        engine_id: str,
-        version: str,
-        user: str,
-        enterprise_project: str | None,
-        *,
-        unchecked: bool = False,
-    ) -> Job:
+    def upgrade(self, address: Address, version: str, user: str, *, unchecked: bool = False) -> Job:
         """Start an upgrade, as the PUT does.
 
         Args:
-            project: The project in the path.
-            engine_id: The engine.
+            address: The engine as the call names it.
             version: The target version.
             user: Who asks.
-            enterprise_project: The enterprise project in the header, if any.
             unchecked: Take the upgrade even where the vendor's own checks would refuse it.
 
         Raises:
             EngineRefusal: The engine is unknown, not Available, or the version is not offered.
         """
         now = self.settle()
-        engine = self._engine_of(project, engine_id, enterprise_project)
+        engine = self._engine_at(address)
         if not engine.state.exists:
-            raise self._no_engine(engine_id)
+            raise self._no_engine(address)
         if not unchecked:
             self._require_upgradable(engine, version)
         return self._start(engine, version, user, now)
 
-    def retry(self, project: str, engine_id: str, user: str, enterprise_project: str | None) -> Job:
+    def retry(self, address: Address, user: str) -> Job:
         """Run a failed upgrade again.
 
         Raises:
             EngineRefusal: The engine is unknown or does not offer Retry now.
         """
         now = self.settle()
-        engine = self._engine_of(project, engine_id, enterprise_project)
+        engine = self._engine_at(address)
         state = engine.state
         if not state.exists:
-            raise self._no_engine(engine_id)
+            raise self._no_engine(address)
         failed = self.jobs[state.latest_job_id]
         if "Retry" not in state.actions:
             raise EngineRefusal(
@@ -202,7 +217,15 @@ class World:
             )
 
     def _start(self, engine: Engine, version: str, user: str, now: float) -> Job:
-        job = Job(self.take_job_id(), engine.id, engine.description.name, "Upgrade", user, version)
+        job = Job(
+            id=self.take_job_id(),
+            engine_id=engine.id,
+            engine_name=engine.description.name,
+            type="Upgrade",
+            create_user=user,
+            from_version=engine.state.version,
+            target_version=version,
+        )
         self.jobs[job.id] = job
         self._run(engine, job, now)
         return job
@@ -228,26 +251,37 @@ class World:
 
     # --- the world moves by itself ------------------------------------------------------------
 
-    def add_engines(self, descriptions: Iterable[EngineDescription]) -> list[Engine]:
+    def add_engines(
+        self, descriptions: Iterable[EngineDescription], age_seconds: float = 0.0
+    ) -> list[Engine]:
         """Create engines, each with the finished job that created it.
+
+        Args:
+            descriptions: What they are like.
+            age_seconds: How long ago they were created; readers with a lag see no younger ones.
 
         Raises:
             ValueError: An engine with this id exists.
         """
-        now = self.settle()
-        return [self._add(description, now) for description in descriptions]
+        created_at = self.settle() - age_seconds
+        return [self._add(description, created_at) for description in descriptions]
 
-    def _add(self, description: EngineDescription, now: float) -> Engine:
+    def _add(self, description: EngineDescription, created_at: float) -> Engine:
         known = self.engines.get(description.id)
         if known is not None and known.state.exists:
             raise ValueError(f"there is an engine {description.id} already")
-        name, version = description.name, description.version
         job = Job(
-            self.take_job_id(), description.id, name, "Create", description.create_user, version
+            id=self.take_job_id(),
+            engine_id=description.id,
+            engine_name=description.name,
+            type="Create",
+            create_user=description.create_user,
+            from_version="",
+            target_version=description.version,
         )
-        job.runs.append(Run(now, 0.0, "finish", 1, now, steps=CREATE_STEPS))
+        job.runs.append(Run(created_at, 0.0, "finish", 1, created_at, steps=CREATE_STEPS))
         self.jobs[job.id] = job
-        engine = Engine.create(description, now, job.id, len(self.engines))
+        engine = Engine.create(description, created_at, job.id, len(self.engines))
         siblings = self.projects.setdefault(description.project, [])
         if known is not None:
             siblings.remove(known)
@@ -259,9 +293,10 @@ class World:
         """Delete an engine at once.
 
         Raises:
-            KeyError: There is no such engine.
+            UnknownNameError: There is no such engine.
         """
         self.known(engine_id).become(self.settle(), status="Deleted", exists=False)
+        self._any_deleted = True
 
     def change_engine(self, engine_id: str, **changes: Any) -> EngineState:
         """Put an engine into another state: a patch by the vendor, a person at the console.
@@ -271,7 +306,7 @@ class World:
             changes: New values of the fields of `EngineState`.
 
         Raises:
-            KeyError: There is no such engine.
+            UnknownNameError: There is no such engine.
         """
         now = self.settle()
         return self.known(engine_id).become(now, **changes)
@@ -280,7 +315,7 @@ class World:
         """Start an upgrade that no call asked for, as a person at the console would.
 
         Raises:
-            KeyError: There is no such engine.
+            UnknownNameError: There is no such engine.
         """
         now = self.settle()
         return self._start(self.known(engine_id), version, user, now)
@@ -289,11 +324,11 @@ class World:
         """End the current run of a job now.
 
         Raises:
-            KeyError: There is no such job.
+            UnknownNameError: There is no such job.
             ValueError: The job is over already, or the outcome is no end.
         """
         now = self.settle()
-        job = self.jobs[job_id]
+        job = self.known_job(job_id)
         if job.runs[-1].has_ended(now):
             raise ValueError(f"job {job_id} is over already")
         if outcome == "never":
@@ -305,7 +340,7 @@ class World:
         """Say what becomes of the next jobs of one engine, or of any engine without own plans.
 
         Raises:
-            KeyError: There is no such engine.
+            UnknownNameError: There is no such engine.
         """
         plans = self.plans if engine_id is None else self.known(engine_id).plans
         plans.append(plan)
@@ -320,12 +355,23 @@ class World:
         """Return an existing engine, whatever readers see.
 
         Raises:
-            KeyError: There is no such engine.
+            UnknownNameError: There is no such engine.
         """
-        engine = self.engines[engine_id]
-        if not engine.state.exists:
-            raise KeyError(engine_id)
+        engine = self.engines.get(engine_id)
+        if engine is None or not engine.state.exists:
+            raise UnknownNameError(f"there is no engine {engine_id}")
         return engine
+
+    def known_job(self, job_id: int) -> Job:
+        """Return an existing job, whatever readers see.
+
+        Raises:
+            UnknownNameError: There is no such job.
+        """
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise UnknownNameError(f"there is no job {job_id}")
+        return job
 
     def take_job_id(self) -> int:
         """Return the next job id."""
@@ -334,25 +380,26 @@ class World:
 
     # --- lookup -------------------------------------------------------------------------------
 
-    def _engine_of(self, project: str, engine_id: str, enterprise_project: str | None) -> Engine:
-        engine = self.engines.get(engine_id)
+    def _engine_at(self, address: Address) -> Engine:
+        engine = self.engines.get(address.engine_id)
         if (
             engine is None
-            or engine.description.project != project
-            or not self._is_within(engine, enterprise_project)
+            or engine.description.project != address.project
+            or not self._is_within(engine, address)
         ):
-            raise self._no_engine(engine_id)
+            raise self._no_engine(address)
         return engine
 
-    def _is_within(self, engine: Engine, enterprise_project: str | None) -> bool:
+    def _is_within(self, engine: Engine, address: Address) -> bool:
         if not self.settings.enforce_enterprise_project:
             return True
-        return engine.description.enterprise_project_id == (enterprise_project or "0")
+        # Without the header the default enterprise project is meant, whose id is 0.
+        return engine.description.enterprise_project_id == (address.enterprise_project or "0")
 
-    def _no_engine(self, engine_id: str) -> EngineRefusal:
+    def _no_engine(self, address: Address) -> EngineRefusal:
         return EngineRefusal(
             ENGINE_NOT_FOUND,
             "The engine does not exist.",
-            f"engine {engine_id}",
+            f"engine {address.engine_id}",
             self.settings.missing_engine_status,
         )
