@@ -1,8 +1,7 @@
 """How a call proves who makes it, as flows that httpx runs around each request.
 
-Bad credentials are never hammered: more than five refused calls in a row lock an access key for
-five minutes (Huawei Cloud, API Request Signing Guide, Error Codes), and a user likewise. An
-`AuthenticationGate` per credential sees to that; all flows go through it.
+The flows do no I/O: what they need, such as a token, they yield as a request of its own. All of
+them pass an `AuthenticationGate`, so that a refused credential is not tried again soon.
 """
 
 from __future__ import annotations
@@ -10,138 +9,49 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
 
-from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.clock import utc_now
+from cse_operator.cloud.credentials import AccessKey, StaticToken
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.gate import AuthenticationGate
+from cse_operator.cloud.iam import Token, read_token, token_request
 from cse_operator.cloud.judgement import (
+    OPERATION,
     Operation,
     failure_of_response,
     is_refused_authentication,
     parse_error,
+    parse_http_date,
 )
+from cse_operator.cloud.signing import sign
+from cse_operator.cloud.transport import DISPATCH
+from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from datetime import datetime
 
     from pydantic import SecretStr
 
-    from cse_operator.cloud.credentials import StaticToken
-    from cse_operator.core.failure import Failure
+    from cse_operator.cloud.credentials import Credentials, PasswordToken
 
-OPERATION = "cse_operator.operation"
-"""The request extension that names the call, for messages."""
+__all__ = [
+    "AccessKeyAuth",
+    "AuthenticationGate",
+    "CloudAuth",
+    "PasswordTokenAuth",
+    "StaticTokenAuth",
+    "auth_for",
+]
 
-
-class AuthenticationGate:
-    """Keeps one credential from being refused again and again. Share it per fingerprint.
-
-    While the credential has not proved good lately, one call at a time goes out, and the others
-    wait to learn what became of it. After a refusal none goes out for the cooling period.
-    """
-
-    def __init__(
-        self,
-        *,
-        cooling: float = 300.0,
-        long_cooling: float = 3600.0,
-        most_refusals: int = 4,
-        proven_for: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        """Make an open gate.
-
-        Args:
-            cooling: Seconds without a call after a refusal; up to a fifth is added by chance.
-            long_cooling: The same after `most_refusals` in a row. It is much longer than a lock
-                lasts, so that refusals never add up to one.
-            most_refusals: One below the fifth refusal in a row, after which a key is locked.
-            proven_for: Seconds that an accepted call vouches for the credential.
-            clock: Monotonic seconds.
-            jitter: A random number from 0 to 1.
-        """
-        self._cooling = cooling
-        self._long_cooling = long_cooling
-        self._most_refusals = most_refusals
-        self._proven_for = proven_for
-        self._clock = clock
-        self._jitter = jitter
-        self._probe = asyncio.Lock()
-        self._accepted_at: float | None = None
-        self._closed_until: float | None = None
-        self._refusals = 0
-        self._failure: Failure | None = None
-
-    @property
-    def hold_back(self) -> float:
-        """Seconds until the credential is tried again; 0 while the gate is open."""
-        if self._closed_until is None:
-            return 0.0
-        return max(self._closed_until - self._clock(), 0.0)
-
-    def reopen(self) -> None:
-        """Try again with the next call, because somebody says that it is worth it."""
-        self._closed_until = None
-
-    def accepted(self) -> None:
-        """Note that the credential was good."""
-        self._accepted_at = self._clock()
-        self._closed_until = None
-        self._refusals = 0
-
-    def refused(self, failure: Failure) -> None:
-        """Note that the credential was refused, and close for a while."""
-        self._accepted_at = None
-        self._failure = failure
-        self._refusals += 1
-        pause = self._cooling
-        if self._refusals >= self._most_refusals:
-            pause = self._long_cooling
-            self._refusals = 0
-        self._closed_until = self._clock() + pause * (1 + 0.2 * self._jitter())
-
-    @asynccontextmanager
-    async def passage(self) -> AsyncIterator[None]:
-        """Surround one call with this.
-
-        Raises:
-            UnauthenticatedError: The credential was refused lately; nothing was sent.
-        """
-        self._check_open()
-        if self._proven:
-            yield
-            return
-        await self._probe.acquire()
-        probing = True
-        try:
-            self._check_open()
-            if self._proven:
-                self._probe.release()
-                probing = False
-            yield
-        finally:
-            if probing:
-                self._probe.release()
-
-    @property
-    def _proven(self) -> bool:
-        accepted_at = self._accepted_at
-        return accepted_at is not None and self._clock() - accepted_at < self._proven_for
-
-    def _check_open(self) -> None:
-        if self.hold_back > 0 and self._failure is not None:
-            # No number of seconds in the text: it would change each time it is written.
-            message = (
-                "The credentials were refused before, so nothing was sent; they are tried again"
-                f" after a while, or as soon as the Secret changes. {self._failure.message}"
-            )
-            raise UnauthenticatedError(
-                replace(self._failure, message=message, retry_after=self.hold_back)
-            )
+_NOTABLE_CLOCK_DIFFERENCE = 600.0
+"""Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
+_TOKEN_PAUSE = 5.0
+"""Seconds before IAM is asked again after it failed without refusing."""
 
 
 class CloudAuth(httpx.Auth):
@@ -169,26 +79,39 @@ class CloudAuth(httpx.Auth):
         """Tell the gate what an answer says about the credential.
 
         Returns:
-            The failure if the credential was refused, else `None`.
+            The failure if the credential was refused, else `None`. Only the flows know whether
+            a refusal is final, so it is theirs to close the gate.
         """
         body = await response.aread()
         status = response.status_code
-        if not is_refused_authentication(status, body):
-            # A success, a refusal for lack of rights, or anything the engine service itself says
-            # comes after authentication. Throttling and server errors prove nothing either way.
-            if response.is_success or status == 403 or parse_error(body).from_engine_service:  # noqa: PLR2004
-                self.gate.accepted()
-            return None
+        if is_refused_authentication(status, body):
+            return self._refusal(request, response)
+        # A success, a refusal for lack of rights, or anything the engine service itself says
+        # comes after authentication. Throttling and server errors prove nothing either way.
+        if response.is_success or status == httpx.codes.FORBIDDEN or _from_engine_service(body):
+            self.gate.accepted()
+        return None
+
+    def _refusal(self, request: httpx.Request, response: httpx.Response) -> Failure:
         failure = failure_of_response(
             request.extensions.get(OPERATION, Operation.SHOW_ENGINE),
-            status,
+            response.status_code,
             response.headers,
-            body,
+            response.content,
             None,
             self.secrets(),
         )
-        self.gate.refused(failure)
+        failure = replace(failure, kind=FailureKind.UNAUTHENTICATED)
+        theirs = parse_http_date(response.headers.get("Date"))
+        difference = abs((utc_now() - theirs).total_seconds()) if theirs else 0.0
+        if difference > _NOTABLE_CLOCK_DIFFERENCE:
+            message = f"{failure.message} (this machine's clock differs from the vendor's)"
+            return replace(failure, message=message)
         return failure
+
+
+def _from_engine_service(body: bytes) -> bool:
+    return parse_error(body).from_engine_service
 
 
 class StaticTokenAuth(CloudAuth):
@@ -209,4 +132,184 @@ class StaticTokenAuth(CloudAuth):
         async with self.gate.passage():
             request.headers["X-Auth-Token"] = self._token.get_secret_value()
             response = yield request
-            await self.judge(request, response)
+            if failure := await self.judge(request, response):
+                self.gate.refused(failure)
+
+
+class AccessKeyAuth(CloudAuth):
+    """An access key that signs each request (header `Authorization`)."""
+
+    def __init__(
+        self,
+        credentials: AccessKey,
+        project_id: str,
+        gate: AuthenticationGate | None = None,
+        *,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        super().__init__(gate)
+        self._credentials = credentials
+        self._project_id = project_id
+        self._now = now
+
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The two halves of the key, and the security token of a temporary one."""
+        return self._credentials.secrets()
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Sign the request; the gate learns from the answer."""
+        async with self.gate.passage():
+            request.headers["X-Project-Id"] = self._project_id
+            # A proxy may change the other headers on the way, and break the signature thereby.
+            signed = {
+                name: value
+                for name, value in request.headers.items()
+                if name == "content-type" or name.startswith("x-")
+            }
+            request.headers.update(
+                sign(
+                    request.method,
+                    request.url,
+                    signed,
+                    request.content,
+                    self._credentials,
+                    self._now(),
+                )
+            )
+            response = yield request
+            if failure := await self.judge(request, response):
+                self.gate.refused(failure)
+
+
+class PasswordTokenAuth(CloudAuth):
+    """A user whose password buys tokens from IAM, kept until shortly before they expire.
+
+    One token serves all calls. When the gateway refuses it, which certainly means that the call
+    had no effect, one new token is bought and the call is made once more.
+    """
+
+    def __init__(
+        self,
+        credentials: PasswordToken,
+        project_id: str,
+        iam_endpoint: str,
+        gate: AuthenticationGate | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(gate)
+        self._credentials = credentials
+        self._project_id = project_id
+        self._iam_endpoint = iam_endpoint
+        self._clock = clock
+        self._now = now
+        self._jitter = jitter
+        self._buying = asyncio.Lock()
+        self._token: Token | None = None
+        self._expires_at = 0.0
+        self._renew_at = 0.0
+        self._failure: Failure | None = None
+        self._ask_again_at = 0.0
+
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The user's name, password and domain, and the current token."""
+        token = (self._token.value,) if self._token else ()
+        return (*self._credentials.secrets(), *token)
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Add a token, buying one where needed; buy one more if it is refused."""
+        async with self.gate.passage():
+            for again in (False, True):
+                bought = False
+                async with self._buying:
+                    if self._needs_token():
+                        answer = yield self._token_request(request)
+                        self._remember(await self._read(answer))
+                        bought = True
+                    token = self._usable_token()
+                request.headers["X-Auth-Token"] = token.value.get_secret_value()
+                response = yield request
+                failure = await self.judge(request, response)
+                if failure is None:
+                    return
+                if again or bought:
+                    self.gate.refused(failure)
+                    return
+                self._forget(token)
+                if dispatch := request.extensions.get(DISPATCH):
+                    dispatch.refused()
+
+    def _needs_token(self) -> bool:
+        now = self._clock()
+        return (self._token is None or now >= self._renew_at) and now >= self._ask_again_at
+
+    def _token_request(self, request: httpx.Request) -> httpx.Request:
+        extensions = {
+            "timeout": request.extensions.get("timeout", {}),
+            OPERATION: Operation.CREATE_TOKEN,
+        }
+        return token_request(self._credentials, self._iam_endpoint, self._project_id, extensions)
+
+    async def _read(self, answer: httpx.Response) -> Token | Failure:
+        await answer.aread()
+        return read_token(answer, self._now(), self.secrets())
+
+    def _remember(self, answer: Token | Failure) -> None:
+        now = self._clock()
+        if isinstance(answer, Token):
+            self._token = answer
+            self._expires_at = now + answer.lifetime
+            # Well before the end, and not all processes at the same moment.
+            self._renew_at = now + answer.lifetime * (0.8 + 0.1 * self._jitter())
+            return
+        self._failure = answer
+        if answer.kind is FailureKind.UNAUTHENTICATED:
+            self._token = None
+            self.gate.refused(answer)
+        pause = answer.retry_after or _TOKEN_PAUSE * (1 + self._jitter())
+        self._ask_again_at = now + pause
+
+    def _usable_token(self) -> Token:
+        """The token, also one that should have been renewed while IAM does not answer.
+
+        Raises:
+            CloudError: There is none; what IAM last said.
+        """
+        if self._token is not None and self._clock() < self._expires_at:
+            return self._token
+        if self._failure is None:
+            raise RuntimeError("a token is neither there nor refused")
+        raise CloudError.of(self._failure)
+
+    def _forget(self, token: Token) -> None:
+        """Do not use a refused token again; one bought meanwhile by somebody else stays."""
+        if self._token is token:
+            self._token = None
+
+
+def auth_for(
+    credentials: Credentials,
+    gate: AuthenticationGate | None = None,
+    *,
+    project_id: str,
+    iam_endpoint: str,
+) -> CloudAuth:
+    """Make the authentication that belongs to a kind of credentials.
+
+    Args:
+        credentials: From `parse_secret`.
+        gate: Shared by all that use the same credential (its `fingerprint`), in whatever project.
+        project_id: The project the calls are about.
+        iam_endpoint: The origin of the region's IAM, where a password buys tokens.
+    """
+    if isinstance(credentials, StaticToken):
+        return StaticTokenAuth(credentials, gate)
+    if isinstance(credentials, AccessKey):
+        return AccessKeyAuth(credentials, project_id, gate)
+    return PasswordTokenAuth(credentials, project_id, iam_endpoint, gate)

@@ -15,28 +15,26 @@ from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
-from cse_operator import __version__
 from cse_operator.cloud import wire
-from cse_operator.cloud.auth import OPERATION, CloudAuth
 from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError, failure_of_response
-from cse_operator.cloud.judgement import Operation, parse_http_date
+from cse_operator.cloud.judgement import OPERATION, Operation, parse_http_date
 from cse_operator.cloud.paging import collect_pages
 from cse_operator.cloud.redaction import redact
-from cse_operator.cloud.transport import DISPATCH, Dispatch
+from cse_operator.cloud.transport import DISPATCH, USER_AGENT, Dispatch, FencedClient
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from cse_operator.cloud.auth import CloudAuth
     from cse_operator.cloud.ratelimit import TokenBucket
     from cse_operator.cloud.wire import EnginePage
     from cse_operator.core.observation import Accepted, EngineView, JobView
 
 _Answer = TypeVar("_Answer")
 
-USER_AGENT = f"cse-operator/{__version__}"
 DEFAULT_PAUSE = 5.0
 """Seconds a project pauses after a 429 that does not say for how long."""
 READ_RETRIES = 2
@@ -203,7 +201,8 @@ class CseClient:
     async def _change(
         self, operation: Operation, path: str, engine_id: str, body: bytes, send_before: float
     ) -> Accepted:
-        dispatch = Dispatch(send_before, self._clock)
+        fenced = isinstance(self._http, FencedClient)
+        dispatch = Dispatch(send_before, self._clock, sent=False if fenced else None)
         call = _Call(operation, "PUT", path, engine_id, body=body, dispatch=dispatch)
         return await self._attempt(call, lambda answer, _: wire.parse_accepted(answer, engine_id))
 
@@ -269,8 +268,10 @@ class CseClient:
         try:
             await self._bucket.acquire(urgent=dispatch is not None)
             if dispatch is not None and dispatch.remaining() <= 0:
-                dispatch.hold()
-                return self._failure_of(call, TimeoutError("its time to be sent is over"))
+                return Failure(
+                    FailureKind.NOT_SENT,
+                    f"{call.operation} was not sent: its time to be sent is over",
+                )
             async with asyncio.timeout(self._request_timeout):
                 return await self._http.send(request, auth=self._auth)
         except TimeoutError:

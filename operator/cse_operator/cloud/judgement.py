@@ -46,6 +46,9 @@ class Operation(StrEnum):
         return self in {Operation.UPGRADE, Operation.RETRY}
 
 
+OPERATION = "cse_operator.operation"
+"""The extension of a request that names its call."""
+
 MAX_RETRY_AFTER = 900.0
 """The longest `Retry-After` that is believed, in seconds."""
 

@@ -31,6 +31,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from httpx_aiohttp import AiohttpTransport
 
+from cse_operator import __version__
 from cse_operator.cloud.clock import boottime
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from pydantic import SecretStr
 
+USER_AGENT = f"cse-operator/{__version__}"
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 
 DISPATCH = "cse_operator.dispatch"
@@ -64,15 +66,11 @@ class Dispatch:
     """A reading of `clock` from which on the call must not be sent any more."""
     clock: Callable[[], float] = boottime
     sent: bool | None = None
-    """Whether the call left; `None` while no fenced transport has had it in hand."""
+    """Whether the call left; `None` on a transport that does not say (a test's)."""
 
     def remaining(self) -> float:
         """Seconds until the deadline; negative after it."""
         return self.send_before - self.clock()
-
-    def hold(self) -> None:
-        """Take the call in hand: from here on it is known whether it left."""
-        self.sent = bool(self.sent)
 
     def depart(self) -> None:
         """Take the permission: called right before the first byte is written.
@@ -88,7 +86,8 @@ class Dispatch:
 
     def refused(self) -> None:
         """Give the permission back: the gateway has proved that the call had no effect."""
-        self.sent = False
+        if self.sent is not None:
+            self.sent = False
 
 
 _current_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
@@ -220,8 +219,6 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
         dispatch: Dispatch | None = request.extensions.get(DISPATCH)
-        if dispatch is not None:
-            dispatch.hold()
         async with self._slots:
             if dispatch is not None:
                 self._bound_connecting(request, dispatch)
@@ -271,7 +268,11 @@ class FencedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def build_http_client(options: TransportOptions) -> httpx.AsyncClient:
+class FencedClient(httpx.AsyncClient):
+    """An HTTP client over a `FencedTransport`: its users know whether a call left."""
+
+
+def build_http_client(options: TransportOptions) -> FencedClient:
     """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
 
     No redirect is followed, nothing is taken from the environment (proxies, `.netrc`), and no
@@ -280,7 +281,7 @@ def build_http_client(options: TransportOptions) -> httpx.AsyncClient:
     Raises:
         OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
     """
-    return httpx.AsyncClient(
+    return FencedClient(
         transport=FencedTransport(options),
         timeout=options.timeout(),
         trust_env=False,
