@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cse_simulator.admin import Simulation, start_simulator
 from cse_simulator.control_plane import Cluster, LocalControlPlane, ensure_assets
 from support.kubectl import Kubectl
 from support.shared_control_plane import AskedControlPlane, SharedControlPlane
@@ -90,3 +91,10 @@ def namespace(control_plane: Cluster, request: pytest.FixtureRequest) -> Iterato
 def kubectl(control_plane: Cluster) -> Kubectl:
     """The real kubectl as the administrator of the session's API server."""
     return Kubectl(control_plane)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulation]:
+    """The vendor's stand-in for this test, with jobs of half a second and no engines yet."""
+    with start_simulator(job_seconds=0.5) as simulation:
+        yield simulation

@@ -1,0 +1,88 @@
+# Everything is done from here, on a machine with Python 3.11 to 3.13, git and make.
+# `make` alone lists the targets; hack/ holds the scripts behind them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+PYTEST := $(PYTHON) -m pytest
+# Only the folders that are there: pytest takes a missing one for a mistake.
+TESTS := $(wildcard tests/unit tests/contract tests/integration tests/e2e)
+# Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
+ARGS :=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: ## Make or renew .venv from requirements-dev.lock (done by the others when needed)
+	@hack/venv
+
+.PHONY: demo
+demo: $(if $(CLUSTER),venv,control-plane) ## Upgrade three sample engines before your eyes (KEEP=1 stays, CLUSTER=current)
+	@$(PYTHON) -m cse_operator demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster=$(CLUSTER))
+
+.PHONY: test
+test: control-plane ## Run the tests, except the long ones (ARGS="-k …")
+	$(PYTEST) -n auto $(TESTS) $(ARGS)
+
+.PHONY: faults
+faults: control-plane ## Run the fault matrix: the operator killed and lied to at every step
+	$(PYTEST) -n auto tests/faults $(ARGS)
+
+.PHONY: scale
+scale: control-plane ## Run the large bursts: a thousand engines, killed and restarted operators
+	$(PYTEST) tests/scale $(ARGS)
+
+.PHONY: bench
+bench: control-plane ## Measure against the peers (QUICK=1: small)
+	$(PYTHON) benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
+.PHONY: check
+check: venv ## Check style, types, layers, the Dockerfile and the generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
+	$(PYTHON) hack/generate.py --check
+
+.PHONY: generate
+generate: venv ## Write the generated files again (the CRD, reference pages)
+	$(PYTHON) hack/generate.py --write
+
+.PHONY: lock
+lock: venv ## Make the lock files again from pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
+		--no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
+		--no-header pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+.PHONY: control-plane
+control-plane: ## Provide kube-apiserver and etcd: KUBEBUILDER_ASSETS, the cache, or a build
+control-plane: venv
+	@$(PYTHON) -m cse_simulator.control_plane ensure >/dev/null
+
+.PHONY: sbom
+sbom: venv ## Write the bill of materials to dist/sbom.cdx.json (CycloneDX)
+	$(PYTHON) hack/sbom.py dist/sbom.cdx.json
+
+.PHONY: audit
+audit: venv ## Ask osv.dev for known vulnerabilities of the locked packages
+	$(PYTHON) hack/audit.py requirements.lock
+
+.PHONY: image
+image: ## Build the container image with docker, podman or buildah (TAG=…)
+	hack/image $(TAG)
+
+.PHONY: wheel
+wheel: venv ## Build the wheel into dist/
+	$(PYTHON) -m hatchling build -t wheel
+
+.PHONY: clean
+clean: ## Remove what was built or cached here; .venv stays
+	rm -rf dist .build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find operator tests hack benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

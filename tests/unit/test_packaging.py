@@ -1,0 +1,60 @@
+"""The folder `operator/` must never stand in the way of the standard library's `operator`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from support.repository import ROOT, SOURCES
+
+
+@pytest.mark.parametrize("folder", [".", "tests", "operator"])
+def test_import_operator_gives_the_standard_library_from_any_folder(folder):
+    program = "import operator; operator.itemgetter; print(operator.__file__)"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT / folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(result.stdout.strip()).parent == Path(sysconfig.get_path("stdlib"))
+
+
+def test_the_source_root_is_no_package_and_holds_packages_only():
+    assert sorted(path.name for path in SOURCES.iterdir() if path.name != "__pycache__") == [
+        "cse_operator",
+        "cse_simulator",
+    ]
+
+
+def test_the_tests_are_no_packages_and_none_is_called_operator():
+    assert not (ROOT / "tests" / "operator").exists()
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_the_wheel_holds_both_packages_at_its_top_level(tmp_path):
+    # Built offline and without isolation: what hatchling needs is in the lock file.
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "cse_operator",
+        "cse_simulator",
+    }
+    for expected in ("cse_operator/__init__.py", "cse_operator/py.typed", "cse_simulator/admin.py"):
+        assert expected in names
+    [licence] = [name for name in names if name.endswith("/licenses/LICENSE")]
+    assert ".dist-info/" in licence
