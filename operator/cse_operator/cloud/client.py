@@ -132,7 +132,7 @@ class CseClient:
         """List the project's engines of all types (CSE API Reference, Querying Engines).
 
         An engine that is missing from the list is not thereby proved to be missing: pages shift
-        while they are read. `status` and `version` are empty where the list does not say them.
+        while they are read, and entries that lack a status or a version are left out.
 
         Raises:
             CloudError: The list could not be read.

@@ -42,17 +42,19 @@ class _Listing:
         self._calls = 0
         self._lines = 0
         self._last: EnginePage | None = None
+        self._ids: set[str] = set()
         self.engines: dict[str, EngineView] = {}
 
     async def fetch_page(self, offset: int) -> int:
         """Fetch one page; returns how many engines on it were new."""
         page = await self._fetch(offset, PAGE_LIMIT)
-        known = len(self.engines)
+        known = len(self._ids)
+        self._ids.update(page.ids)
         self.engines.update((engine.engine_id, engine) for engine in page.engines)
         self._calls += 1
         self._lines += page.lines
         self._last = page
-        return len(self.engines) - known
+        return len(self._ids) - known
 
     @property
     def _done(self) -> bool:
@@ -62,7 +64,7 @@ class _Listing:
         if page.total is None or page.total <= 0:
             return page.lines == 0
         # A full page may have successors that `total` forgot.
-        return len(self.engines) >= page.total and page.lines < PAGE_LIMIT
+        return len(self._ids) >= page.total and page.lines < PAGE_LIMIT
 
     async def by_item_offsets(self) -> None:
         """Go on as if `offset` counted items."""
@@ -77,7 +79,7 @@ class _Listing:
         while not self._done:
             await self.fetch_page(number)
             page = self._last
-            ids = frozenset(engine.engine_id for engine in page.engines) if page else frozenset()
+            ids = frozenset(page.ids) if page else frozenset()
             if not ids or ids == previous:
                 return
             previous = ids

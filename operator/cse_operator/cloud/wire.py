@@ -43,6 +43,9 @@ class EnginePage:
     """One page of ListEngines."""
 
     engines: tuple[EngineView, ...]
+    """The entries that say all that matters of an engine."""
+    ids: tuple[str, ...]
+    """The ids of all entries that have one, those included that say too little else."""
     lines: int
     """How many entries the page had, readable or not."""
     total: int | None
@@ -77,9 +80,10 @@ def parse_engine(body: bytes, engine_id: str, observed_at: datetime) -> EngineVi
 
 
 def parse_engine_page(body: bytes, observed_at: datetime) -> EnginePage:
-    """Read one page of ListEngines; entries without an id are left out.
+    """Read one page of ListEngines.
 
-    An engine's `status` and `version` are empty strings where the list does not say them.
+    Entries without an id, a status or a version are left out of the engines: what is not said
+    must not be mistaken for something else than was wished, and ShowEngine may say it.
 
     Raises:
         WireError: It is no list of engines.
@@ -92,9 +96,10 @@ def parse_engine_page(body: bytes, observed_at: datetime) -> EnginePage:
         lines = []
     if not isinstance(lines, list):
         raise WireError("the list of engines is not a list")
-    found = (_engine(line, observed_at) for line in lines)
+    found = [engine for line in lines if (engine := _engine(line, observed_at)) is not None]
     return EnginePage(
-        engines=tuple(engine for engine in found if engine is not None),
+        engines=tuple(engine for engine in found if engine.status and engine.version),
+        ids=tuple(engine.engine_id for engine in found),
         lines=len(lines),
         total=_integer(document.get("total")),
     )
@@ -242,6 +247,9 @@ def _text(value: Any) -> str:
 def _word(value: Any) -> str:
     """A short text of the vendor's, fit to be shown; numbers become text, the rest is empty."""
     if isinstance(value, str):
+        # Nearly every word of nearly every answer: not worth a call.
+        if len(value) <= _MAX_WORD and value.isascii() and value.isprintable():
+            return value.strip()
         return clean(value, _MAX_WORD)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return clean(str(value), _MAX_WORD)

@@ -118,6 +118,18 @@ def after_call(o: Observed, outcome: Accepted | Failure, policy: Policy) -> Deci
     return _could_not_look(without, outcome, replace(policy, patience=0))
 
 
+def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> Decision:
+    """Decide about a resource whose spec does not fit the models: say so, call nothing."""
+    message = f"{why}; correct it, and apply the CRD that belongs to this operator"
+    changes = {
+        "observed_generation": generation,
+        "phase": Phase.FAILED,
+        "message": message,
+        "conditions": conditions(status, Reason.INVALID_SPEC, message, generation, now),
+    }
+    return Decision(status.model_copy(update=changes))
+
+
 def _refused(o: Observed, failure: Failure, policy: Policy) -> Decision:
     """The vendor said no for good: recorded, and shown by what the refusal means."""
     status = records.rejected(o.status, failure)

@@ -95,12 +95,13 @@ class EventPoster:
         self._timeout = timeout
         self._queue: asyncio.Queue[_Event] = asyncio.Queue(queue_limit)
         self._workers: list[asyncio.Task[None]] = []
+        self._unfinished = 0
         self._lost = 0
         self._next_complaint: float | None = None
 
     @property
     def lost(self) -> int:
-        """How many Events were not posted: refused, failed or dropped from a full queue."""
+        """How many Events were not posted: refused, failed, too many, or still there at the end."""
         return self._lost
 
     async def __aenter__(self) -> Self:
@@ -119,6 +120,9 @@ class EventPoster:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._unfinished:
+            self._complain("the operator is stopping", lost=self._unfinished)
+            self._unfinished = 0
 
     def post(
         self,
@@ -143,6 +147,8 @@ class EventPoster:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
             self._complain("more Events wait than can be posted")
+        else:
+            self._unfinished += 1
 
     async def _work(self) -> None:
         while True:
@@ -159,8 +165,8 @@ class EventPoster:
                 )
             except KubeError as error:
                 self._complain(error.sentence)
-            finally:
-                self._queue.task_done()
+            self._unfinished -= 1
+            self._queue.task_done()
 
     def _manifest(self, event: _Event) -> dict[str, Any]:
         seconds = event.moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -189,9 +195,9 @@ class EventPoster:
             "reportingInstance": self._instance,
         }
 
-    def _complain(self, why: str) -> None:
+    def _complain(self, why: str, *, lost: int = 1) -> None:
         """Count a lost Event, and say so at most once a minute: a cause seldom hits only one."""
-        self._lost += 1
+        self._lost += lost
         now = self._clock()
         if self._next_complaint is not None and now < self._next_complaint:
             return

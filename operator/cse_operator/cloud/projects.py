@@ -1,0 +1,208 @@
+"""The projects that are worked with: one client, directory and follower for each.
+
+Resources share a project when endpoint, project, enterprise project and the credential's
+values are the same, whatever namespaces and Secrets they come from. A rotated Secret is a
+new credential, and so leads to a new project; the old one ends when nobody uses it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from cse_operator.cloud.auth import AuthenticationGate, CloudAuth, StaticTokenAuth
+from cse_operator.cloud.client import CseClient
+from cse_operator.cloud.credentials import Credentials, StaticToken
+from cse_operator.cloud.directory import EngineDirectory
+from cse_operator.cloud.endpoints import EndpointPolicy
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.job_follower import JobFollower
+from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import JobView
+
+logger = logging.getLogger(__name__)
+
+FEW_ENGINES: Final = 3
+"""Up to so many engines are looked at one by one at a resync, without a listing."""
+
+ProjectKey = tuple[str, str, str | None, str]
+"""Endpoint, project, enterprise project, fingerprint of the credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectOptions:
+    """What all projects have in common; times in seconds."""
+
+    endpoints: EndpointPolicy
+    transport: TransportOptions
+    calls_per_second: float
+    poll_interval: float
+    resync_interval: float
+    credentials_cooldown: float
+    request_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told what; the first argument is always the resource's key."""
+
+    on_engine_change: Callable[[str], None]
+    on_news: Callable[[str, JobView | Failure], None]
+    on_call: Callable[[str, str, float], None]
+
+
+@dataclass(slots=True)
+class Project:
+    """One project as one credential sees it."""
+
+    key: ProjectKey
+    client: CseClient
+    bucket: TokenBucket
+    directory: EngineDirectory
+    follower: JobFollower
+    users: dict[str, str] = field(default_factory=dict)
+    """The engine that each resource names."""
+    users_of: dict[str, set[str]] = field(default_factory=dict)
+    """The resources that name each engine."""
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class Projects:
+    """Makes projects as they are needed and ends them when nobody uses them."""
+
+    def __init__(self, options: ProjectOptions, listeners: Listeners) -> None:
+        self._options = options
+        self._listeners = listeners
+        self._projects: dict[ProjectKey, Project] = {}
+        self._project_of: dict[str, Project] = {}
+        self._http: dict[str, httpx.AsyncClient] = {}
+        self._auths: dict[tuple[str, str, str], CloudAuth] = {}
+
+    def __iter__(self) -> Iterator[Project]:
+        return iter(list(self._projects.values()))
+
+    def attach(
+        self,
+        resource: str,
+        *,
+        region: str,
+        project_id: str,
+        enterprise_project_id: str | None,
+        engine_id: str,
+        credentials: Credentials,
+    ) -> Project:
+        """The project of a resource, made or found; the resource counts as its user.
+
+        Raises:
+            CloudError: when the region is not allowed or an id cannot be one.
+        """
+        endpoint = self._options.endpoints.cse(region)
+        key = (endpoint, project_id, enterprise_project_id, credentials.fingerprint)
+        known = self._project_of.get(resource)
+        if known is not None and known.key == key and known.users.get(resource) == engine_id:
+            return known
+        self.detach(resource)
+        project = self._projects.get(key)
+        if project is None:
+            project = self._make(key, region, credentials)
+            self._projects[key] = project
+        project.users[resource] = engine_id
+        project.users_of.setdefault(engine_id, set()).add(resource)
+        project.directory.attach(engine_id)
+        self._project_of[resource] = project
+        return project
+
+    def detach(self, resource: str) -> None:
+        """The resource no longer uses its project, and follows nothing there."""
+        project = self._project_of.pop(resource, None)
+        if project is None:
+            return
+        project.follower.unfollow(resource)
+        engine_id = project.users.pop(resource)
+        project.users_of[engine_id].discard(resource)
+        if not project.users_of[engine_id]:
+            del project.users_of[engine_id]
+            project.directory.detach(engine_id)
+        if not project.users:
+            del self._projects[project.key]
+            for task in project.tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """End all follow-ups and connections."""
+        tasks = [task for project in self._projects.values() for task in project.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for http in self._http.values():
+            await http.aclose()
+
+    def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
+        endpoint, project_id, enterprise_project_id, _ = key
+        options = self._options
+        bucket = TokenBucket(options.calls_per_second)
+        client = CseClient(
+            self._http_for(endpoint),
+            endpoint,
+            project_id,
+            enterprise_project_id,
+            self._auth(region, project_id, credentials),
+            bucket,
+            request_timeout=options.request_timeout,
+            on_call=self._listeners.on_call,
+        )
+        directory = EngineDirectory(client, lambda engine: self._engine_changed(key, engine))
+        follower = JobFollower(
+            client, directory, self._listeners.on_news, interval=options.poll_interval
+        )
+        project = Project(key, client, bucket, directory, follower)
+        project.tasks = [
+            asyncio.create_task(follower.run(), name=f"follow {project_id}"),
+            asyncio.create_task(self._resync(project), name=f"resync {project_id}"),
+        ]
+        return project
+
+    def _auth(self, region: str, project_id: str, credentials: Credentials) -> CloudAuth:
+        """One authentication per credential and project, so that a refusal is known to all."""
+        key = (region, project_id, credentials.fingerprint)
+        if key not in self._auths:
+            gate = AuthenticationGate(cooling=self._options.credentials_cooldown)
+            assert isinstance(credentials, StaticToken)  # noqa: S101
+            self._auths[key] = StaticTokenAuth(credentials, gate)
+        return self._auths[key]
+
+    def _http_for(self, endpoint: str) -> httpx.AsyncClient:
+        if endpoint not in self._http:
+            self._http[endpoint] = build_http_client(self._options.transport)
+        return self._http[endpoint]
+
+    def _engine_changed(self, key: ProjectKey, engine_id: str) -> None:
+        project = self._projects.get(key)
+        if project is not None:
+            for resource in tuple(project.users_of.get(engine_id, ())):
+                self._listeners.on_engine_change(resource)
+
+    async def _resync(self, project: Project) -> None:
+        while True:
+            jitter = 0.9 + random.random() / 5  # noqa: S311 - spreads load, guards nothing
+            await asyncio.sleep(self._options.resync_interval * jitter)
+            if project.directory.attached <= FEW_ENGINES:
+                for resource in list(project.users):
+                    self._listeners.on_engine_change(resource)
+                continue
+            try:
+                await project.directory.list_now()
+            except CloudError as error:
+                # The resources say nothing of it: they are at rest and were fine when last
+                # seen. The next resync tries again, and any step of theirs shows the failure.
+                logger.warning(
+                    "project %s could not be looked over: %s", project.key[1], error.failure.message
+                )

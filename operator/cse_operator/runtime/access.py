@@ -1,0 +1,54 @@
+"""From a resource to the project it may work with: Secret, region, endpoint."""
+
+from __future__ import annotations
+
+from cse_operator.cloud.credentials import parse_secret
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.projects import Project, Projects
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.kube import errors
+from cse_operator.kube.secrets import SecretReader
+from cse_operator.runtime.store import Resource
+
+
+class Access:
+    """Finds the project of a resource with the credentials of its own namespace."""
+
+    def __init__(self, secrets: SecretReader, projects: Projects) -> None:
+        self._secrets = secrets
+        self._projects = projects
+
+    async def project_of(self, key: str, resource: Resource) -> Project:
+        """The project that a resource works with.
+
+        The Secret is read in the resource's namespace, wherever else one of its name may be.
+
+        Raises:
+            CloudError: when the Secret is missing or unusable, or the region not allowed.
+        """
+        namespace, name = resource.reference.namespace, resource.spec.credentials_ref.name
+        try:
+            secret = await self._secrets.read(namespace, name)
+        except errors.SecretNotFound as error:
+            raise _no_credentials(FailureKind.CREDENTIALS_MISSING, error) from None
+        except errors.SecretInvalid as error:
+            raise _no_credentials(FailureKind.CREDENTIALS_INVALID, error) from None
+        except errors.KubeError as error:
+            raise _no_credentials(FailureKind.TRANSIENT, error) from None
+        spec = resource.spec
+        return self._projects.attach(
+            key,
+            region=spec.region,
+            project_id=spec.project_id,
+            enterprise_project_id=spec.enterprise_project_id,
+            engine_id=spec.engine_id,
+            credentials=parse_secret(secret.data),
+        )
+
+    def release(self, key: str) -> None:
+        """The resource is gone: it uses no project any more."""
+        self._projects.detach(key)
+
+
+def _no_credentials(kind: FailureKind, error: errors.KubeError) -> CloudError:
+    return CloudError(Failure(kind, error.sentence))

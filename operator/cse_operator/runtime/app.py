@@ -1,0 +1,330 @@
+"""Wires the parts together and runs them until a signal or a failure ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import kopf
+from kubernetes.aio.client import ApiClient
+from pydantic import SecretStr
+
+from cse_operator.api.names import KIND
+from cse_operator.cloud.endpoints import EndpointPolicy
+from cse_operator.cloud.projects import Listeners, ProjectOptions, Projects
+from cse_operator.cloud.transport import TransportOptions
+from cse_operator.core.backoff import exponential
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import JobView
+from cse_operator.core.states import Stage
+from cse_operator.kube.errors import KubeError
+from cse_operator.kube.events import EventPoster
+from cse_operator.kube.lease import LeaderElector
+from cse_operator.kube.login import connect
+from cse_operator.kube.resource_reader import ResourceReader
+from cse_operator.kube.secrets import SecretReader
+from cse_operator.kube.status_writer import StatusWriter
+from cse_operator.runtime import handlers, probes
+from cse_operator.runtime.access import Access
+from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.queue import KeyedQueue
+from cse_operator.runtime.reconcile import Reconciler, Tools, take_news
+from cse_operator.runtime.settings import Settings
+from cse_operator.runtime.store import ResourceStore
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 25.0
+"""How long a stop waits for steps in hand: longer than a call may take, shorter than the
+Pod's grace period."""
+
+PRUNE_DELAY: Final = 2.0
+"""Seconds after the last event of a repeated list until what it lacked is looked for."""
+
+
+class Operator:
+    """The operator in one process."""
+
+    def __init__(self, settings: Settings, api_client: ApiClient) -> None:
+        self._settings = settings
+        self._api_client = api_client
+        self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._metrics = Metrics()
+        self._store = ResourceStore()
+        self._queue = KeyedQueue()
+        self._queue.on_wait = self._metrics.queue_wait
+        self._reader = ResourceReader(api_client)
+        self._projects = Projects(
+            _project_options(settings),
+            Listeners(self._engine_changed, self._job_news, self._metrics.cloud_call),
+        )
+        self._access = Access(SecretReader(api_client), self._projects)
+        self._events = EventPoster(api_client, instance=self._identity)
+        self._elector = self._make_elector() if settings.leader_elect else None
+        self._reconciler = Reconciler(self._tools())
+        self._failures: dict[str, int] = {}
+        self._stop = asyncio.Event()
+        self._leading = asyncio.Event()
+        self._watching = asyncio.Event()
+        self._synced = False
+        self._lost_lease = False
+        self._stopping = False
+        self._prune_timer: asyncio.TimerHandle | None = None
+        self._prunes: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Run until a signal (0), or until something fails that a restart mends (1).
+
+        Raises:
+            KubeError: when the resources cannot be listed at the start.
+            OSError: when the probes' address cannot be listened on.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._projects.close)
+            await stack.enter_async_context(self._events)
+            if self._settings.listen:
+                await stack.enter_async_context(self._probes())
+            await self._sync()
+            watch = asyncio.create_task(self._watch(), name="watch")
+            election = self._start_election()
+            workers = [
+                asyncio.create_task(self._work(), name=f"worker {n}")
+                for n in range(self._settings.workers)
+            ]
+            failed = await self._until_watch_ends(watch)
+            await self._drain(workers)
+            if election is not None:
+                election.cancel()
+                await asyncio.gather(election, return_exceptions=True)
+        return 1 if failed or self._lost_lease else 0
+
+    # -- the parts ---------------------------------------------------------------------------
+
+    def _tools(self) -> Tools:
+        elector = self._elector
+        return Tools(
+            queue=self._queue,
+            store=self._store,
+            writer=StatusWriter(self._api_client),
+            reader=self._reader,
+            access=self._access,
+            announcer=Announcer(self._events, self._metrics),
+            metrics=self._metrics,
+            policy=self._settings.policy,
+            progress_interval=self._settings.progress_interval,
+            may_act_for=elector.remaining if elector is not None else lambda: float("inf"),
+        )
+
+    def _make_elector(self) -> LeaderElector:
+        return LeaderElector(
+            self._api_client,
+            namespace=self._settings.lease_namespace,
+            name=self._settings.lease_name,
+            identity=self._identity,
+            on_started=self._leading.set,
+            on_lost=self._lease_lost,
+        )
+
+    def _start_election(self) -> asyncio.Task[None] | None:
+        if self._elector is None:
+            self._leading.set()
+            return None
+        return asyncio.create_task(self._elector.run(), name="election")
+
+    def _lease_lost(self) -> None:
+        logger.error("the Lease was lost: stopping, so that a fresh process stands for it")
+        self._lost_lease = True
+        self._stop.set()
+
+    def _probes(self) -> Any:
+        return probes.serve(
+            self._settings.listen,
+            metrics=self._metrics,
+            oldest_work=lambda: self._queue.oldest_work,
+            not_ready=self._not_ready,
+        )
+
+    def _not_ready(self) -> str | None:
+        if not self._synced:
+            return "the resources are not listed yet\n"
+        if not self._watching.is_set():
+            return "the watch has not started yet\n"
+        return "stopping\n" if self._stopping else None
+
+    # -- the watch ---------------------------------------------------------------------------
+
+    async def _sync(self) -> None:
+        """List all resources before anything is done, so that the oldest of two is known."""
+        async for page in self._reader.list_pages(self._settings.namespaces):
+            for obj in page:
+                self._store.put(obj)
+        self._synced = True
+        logger.info("%d resources of kind %s found", len(self._store), KIND)
+        for key, _ in self._store:
+            self._queue.add(key)
+
+    async def _watch(self) -> None:
+        await kopf.operator(
+            registry=handlers.make_registry(self._api_client, self._on_event),
+            settings=handlers.make_settings(),
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+            standalone=True,
+            stop_flag=self._stop,
+            ready_flag=self._watching,
+        )
+
+    async def _until_watch_ends(self, watch: asyncio.Task[None]) -> bool:
+        """Wait for the watch to end: by a signal, by us, or (True) by a failure."""
+        await asyncio.wait({watch})
+        error = None if watch.cancelled() else watch.exception()
+        if error is not None:
+            logger.error("the watch failed, a restart begins it anew: %s", error)
+        return error is not None
+
+    def _on_event(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        metadata = obj["metadata"]
+        if event_type == "DELETED":
+            self._removed(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"])
+            return
+        key, news = self._store.put(obj)
+        if news:
+            self._queue.add(key)
+        if event_type is None:
+            self._prune_soon()
+
+    def _removed(self, key: str, uid: str) -> None:
+        tracked = self._store.remove(key, uid=uid)
+        if tracked is None:
+            return
+        self._queue.add(key)
+        for other in self._store.naming(tracked.engine):
+            self._queue.add(other)
+
+    def _prune_soon(self) -> None:
+        """After a repeated list, forget what was deleted while the watch was away.
+
+        A list brings no DELETED for what it lacks, and a deleted resource that is still
+        remembered would stand in the way of another that names the same engine.
+        """
+        loop = asyncio.get_running_loop()
+        if self._prune_timer is not None:
+            self._prune_timer.cancel()
+        self._prune_timer = loop.call_later(PRUNE_DELAY, self._start_prune)
+
+    def _start_prune(self) -> None:
+        task = asyncio.create_task(self._prune(), name="prune")
+        self._prunes.add(task)
+        task.add_done_callback(self._prunes.discard)
+
+    async def _prune(self) -> None:
+        known = {key: tracked.uid for key, tracked in self._store}
+        try:
+            async for page in self._reader.list_pages(self._settings.namespaces):
+                for obj in page:
+                    metadata = obj["metadata"]
+                    key = f"{metadata['namespace']}/{metadata['name']}"
+                    if known.get(key) == metadata["uid"]:
+                        del known[key]
+        except KubeError as error:
+            logger.warning("deleted resources could not be looked for, again soon: %s", error)
+            self._prune_soon()
+            return
+        for key, uid in known.items():
+            self._removed(key, uid)
+
+    # -- the work ----------------------------------------------------------------------------
+
+    def _engine_changed(self, key: str) -> None:
+        tracked = self._store.get(key)
+        stage = tracked.notes.stage if tracked is not None else None
+        # The engine of a running upgrade changes all the time; its job says when it matters.
+        if not (isinstance(stage, tuple) and stage[0] is Stage.RUNNING):
+            self._queue.add(key)
+
+    def _job_news(self, key: str, news: JobView | Failure) -> None:
+        tracked = self._store.get(key)
+        if tracked is not None:
+            take_news(tracked, news)
+            self._queue.add(key)
+
+    async def _work(self) -> None:
+        await self._leading.wait()
+        while not self._stopping:
+            key = await self._queue.get()
+            try:
+                await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: str) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
+            await self._reconciler.reconcile(key)
+        except Exception:
+            # The last resort: an error that nobody foresaw must not end the worker, nor may
+            # the resource be forgotten. It is logged whole and tried again.
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            logger.exception("%s: unforeseen error, trying again", key)
+            self._metrics.reconcile_error("unforeseen")
+            seconds = exponential(failures, base=1.0, limit=300.0, jitter=0.5)
+            self._queue.add_after(key, seconds)
+        else:
+            self._failures.pop(key, None)
+        finally:
+            self._metrics.reconciled(asyncio.get_running_loop().time() - started)
+
+    async def _drain(self, workers: list[asyncio.Task[None]]) -> None:
+        """Let the steps in hand end, so that no answer of a call stays unrecorded."""
+        self._stopping = True
+        if self._prune_timer is not None:
+            self._prune_timer.cancel()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._queue.join_work()
+                await self._reconciler.record_answers()
+        except TimeoutError:
+            logger.warning("steps were cut off; the next start finds out by looking")
+        for task in (*workers, *self._prunes):
+            task.cancel()
+        await asyncio.gather(*workers, *self._prunes, return_exceptions=True)
+
+
+def _project_options(settings: Settings) -> ProjectOptions:
+    return ProjectOptions(
+        endpoints=EndpointPolicy(
+            cse_template=settings.cse_endpoint,
+            iam_template=settings.iam_endpoint,
+            allowed_regions=settings.allowed_regions,
+            allow_insecure=settings.allow_insecure_endpoint,
+        ),
+        transport=TransportOptions(
+            connections=settings.cloud_connections,
+            read_timeout=settings.request_timeout,
+            connect_timeout=min(10.0, settings.request_timeout),
+            proxy=SecretStr(settings.https_proxy) if settings.https_proxy else None,
+            ca_bundle=settings.ca_bundle,
+            allow_local_addresses=settings.allow_insecure_endpoint,
+        ),
+        calls_per_second=settings.calls_per_second,
+        poll_interval=settings.poll_interval,
+        resync_interval=settings.resync_interval,
+        credentials_cooldown=settings.credentials_cooldown,
+        request_timeout=settings.request_timeout,
+    )
+
+
+async def run(settings: Settings) -> int:
+    """Connect to the cluster and run the operator there; returns the exit code."""
+    api_client = await connect(kubeconfig=os.environ.get("KUBECONFIG"))
+    try:
+        return await Operator(settings, api_client).run()
+    finally:
+        await api_client.close()

@@ -1,0 +1,83 @@
+"""The operator's metrics, in a registry of their own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from cse_operator.api.resource import UpgradeRecord
+
+_FAST: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LONG: Final = (1, 10, 60, 300, 600, 1200, 1800, 3600, 7200, 14400)
+
+
+class Metrics:
+    """What is counted and measured; names begin with `cse_operator_`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._cloud_calls = Histogram(
+            "cse_operator_cloud_call_seconds",
+            "Calls to the vendor's API, by operation and outcome.",
+            ("operation", "outcome"),
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self._reconciles = Histogram(
+            "cse_operator_reconcile_seconds",
+            "Reconcile steps.",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self._reconcile_errors = Counter(
+            "cse_operator_reconcile_errors",
+            "Reconcile steps that could not be ended, by cause.",
+            ("cause",),
+            registry=self.registry,
+        )
+        self._queue_wait = Histogram(
+            "cse_operator_queue_wait_seconds",
+            "Time that resources waited for a worker.",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self._upgrades = Counter(
+            "cse_operator_upgrades",
+            "Upgrades that ended, by result.",
+            ("result",),
+            registry=self.registry,
+        )
+        self._upgrade_seconds = Histogram(
+            "cse_operator_upgrade_seconds",
+            "Upgrades from their intent to their end.",
+            buckets=_LONG,
+            registry=self.registry,
+        )
+
+    def cloud_call(self, operation: str, outcome: str, seconds: float) -> None:
+        """Note a call to the vendor."""
+        self._cloud_calls.labels(operation, outcome).observe(seconds)
+
+    def reconciled(self, seconds: float) -> None:
+        """Note a reconcile step."""
+        self._reconciles.observe(seconds)
+
+    def reconcile_error(self, cause: str) -> None:
+        """Note a step that could not be ended."""
+        self._reconcile_errors.labels(cause).inc()
+
+    def queue_wait(self, seconds: float) -> None:
+        """Note how long a resource waited for a worker."""
+        self._queue_wait.observe(seconds)
+
+    def upgrade_ended(self, upgrade: UpgradeRecord) -> None:
+        """Note an upgrade's end."""
+        self._upgrades.labels(upgrade.result.value if upgrade.result else "").inc()
+        if upgrade.finished_at is not None:
+            taken = (upgrade.finished_at - upgrade.requested_at).total_seconds()
+            self._upgrade_seconds.observe(max(0.0, taken))
+
+    def render(self) -> bytes:
+        """All metrics in the text format of Prometheus."""
+        return generate_latest(self.registry)

@@ -1,0 +1,371 @@
+"""The reconcile step: observe, decide, act at most once, write the status if it changed.
+
+Any trigger leads here: a watch event, a timer, news of a job, a changed engine. The step
+starts from what is recorded and seen, so it does not matter what triggered it or what
+happened while the operator was away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from cse_operator.api.resource import Status, UpgradeRecord
+from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.projects import Project
+from cse_operator.core.decide import Decision, after_call, decide, invalid_spec
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.observation import Accepted, JobView
+from cse_operator.core.observed import Observed, Policy, Wish
+from cse_operator.core.situations import JOB_ENDINGS, stage_of
+from cse_operator.core.states import Effect, Stage
+from cse_operator.kube.errors import Conflict, Gone, KubeError
+from cse_operator.kube.resource_reader import ResourceReader
+from cse_operator.kube.status_writer import StatusWriter
+from cse_operator.runtime.access import Access
+from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.queue import KeyedQueue
+from cse_operator.runtime.settings import SEND_WINDOW
+from cse_operator.runtime.store import InvalidSpecError, Notes, Resource, ResourceStore, Tracked
+
+logger = logging.getLogger(__name__)
+
+MOST_TURNS: Final = 12
+"""Looks within one step; more would mean that the decisions go in circles."""
+
+KUBE_RETRY: Final = 2.0
+"""Seconds until a step is repeated that the Kubernetes API did not let end."""
+
+
+SHORTEST_REST: Final = 1.0
+"""With less than this left of the Lease, in seconds, nothing new is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the step works with."""
+
+    queue: KeyedQueue
+    store: ResourceStore
+    writer: StatusWriter
+    reader: ResourceReader
+    access: Access
+    announcer: Announcer
+    metrics: Metrics
+    policy: Policy
+    progress_interval: float
+    may_act_for: Callable[[], float] = lambda: float("inf")
+    """Seconds for which this process may still start something (the Lease's rest)."""
+
+
+@dataclass(slots=True)
+class _Answer:
+    """The outcome of a call that is not recorded yet: it must not be lost."""
+
+    record: UpgradeRecord
+    outcome: Accepted | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one step works on."""
+
+    key: str
+    tracked: Tracked
+    resource: Resource
+    project: Project | None
+
+    @property
+    def engine_id(self) -> str:
+        return self.resource.spec.engine_id
+
+    @property
+    def reachable(self) -> Project:
+        """The project, where a decision could only be made because there is one."""
+        if self.project is None:
+            raise AssertionError(f"{self.key}: nothing can be asked without credentials")
+        return self.project
+
+
+class Reconciler:
+    """Reconciles one resource at a time per worker, and never two workers the same one."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._answers: dict[str, _Answer] = {}
+
+    async def reconcile(self, key: str) -> None:
+        """Do one step for a resource."""
+        tracked = self._tools.store.get(key)
+        if tracked is None or tracked.deleting:
+            self._forget(key)
+            return
+        try:
+            if key in self._answers:
+                await self._record_answer(key, tracked, self._answers[key])
+                return
+            await self._step(key, tracked)
+        except Conflict:
+            # Somebody wrote first: what was decided was decided on an old version.
+            await self._look_again(key, tracked)
+        except Gone:
+            self._tools.store.remove(key, uid=tracked.uid)
+            self._forget(key)
+        except KubeError as error:
+            logger.warning("%s: the status could not be written: %s", key, error)
+            self._tools.metrics.reconcile_error("kubernetes")
+            self._tools.queue.add_after(key, KUBE_RETRY * (0.5 + random.random()))  # noqa: S311
+
+    async def record_answers(self) -> None:
+        """Record the outcomes that are still unrecorded, trying until all are.
+
+        For a stop: whoever calls this bounds the time.
+        """
+        while self._answers:
+            for key in list(self._answers):
+                await self.reconcile(key)
+            if self._answers:
+                await asyncio.sleep(KUBE_RETRY / 4)
+
+    # -- observe and decide -----------------------------------------------------------------
+
+    async def _step(self, key: str, tracked: Tracked) -> None:
+        try:
+            resource = tracked.parse()
+        except InvalidSpecError as error:
+            decision = invalid_spec(tracked.parse_status(), tracked.generation, str(error), _now())
+            await self._write(tracked, tracked.raw["status"], decision.status)
+            return
+        o = self._first_look(key, tracked, resource)
+        project = None
+        if o.rival is None:
+            try:
+                project = await self._tools.access.project_of(key, resource)
+            except CloudError as error:
+                o = _failed(o, error.failure, tracked.notes)
+        work = _Work(key, tracked, resource, project)
+        for _ in range(MOST_TURNS):
+            decision = decide(o, self._tools.policy)
+            if decision.effect is Effect.NONE:
+                await self._conclude(work, decision)
+                return
+            if decision.effect in {Effect.UPGRADE, Effect.RETRY}:
+                await self._act(work, o, decision)
+                return
+            o = await self._observe(work, o, decision)
+        raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.record)}")
+
+    def _first_look(self, key: str, tracked: Tracked, resource: Resource) -> Observed:
+        notes, now = tracked.notes, boottime()
+        record = resource.status.upgrade
+        stage = (stage_of(record), record and (record.job_id, record.attempts, record.requested_at))
+        if notes.stage != stage:
+            notes.stage, notes.stage_since = stage, now
+            notes.job, notes.missing_job, notes.ended_since = None, None, None
+        return Observed(
+            wish=Wish.of(
+                resource.spec,
+                resource.generation,
+                reconcile_request=resource.reconcile_request,
+                retry_request=resource.retry_request,
+            ),
+            status=resource.status,
+            now=_now(),
+            job=notes.job,
+            job_age=now - notes.job_seen,
+            missing_job=notes.missing_job,
+            failure=notes.failure,
+            failures=notes.failures,
+            known_for=now - notes.stage_since,
+            ended_for=now - notes.ended_since if notes.ended_since is not None else 0.0,
+            progress_due=now - notes.status_written >= self._tools.progress_interval,
+            rival=self._tools.store.rival(key),
+            jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
+
+    async def _observe(self, work: _Work, o: Observed, decision: Decision) -> Observed:
+        """Take the look that a decision asks for, and add what it showed."""
+        engine_id, notes, project = work.engine_id, work.tracked.notes, work.reachable
+        try:
+            if decision.effect is Effect.LOOK:
+                directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
+                engine = await project.directory.look(engine_id, directly=directly)
+                notes.failures = 0
+                return replace(o, engine=engine, engine_is_fresh=True, failures=0)
+            job_id = decision.job_to_show
+            if job_id is None:
+                raise AssertionError("a job without an id was asked for")
+            job = await project.client.show_job(engine_id, job_id)
+            return replace(o, job=job, job_age=0.0, missing_job=None)
+        except CloudError as error:
+            if decision.effect is Effect.SHOW_JOB and error.failure.kind is FailureKind.NOT_FOUND:
+                return replace(o, missing_job=decision.job_to_show)
+            return _failed(o, error.failure, notes)
+
+    async def _conclude(self, work: _Work, decision: Decision) -> None:
+        """Write the status if it changed, and see to it that what comes next is noticed."""
+        status, queue = decision.status, self._tools.queue
+        await self._write(work.tracked, work.resource.raw_status, status)
+        _follow(work, status)
+        queue.forget(work.key)
+        if decision.requeue_after is not None:
+            queue.add_after(work.key, decision.requeue_after)
+        if _has_unwritten_step(work.tracked, status):
+            queue.add_after(work.key, self._tools.progress_interval)
+
+    # -- act --------------------------------------------------------------------------------
+
+    async def _act(self, work: _Work, o: Observed, decision: Decision) -> None:
+        """Record the intent, make the call, record the answer: in this order.
+
+        The intent's write is the fence: it fails when anybody wrote since the decision. The
+        call is held back when too much time passed since then (the process may have been
+        stopped), because another operator may have begun to look for its effect.
+        """
+        key, tracked = work.key, work.tracked
+        rest = self._tools.may_act_for()
+        if rest < SHORTEST_REST:
+            self._tools.queue.add_after(key, SHORTEST_REST)
+            return
+        send_before = boottime() + min(SEND_WINDOW, rest)
+        await self._write(tracked, work.resource.raw_status, decision.status)
+        record = tracked.parse_status().upgrade
+        if record is None or not record.unanswered:
+            raise AssertionError(f"{key}: a call without a recorded intent")
+        try:
+            outcome: Accepted | Failure = await _call(work, decision, send_before=send_before)
+        except CloudError as error:
+            outcome = error.failure
+        self._answers[key] = _Answer(record, outcome)
+        await self._record_answer(key, tracked, self._answers[key], o)
+
+    async def _record_answer(
+        self, key: str, tracked: Tracked, answer: _Answer, o: Observed | None = None
+    ) -> None:
+        """Write what became of a call; on a conflict, into the newer version of the resource."""
+        if tracked.parse_status().upgrade != answer.record:
+            # The intent is no longer there: another operator has resolved it by looking, or
+            # the resource is another one. What was learned here is seen by looking, too.
+            logger.warning("%s: the intent was resolved elsewhere, its answer is not needed", key)
+            del self._answers[key]
+            self._tools.queue.add(key)
+            return
+        resource = tracked.parse()
+        if o is None:
+            o = self._first_look(key, tracked, resource)
+        notes = tracked.notes
+        notes.failures = 0 if isinstance(answer.outcome, Accepted) else notes.failures + 1
+        o = replace(o, status=resource.status, failure=None, failures=notes.failures)
+        decision = after_call(o, answer.outcome, self._tools.policy)
+        await self._write(tracked, resource.raw_status, decision.status)
+        del self._answers[key]
+        notes.stage, notes.stage_since = None, 0.0
+        self._tools.queue.forget(key)
+        if decision.requeue_after is not None:
+            self._tools.queue.add_after(key, decision.requeue_after)
+        try:
+            project = await self._tools.access.project_of(key, resource)
+        except CloudError:
+            # The Secret went away meanwhile: the next step says so.
+            self._tools.queue.add(key)
+            return
+        _follow(_Work(key, tracked, resource, project), decision.status)
+
+    # -- write ------------------------------------------------------------------------------
+
+    async def _write(self, tracked: Tracked, raw_status: dict[str, object], status: Status) -> None:
+        """Write the status if it changed, with the version it was decided on as precondition."""
+        before = tracked.parse_status()
+        written = await self._tools.writer.write(
+            tracked.reference, str(tracked.version), raw_status, status.to_json()
+        )
+        if written is None:
+            return
+        tracked.notes.status_written = boottime()
+        self._tools.store.put(written)
+        self._tools.announcer.announce(tracked.reference, before, status)
+
+    async def _look_again(self, key: str, tracked: Tracked) -> None:
+        """Read the resource past the watch, which may lag behind the write that came first."""
+        try:
+            current = await self._tools.reader.get(tracked.reference)
+        except KubeError as error:
+            logger.warning("%s: could not be read again: %s", key, error)
+            self._tools.queue.add_after(key, KUBE_RETRY)
+            return
+        if current is None:
+            self._tools.store.remove(key, uid=tracked.uid)
+            self._forget(key)
+            return
+        self._tools.store.put(current)
+        self._tools.queue.add(key)
+
+    def _forget(self, key: str) -> None:
+        self._answers.pop(key, None)
+        self._tools.access.release(key)
+        self._tools.queue.forget(key)
+
+
+async def _call(work: _Work, decision: Decision, *, send_before: float) -> Accepted:
+    client = work.reachable.client
+    if decision.effect is Effect.RETRY:
+        return await client.retry(work.engine_id, send_before=send_before)
+    version = work.resource.spec.version
+    return await client.upgrade(work.engine_id, version, send_before=send_before)
+
+
+def _follow(work: _Work, status: Status) -> None:
+    """Have the job followed while it runs, and no longer."""
+    if work.project is None:
+        return
+    record, job = status.upgrade, work.tracked.notes.job
+    if record is None or record.job_id is None or record.result is not None:
+        work.project.follower.unfollow(work.key)
+    elif job is None or job.job_id != record.job_id or job.status not in JOB_ENDINGS:
+        work.project.follower.follow(work.key, work.engine_id, record.job_id)
+
+
+def _has_unwritten_step(tracked: Tracked, status: Status) -> bool:
+    """Whether a step of the job waits to be written, because the last one is too recent."""
+    record, job = status.upgrade, tracked.notes.job
+    if record is None or not record.running or job is None or job.progress is None:
+        return False
+    written = record.progress
+    return written is None or (written.completed, written.step) != (
+        job.progress.completed,
+        job.progress.step,
+    )
+
+
+def take_news(tracked: Tracked, news: JobView | Failure) -> None:
+    """Note what the follower reports of the job of a resource."""
+    notes, now = tracked.notes, boottime()
+    if isinstance(news, JobView):
+        notes.job, notes.job_seen, notes.missing_job = news, now, None
+        notes.failure, notes.failures = None, 0
+        if news.status in JOB_ENDINGS and notes.ended_since is None:
+            notes.ended_since = now
+        return
+    if news.kind is FailureKind.NOT_FOUND:
+        record = tracked.parse_status().upgrade
+        notes.missing_job = record.job_id if record else None
+        notes.job, notes.failure = None, None
+        return
+    notes.failure = news
+    notes.failures += 1
+
+
+def _failed(o: Observed, failure: Failure, notes: Notes) -> Observed:
+    notes.failures += 1
+    return replace(o, failure=failure, failures=notes.failures)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

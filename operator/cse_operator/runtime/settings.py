@@ -1,0 +1,147 @@
+"""The operator's settings: flags of `cse-operator run`, or environment variables.
+
+A flag such as `--poll-interval 5` and a variable such as `CSE_OPERATOR_POLL_INTERVAL=5` mean
+the same; the flag wins. Durations are in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cse_operator.core.observed import Policy
+
+SEND_WINDOW: Final = 5.0
+"""Seconds after the start of an intent's write in which its call may still be sent."""
+
+
+def _split(value: object) -> object:
+    """Accept `a,b` beside repeated flags, and a list from code."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list | tuple):
+        return tuple(p for item in value for p in str(item).replace(" ", "").split(",") if p)
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """Everything an administrator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CSE_OPERATOR_",
+        extra="forbid",
+        frozen=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        nested_model_default_partial_update=False,
+    )
+
+    namespaces: Names = Field(
+        default=(), description="namespaces to serve, separated by commas; none means all"
+    )
+
+    cse_endpoint: str = Field(
+        default="https://cse.{region}.myhuaweicloud.com",
+        description="URL of the vendor's API; {region} is replaced by a resource's region",
+    )
+    iam_endpoint: str = Field(
+        default="https://iam.{region}.myhuaweicloud.com",
+        description="URL of the vendor's IAM, for credentials with a password",
+    )
+    allow_insecure_endpoint: bool = Field(
+        default=False,
+        description="allow plain http and loopback addresses as endpoints (for a simulator)",
+    )
+    allowed_regions: Names = Field(
+        default=(), description="regions that resources may name; none means any"
+    )
+    https_proxy: str | None = Field(
+        default=None, description="proxy for calls to the vendor (the environment's is not used)"
+    )
+    ca_bundle: Path | None = Field(
+        default=None, description="file with the CA certificates to trust for the vendor's API"
+    )
+
+    poll_interval: float = Field(
+        default=5.0, gt=0, description="seconds between looks at running jobs"
+    )
+    resync_interval: float = Field(
+        default=600.0, gt=0, description="seconds between looks at engines at rest"
+    )
+    progress_interval: float = Field(
+        default=60.0, ge=0, description="seconds between two steps written for one resource"
+    )
+    unknown_outcome_grace: float = Field(
+        default=30.0,
+        gt=0,
+        description="seconds to look for the effect of a call whose answer was lost, before it "
+        "is called again",
+    )
+    wait_interval: float = Field(
+        default=15.0, gt=0, description="seconds between looks at an engine that is busy"
+    )
+    slow_interval: float = Field(
+        default=60.0, gt=0, description="seconds between looks at what only a person can mend"
+    )
+    credentials_cooldown: float = Field(
+        default=300.0, gt=0, description="seconds that refused credentials are not tried again"
+    )
+    request_timeout: float = Field(
+        default=15.0, gt=0, description="seconds for one call to the vendor"
+    )
+
+    workers: int = Field(default=32, ge=1, le=512, description="resources reconciled at once")
+    cloud_connections: int = Field(
+        default=32, ge=1, le=512, description="connections to the vendor's API at once"
+    )
+    calls_per_second: float = Field(
+        default=50.0, gt=0, description="calls per second, project and credential"
+    )
+
+    listen: str = Field(
+        default="127.0.0.1:8080",
+        description="address of /healthz, /readyz and /metrics; empty for none",
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="text or json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+
+    leader_elect: bool = Field(
+        default=False, description="take part in an election, so that a standby can take over"
+    )
+    lease_name: str = Field(default="cse-operator", description="the Lease of the election")
+    lease_namespace: str = Field(
+        default_factory=lambda: os.environ.get("POD_NAMESPACE", "default"),
+        description="namespace of that Lease",
+    )
+    lease_duration: float = Field(
+        default=15.0, ge=1, description="seconds after which a silent leader is replaced"
+    )
+
+    @model_validator(mode="after")
+    def _calls_end_within_the_grace(self) -> Self:
+        longest = self.request_timeout + SEND_WINDOW
+        if self.unknown_outcome_grace < longest:
+            raise ValueError(
+                f"--unknown-outcome-grace {self.unknown_outcome_grace:g} is too short: a call may "
+                f"be under way for {longest:g} seconds (--request-timeout plus {SEND_WINDOW:g}), "
+                "and must not be made again before it is over"
+            )
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """How patient the decisions are."""
+        return Policy(
+            grace=self.unknown_outcome_grace, wait=self.wait_interval, slow=self.slow_interval
+        )

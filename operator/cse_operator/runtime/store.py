@@ -1,0 +1,229 @@
+"""What the operator knows of each resource: the watched object, kept small, and its own notes.
+
+Ten thousand resources at rest must fit into a few megabytes, so the object is kept as the
+bytes that decide (spec, status and two annotations), and parsed when it is worked on.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
+from cse_operator.api.resource import Spec, Status
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import JobView
+from cse_operator.core.observed import Rival
+from cse_operator.kube.references import ObjectReference
+
+EngineKey = tuple[str, str, str]
+"""Region, project and id of an engine: what makes two resources name the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource as it was in one version."""
+
+    reference: ObjectReference
+    resource_version: str
+    generation: int
+    spec: Spec
+    status: Status
+    raw_status: dict[str, Any]
+    reconcile_request: str | None
+    retry_request: str | None
+
+
+class InvalidSpecError(Exception):
+    """The spec in the cluster does not fit the models: an old or altered CRD."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What this process alone knows of a resource; gone with a crash, and then not missed."""
+
+    failures: int = 0
+    failure: Failure | None = None
+    """What the follower met last, if it met a failure."""
+    job: JobView | None = None
+    job_seen: float = 0.0
+    missing_job: int | None = None
+    ended_since: float | None = None
+    stage: object = None
+    stage_since: float = 0.0
+    status_written: float = 0.0
+    project: Any = None
+    secret_version: str | None = None
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One resource in the store."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    generation: int
+    created: str
+    deleting: bool
+    engine: EngineKey | None
+    body: bytes
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def reference(self) -> ObjectReference:
+        """Which resource it is."""
+        return ObjectReference(self.namespace, self.name, self.uid)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """Spec, status and requests as plain JSON data."""
+        data: dict[str, Any] = json.loads(zlib.decompress(self.body))
+        return data
+
+    def parse(self) -> Resource:
+        """The resource, as models.
+
+        Raises:
+            InvalidSpecError: when the spec does not fit them; the text names the field.
+        """
+        raw = self.raw
+        try:
+            spec = Spec.model_validate(raw["spec"])
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in ("spec", *first["loc"]))
+            raise InvalidSpecError(f"{where}: {first['msg']}") from None
+        return Resource(
+            reference=self.reference,
+            resource_version=str(self.version),
+            generation=self.generation,
+            spec=spec,
+            status=self.parse_status(),
+            raw_status=raw["status"],
+            reconcile_request=raw["reconcile"],
+            retry_request=raw["retry"],
+        )
+
+    def parse_status(self) -> Status:
+        """The status alone; one that cannot be read counts as none, and is written anew."""
+        try:
+            return Status.model_validate(self.raw["status"])
+        except ValidationError:
+            return Status()
+
+
+def _pack(obj: Mapping[str, Any]) -> bytes:
+    annotations = obj["metadata"].get("annotations") or {}
+    kept = {
+        "spec": obj.get("spec") or {},
+        "status": obj.get("status") or {},
+        "reconcile": annotations.get(RECONCILE_REQUESTED_AT),
+        "retry": annotations.get(RETRY_REQUESTED_AT),
+    }
+    return zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 1)
+
+
+def _engine_of(obj: Mapping[str, Any]) -> EngineKey | None:
+    spec = obj.get("spec") or {}
+    parts = (spec.get("region"), spec.get("projectId"), spec.get("engineId"))
+    return parts if all(isinstance(part, str) for part in parts) else None  # type: ignore[return-value]
+
+
+class ResourceStore:
+    """All resources that are served, by `namespace/name`."""
+
+    def __init__(self) -> None:
+        self._tracked: dict[str, Tracked] = {}
+        self._by_engine: dict[EngineKey, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tracked)
+
+    def __iter__(self) -> Iterator[tuple[str, Tracked]]:
+        return iter(list(self._tracked.items()))
+
+    def get(self, key: str) -> Tracked | None:
+        """What is known of a resource."""
+        return self._tracked.get(key)
+
+    def put(self, obj: Mapping[str, Any]) -> tuple[str, bool]:
+        """Take in an object as the API server gave it.
+
+        Returns:
+            Its key, and whether anything that decides is news. An object older than the known
+            one (a stale list, the late echo of an own write) is none: resource versions of
+            one resource can be compared as numbers (Kubernetes API Concepts, resource
+            versions).
+        """
+        metadata = obj["metadata"]
+        key = f"{metadata['namespace']}/{metadata['name']}"
+        version = int(metadata["resourceVersion"])
+        before = self._tracked.get(key)
+        if before is not None and version <= before.version:
+            return key, False
+        body, deleting = _pack(obj), "deletionTimestamp" in metadata
+        if before is not None and before.uid == metadata["uid"]:
+            news = (before.generation, before.body, before.deleting) != (
+                metadata.get("generation", 1),
+                body,
+                deleting,
+            )
+            before.version, before.body, before.deleting = version, body, deleting
+            before.generation = metadata.get("generation", 1)
+            return key, news
+        self.remove(key)
+        self._tracked[key] = Tracked(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            version=version,
+            generation=metadata.get("generation", 1),
+            created=metadata.get("creationTimestamp") or "",
+            deleting=deleting,
+            engine=_engine_of(obj),
+            body=body,
+        )
+        self._index(key)
+        return key, True
+
+    def remove(self, key: str, *, uid: str | None = None) -> Tracked | None:
+        """Forget a resource (only the one with this uid, if it is given)."""
+        tracked = self._tracked.get(key)
+        if tracked is None or (uid is not None and tracked.uid != uid):
+            return None
+        del self._tracked[key]
+        if tracked.engine is not None:
+            others = tuple(k for k in self._by_engine.get(tracked.engine, ()) if k != key)
+            if others:
+                self._by_engine[tracked.engine] = others
+            else:
+                self._by_engine.pop(tracked.engine, None)
+        return tracked
+
+    def naming(self, engine: EngineKey | None) -> tuple[str, ...]:
+        """The keys of all resources that name this engine."""
+        return self._by_engine.get(engine, ()) if engine is not None else ()
+
+    def rival(self, key: str) -> Rival | None:
+        """The older resource that names the same engine, if there is one.
+
+        The oldest drives (creation time, then uid); its name is told within its namespace only.
+        """
+        mine = self._tracked[key]
+        for other_key in self.naming(mine.engine):
+            other = self._tracked[other_key]
+            if (other.created, other.uid) < (mine.created, mine.uid):
+                return Rival(other.name if other.namespace == mine.namespace else None)
+        return None
+
+    def _index(self, key: str) -> None:
+        engine = self._tracked[key].engine
+        if engine is not None:
+            self._by_engine[engine] = (*self._by_engine.get(engine, ()), key)
