@@ -5,9 +5,10 @@ examples: unknown enumeration values pass through, unknown fields are ignored, n
 as strings and strings as numbers, lists may be null, and both spellings of the inner step's
 `taskExecutorBrief` are read. What cannot be made sense of is a `WireError`, whatever bytes come.
 
-`pydantic_core.from_json` and mapping by hand read a page of 1,000 engines in about half the time
-of a `TypeAdapter.validate_json` with the same tolerance (the validators that accept either type
-run in Python there), and a third of `json.loads` and models.
+`pydantic_core.from_json` and mapping by hand read a page of 1,000 engines (0.8 MB) in about 10 ms,
+as does a `TypeAdapter.validate_json` with the same tolerance and the conversion to our values
+after it: the validators that accept either type run in Python there too. By hand, one bad field
+costs that field and not the whole page.
 """
 
 from __future__ import annotations
