@@ -1,0 +1,119 @@
+"""What the tests of the cloud side share: a client in its usual surroundings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from cse_operator.cloud.auth import CloudAuth, StaticTokenAuth
+from cse_operator.cloud.client import CseClient
+from cse_operator.cloud.credentials import StaticToken
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.core.failure import Failure
+
+PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+ENGINE = "891bf21a-4024-4f47-b38c-bd259ca8f10a"
+ENDPOINT = "https://cse.cn-north-4.example.com"
+TOKEN = "canary-token-5f1d"
+NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
+
+ENGINE_ANSWER: dict[str, Any] = {
+    "id": ENGINE,
+    "name": "test",
+    "type": "CSE",
+    "status": "Available",
+    "version": "2.3.1",
+    "latestVersion": "2.3.4",
+    "latestJobId": 12339,
+    "engineAdditionalActions": ["Noting"],
+}
+ACCEPTED: dict[str, Any] = {"id": ENGINE, "name": "test", "jobId": 17655}
+JOB_ANSWER: dict[str, Any] = {
+    "id": 17655,
+    "engineId": ENGINE,
+    "type": "Upgrade",
+    "status": "Executing",
+    "startTime": 1635576800332,
+    "tasks": [],
+}
+
+
+class FakeTime:
+    """A clock that moves when somebody sleeps, and counts how long that was."""
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self.now = start
+        self.sleeps: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def static_auth(token: str = TOKEN) -> StaticTokenAuth:
+    return StaticTokenAuth(StaticToken(token=SecretStr(token)))
+
+
+def make_client(
+    http: httpx.AsyncClient,
+    endpoint: str = ENDPOINT,
+    *,
+    auth: CloudAuth | None = None,
+    bucket: TokenBucket | None = None,
+    enterprise_project_id: str | None = None,
+    **others: Any,
+) -> CseClient:
+    """A client of `http` with a static token, unless told otherwise."""
+    return CseClient(
+        http,
+        endpoint,
+        PROJECT,
+        enterprise_project_id,
+        auth or static_auth(),
+        bucket or TokenBucket(1000),
+        **others,
+    )
+
+
+def mock_http(handler: Callable[[httpx.Request], httpx.Response]) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.MockTransport(handler), trust_env=False)
+
+
+def gateway_error(code: str, message: str = "the gateway's words") -> dict[str, str]:
+    return {"error_code": code, "error_msg": message, "request_id": "req-1"}
+
+
+def body_of(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+class Caught:
+    """The failure that a block raised."""
+
+    failure: Failure
+    error: CloudError
+
+
+@contextmanager
+def fails(kind: type[CloudError]) -> Iterator[Caught]:
+    """The block has to raise exactly this kind of cloud error."""
+    caught = Caught()
+    with pytest.raises(CloudError) as info:
+        yield caught
+    assert type(info.value) is kind, info.value
+    caught.error = info.value
+    caught.failure = info.value.failure
