@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import httpx
 
 from cse_operator.cloud import wire
-from cse_operator.cloud.clock import boottime, utc_now
+from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError, failure_of_response
 from cse_operator.cloud.judgement import OPERATION, Operation, parse_http_date
 from cse_operator.cloud.paging import collect_pages
@@ -80,7 +80,6 @@ class CseClient:
         request_timeout: float = 20.0,
         on_call: Callable[[str, str, float], None] | None = None,
         clock: Callable[[], float] = boottime,
-        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -99,7 +98,6 @@ class CseClient:
                 `FailureKind` (`"Cancelled"` if it was cancelled), and its seconds, waiting for
                 the rate limit included.
             clock: The clock that `send_before` is a reading of.
-            now: The time of day, for answers without a `Date`.
             sleep: Waits for a number of seconds.
             jitter: A random number from 0 to 1.
 
@@ -124,7 +122,6 @@ class CseClient:
         self._request_timeout = request_timeout
         self._on_call = on_call
         self._clock = clock
-        self._now = now
         self._sleep = sleep
         self._jitter = jitter
 
@@ -206,7 +203,9 @@ class CseClient:
         call = _Call(operation, "PUT", path, engine_id, body=body, dispatch=dispatch)
         return await self._attempt(call, lambda answer, _: wire.parse_accepted(answer, engine_id))
 
-    async def _read(self, call: _Call, parse: Callable[[bytes, datetime], _Answer]) -> _Answer:
+    async def _read(
+        self, call: _Call, parse: Callable[[bytes, datetime | None], _Answer]
+    ) -> _Answer:
         """Make a read, and make it again after a passing failure, within one call's time."""
         started = self._clock()
         for attempt in range(READ_RETRIES):
@@ -226,7 +225,9 @@ class CseClient:
         pause = max(self._jitter() * _READ_BACKOFF * 4**attempt, failure.retry_after or 0.0)
         return pause if pause <= _LONGEST_READ_PAUSE else None
 
-    async def _attempt(self, call: _Call, parse: Callable[[bytes, datetime], _Answer]) -> _Answer:
+    async def _attempt(
+        self, call: _Call, parse: Callable[[bytes, datetime | None], _Answer]
+    ) -> _Answer:
         """Make one call once, and tell `on_call` what became of it."""
         started = time.monotonic()
         outcome = "Cancelled"
@@ -241,13 +242,15 @@ class CseClient:
                 self._on_call(call.operation.value, outcome, time.monotonic() - started)
         return answer
 
-    async def _exchange(self, call: _Call, parse: Callable[[bytes, datetime], _Answer]) -> _Answer:
+    async def _exchange(
+        self, call: _Call, parse: Callable[[bytes, datetime | None], _Answer]
+    ) -> _Answer:
         response = await self._send(call)
         if isinstance(response, Failure):
             raise CloudError.of(response)
         if not response.is_success:
             raise CloudError.of(self._refusal(call, response))
-        observed_at = parse_http_date(response.headers.get("Date")) or self._now()
+        observed_at = parse_http_date(response.headers.get("Date"))
         try:
             return parse(response.content, observed_at)
         except wire.WireError as error:

@@ -16,12 +16,13 @@ from typing import Final
 
 import httpx
 
-from cse_operator.cloud.auth import AuthenticationGate, CloudAuth, StaticTokenAuth
+from cse_operator.cloud.auth import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import Credentials, StaticToken
+from cse_operator.cloud.credentials import AccessKey, Credentials
 from cse_operator.cloud.directory import EngineDirectory
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.transport import TransportOptions, build_http_client
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 FEW_ENGINES: Final = 3
 """Up to so many engines are looked at one by one at a resync, without a listing."""
+
+MOST_GATES: Final = 4096
 
 ProjectKey = tuple[str, str, str | None, str]
 """Endpoint, project, enterprise project, fingerprint of the credential."""
@@ -84,7 +87,7 @@ class Projects:
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, httpx.AsyncClient] = {}
-        self._auths: dict[tuple[str, str, str], CloudAuth] = {}
+        self._gates: dict[tuple[str, str], AuthenticationGate] = {}
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._projects.values()))
@@ -154,7 +157,7 @@ class Projects:
             endpoint,
             project_id,
             enterprise_project_id,
-            self._auth(region, project_id, credentials),
+            self._auth(key, region, credentials),
             bucket,
             request_timeout=options.request_timeout,
             on_call=self._listeners.on_call,
@@ -170,14 +173,30 @@ class Projects:
         ]
         return project
 
-    def _auth(self, region: str, project_id: str, credentials: Credentials) -> CloudAuth:
-        """One authentication per credential and project, so that a refusal is known to all."""
-        key = (region, project_id, credentials.fingerprint)
-        if key not in self._auths:
-            gate = AuthenticationGate(cooling=self._options.credentials_cooldown)
-            assert isinstance(credentials, StaticToken)  # noqa: S101
-            self._auths[key] = StaticTokenAuth(credentials, gate)
-        return self._auths[key]
+    def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
+        """How one project's calls prove who makes them; told apart by what can be refused."""
+        return auth_for(
+            credentials,
+            self._gate(key, credentials),
+            project_id=key[1],
+            iam_endpoint=self._options.endpoints.iam(region),
+        )
+
+    def _gate(self, key: ProjectKey, credentials: Credentials) -> AuthenticationGate:
+        """The gate that refusals close.
+
+        An access key is refused, and locked, wherever it is used; a token may be good for one
+        project and not for another.
+        """
+        everywhere = isinstance(credentials, AccessKey)
+        name = ("", key[3]) if everywhere else (key[1], key[3])
+        if name not in self._gates:
+            # Kept when the project ends: a resource that is deleted and made again must not
+            # get a refused key a fresh chance. Bounded all the same.
+            if len(self._gates) >= MOST_GATES:
+                del self._gates[next(iter(self._gates))]
+            self._gates[name] = AuthenticationGate(cooling=self._options.credentials_cooldown)
+        return self._gates[name]
 
     def _http_for(self, endpoint: str) -> httpx.AsyncClient:
         if endpoint not in self._http:

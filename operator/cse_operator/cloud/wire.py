@@ -63,7 +63,7 @@ def retry_body() -> bytes:
     return json.dumps({"action": "Retry"}).encode()
 
 
-def parse_engine(body: bytes, engine_id: str, observed_at: datetime) -> EngineView:
+def parse_engine(body: bytes, engine_id: str, observed_at: datetime | None) -> EngineView:
     """Read a ShowEngine answer about the engine that was asked for.
 
     Raises:
@@ -80,7 +80,7 @@ def parse_engine(body: bytes, engine_id: str, observed_at: datetime) -> EngineVi
     return engine
 
 
-def parse_engine_page(body: bytes, observed_at: datetime) -> EnginePage:
+def parse_engine_page(body: bytes, observed_at: datetime | None) -> EnginePage:
     """Read one page of ListEngines.
 
     Entries without an id, a status or a version are left out of the engines: what is not said
@@ -106,7 +106,7 @@ def parse_engine_page(body: bytes, observed_at: datetime) -> EnginePage:
     )
 
 
-def parse_job(body: bytes, engine_id: str, job_id: int, observed_at: datetime) -> JobView:
+def parse_job(body: bytes, engine_id: str, job_id: int, observed_at: datetime | None) -> JobView:
     """Read a ShowEngineJob answer about the job that was asked for.
 
     Raises:
@@ -162,7 +162,7 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _engine(line: Any, observed_at: datetime) -> EngineView | None:
+def _engine(line: Any, observed_at: datetime | None) -> EngineView | None:
     if not isinstance(line, dict):
         return None
     engine_id = _word(line.get("id"))

@@ -63,7 +63,7 @@ def could_not_look(failure: Failure) -> str:
     """Why the engine cannot be seen, or the call not be made."""
     said = failure.sentence()
     if failure.kind is FailureKind.NOT_FOUND:
-        return f"the vendor knows no such engine in this project and region: {said}"
+        return f"{said}; check engineId, projectId, region and enterpriseProjectId"
     if failure.kind is FailureKind.UNAUTHENTICATED:
         return (
             f"the vendor refused the credentials: {said}; put working ones into the Secret, "
