@@ -8,8 +8,10 @@ Reference, error codes).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 ErrorKeys = Literal["error_msg", "error_message", "errorMessage"]
@@ -26,10 +28,10 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
-    headers: dict[str, str] = {}  # noqa: RUF012 - the default is never changed in place
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class EngineRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours
     """The engine manager says no."""
 
@@ -39,7 +41,7 @@ class EngineRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fa
     status: int = HTTPStatus.BAD_REQUEST
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class GatewayRefusal(Exception):  # noqa: N818 - see EngineRefusal
     """The API gateway says no, before the engine manager sees the call."""
 

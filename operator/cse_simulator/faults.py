@@ -27,8 +27,8 @@ class Fault:
         times: Catch this many calls, then no more; None for all.
         probability: Catch a matching call with this chance.
         seed: Where the dice for `probability` start, so that a run can be repeated.
-        delay_ms: Wait before the call takes effect.
-        delay_answer_ms: Wait between effect and answer.
+        delay_ms: Wait before the call takes effect, at most until the rule is cleared.
+        delay_answer_ms: Wait between effect and answer, at most until the rule is cleared.
         after_effect: The call takes effect before it is reset, hangs or gets `status`.
         reset: Reset the connection instead of answering.
         hang: Never answer, until the faults are cleared.
@@ -149,7 +149,7 @@ class Faults:
         return armed
 
     def clear(self, fault_id: str | None = None) -> int:
-        """Put one rule or all out of use, let go what hangs, and return how many those were."""
+        """Put one rule or all out of use, let go what waits, and return how many those were."""
         chosen = [fault_id] if fault_id is not None else list(self._armed)
         removed = [armed for one in chosen if (armed := self._armed.pop(one, None)) is not None]
         for armed in removed:

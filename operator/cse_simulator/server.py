@@ -7,6 +7,7 @@ second must not make the stand-in slower than what it stands in for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -85,14 +86,12 @@ class Simulator:
     ) -> web.StreamResponse:
         fault = armed.fault
         record.fault = armed.id
-        if fault.delay_ms:
-            await asyncio.sleep(fault.delay_ms / 1000)
-        if fault.token is not None:
-            token = call.headers.get("X-Auth-Token")
+        await _pause(armed, fault.delay_ms)
+        token = call.headers.get("X-Auth-Token")
+        if fault.token is not None and token is not None:
             self.authenticator.revoke_tokens(token, expire=fault.token == "expired")  # noqa: S105
         answer = self._effect(call, fault)
-        if fault.delay_answer_ms:
-            await asyncio.sleep(fault.delay_answer_ms / 1000)
+        await _pause(armed, fault.delay_answer_ms)
         if fault.hang:
             with self.recorder.hanging(record):
                 await armed.released.wait()
@@ -138,6 +137,13 @@ class Simulator:
         code = f"APIGW.{_GATEWAY_CODES.get(status, '0201')}"
         phrase = HTTPStatus(status).phrase
         return gateway_error(GatewayRefusal(status, code, phrase, headers), request_id)
+
+
+async def _pause(armed: ArmedFault, milliseconds: float) -> None:
+    """Wait so long, or until the rule is cleared."""
+    if milliseconds:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(armed.released.wait(), milliseconds / 1000)
 
 
 def _response(answer: Answer) -> web.Response:
