@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from cse_simulator.admin import Simulation, start_simulator
-from cse_simulator.control_plane import Cluster, LocalControlPlane, ensure_assets
+from cse_simulator.control_plane import (
+    Cluster,
+    ControlPlaneError,
+    LocalControlPlane,
+    ensure_assets,
+)
 from support.kubectl import Kubectl
 from support.shared_control_plane import AskedControlPlane, SharedControlPlane
 from support.wait import ENGINES
@@ -58,10 +64,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if "control_plane" in wanted:
-        session.config.stash[SHARED].cluster()
-    elif "private_control_plane" in wanted:
-        session.config.stash[SHARED].ensure_assets()
+    with suppress(ControlPlaneError):  # the fixture will raise it again, where it is shown
+        if "control_plane" in wanted:
+            session.config.stash[SHARED].cluster()
+        elif "private_control_plane" in wanted:
+            session.config.stash[SHARED].ensure_assets()
 
 
 @pytest.fixture(scope="session")

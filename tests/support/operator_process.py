@@ -41,7 +41,7 @@ class OperatorProcess:
             flags: Further flags of `run`.
             environment: Further variables.
             namespaces: What it watches; all when empty.
-            cse_endpoint: The simulator's URL, which is plain HTTP.
+            cse_endpoint: The simulator's URL, which serves IAM too and is plain HTTP.
             ready_timeout: Seconds until `/readyz` must answer 200.
         """
         self.port = processes.free_port()
@@ -52,9 +52,11 @@ class OperatorProcess:
             {"KUBECONFIG": str(kubeconfig), **(environment or {})}
         )
         arguments = [f"--listen=127.0.0.1:{self.port}", *flags]
-        arguments += [f"--namespaces={namespace}" for namespace in namespaces]
+        if namespaces:
+            arguments.append(f"--namespaces={','.join(namespaces)}")
         if cse_endpoint is not None:
-            arguments += [f"--cse-endpoint={cse_endpoint}", "--allow-insecure-endpoint"]
+            arguments += [f"--cse-endpoint={cse_endpoint}", f"--iam-endpoint={cse_endpoint}"]
+            arguments.append("--allow-insecure-endpoint")
         self._command = [sys.executable, "-m", "cse_operator", "run", *arguments]
 
     def __enter__(self) -> Self:

@@ -11,12 +11,18 @@ import json
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 import yaml
 
-from cse_simulator.control_plane import Cluster, LocalControlPlane, ensure_assets
+from cse_simulator.control_plane import (
+    Cluster,
+    ControlPlaneError,
+    LocalControlPlane,
+    ensure_assets,
+)
 from support.repository import CRDS
 
 
@@ -27,22 +33,33 @@ class SharedControlPlane:
         self._report = report
         self._lock = threading.Lock()
         self._control_plane: LocalControlPlane | None = None
+        self._failure: ControlPlaneError | None = None
         self._listener: Listener | None = None
 
     def cluster(self) -> Cluster:
-        """Start it unless it runs, with this repository's CRDs installed, and describe it."""
+        """Start it unless it runs, with this repository's CRDs installed, and describe it.
+
+        Raises:
+            ControlPlaneError: It cannot be started; asked again, the same at once.
+        """
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             if self._control_plane is None:
-                control_plane = LocalControlPlane(ensure_assets(self._report))
-                control_plane.__enter__()
                 try:
-                    for path in sorted(CRDS.glob("*.yaml")):
-                        control_plane.cluster.install_crd(yaml.safe_load(path.read_text()))
-                except BaseException:
-                    control_plane.close()
+                    self._control_plane = self._started()
+                except ControlPlaneError as error:
+                    self._failure = error
                     raise
-                self._control_plane = control_plane
             return self._control_plane.cluster
+
+    def _started(self) -> LocalControlPlane:
+        with ExitStack() as undo:
+            control_plane = undo.enter_context(LocalControlPlane(ensure_assets(self._report)))
+            for path in sorted(CRDS.glob("*.yaml")):
+                control_plane.cluster.install_crd(yaml.safe_load(path.read_text()))
+            undo.pop_all()  # it stays; `close` ends it
+        return control_plane
 
     def ensure_assets(self) -> None:
         """Build the binaries unless they are there."""
@@ -81,6 +98,8 @@ class SharedControlPlane:
                     case _:
                         self.ensure_assets()
                         answer = {}
+            except ControlPlaneError as error:
+                answer = {"error": str(error)}
             except Exception as error:  # noqa: BLE001 - the asking worker raises it
                 answer = {"error": f"{type(error).__name__}: {error}"}
             connection.send(json.dumps(answer))
@@ -104,5 +123,5 @@ class AskedControlPlane:
             connection.send(question)
             answer: dict[str, Any] = json.loads(connection.recv())
         if "error" in answer:
-            raise RuntimeError(answer["error"])
+            raise ControlPlaneError(answer["error"])
         return answer

@@ -157,7 +157,8 @@ class Cluster:
         self.apply(path, manifest)
         deadline = time.monotonic() + timeout
         while True:
-            conditions = self.request("GET", path).get("status", {}).get("conditions", [])
+            status = self.request("GET", path).get("status", {})
+            conditions = status.get("conditions") or []  # null until a controller has looked
             if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
                 break
             if time.monotonic() > deadline:

@@ -114,7 +114,11 @@ class LocalControlPlane:
             shutil.rmtree(self._directory, ignore_errors=True)  # if the keeper was killed
 
     def stop_api_server(self, *, gracefully: bool = True) -> None:
-        """Stop kube-apiserver, with SIGTERM or else SIGKILL; etcd keeps running."""
+        """Stop kube-apiserver; etcd keeps running.
+
+        Args:
+            gracefully: With SIGTERM, and after 5 seconds SIGKILL; else with SIGKILL at once.
+        """
         number = signal.SIGTERM if gracefully else signal.SIGKILL
         self._ask({"stop": "kube-apiserver", "signal": int(number)})
         del self.process_ids["kube-apiserver"]
