@@ -22,7 +22,7 @@ from cse_simulator.engines import DEFAULT_PROJECT, ENGINE_TYPES
 from cse_simulator.faults import Fault
 from cse_simulator.server import Simulator
 from cse_simulator.settings import Settings
-from cse_simulator.world import AGE_AT_START_SECONDS
+from cse_simulator.world import AGE_AT_START_SECONDS, UnknownNameError
 
 _BACKLOG = 4096
 """Connections the kernel holds for us; a burst of a thousand must not be refused."""
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         simulator = _simulator(options)
-    except (OSError, ValueError) as wrong:
+    except (OSError, ValueError, UnknownNameError) as wrong:
         sys.stderr.write(f"cse-simulator: {wrong}\n")
         return 2
     try:

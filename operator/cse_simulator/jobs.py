@@ -133,7 +133,8 @@ class Run:
             return StepState(name, tasks, FINISHED, started, over)
         position = index + 1 - self.failing_step
         if ended and position == 0:
-            return StepState(name, tasks, FINAL_STATUS[self.outcome], begins, self.ends_at)
+            started = min(begins, self.ends_at)
+            return StepState(name, tasks, FINAL_STATUS[self.outcome], started, self.ends_at)
         if (ended or self.outcome != "finish") and position > 0:
             return StepState(name, tasks, INIT)
         if moment < begins:

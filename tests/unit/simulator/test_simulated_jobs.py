@@ -60,6 +60,12 @@ def test_a_job_ended_by_hand_fails_in_the_step_it_had_reached():
     assert statuses(course, 30) == ["Finished", "Error", "Init", "Init", "Init"]
 
 
+def test_a_job_ended_by_hand_before_its_first_step_fails_in_that_step():
+    first, *rest = run(JobPlan()).ended_now(START + 1, "timeout").step_states(START + 1)
+    assert (first.status, first.started_at, first.ended_at) == ("Timeout", START + 1, START + 1)
+    assert {step.status for step in rest} == {"Init"}
+
+
 def test_a_job_finished_by_hand_has_no_step_that_ends_after_it():
     course = run(JobPlan()).ended_now(START + 30, "finish")
     assert all(step.ended_at <= START + 30 for step in course.step_states(START + 31))
