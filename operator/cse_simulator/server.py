@@ -135,7 +135,9 @@ class Simulator:
         if fault.body is not None:
             return Answer(status, encode(fault.body), headers)
         code = f"APIGW.{_GATEWAY_CODES.get(status, '0201')}"
-        phrase = HTTPStatus(status).phrase
+        # The gateway also answers numbers that no standard names, such as 494.
+        known = status in {one.value for one in HTTPStatus}
+        phrase = HTTPStatus(status).phrase if known else f"Status {status}"
         return gateway_error(GatewayRefusal(status, code, phrase, headers), request_id)
 
 

@@ -131,10 +131,15 @@ def test_a_call_hangs_until_the_faults_are_cleared(admin, wire, engine, after_ef
     assert admin.counters()["inFlight"] == 0
 
 
-def test_a_made_up_status_comes_with_a_gateway_error_and_no_effect(admin, wire, engine):
-    admin.add_fault(Fault(operation="Upgrade", status=502))
+@pytest.mark.parametrize(
+    ("status", "code"), [(502, "0201"), (494, "0201"), (503, "0613"), (429, "0308"), (403, "0302")]
+)
+def test_a_made_up_status_comes_with_a_gateway_error_and_no_effect(
+    admin, wire, engine, status, code
+):
+    admin.add_fault(Fault(operation="Upgrade", status=status))
     reply = wire.upgrade(engine)
-    assert (reply.status, reply.json["error_code"]) == (502, "APIGW.0201")
+    assert (reply.status, reply.json["error_code"]) == (status, f"APIGW.{code}")
     assert reply.json["request_id"] == reply.headers["X-Request-Id"]
     assert admin.accepted_upgrades() == {}
 
