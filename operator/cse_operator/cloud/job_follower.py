@@ -19,6 +19,7 @@ from cse_operator.cloud.directory import EngineDirectory, EngineReader
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.situations import JOB_ENDINGS
 
 STEPS_PER_ROUND: Final = 10
 """So many jobs are looked at in each round for their steps; with no more than these, no
@@ -38,6 +39,11 @@ class _Followed:
     job_id: int
     since: float
     shown: JobView | Failure | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job's end was reported: there is nothing more to ask."""
+        return isinstance(self.shown, JobView) and self.shown.status in JOB_ENDINGS
 
 
 class JobFollower:
@@ -111,14 +117,13 @@ class JobFollower:
                     group.create_task(self._ask(key, followed, gate))
 
     async def _whom_to_ask(self) -> list[str]:
-        if len(self._followed) <= STEPS_PER_ROUND:
-            return list(self._followed)
+        running = [key for key, followed in self._followed.items() if not followed.ended]
+        if len(running) <= STEPS_PER_ROUND:
+            return running
         engines = await self._directory.list_now()
         asked = dict.fromkeys(self._next_in_turn())
         asked.update(
-            (key, None)
-            for key, followed in self._followed.items()
-            if self._moved(followed, engines)
+            (key, None) for key in running if self._moved(self._followed.get(key), engines)
         )
         return list(asked)
 
@@ -129,13 +134,17 @@ class JobFollower:
             if key not in self._followed:
                 continue
             self._turn.append(key)
+            if self._followed[key].ended:
+                continue
             chosen.append(key)
             if len(chosen) == STEPS_PER_ROUND:
                 break
         return chosen
 
-    def _moved(self, followed: _Followed, engines: Mapping[str, EngineView]) -> bool:
+    def _moved(self, followed: _Followed | None, engines: Mapping[str, EngineView]) -> bool:
         """Whether the list shows a reason to look at this job itself."""
+        if followed is None:
+            return False  # no longer followed: somebody unfollowed it while the list was read
         if isinstance(followed.shown, Failure):
             return True
         engine = engines.get(followed.engine_id)

@@ -168,7 +168,7 @@ class Reconciler:
         stage = (stage_of(record), record and (record.job_id, record.attempts, record.requested_at))
         if notes.stage != stage:
             notes.stage, notes.stage_since = stage, now
-            notes.job, notes.missing_job, notes.ended_since = None, None, None
+            notes.about_job(record.job_id if record is not None else None)
         return Observed(
             wish=Wish.of(
                 resource.spec,

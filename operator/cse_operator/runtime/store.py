@@ -60,6 +60,13 @@ class Notes:
     project: Any = None
     secret_version: str | None = None
 
+    def about_job(self, job_id: int | None) -> None:
+        """Drop what is noted of any other job than this one."""
+        if self.job is not None and self.job.job_id != job_id:
+            self.job, self.ended_since = None, None
+        if self.missing_job != job_id:
+            self.missing_job = None
+
 
 @dataclass(slots=True)
 class Tracked:
