@@ -22,10 +22,10 @@ from cse_operator.cloud.iam import Token, read_token, token_request
 from cse_operator.cloud.judgement import (
     OPERATION,
     Operation,
+    Verdict,
     failure_of_response,
-    is_refused_authentication,
-    parse_error,
     parse_http_date,
+    verdict_on_credentials,
 )
 from cse_operator.cloud.signing import sign
 from cse_operator.cloud.transport import DISPATCH
@@ -50,6 +50,7 @@ __all__ = [
 
 _NOTABLE_CLOCK_DIFFERENCE = 600.0
 """Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
+REFUSALS = frozenset({Verdict.REFUSED, Verdict.PROVEN_REFUSED})
 _TOKEN_PAUSE = 5.0
 """Seconds before IAM is asked again after it failed without refusing."""
 
@@ -75,22 +76,19 @@ class CloudAuth(httpx.Auth):
         """
         raise RuntimeError("the operator's authentication needs an asynchronous client")
 
-    async def judge(self, request: httpx.Request, response: httpx.Response) -> Failure | None:
-        """Tell the gate what an answer says about the credential.
+    async def judge(self, response: httpx.Response) -> Verdict:
+        """Say what an answer means for the credential; the gate learns of a good one.
 
-        Returns:
-            The failure if the credential was refused, else `None`. Only the flows know whether
-            a refusal is final, so it is theirs to close the gate.
+        Only the flows know whether a refusal is final, so it is theirs to close the gate.
         """
-        body = await response.aread()
-        status = response.status_code
-        if is_refused_authentication(status, body):
-            return self._refusal(request, response)
-        # A success, a refusal for lack of rights, or anything the engine service itself says
-        # comes after authentication. Throttling and server errors prove nothing either way.
-        if response.is_success or status == httpx.codes.FORBIDDEN or _from_engine_service(body):
+        verdict = verdict_on_credentials(response.status_code, await response.aread())
+        if verdict is Verdict.ACCEPTED:
             self.gate.accepted()
-        return None
+        return verdict
+
+    def close_gate(self, request: httpx.Request, response: httpx.Response) -> None:
+        """Let nothing more out for a while, because of this answer."""
+        self.gate.refused(self._refusal(request, response))
 
     def _refusal(self, request: httpx.Request, response: httpx.Response) -> Failure:
         failure = failure_of_response(
@@ -108,10 +106,6 @@ class CloudAuth(httpx.Auth):
             message = f"{failure.message} (this machine's clock differs from the vendor's)"
             return replace(failure, message=message)
         return failure
-
-
-def _from_engine_service(body: bytes) -> bool:
-    return parse_error(body).from_engine_service
 
 
 class StaticTokenAuth(CloudAuth):
@@ -132,8 +126,8 @@ class StaticTokenAuth(CloudAuth):
         async with self.gate.passage():
             request.headers["X-Auth-Token"] = self._token.get_secret_value()
             response = yield request
-            if failure := await self.judge(request, response):
-                self.gate.refused(failure)
+            if await self.judge(response) in REFUSALS:
+                self.close_gate(request, response)
 
 
 class AccessKeyAuth(CloudAuth):
@@ -179,8 +173,8 @@ class AccessKeyAuth(CloudAuth):
                 )
             )
             response = yield request
-            if failure := await self.judge(request, response):
-                self.gate.refused(failure)
+            if await self.judge(response) in REFUSALS:
+                self.close_gate(request, response)
 
 
 class PasswordTokenAuth(CloudAuth):
@@ -235,14 +229,16 @@ class PasswordTokenAuth(CloudAuth):
                     token = self._usable_token()
                 request.headers["X-Auth-Token"] = token.value.get_secret_value()
                 response = yield request
-                failure = await self.judge(request, response)
-                if failure is None:
+                verdict = await self.judge(response)
+                if verdict not in REFUSALS:
                     return
                 if again or bought:
-                    self.gate.refused(failure)
+                    self.close_gate(request, response)
                     return
                 self._forget(token)
                 if dispatch := request.extensions.get(DISPATCH):
+                    if verdict is not Verdict.PROVEN_REFUSED:
+                        return
                     dispatch.refused()
 
     def _needs_token(self) -> bool:

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
@@ -122,15 +122,27 @@ def failure_of_response(  # noqa: PLR0917 - the parts of an answer
     )
 
 
-def is_refused_authentication(status: int, body: bytes) -> bool:
-    """Whether the gateway refused the credentials: the call then certainly had no effect.
+class Verdict(Enum):
+    """What an answer says about the credentials of the call."""
 
-    A 401 of the engine service is not one: it stands for a missing engine.
+    ACCEPTED = "they are good, whatever else is wrong"
+    UNKNOWN = "nothing: throttling and server errors may come before or after they are checked"
+    REFUSED = "they are refused, but not in the gateway's own words: nothing else is certain"
+    PROVEN_REFUSED = "the gateway refused them: the call certainly had no effect"
+
+
+def verdict_on_credentials(status: int, body: bytes) -> Verdict:
+    """Say what an answer means for the credentials.
+
+    A 401 of the engine service refuses none: it stands for a missing engine.
     """
-    error = parse_error(body)
-    if error.gateway_code is not None:
-        return error.gateway_code in _GATEWAY_UNAUTHENTICATED
-    return status == 401 and not error.from_engine_service  # noqa: PLR2004
+    error = parse_error(body) if status >= 400 else VendorError()  # noqa: PLR2004
+    if 200 <= status < 300 or status == 403 or error.from_engine_service:  # noqa: PLR2004
+        return Verdict.ACCEPTED
+    if status == 401:  # noqa: PLR2004
+        proven = error.gateway_code in _GATEWAY_UNAUTHENTICATED
+        return Verdict.PROVEN_REFUSED if proven else Verdict.REFUSED
+    return Verdict.UNKNOWN
 
 
 def _kind_of(operation: Operation, status: int, error: VendorError) -> tuple[FailureKind, str]:

@@ -78,10 +78,12 @@ def redact(text: str, secrets: Iterable[SecretStr] = (), limit: int = MAX_SHOWN)
         secrets: Values that must not be shown however they look, such as a short password.
         limit: The longest answer, in characters.
     """
-    text = text[:_MAX_EXAMINED]
     for secret in secrets:
         for spelling in _spellings(secret.get_secret_value()):
             text = text.replace(spelling, _REDACTED)
+    if len(text) > _MAX_EXAMINED:
+        # A word cut in two may be a secret that no longer looks like one.
+        text = " ".join(text[:_MAX_EXAMINED].split()[:-1])
     text = clean(text, _MAX_EXAMINED)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)

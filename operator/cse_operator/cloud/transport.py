@@ -5,9 +5,10 @@ Two things are not left to the libraries:
 * **A changing call leaves this process at most once, and it is known whether it left.** aiohttp
   sends a PUT a second time by itself when the connection dies under it, be it reused or fresh
   (it counts PUT among the idempotent methods), and httpx-aiohttp reports a connection that died
-  *after* the request as `ConnectTimeout`. So each changing call carries a `Dispatch`; the request class below asks
-  it for permission at the last moment before the first byte is written, and it grants that once.
-  A middleware keeps aiohttp from trying again, so that the first attempt's error is the one seen.
+  *after* the request as `ConnectTimeout`. So each changing call carries a `Dispatch`; the request
+  class below asks it for permission at the last moment before the first byte is written, and it
+  grants that once. A middleware keeps aiohttp from trying again, so that the first attempt's
+  error is the one seen.
 * **No answer can exhaust the process.** A gate in front of the pool bounds the calls in flight
   (aiohttp's own waiters would do, but a call that waits there is already counted as connecting),
   and each body is read here, up to a limit, before anything else sees it.
