@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cse_operator.cloud.clock import boottime
 from cse_operator.core.observation import EngineView, JobView
@@ -19,6 +19,13 @@ LISTING_FROM: Final = 8
 
 ENGINES_PER_PAGE: Final = 1000
 """What one call of a listing is taken to bring, when listings and looks are weighed."""
+
+
+class Look(NamedTuple):
+    """A look at an engine, and when it began (by the directory's clock)."""
+
+    engine: EngineView
+    began: float
 
 
 class EngineReader(Protocol):
@@ -87,7 +94,7 @@ class EngineDirectory:
         """What was seen of the engine last, however long ago."""
         return self._known.get(engine_id)
 
-    async def look(self, engine_id: str, *, directly: bool = False) -> EngineView:
+    async def look(self, engine_id: str, *, directly: bool = False) -> Look:
         """Look at an engine now.
 
         Args:
@@ -98,17 +105,24 @@ class EngineDirectory:
             CloudError: when the vendor does not answer, or knows no such engine.
         """
         if directly:
-            return self._remember(await self._reader.show_engine(engine_id))
+            return await self._show(engine_id)
         if engine_id in self._snapshot and self._is_fresh():
-            return self._snapshot[engine_id]
+            return Look(self._snapshot[engine_id], self._snapshot_started)
         if self._listing is None and self._looking < max(LISTING_FROM, self.listing_calls):
             self._looking += 1
             try:
-                return self._remember(await self._reader.show_engine(engine_id))
+                return await self._show(engine_id)
             finally:
                 self._looking -= 1
         listed = (await self.list_now()).get(engine_id)
-        return listed or self._remember(await self._reader.show_engine(engine_id))
+        return Look(listed, self._snapshot_started) if listed else await self._show(engine_id)
+
+    async def _show(self, engine_id: str) -> Look:
+        began = self._clock()
+        view = await self._reader.show_engine(engine_id)
+        if engine_id in self._known:
+            self._known[engine_id] = view
+        return Look(view, began)
 
     async def list_now(self) -> Mapping[str, EngineView]:
         """List all engines; callers that come while a listing runs share it.
@@ -148,11 +162,6 @@ class EngineDirectory:
         # once more, or a large project would list without end in a burst.
         allowed = self._fresh_for + 2 * self._snapshot_seconds
         return self._clock() - self._snapshot_started <= allowed
-
-    def _remember(self, view: EngineView) -> EngineView:
-        if view.engine_id in self._known:
-            self._known[view.engine_id] = view
-        return view
 
 
 def _differ(before: EngineView | None, now: EngineView | None) -> bool:

@@ -79,6 +79,9 @@ class Observed:
     engine: EngineView | None = None
     engine_is_fresh: bool = False
     """Whether the engine was looked at in this very step."""
+    engine_age: float = 0.0
+    """Seconds since the engine was seen so, by this process's steady clock: a look that is
+    shared, or a process that was stopped, makes it more than nothing."""
     job: JobView | None = None
     """The job that matters now: the followed one, or the one an open intent may have started."""
     job_age: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from cse_operator.api.resource import (
@@ -150,11 +151,17 @@ def _with_intent(o: Observed, effect: Effect) -> Status:
         target_version=o.wish.version,
         requested_at=o.now,
         baseline_job_id=engine.latest_job_id,
-        baseline_at=engine.observed_at,
+        baseline_at=_vendors_now(o),
         retries=((old.retries if goes_on and old else 0) + 1) if retrying else 0,
     )
     status = _with_record(o.status, record)
     return status.model_copy(update={"last_handled_retry_at": handled_retry(o)})
+
+
+def _vendors_now(o: Observed) -> datetime | None:
+    """What the vendor's clock shows now, as far as the last look and a steady clock tell."""
+    seen_at = o.engine.observed_at if o.engine else None
+    return seen_at and seen_at + timedelta(seconds=o.engine_age)
 
 
 def _called_again(o: Observed) -> Status:
@@ -166,7 +173,7 @@ def _called_again(o: Observed) -> Status:
         "generation": o.wish.generation,
         "requested_at": o.now,
         "baseline_job_id": engine.latest_job_id,
-        "baseline_at": engine.observed_at,
+        "baseline_at": _vendors_now(o),
         "error": None,
     }
     return _with_record(o.status, record.model_copy(update=again))
@@ -181,7 +188,7 @@ def _adopted(o: Observed) -> UpgradeRecord:
         generation=o.wish.generation,
         from_version=engine.version,
         requested_at=o.now,
-        baseline_at=engine.observed_at,
+        baseline_at=_vendors_now(o),
         attempts=0,
         job_id=engine.latest_job_id,
     )

@@ -25,16 +25,15 @@ class Access:
 
         Raises:
             CloudError: when the Secret is missing or unusable, or the region not allowed.
+            KubeError: when the Kubernetes API does not answer.
         """
         namespace, name = resource.reference.namespace, resource.spec.credentials_ref.name
         try:
             secret = await self._secrets.read(namespace, name)
-        except errors.SecretNotFound as error:
+        except (errors.SecretNotFound, errors.Denied) as error:
             raise _no_credentials(FailureKind.CREDENTIALS_MISSING, error) from None
         except errors.SecretInvalid as error:
             raise _no_credentials(FailureKind.CREDENTIALS_INVALID, error) from None
-        except errors.KubeError as error:
-            raise _no_credentials(FailureKind.TRANSIENT, error) from None
         spec = resource.spec
         return self._projects.attach(
             key,

@@ -195,7 +195,10 @@ class Operator:
             self._removed(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"])
             return
         key, news = self._store.put(obj)
-        if news:
+        tracked = self._store.get(key)
+        # While our own write is under way, the event is most likely its echo; the writer
+        # looks whether it was.
+        if news and tracked is not None and not tracked.notes.writing:
             self._queue.add(key)
         if event_type is None:
             self._prune_soon()
@@ -244,9 +247,8 @@ class Operator:
 
     def _engine_changed(self, key: str) -> None:
         tracked = self._store.get(key)
-        stage = tracked.notes.stage if tracked is not None else None
         # The engine of a running upgrade changes all the time; its job says when it matters.
-        if not (isinstance(stage, tuple) and stage[0] is Stage.RUNNING):
+        if tracked is not None and tracked.notes.stage is not Stage.RUNNING:
             self._queue.add(key)
 
     def _job_news(self, key: str, news: JobView | Failure) -> None:
@@ -260,7 +262,8 @@ class Operator:
         while not self._stopping:
             key = await self._queue.get()
             try:
-                await self._reconcile(key)
+                if not self._stopping:
+                    await self._reconcile(key)
             finally:
                 self._queue.done(key)
 

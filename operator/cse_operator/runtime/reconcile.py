@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from cse_operator.api.resource import Status, UpgradeRecord
 from cse_operator.cloud.clock import boottime
@@ -119,7 +119,7 @@ class Reconciler:
             self._tools.store.remove(key, uid=tracked.uid)
             self._forget(key)
         except KubeError as error:
-            logger.warning("%s: the status could not be written: %s", key, error)
+            logger.warning("%s: the Kubernetes API did not let the step end: %s", key, error)
             self._tools.metrics.reconcile_error("kubernetes")
             self._tools.queue.add_after(key, KUBE_RETRY * (0.5 + random.random()))  # noqa: S311
 
@@ -141,7 +141,8 @@ class Reconciler:
             resource = tracked.parse()
         except InvalidSpecError as error:
             decision = invalid_spec(tracked.parse_status(), tracked.generation, str(error), _now())
-            await self._write(tracked, tracked.raw["status"], decision.status)
+            version, raw = str(tracked.version), tracked.raw["status"]
+            await self._write(key, tracked, version, raw, decision.status)
             return
         o = self._first_look(key, tracked, resource)
         project = None
@@ -152,6 +153,7 @@ class Reconciler:
                 o = _failed(o, error.failure, tracked.notes)
         work = _Work(key, tracked, resource, project)
         for _ in range(MOST_TURNS):
+            o = _aged(o, tracked.notes)
             decision = decide(o, self._tools.policy)
             if decision.effect is Effect.NONE:
                 await self._conclude(work, decision)
@@ -164,11 +166,7 @@ class Reconciler:
 
     def _first_look(self, key: str, tracked: Tracked, resource: Resource) -> Observed:
         notes, now = tracked.notes, boottime()
-        record = resource.status.upgrade
-        stage = (stage_of(record), record and (record.job_id, record.attempts, record.requested_at))
-        if notes.stage != stage:
-            notes.stage, notes.stage_since = stage, now
-            notes.about_job(record.job_id if record is not None else None)
+        notes.enter(resource.status.upgrade, now)
         return Observed(
             wish=Wish.of(
                 resource.spec,
@@ -179,7 +177,6 @@ class Reconciler:
             status=resource.status,
             now=_now(),
             job=notes.job,
-            job_age=now - notes.job_seen,
             missing_job=notes.missing_job,
             failure=notes.failure,
             failures=notes.failures,
@@ -196,14 +193,15 @@ class Reconciler:
         try:
             if decision.effect is Effect.LOOK:
                 directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
-                engine = await project.directory.look(engine_id, directly=directly)
-                notes.failures = 0
-                return replace(o, engine=engine, engine_is_fresh=True, failures=0)
+                look = await project.directory.look(engine_id, directly=directly)
+                notes.failures, notes.engine_seen = 0, look.began
+                return replace(o, engine=look.engine, engine_is_fresh=True, failures=0)
             job_id = decision.job_to_show
             if job_id is None:
                 raise AssertionError("a job without an id was asked for")
+            notes.job_seen = boottime()
             job = await project.client.show_job(engine_id, job_id)
-            return replace(o, job=job, job_age=0.0, missing_job=None)
+            return replace(o, job=job, missing_job=None)
         except CloudError as error:
             if decision.effect is Effect.SHOW_JOB and error.failure.kind is FailureKind.NOT_FOUND:
                 return replace(o, missing_job=decision.job_to_show)
@@ -212,7 +210,7 @@ class Reconciler:
     async def _conclude(self, work: _Work, decision: Decision) -> None:
         """Write the status if it changed, and see to it that what comes next is noticed."""
         status, queue = decision.status, self._tools.queue
-        await self._write(work.tracked, work.resource.raw_status, status)
+        await self._write_decided(work, status)
         _follow(work, status)
         queue.forget(work.key)
         if decision.requeue_after is not None:
@@ -234,8 +232,9 @@ class Reconciler:
         if rest < SHORTEST_REST:
             self._tools.queue.add_after(key, SHORTEST_REST)
             return
-        send_before = boottime() + min(SEND_WINDOW, rest)
-        await self._write(tracked, work.resource.raw_status, decision.status)
+        # Counted from the moment of the decision, which is also what the intent says.
+        send_before = tracked.notes.decided + min(SEND_WINDOW, rest)
+        await self._write_decided(work, decision.status)
         record = tracked.parse_status().upgrade
         if record is None or not record.unanswered:
             raise AssertionError(f"{key}: a call without a recorded intent")
@@ -264,9 +263,9 @@ class Reconciler:
         notes.failures = 0 if isinstance(answer.outcome, Accepted) else notes.failures + 1
         o = replace(o, status=resource.status, failure=None, failures=notes.failures)
         decision = after_call(o, answer.outcome, self._tools.policy)
-        await self._write(tracked, resource.raw_status, decision.status)
+        await self._write_decided(_Work(key, tracked, resource, None), decision.status)
         del self._answers[key]
-        notes.stage, notes.stage_since = None, 0.0
+        notes.enter(decision.status.upgrade, boottime())
         self._tools.queue.forget(key)
         if decision.requeue_after is not None:
             self._tools.queue.add_after(key, decision.requeue_after)
@@ -280,16 +279,42 @@ class Reconciler:
 
     # -- write ------------------------------------------------------------------------------
 
-    async def _write(self, tracked: Tracked, raw_status: dict[str, object], status: Status) -> None:
-        """Write the status if it changed, with the version it was decided on as precondition."""
-        before = tracked.parse_status()
-        written = await self._tools.writer.write(
-            tracked.reference, str(tracked.version), raw_status, status.to_json()
+    async def _write_decided(self, work: _Work, status: Status) -> None:
+        resource = work.resource
+        await self._write(
+            work.key, work.tracked, resource.resource_version, resource.raw_status, status
         )
+
+    async def _write(
+        self,
+        key: str,
+        tracked: Tracked,
+        decided_on: str,
+        raw_status: dict[str, Any],
+        status: Status,
+    ) -> None:
+        """Write the status if it changed.
+
+        The precondition is the version that was decided on, not the newest one known: a watch
+        event may have come in while the step was looking around.
+        """
+        before, notes = tracked.parse_status(), tracked.notes
+        notes.writing = True
+        try:
+            written = await self._tools.writer.write(
+                tracked.reference, decided_on, raw_status, status.to_json()
+            )
+        finally:
+            notes.writing = False
         if written is None:
+            if tracked.version > int(decided_on):
+                self._tools.queue.add(key)
             return
-        tracked.notes.status_written = boottime()
+        notes.status_written = boottime()
         self._tools.store.put(written)
+        if tracked.version > int(written["metadata"]["resourceVersion"]):
+            # Somebody wrote right after us, and the watch was faster than our answer.
+            self._tools.queue.add(key)
         self._tools.announcer.announce(tracked.reference, before, status)
 
     async def _look_again(self, key: str, tracked: Tracked) -> None:
@@ -311,6 +336,16 @@ class Reconciler:
         self._answers.pop(key, None)
         self._tools.access.release(key)
         self._tools.queue.forget(key)
+
+
+def _aged(o: Observed, notes: Notes) -> Observed:
+    """The observation as it is now: the looks in it have grown older since they were taken."""
+    now = notes.decided = boottime()
+    return replace(
+        o,
+        engine_age=now - notes.engine_seen if o.engine is not None else 0.0,
+        job_age=now - notes.job_seen if o.job is not None else 0.0,
+    )
 
 
 async def _call(work: _Work, decision: Decision, *, send_before: float) -> Accepted:

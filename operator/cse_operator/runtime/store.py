@@ -15,10 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
-from cse_operator.api.resource import Spec, Status
+from cse_operator.api.resource import Spec, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
 from cse_operator.core.observed import Rival
+from cse_operator.core.situations import stage_of
+from cse_operator.core.states import Stage
 from cse_operator.kube.references import ObjectReference
 
 EngineKey = tuple[str, str, str]
@@ -52,16 +54,29 @@ class Notes:
     """What the follower met last, if it met a failure."""
     job: JobView | None = None
     job_seen: float = 0.0
+    engine_seen: float = 0.0
+    decided: float = 0.0
+    """When the last decision was made; looks and the send window are measured from it."""
     missing_job: int | None = None
     ended_since: float | None = None
-    stage: object = None
+    stage: Stage | None = None
+    stage_mark: object = None
     stage_since: float = 0.0
+    writing: bool = False
+    """Whether a status write is under way: its echo may come before its answer."""
     status_written: float = 0.0
-    project: Any = None
-    secret_version: str | None = None
 
-    def about_job(self, job_id: int | None) -> None:
-        """Drop what is noted of any other job than this one."""
+    def enter(self, record: UpgradeRecord | None, now: float) -> None:
+        """Note the stage that the recorded upgrade is in, and since when.
+
+        What was noted of another stage goes; news of the very job that is entered stays.
+        """
+        job_id = record.job_id if record is not None else None
+        mark = record and (job_id, record.attempts, record.retries, record.requested_at)
+        if self.stage is stage_of(record) and self.stage_mark == mark:
+            return
+        self.stage, self.stage_mark, self.stage_since = stage_of(record), mark, now
+        self.failure = None
         if self.job is not None and self.job.job_id != job_id:
             self.job, self.ended_since = None, None
         if self.missing_job != job_id:
