@@ -60,6 +60,8 @@ class CloudAuth(httpx.Auth):
 
     def __init__(self, gate: AuthenticationGate | None = None) -> None:
         self.gate = gate or AuthenticationGate()
+        self.tokens_bought = 0
+        """How many tokens were bought from IAM; none for other kinds."""
 
     def secrets(self) -> tuple[SecretStr, ...]:
         """The values that must not appear in any text."""
@@ -259,6 +261,7 @@ class PasswordTokenAuth(CloudAuth):
     def _remember(self, answer: Token | Failure) -> None:
         now = self._clock()
         if isinstance(answer, Token):
+            self.tokens_bought += 1
             self._token = answer
             self._expires_at = now + answer.lifetime
             # Well before the end, and not all processes at the same moment.

@@ -68,6 +68,7 @@ class Project:
 
     key: ProjectKey
     client: CseClient
+    auth: CloudAuth
     bucket: TokenBucket
     directory: EngineDirectory
     follower: JobFollower
@@ -87,6 +88,8 @@ class Projects:
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, httpx.AsyncClient] = {}
+        self._ended_tokens = 0
+        self._ended_throttled = 0.0
         self._gates: dict[tuple[str, str], AuthenticationGate] = {}
 
     def __iter__(self) -> Iterator[Project]:
@@ -136,8 +139,21 @@ class Projects:
             project.directory.detach(engine_id)
         if not project.users:
             del self._projects[project.key]
+            self._ended_tokens += project.auth.tokens_bought
+            self._ended_throttled += project.bucket.throttled_seconds
             for task in project.tasks:
                 task.cancel()
+
+    @property
+    def tokens_bought(self) -> int:
+        """Tokens bought from IAM by all projects there ever were."""
+        return self._ended_tokens + sum(p.auth.tokens_bought for p in self._projects.values())
+
+    @property
+    def throttled_seconds(self) -> float:
+        """Seconds that calls waited for a rate limit, of all projects there ever were."""
+        current = sum(p.bucket.throttled_seconds for p in self._projects.values())
+        return self._ended_throttled + current
 
     async def close(self) -> None:
         """End all follow-ups and connections."""
@@ -152,12 +168,13 @@ class Projects:
         endpoint, project_id, enterprise_project_id, _ = key
         options = self._options
         bucket = TokenBucket(options.calls_per_second)
+        auth = self._auth(key, region, credentials)
         client = CseClient(
             self._http_for(endpoint),
             endpoint,
             project_id,
             enterprise_project_id,
-            self._auth(key, region, credentials),
+            auth,
             bucket,
             request_timeout=options.request_timeout,
             on_call=self._listeners.on_call,
@@ -166,7 +183,7 @@ class Projects:
         follower = JobFollower(
             client, directory, self._listeners.on_news, interval=options.poll_interval
         )
-        project = Project(key, client, bucket, directory, follower)
+        project = Project(key, client, auth, bucket, directory, follower)
         project.tasks = [
             asyncio.create_task(follower.run(), name=f"follow {project_id}"),
             asyncio.create_task(self._resync(project), name=f"resync {project_id}"),

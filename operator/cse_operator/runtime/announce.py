@@ -35,6 +35,10 @@ class Announcer:
         if before.ready is not None and before.ready.reason == now.reason:
             return
         reason = Reason(now.reason)
-        logger.info("%s/%s: %s: %s", reference.namespace, reference.name, reason, now.message)
+        self._metrics.transition(reason.value)
+        warning = FACTS[reason].event_type == "Warning"
+        level = logging.WARNING if warning else logging.INFO
+        where = f"{reference.namespace}/{reference.name}"
+        logger.log(level, "%s: %s: %s", where, reason.value, now.message)
         if reason.value not in _IN_PASSING:
             self._events.post(reference, FACTS[reason].event_type, reason.value, now.message)

@@ -33,6 +33,7 @@ from cse_operator.kube.status_writer import StatusWriter
 from cse_operator.runtime import handlers, probes
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.queue import KeyedQueue
 from cse_operator.runtime.reconcile import Reconciler, Tools, take_news
@@ -67,6 +68,7 @@ class Operator:
         )
         self._access = Access(SecretReader(api_client), self._projects)
         self._events = EventPoster(api_client, instance=self._identity)
+        self._metrics.add(self._fleet())
         self._elector = self._make_elector() if settings.leader_elect else None
         self._reconciler = Reconciler(self._tools())
         self._failures: dict[str, int] = {}
@@ -121,6 +123,17 @@ class Operator:
             progress_interval=self._settings.progress_interval,
             may_act_for=elector.remaining if elector is not None else lambda: float("inf"),
         )
+
+    def _fleet(self) -> Fleet:
+        sources = Sources(
+            store=self._store,
+            queue_depth=lambda: len(self._queue),
+            tokens_bought=lambda: self._projects.tokens_bought,
+            throttled_seconds=lambda: self._projects.throttled_seconds,
+            events_lost=lambda: self._events.lost,
+            leading=lambda: self._elector is None or self._elector.is_leader(),
+        )
+        return Fleet(sources, resource_limit=self._settings.metrics_resource_limit)
 
     def _make_elector(self) -> LeaderElector:
         return LeaderElector(

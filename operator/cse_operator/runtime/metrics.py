@@ -1,25 +1,32 @@
-"""The operator's metrics, in a registry of their own."""
+"""The operator's metrics, in a registry of their own.
+
+Every metric is declared here or in `fleet.py`; `docs/reference/metrics.md` is generated from
+both. No label has a value that somebody outside can make up without bound: operations,
+outcomes, results and reasons are enumerations, and the metrics with a resource in their labels
+are bounded by `--metrics-resource-limit`.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 from cse_operator.api.resource import UpgradeRecord
 
-_FAST: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_LONG: Final = (1, 10, 60, 300, 600, 1200, 1800, 3600, 7200, 14400)
+_FAST: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LONG: Final = (1, 10, 60, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
 
 
 class Metrics:
-    """What is counted and measured; names begin with `cse_operator_`."""
+    """What is counted and measured as it happens; names begin with `cse_operator_`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._cloud_calls = Histogram(
             "cse_operator_cloud_call_seconds",
-            "Calls to the vendor's API, by operation and outcome.",
+            "Calls to the vendor's API, by operation and outcome (Success or the kind of failure).",
             ("operation", "outcome"),
             buckets=_FAST,
             registry=self.registry,
@@ -42,6 +49,12 @@ class Metrics:
             buckets=_FAST,
             registry=self.registry,
         )
+        self._transitions = Counter(
+            "cse_operator_transitions",
+            "Changes of the reason of the condition Ready, by the new reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         self._upgrades = Counter(
             "cse_operator_upgrades",
             "Upgrades that ended, by result.",
@@ -54,6 +67,10 @@ class Metrics:
             buckets=_LONG,
             registry=self.registry,
         )
+
+    def add(self, collector: Collector) -> None:
+        """Show what another collector finds at each scrape."""
+        self.registry.register(collector)
 
     def cloud_call(self, operation: str, outcome: str, seconds: float) -> None:
         """Note a call to the vendor."""
@@ -70,6 +87,10 @@ class Metrics:
     def queue_wait(self, seconds: float) -> None:
         """Note how long a resource waited for a worker."""
         self._queue_wait.observe(seconds)
+
+    def transition(self, reason: str) -> None:
+        """Note that a resource has another reason now."""
+        self._transitions.labels(reason).inc()
 
     def upgrade_ended(self, upgrade: UpgradeRecord) -> None:
         """Note an upgrade's end."""

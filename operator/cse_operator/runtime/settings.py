@@ -111,6 +111,11 @@ class Settings(BaseSettings):
         default="127.0.0.1:8080",
         description="address of /healthz, /readyz and /metrics; empty for none",
     )
+    metrics_resource_limit: int = Field(
+        default=1000,
+        ge=0,
+        description="resources with metrics of their own; beyond it only totals are shown",
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="text or json")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"

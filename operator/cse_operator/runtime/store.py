@@ -7,10 +7,12 @@ bytes that decide (spec, status and two annotations), and parsed when it is work
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -83,6 +85,38 @@ class Notes:
             self.missing_job = None
 
 
+class Summary(NamedTuple):
+    """What metrics show of a resource; texts are shared between resources."""
+
+    wanted: str
+    current: str
+    latest: str
+    phase: str
+    reason: str
+    conditions: tuple[str, ...]
+    """The types of the conditions that are true."""
+    not_ready_since: float | None
+    """Unix time since when it is not ready."""
+
+
+def _summarize(raw: Mapping[str, Any]) -> Summary:
+    status = raw["status"]
+    conditions = status.get("conditions") or []
+    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    since = ready.get("lastTransitionTime") if ready.get("status") == "False" else None
+    return Summary(
+        wanted=sys.intern(str(raw["spec"].get("version", ""))),
+        current=sys.intern(str(status.get("currentVersion", ""))),
+        latest=sys.intern(str(status.get("latestVersion", ""))),
+        phase=sys.intern(str(status.get("phase", ""))),
+        reason=sys.intern(str(ready.get("reason", ""))),
+        conditions=tuple(
+            sys.intern(str(c["type"])) for c in conditions if c.get("status") == "True"
+        ),
+        not_ready_since=datetime.fromisoformat(since).timestamp() if since else None,
+    )
+
+
 @dataclass(slots=True)
 class Tracked:
     """One resource in the store."""
@@ -97,11 +131,23 @@ class Tracked:
     engine: EngineKey | None
     body: bytes
     notes: Notes = field(default_factory=Notes)
+    _summary: Summary | None = None
 
     @property
     def reference(self) -> ObjectReference:
         """Which resource it is."""
         return ObjectReference(self.namespace, self.name, self.uid)
+
+    def replace_body(self, body: bytes) -> None:
+        """Take in what decides, as it is now."""
+        self.body, self._summary = body, None
+
+    @property
+    def summary(self) -> Summary:
+        """What metrics show of it."""
+        if self._summary is None:
+            self._summary = _summarize(self.raw)
+        return self._summary
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -197,7 +243,8 @@ class ResourceStore:
                 body,
                 deleting,
             )
-            before.version, before.body, before.deleting = version, body, deleting
+            before.version, before.deleting = version, deleting
+            before.replace_body(body)
             before.generation = metadata.get("generation", 1)
             return key, news
         self.remove(key)

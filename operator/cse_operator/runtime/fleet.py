@@ -1,0 +1,129 @@
+"""Metrics of what is there at the moment of a scrape: resources, queue, projects, leader.
+
+Nothing is kept up to date between scrapes, so ten thousand resources at rest cost nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from cse_operator.runtime.store import ResourceStore, Tracked
+
+_RESOURCE: Final = ("namespace", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the figures come from."""
+
+    store: ResourceStore
+    queue_depth: Callable[[], int]
+    tokens_bought: Callable[[], int]
+    throttled_seconds: Callable[[], float]
+    events_lost: Callable[[], int]
+    leading: Callable[[], bool]
+
+
+class Fleet(Collector):
+    """Shows the resources and the operator's parts as they are now.
+
+    Args:
+        sources: where the figures come from.
+        resource_limit: resources with series of their own; with more of them than this, none
+            has, because half a fleet would mislead.
+        now: Unix time.
+    """
+
+    def __init__(
+        self, sources: Sources, *, resource_limit: int, now: Callable[[], float] = time.time
+    ) -> None:
+        self._sources = sources
+        self._resource_limit = resource_limit
+        self._now = now
+
+    def describe(self) -> list[Metric]:
+        """Nothing is collected when the collector is registered."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures of this moment."""
+        resources = [tracked for _, tracked in self._sources.store]
+        yield from self._totals(resources)
+        yield from self._parts()
+        if len(resources) <= self._resource_limit:
+            yield from self._each(resources)
+
+    def _totals(self, resources: list[Tracked]) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "cse_operator_resources",
+            "Resources, by phase and by the reason of the condition Ready.",
+            labels=("phase", "reason"),
+        )
+        counts = Counter((t.summary.phase, t.summary.reason) for t in resources)
+        for (phase, reason), count in sorted(counts.items()):
+            family.add_metric((phase, reason), count)
+        yield family
+
+    def _parts(self) -> Iterator[Metric]:
+        sources = self._sources
+        yield GaugeMetricFamily(
+            "cse_operator_queue_depth",
+            "Resources that wait for a worker.",
+            value=sources.queue_depth(),
+        )
+        yield CounterMetricFamily(
+            "cse_operator_tokens_bought",
+            "Tokens bought from IAM.",
+            value=sources.tokens_bought(),
+        )
+        yield CounterMetricFamily(
+            "cse_operator_throttled_seconds",
+            "Seconds that calls to the vendor waited for a rate limit, its or ours.",
+            value=sources.throttled_seconds(),
+        )
+        yield CounterMetricFamily(
+            "cse_operator_events_lost",
+            "Kubernetes Events that could not be posted.",
+            value=sources.events_lost(),
+        )
+        yield GaugeMetricFamily(
+            "cse_operator_leader",
+            "1 while this process may act, 0 while it stands by.",
+            value=1.0 if sources.leading() else 0.0,
+        )
+
+    def _each(self, resources: list[Tracked]) -> Iterator[Metric]:
+        info = InfoMetricFamily(
+            "cse_operator_engine",
+            "The versions and the phase of each resource (up to --metrics-resource-limit).",
+            labels=_RESOURCE,
+        )
+        condition = GaugeMetricFamily(
+            "cse_operator_condition",
+            "1 for each condition, 0 where it is not true (up to --metrics-resource-limit).",
+            labels=(*_RESOURCE, "type", "reason"),
+        )
+        behind = GaugeMetricFamily(
+            "cse_operator_not_ready_seconds",
+            "Seconds since a resource is not at its wanted version, 0 when it is "
+            "(up to --metrics-resource-limit).",
+            labels=_RESOURCE,
+        )
+        for tracked in resources:
+            key, summary = (tracked.namespace, tracked.name), tracked.summary
+            versions = {"wanted": summary.wanted, "current": summary.current}
+            info.add_metric(key, {**versions, "latest": summary.latest, "phase": summary.phase})
+            for type_ in ("Ready", "Reconciling", "Stalled"):
+                true = type_ in summary.conditions
+                condition.add_metric((*key, type_, summary.reason), 1.0 if true else 0.0)
+            since = summary.not_ready_since
+            behind.add_metric(key, max(0.0, self._now() - since) if since is not None else 0.0)
+        yield from (info, condition, behind)
