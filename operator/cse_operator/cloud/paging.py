@@ -1,10 +1,11 @@
 """Collects the pages of ListEngines, although nobody knows what its `offset` counts.
 
 The vendor's documents call `offset` a page number in one place and an item's position in
-another, and offsets 0 and 1 may return the same page. So both meanings are tried where the
-first page is not all, engines are told apart by their ids, and neither `total` nor a full page
-is taken at its word. In the usual case, one page that holds as many engines as `total` says, this
-is one call.
+another, and offsets 0 and 1 may return the same page. So where the first page is not all, the
+page at offset 1 tells: it is the first page once more (pages are counted from 1), or shares
+nothing with it (from 0), or is shifted by one (items are counted). Engines are told apart by
+their ids, and neither `total` nor a full page is taken at its word. In the usual case, one page
+that holds as many engines as `total` says, this is one call.
 """
 
 from __future__ import annotations
@@ -30,57 +31,46 @@ async def collect_pages(fetch: Callable[[int, int], Awaitable[EnginePage]]) -> l
         fetch: Gets the page at an offset with at most so many entries.
     """
     listing = _Listing(fetch)
-    await listing.fetch_page(0)
-    await listing.by_item_offsets()
-    await listing.by_page_numbers()
+    first = await listing.page_at(0)
+    if not listing.done:
+        second = await listing.page_at(1)
+        shared = set(first.ids) & set(second.ids)
+        counts_items = bool(shared) and shared != set(first.ids)
+        if second.ids:
+            await listing.rest(first.lines if counts_items else 2, counts_items=counts_items)
     return list(listing.engines.values())
 
 
 class _Listing:
     def __init__(self, fetch: Callable[[int, int], Awaitable[EnginePage]]) -> None:
         self._fetch = fetch
-        self._calls = 0
-        self._lines = 0
-        self._last: EnginePage | None = None
         self._ids: set[str] = set()
+        self._calls = 0
         self.engines: dict[str, EngineView] = {}
+        self.done = False
+        """Whether there is no reason to expect more."""
+        self.stale = False
+        """Whether the last page brought nothing new."""
 
-    async def fetch_page(self, offset: int) -> int:
-        """Fetch one page; returns how many engines on it were new."""
+    async def page_at(self, offset: int) -> EnginePage:
+        """Fetch a page and keep what is on it."""
         page = await self._fetch(offset, PAGE_LIMIT)
         known = len(self._ids)
         self._ids.update(page.ids)
         self.engines.update((engine.engine_id, engine) for engine in page.engines)
         self._calls += 1
-        self._lines += page.lines
-        self._last = page
-        return len(self._ids) - known
-
-    @property
-    def _done(self) -> bool:
-        page = self._last
-        if page is None or self._calls >= MAX_PAGES:
-            return True
-        if page.total is None or page.total <= 0:
-            return page.lines == 0
+        self.stale = len(self._ids) == known
         # A full page may have successors that `total` forgot.
-        return len(self._ids) >= page.total and page.lines < PAGE_LIMIT
+        complete = page.total is not None and 0 < page.total <= len(self._ids)
+        self.done = (
+            not self._ids or self._calls >= MAX_PAGES or (complete and page.lines < PAGE_LIMIT)
+        )
+        return page
 
-    async def by_item_offsets(self) -> None:
-        """Go on as if `offset` counted items."""
-        while not self._done:
-            if await self.fetch_page(self._lines) == 0:
+    async def rest(self, offset: int, *, counts_items: bool) -> None:
+        """Fetch page after page until one brings nothing new."""
+        while not self.done:
+            page = await self.page_at(offset)
+            if self.stale:
                 return
-
-    async def by_page_numbers(self) -> None:
-        """Go on as if `offset` counted pages, from 0 or from 1."""
-        number = 1
-        previous: frozenset[str] | None = None
-        while not self._done:
-            await self.fetch_page(number)
-            page = self._last
-            ids = frozenset(page.ids) if page else frozenset()
-            if not ids or ids == previous:
-                return
-            previous = ids
-            number += 1
+            offset += page.lines if counts_items else 1

@@ -1,4 +1,4 @@
-"""A certificate that nobody trusts, made once."""
+"""What the tests of the cloud side need made: a certificate, and patience with slow machines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,355 @@
+"""The five calls: what is sent, what comes back, and what is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cse_operator import __version__
+from cse_operator.cloud.client import CseClient
+from cse_operator.cloud.errors import (
+    BusyError,
+    CloudError,
+    NotFoundError,
+    RejectedError,
+    ThrottledError,
+    TransientError,
+)
+from cse_operator.cloud.ratelimit import TokenBucket
+from support.cloud_calls import (
+    ACCEPTED,
+    ENDPOINT,
+    ENGINE,
+    ENGINE_ANSWER,
+    JOB_ANSWER,
+    NOW,
+    PROJECT,
+    FakeTime,
+    fails,
+    gateway_error,
+    make_client,
+    mock_http,
+)
+
+BASE = f"{ENDPOINT}/v2/{PROJECT}/enginemgr/engines"
+
+
+class Recorder:
+    """Answers from a list, the last one again and again."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(
+            answer.status_code, headers=dict(answer.headers), content=answer.content
+        )
+
+
+def ok(body: Any, **headers: str) -> httpx.Response:
+    return httpx.Response(200, json=body, headers=headers)
+
+
+def client_of(recorder: Recorder, **options: Any) -> CseClient:
+    return make_client(mock_http(recorder), **options)
+
+
+def send_before(client: CseClient) -> float:
+    return client._clock() + 30
+
+
+async def test_each_call_goes_where_the_documents_say() -> None:
+    recorder = Recorder(
+        ok({"total": 1, "data": [ENGINE_ANSWER]}), ok(ENGINE_ANSWER), ok(JOB_ANSWER), ok(ACCEPTED)
+    )
+    client = client_of(recorder)
+    assert [view.engine_id for view in await client.list_engines()] == [ENGINE]
+    assert (await client.show_engine(ENGINE)).name == "test"
+    assert (await client.show_job(ENGINE, 17655)).status == "Executing"
+    assert (await client.upgrade(ENGINE, "2.4.0", send_before=send_before(client))).job_id == 17655
+    assert (await client.retry(ENGINE, send_before=send_before(client))).job_id == 17655
+    assert [(request.method, str(request.url)) for request in recorder.requests] == [
+        ("GET", f"{BASE}?limit=1000&offset=0&type=ALL"),
+        ("GET", f"{BASE}/{ENGINE}"),
+        ("GET", f"{BASE}/{ENGINE}/jobs/17655"),
+        ("PUT", f"{BASE}/{ENGINE}/upgrade"),
+        ("PUT", f"{BASE}/{ENGINE}/actions"),
+    ]
+    bodies = [request.content for request in recorder.requests]
+    assert bodies[:3] == [b"", b"", b""]
+    assert [json.loads(body) for body in bodies[3:]] == [{"version": "2.4.0"}, {"action": "Retry"}]
+
+
+@pytest.mark.parametrize("enterprise", [None, "", "0", "0a-1b"])
+async def test_the_headers_are_the_documented_ones_and_no_others(enterprise: str | None) -> None:
+    recorder = Recorder(ok(ACCEPTED))
+    client = client_of(recorder, enterprise_project_id=enterprise)
+    await client.upgrade(ENGINE, "2.4.0", send_before=send_before(client))
+    expected = {
+        "host": "cse.cn-north-4.example.com",
+        "content-type": "application/json;charset=UTF-8",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"cse-operator/{__version__}",
+        "content-length": "20",
+        "x-auth-token": recorder.requests[0].headers["x-auth-token"],
+    }
+    if enterprise:
+        expected["x-enterprise-project-id"] = enterprise
+    assert dict(recorder.requests[0].headers) == expected
+
+
+HOSTILE = [
+    *("", ".", "..", "a/b", "a\\b", "..%2f", "%2e%2e", "a?b", "a#b", "a b", "a\n", "\u0430bc"),
+    *("a;b", "@evil", "a" * 65, "-a", "a-", "../../../v3/evil", "a\x00", "\uff0e\uff0e", "{x}"),
+]
+
+
+@pytest.mark.parametrize("engine_id", HOSTILE)
+async def test_a_hostile_engine_id_never_becomes_a_path(engine_id: str) -> None:
+    recorder = Recorder(ok(ENGINE_ANSWER))
+    client = client_of(recorder)
+    calls: list[Callable[[], Any]] = [
+        lambda: client.show_engine(engine_id),
+        lambda: client.show_job(engine_id, 1),
+        lambda: client.upgrade(engine_id, "2.4.0", send_before=send_before(client)),
+        lambda: client.retry(engine_id, send_before=send_before(client)),
+    ]
+    for call in calls:
+        with fails(RejectedError):
+            await call()
+    assert recorder.requests == []
+
+
+@pytest.mark.parametrize("project_id", HOSTILE)
+def test_a_hostile_project_id_makes_no_client(project_id: str) -> None:
+    client = client_of(Recorder(ok({})))
+    with fails(RejectedError):
+        CseClient(client._http, ENDPOINT, project_id, None, client._auth, client._bucket)
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "\u0430", "a b"])
+def test_a_hostile_enterprise_project_makes_no_client(value: str) -> None:
+    with fails(RejectedError):
+        client_of(Recorder(ok({})), enterprise_project_id=value)
+
+
+@given(st.text(max_size=80))
+async def test_any_engine_id_leads_to_its_own_path_or_nowhere(engine_id: str) -> None:
+    recorder = Recorder(ok({**ENGINE_ANSWER, "id": engine_id}))
+    try:
+        await client_of(recorder).show_engine(engine_id)
+    except RejectedError:
+        assert recorder.requests == []
+    else:
+        assert recorder.requests[0].url.raw_path.decode() == (
+            f"/v2/{PROJECT}/enginemgr/engines/{engine_id}"
+        )
+
+
+@pytest.mark.parametrize("version", ["", "2.4.0\n", "2 4", "x" * 25, '2"', "../2", "\uff12.4"])
+async def test_a_malformed_version_is_not_sent(version: str) -> None:
+    recorder = Recorder(ok(ACCEPTED))
+    client = client_of(recorder)
+    with fails(RejectedError):
+        await client.upgrade(ENGINE, version, send_before=send_before(client))
+    assert recorder.requests == []
+
+
+@pytest.mark.parametrize("job_id", [0, -1])
+async def test_a_malformed_job_id_is_not_sent(job_id: int) -> None:
+    with fails(RejectedError):
+        await client_of(Recorder(ok({}))).show_job(ENGINE, job_id)
+
+
+async def test_an_answer_is_dated_by_the_vendors_own_clock() -> None:
+    date = "Sun, 01 Jun 2025 12:00:00 GMT"
+    dated = await client_of(Recorder(ok(ENGINE_ANSWER, Date=date))).show_engine(ENGINE)
+    assert dated.observed_at == NOW
+    undated = await client_of(Recorder(ok(ENGINE_ANSWER, Date="yesterday"))).show_engine(ENGINE)
+    assert undated.observed_at is None
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        httpx.Response(500),
+        httpx.Response(503, headers={"Retry-After": "1"}),
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, json={}),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("garbled"),
+        httpx.DecodingError("garbled"),
+    ],
+)
+async def test_a_read_is_repeated_after_a_passing_failure(
+    passing: httpx.Response | Exception,
+) -> None:
+    time = FakeTime()
+    recorder = Recorder(passing, passing, ok(ENGINE_ANSWER))
+    client = client_of(recorder, clock=time, sleep=time.sleep)
+    assert (await client.show_engine(ENGINE)).version == "2.3.1"
+    assert len(recorder.requests) == 3
+
+
+async def test_a_read_is_repeated_twice_at_most() -> None:
+    time = FakeTime()
+    recorder = Recorder(httpx.Response(500))
+    with fails(TransientError):
+        await client_of(recorder, clock=time, sleep=time.sleep).show_engine(ENGINE)
+    assert len(recorder.requests) == 3
+
+
+async def test_the_pauses_between_reads_are_jittered_and_bounded() -> None:
+    pauses = []
+    for jitter in (0.0, 1.0):
+        time = FakeTime()
+        client = client_of(
+            Recorder(httpx.Response(500)), clock=time, sleep=time.sleep, jitter=lambda j=jitter: j
+        )
+        with fails(TransientError):
+            await client.show_engine(ENGINE)
+        pauses.append(time.sleeps)
+    assert pauses == [[0.0, 0.0], [0.25, 1.0]]
+
+
+async def test_a_read_is_not_repeated_beyond_the_time_of_one_call() -> None:
+    time = FakeTime()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        time.advance(19.9)
+        return httpx.Response(500)
+
+    client = make_client(mock_http(slow), clock=time, sleep=time.sleep, jitter=lambda: 1.0)
+    with fails(TransientError):
+        await client.show_engine(ENGINE)
+    assert time.sleeps == []
+
+
+async def test_a_read_that_is_asked_to_wait_long_leaves_that_to_its_caller() -> None:
+    recorder = Recorder(httpx.Response(503, headers={"Retry-After": "60"}))
+    with fails(TransientError) as caught:
+        await client_of(recorder).show_engine(ENGINE)
+    assert caught.failure.retry_after == 60
+    assert len(recorder.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (httpx.Response(400, json={"error_code": "SVCSTG.00501116"}), NotFoundError),
+        (httpx.Response(400, json={"error_code": "SVCSTG.00501117"}), BusyError),
+        (httpx.Response(429), ThrottledError),
+    ],
+)
+async def test_a_read_is_not_repeated_after_a_lasting_failure(
+    refusal: httpx.Response, kind: type[CloudError]
+) -> None:
+    recorder = Recorder(refusal)
+    with fails(kind):
+        await client_of(recorder).show_engine(ENGINE)
+    assert len(recorder.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"), [({"Retry-After": "17"}, 17.0), ({}, 7.5), ({"Retry-After": "0"}, 7.5)]
+)
+async def test_throttling_pauses_the_whole_project(headers: dict[str, str], pause: float) -> None:
+    time = FakeTime()
+    bucket = TokenBucket(10, clock=time, sleep=time.sleep)
+    recorder = Recorder(httpx.Response(429, headers=headers, json=gateway_error("APIGW.0308")))
+    client = client_of(recorder, bucket=bucket, jitter=lambda: 0.5)
+    with fails(ThrottledError):
+        await client.upgrade(ENGINE, "2.4.0", send_before=send_before(client))
+    assert bucket.pause == pytest.approx(pause)
+
+
+async def test_an_engine_that_is_missing_is_named() -> None:
+    gone = httpx.Response(401, json={"error_code": "SVCSTG.00501116", "error_msg": "no"})
+    with fails(NotFoundError) as caught:
+        await client_of(Recorder(gone)).show_engine(ENGINE)
+    assert ENGINE in caught.failure.message
+
+
+async def test_each_call_is_told_of_with_its_outcome_and_its_seconds() -> None:
+    told: list[tuple[str, str, float]] = []
+    recorder = Recorder(
+        ok(ENGINE_ANSWER), httpx.Response(400, json={"error_code": "SVCSTG.00501116"})
+    )
+    client = client_of(recorder, on_call=lambda *call: told.append(call))
+    await client.show_engine(ENGINE)
+    with fails(NotFoundError):
+        await client.show_job(ENGINE, 5)
+    assert [(name, outcome) for name, outcome, _ in told] == [
+        ("ShowEngine", "Success"),
+        ("ShowEngineJob", "NotFound"),
+    ]
+    assert all(seconds >= 0 for _, _, seconds in told)
+
+
+async def test_a_cancelled_call_stays_cancelled_and_is_told_of() -> None:
+    told: list[str] = []
+    started = asyncio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+    client = make_client(http, on_call=lambda *call: told.append(call[1]))
+    task = asyncio.create_task(client.show_engine(ENGINE))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == ["Cancelled"]
+
+
+async def test_an_unforeseen_error_below_is_a_typed_one_above() -> None:
+    with fails(TransientError) as caught:
+        await client_of(Recorder(ZeroDivisionError("surprise"))).show_engine(ENGINE)
+    assert "surprise" in caught.failure.message
+
+
+async def test_an_error_keeps_no_request_within_reach() -> None:
+    """A chained exception would carry the request, and its headers, into a traceback."""
+    for answer in (httpx.ConnectError("no"), httpx.Response(500), httpx.Response(200)):
+        time = FakeTime()
+        with fails(TransientError) as caught:
+            client = client_of(Recorder(answer), clock=time, sleep=time.sleep)
+            await client.show_engine(ENGINE)
+        assert caught.error.__cause__ is None
+        assert caught.error.__context__ is None or isinstance(caught.error.__context__, CloudError)
+
+
+@given(body=st.binary(), status=st.integers(200, 599))
+async def test_any_answer_gives_a_value_or_a_typed_error(body: bytes, status: int) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=body)
+
+    time = FakeTime()
+    bucket = TokenBucket(1000, clock=time, sleep=time.sleep)
+    client = make_client(mock_http(handle), bucket=bucket, clock=time, sleep=time.sleep)
+    calls: list[Callable[[], Any]] = [
+        client.list_engines,
+        lambda: client.show_engine(ENGINE),
+        lambda: client.show_job(ENGINE, 5),
+        lambda: client.retry(ENGINE, send_before=send_before(client)),
+    ]
+    for call in calls:
+        with pytest.raises(CloudError):
+            await call()

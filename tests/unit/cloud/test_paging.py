@@ -1,0 +1,99 @@
+"""All engines are found once, whatever `offset` counts and however wrong `total` is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cse_operator.cloud.paging import MAX_PAGES, PAGE_LIMIT, collect_pages
+from cse_operator.cloud.wire import EnginePage
+from cse_operator.core.observation import EngineView
+from support.cloud_calls import NOW
+
+
+def view(number: int) -> EngineView:
+    return EngineView(f"e{number}", "", "", "Available", "1.0.0", None, None, (), NOW)
+
+
+class Server:
+    """A listing under one reading of the documents."""
+
+    def __init__(self, engines: int, cap: int, meaning: str, total: int | None) -> None:
+        self.engines = [view(number) for number in range(engines)]
+        self.cap = cap
+        self.meaning = meaning
+        self.total = total
+        self.calls = 0
+
+    async def fetch(self, offset: int, limit: int) -> EnginePage:
+        self.calls += 1
+        size = min(limit, self.cap)
+        start = {
+            "item": offset,
+            "page from 0": offset * size,
+            "page from 1": max(offset - 1, 0) * size,
+        }[self.meaning]
+        shown = tuple(self.engines[start : start + size])
+        ids = tuple(engine.engine_id for engine in shown)
+        return EnginePage(shown, ids, len(shown), self.total)
+
+
+@given(
+    engines=st.integers(0, 40),
+    cap=st.integers(3, 50),
+    meaning=st.sampled_from(["item", "page from 0", "page from 1"]),
+    honest=st.booleans(),
+)
+async def test_every_engine_is_found_under_each_reading(
+    engines: int, cap: int, meaning: str, honest: bool
+) -> None:
+    server = Server(engines, cap, meaning, total=engines if honest else None)
+    found = await collect_pages(server.fetch)
+    assert sorted(found, key=lambda e: e.engine_id) == sorted(
+        server.engines, key=lambda e: e.engine_id
+    )
+
+
+@pytest.mark.parametrize("engines", [0, 1, 7, 999])
+async def test_one_honest_page_costs_one_call(engines: int) -> None:
+    server = Server(engines, PAGE_LIMIT, "item", total=engines)
+    assert len(await collect_pages(server.fetch)) == engines
+    assert server.calls == 1
+
+
+async def test_a_full_page_is_not_taken_for_the_last_one() -> None:
+    server = Server(PAGE_LIMIT + 5, PAGE_LIMIT, "item", total=PAGE_LIMIT)
+    assert len(await collect_pages(server.fetch)) == PAGE_LIMIT + 5
+
+
+@pytest.mark.parametrize("total", [10**9, 4])
+async def test_a_server_that_repeats_its_last_engine_for_ever_is_left(total: int) -> None:
+    calls = 0
+
+    async def fetch(offset: int, limit: int) -> EnginePage:
+        nonlocal calls
+        calls += 1
+        return EnginePage((view(1),), ("e1",), 1, total)
+
+    assert await collect_pages(fetch) == [view(1)]
+    assert calls <= 4
+
+
+async def test_a_server_without_an_end_is_left() -> None:
+    server = Server(10**5, 3, "item", total=10**9)
+    await collect_pages(server.fetch)
+    assert server.calls == MAX_PAGES
+
+
+async def test_an_engine_seen_twice_counts_as_last_seen() -> None:
+    newer = EngineView("e0", "renamed", "", "Available", "1.0.1", None, None, (), NOW)
+    pages = [
+        EnginePage((view(0), view(1)), ("e0", "e1"), 2, 3),
+        EnginePage((newer, view(2)), ("e0", "e2"), 2, 3),
+    ]
+
+    async def fetch(offset: int, limit: int) -> EnginePage:
+        return pages.pop(0)
+
+    assert await collect_pages(fetch) == [newer, view(1), view(2)]
