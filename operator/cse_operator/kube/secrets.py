@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,7 @@ class SecretReader:
         self,
         api_client: ApiClient,
         *,
+        keys: Collection[str] | None = None,
         time_to_live: float = TIME_TO_LIVE,
         clock: Callable[[], float] = time.monotonic,
         timeout: float = DEFAULT_TIMEOUT,
@@ -48,11 +49,14 @@ class SecretReader:
 
         Args:
             api_client: The connection to the cluster.
+            keys: The keys to take; None takes all. A Secret may serve other programs as well,
+                and what is theirs need not be text and does not stay in memory here.
             time_to_live: Seconds for which a Secret is remembered.
             clock: The clock that this is measured by, in seconds.
             timeout: Seconds for one call.
         """
         self._api_client = api_client
+        self._keys = keys
         self._time_to_live = time_to_live
         self._clock = clock
         self._timeout = timeout
@@ -75,7 +79,7 @@ class SecretReader:
 
         Raises:
             SecretNotFound: It does not exist.
-            SecretInvalid: A value is not UTF-8 text; the sentence names its key.
+            SecretInvalid: A value that was wanted is not UTF-8 text; the sentence names its key.
             Denied: The operator may not read it.
             Unavailable: It could not be read just now.
         """
@@ -132,6 +136,7 @@ class SecretReader:
             data={
                 key: _text(namespace, name, key, value)
                 for key, value in (found.get("data") or {}).items()
+                if self._keys is None or key in self._keys
             },
         )
 

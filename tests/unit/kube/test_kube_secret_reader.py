@@ -84,6 +84,13 @@ async def test_a_value_that_is_not_text_is_named_by_its_key_and_not_shown(
     assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
+async def test_what_is_not_asked_for_is_left_alone(connected: Connected) -> None:
+    server, client = connected
+    server.answers = [reply(body=secret(token=b"t", keystore=b"\xfe\xed", note=b"n"))]
+    reader = SecretReader(client, keys=("token", "password"))
+    assert set((await reader.read("payments", "huaweicloud")).data) == {"token"}
+
+
 async def test_a_missing_secret_is_told_apart_and_looked_for_again(connected: Connected) -> None:
     server, client = connected
     server.answers = [refusal(404, "NotFound"), reply(body=secret(token=b"t"))]

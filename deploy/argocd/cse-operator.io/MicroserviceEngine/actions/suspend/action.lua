@@ -1,0 +1,3 @@
+-- Start nothing new; a running job is still followed.
+obj.spec.suspend = true
+return obj
