@@ -6,10 +6,10 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
 from typing import Any
 
 
@@ -44,6 +44,41 @@ def answer(
     return "\r\n".join(lines).encode() + content
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve connections on a free port, which is given; at the end all of them are gone."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await handler(reader, writer)
+            writer.close()
+        except (ConnectionError, asyncio.CancelledError):
+            # A client that left, or the end of the test: nobody's business above. asyncio's
+            # streams would report a cancelled handler as an error.
+            writer.transport.abort()
+        finally:
+            tasks.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls, limit=2**20)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+        # What was closed or aborted is gone after a few more turns of the loop.
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
 class RawVendor:
     """Serves while used as an asynchronous context manager, and keeps what it was sent."""
 
@@ -53,14 +88,9 @@ class RawVendor:
         self.received = asyncio.Event()
         """Set with each request."""
         self.connections = 0
+        self.port = 0
         self._tls = tls
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
-
-    @property
-    def port(self) -> int:
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        self._stack = AsyncExitStack()
 
     @property
     def url(self) -> str:
@@ -71,50 +101,28 @@ class RawVendor:
         return [request for request in self.requests if request.method == "PUT"]
 
     async def __aenter__(self) -> RawVendor:
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, ssl=self._tls, limit=2**20
-        )
+        self.port = await self._stack.enter_async_context(serving(self._serve, self._tls))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         self.connections += 1
         connection = self.connections
-        try:
-            while (request := await _read(reader, connection)) is not None:
-                self.requests.append(request)
-                self.received.set()
-                deed = self.behave(request)
-                if deed is Act.HANG:
-                    await asyncio.Event().wait()
-                elif deed is Act.RESET:
-                    writer.transport.abort()
-                    return
-                elif isinstance(deed, bytes):
-                    writer.write(deed)
-                    await writer.drain()
-                    if b"\r\nConnection: close\r\n" in deed:
-                        return
-                else:
-                    return
-        except ConnectionError:
-            return
-        finally:
-            writer.close()
+        while (request := await _read(reader, connection)) is not None:
+            self.requests.append(request)
+            self.received.set()
+            deed = self.behave(request)
+            if deed is Act.HANG:
+                await asyncio.Event().wait()
+            elif isinstance(deed, bytes):
+                writer.write(deed)
+                await writer.drain()
+            if deed is Act.RESET:
+                writer.transport.abort()
+            if not isinstance(deed, bytes) or b"\r\nConnection: close\r\n" in deed:
+                return
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> RawRequest | None:

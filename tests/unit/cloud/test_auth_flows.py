@@ -113,7 +113,7 @@ def time() -> FakeTime:
 
 
 def client_of(vendor: Vendor, auth: Any) -> CseClient:
-    return make_client(mock_http(vendor), auth=auth)
+    return make_client(mock_http(vendor), auth=auth, sleep=FakeTime().sleep)
 
 
 async def upgrade(client: CseClient) -> None:

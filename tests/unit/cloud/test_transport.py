@@ -1,0 +1,308 @@
+"""The transport's bounds, on real sockets: size, time, names, TLS, proxies, cookies."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import DefaultResolver
+from pydantic import SecretStr
+
+from cse_operator.cloud.errors import NotSentError, TransientError
+from cse_operator.cloud.transport import TransportOptions, build_http_client, is_local_address
+from support.cloud_calls import ENGINE, ENGINE_ANSWER, FakeTime, fails, make_client
+from support.raw_vendor import Act, RawRequest, RawVendor, answer, serving
+
+LOCAL = TransportOptions(allow_local_addresses=True, connect_timeout=5, read_timeout=5)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with build_http_client(LOCAL) as client:
+        yield client
+
+
+async def look(http: httpx.AsyncClient, url: str, **options: float) -> str:
+    time = FakeTime()
+    client = make_client(http, url, clock=time, sleep=time.sleep, **options)
+    return (await client.show_engine(ENGINE)).version
+
+
+async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
+    options = TransportOptions(allow_local_addresses=True, max_response_bytes=100_000)
+    async with build_http_client(options) as http:
+        async with RawVendor(lambda _: answer(200, b"x" * 100_001)) as vendor:
+            with fails(TransientError) as caught:
+                await look(http, vendor.url)
+            assert "longer than 100000 bytes" in caught.failure.message
+        exactly = answer(200, {**ENGINE_ANSWER, "description": "x" * 99_000})
+        async with RawVendor(lambda _: exactly) as vendor:
+            assert await look(http, vendor.url) == "2.3.1"
+
+
+async def test_an_answer_without_end_is_left_at_the_limit() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+            await writer.drain()
+
+    options = TransportOptions(allow_local_addresses=True, max_response_bytes=200_000)
+    async with serving(endless) as port, build_http_client(options) as http:
+        with fails(TransientError) as caught:
+            await look(http, f"http://127.0.0.1:{port}")
+    assert "longer than" in caught.failure.message
+
+
+async def test_a_compressed_answer_is_refused_unread(http: httpx.AsyncClient) -> None:
+    bomb = answer(200, b"\x1f\x8b" + b"\0" * 100, {"Content-Encoding": "gzip"})
+    async with RawVendor(lambda _: bomb) as vendor:
+        with fails(TransientError) as caught:
+            await look(http, vendor.url)
+    assert "compressed" in caught.failure.message
+    assert {request.headers["accept-encoding"] for request in vendor.requests} == {"identity"}
+
+
+async def test_an_answer_that_trickles_is_left_when_its_time_is_over(
+    http: httpx.AsyncClient,
+) -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(trickle) as port:
+        with fails(TransientError) as caught:
+            await look(http, f"http://127.0.0.1:{port}", request_timeout=0.15)
+    assert "no answer within 0.15 s" in caught.failure.message
+
+
+async def test_a_redirect_is_not_followed(http: httpx.AsyncClient) -> None:
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as elsewhere:
+        lure = answer(302, b"", {"Location": f"{elsewhere.url}/v2/x"})
+        async with RawVendor(lambda _: lure) as vendor:
+            with fails(TransientError) as caught:
+                await look(http, vendor.url)
+        assert "redirects" in caught.failure.message
+        assert elsewhere.requests == []
+
+
+async def test_no_cookie_is_kept_for_another_call(http: httpx.AsyncClient) -> None:
+    cookie = {"Set-Cookie": "session=abc; Path=/"}
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER, cookie)) as vendor:
+        await look(http, vendor.url)
+        await look(http, vendor.url)
+        assert all("cookie" not in request.headers for request in vendor.requests)
+    assert len(http.cookies.jar) == 0
+
+
+async def test_nothing_is_taken_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login canary password canary\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with RawVendor(lambda _: answer(503)) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
+            async with build_http_client(LOCAL) as http:
+                assert await look(http, vendor.url) == "2.3.1"
+            assert "authorization" not in vendor.requests[0].headers
+        assert proxy.requests == []
+
+
+class Tunnel:
+    """A proxy that understands CONNECT, and leads all of them to one port."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.heads: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        inside, out = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._copy(reader, out))
+                group.create_task(self._copy(inside, writer))
+        finally:
+            out.transport.abort()
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+        sink.write_eof()
+
+
+async def test_a_proxy_comes_by_setting_and_is_told_who_asks(
+    certificate: Path, self_signed: ssl.SSLContext
+) -> None:
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed) as vendor:
+        tunnel = Tunnel(vendor.port)
+        async with serving(tunnel.serve) as port:
+            url = SecretStr(f"http://user:canary-pw@127.0.0.1:{port}")
+            options = TransportOptions(proxy=url, ca_bundle=certificate)
+            assert "canary-pw" not in repr(options)
+            async with build_http_client(options) as http:
+                assert await look(http, "https://localhost") == "2.3.1"
+        [head] = tunnel.heads
+        assert head.startswith("CONNECT localhost:443 HTTP/1.1\r\n")
+        assert "\r\nproxy-authorization: Basic dXNlcjpjYW5hcnktcHc=\r\n" in head
+        assert "proxy-authorization" not in vendor.requests[0].headers
+        assert "x-auth-token" not in head.lower()
+
+
+async def test_a_put_through_a_proxy_that_refuses_the_tunnel_was_not_sent() -> None:
+    def refuse(request: RawRequest) -> bytes:
+        return answer(407, b"", {"Connection": "close"})
+
+    async with RawVendor(refuse) as proxy:
+        url = SecretStr(f"http://user:canary-pw@127.0.0.1:{proxy.port}")
+        async with build_http_client(TransportOptions(proxy=url)) as http:
+            time = FakeTime()
+            client = make_client(http, "https://cse.cn-north-4.example.com", clock=time)
+            with fails(NotSentError) as caught:
+                await client.upgrade(ENGINE, "2.4.0", send_before=time.now + 30)
+        assert [request.method for request in proxy.requests] == ["CONNECT"]
+        assert "canary-pw" not in repr(caught.error)
+
+
+async def test_a_certificate_is_verified_against_the_public_authorities(
+    http: httpx.AsyncClient, self_signed: ssl.SSLContext
+) -> None:
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed) as vendor:
+        with fails(TransientError) as caught:
+            await look(http, vendor.url)
+        assert vendor.requests == []
+    assert "certificate" in caught.failure.message.lower()
+    assert "0x" not in caught.failure.message
+
+
+async def test_a_ca_bundle_replaces_the_public_authorities(
+    certificate: Path, self_signed: ssl.SSLContext
+) -> None:
+    options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
+    behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed)
+    async with build_http_client(options) as http, behind as vendor:
+        assert await look(http, vendor.url) == "2.3.1"
+
+
+async def test_a_certificate_for_another_name_is_refused(
+    certificate: Path, self_signed: ssl.SSLContext
+) -> None:
+    options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
+    behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed)
+    async with build_http_client(options) as http, behind as vendor:
+        with fails(TransientError):
+            await look(http, f"https://127.0.0.2:{vendor.port}")
+        assert vendor.requests == []
+
+
+async def test_tls_below_1_2_is_refused(certificate: Path) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.load_cert_chain(certificate)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
+    behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=old)
+    async with build_http_client(options) as http, behind as vendor:
+        with fails(TransientError):
+            await look(http, vendor.url)
+        assert vendor.requests == []
+
+
+@pytest.mark.parametrize("content", [None, "no certificate at all"])
+def test_an_unusable_ca_bundle_is_told_at_start(tmp_path: Path, content: str | None) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    with pytest.raises(OSError):  # noqa: PT011 - an SSLError is one
+        build_http_client(TransportOptions(ca_bundle=bundle))
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "http://vendor.test"])
+async def test_a_name_that_leads_to_this_machine_is_not_followed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def here(self: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        entry: ResolveResult = {
+            "hostname": host,
+            "host": "127.0.0.1",
+            "port": port,
+            "family": 2,
+            "proto": 0,
+            "flags": 0,
+        }
+        return [entry]
+
+    monkeypatch.setattr(DefaultResolver, "resolve", here)
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
+        async with build_http_client(TransportOptions()) as http:
+            with fails(TransientError) as caught:
+                await look(http, f"{url}:{vendor.port}")
+        assert "loopback or link-local" in caught.failure.message
+        async with build_http_client(LOCAL) as http:
+            assert await look(http, f"{url}:{vendor.port}") == "2.3.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        *((a, True) for a in ("127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1%eth0")),
+        *((a, True) for a in ("0.0.0.0", "::", "224.0.0.1", "::ffff:127.0.0.1", "ff02::1")),
+        *((a, True) for a in ("2002:7f00:0001::", "::ffff:169.254.169.254")),
+        *((a, False) for a in ("10.0.0.1", "192.168.1.1", "100.125.1.1", "8.8.8.8", "fd00::1")),
+    ],
+)
+def test_local_addresses_are_told_from_others(address: str, local: bool) -> None:
+    assert is_local_address(address) is local
+
+
+async def test_no_more_calls_are_in_flight_than_there_are_connections() -> None:
+    options = TransportOptions(connections=3, allow_local_addresses=True)
+    async with RawVendor(lambda _: Act.HANG) as vendor, build_http_client(options) as http:
+        client = make_client(http, vendor.url)
+        client._auth.gate.accepted()
+        calls = [asyncio.create_task(client.show_engine(ENGINE)) for _ in range(10)]
+        while len(vendor.requests) < 3:
+            vendor.received.clear()
+            await vendor.received.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (len(vendor.requests), vendor.connections) == (3, 3)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_a_connection_is_reused(http: httpx.AsyncClient) -> None:
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
+        for _ in range(5):
+            await look(http, vendor.url)
+        assert vendor.connections == 1
+
+
+async def test_the_path_arrives_as_it_was_meant(http: httpx.AsyncClient) -> None:
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
+        await look(http, vendor.url)
+        assert vendor.requests[0].target == (
+            f"/v2/0a1b2c3d4e5f60718293a4b5c6d7e8f9/enginemgr/engines/{ENGINE}"
+        )
