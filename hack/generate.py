@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import argocd
+
 from cse_operator.api import crd
 
 ROOT = Path(__file__).resolve().parents[1]
 
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/microserviceengines.yaml": crd.render,
+    **argocd.files(),
 }
 
 

@@ -1,0 +1,159 @@
+"""Full live manifests of a resource in every phase, as the operator would write them.
+
+They are made by the decision core itself, and kept as Argo CD's testdata; the tests give the
+same files to kstatus, so that all tools judge the same objects.
+"""  # noqa: INP001 - scripts, not a package
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+
+from cse_operator.api.names import API_VERSION, KIND
+from cse_operator.api.resource import NEVER_OBSERVED, Phase, Spec, Status
+from cse_operator.core.decide import Decision, after_call, decide
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
+from cse_operator.core.observed import Observed, Policy, Rival, Wish
+
+NOW = datetime(2026, 3, 14, 2, 0, 0, tzinfo=UTC)
+JOB = 17655
+SPEC: dict[str, Any] = {
+    "region": "cn-north-4",
+    "projectId": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+    "engineId": "891bf21a-4024-4f47-b38c-bd259ca8f10a",
+    "version": "2.4.0",
+    "credentialsRef": {"name": "huaweicloud"},
+    "suspend": False,
+    "upgrade": {"timeout": "2h", "retryLimit": 0},
+}
+
+
+def engine(version: str = "2.3.1", status: str = "Available", job: int = 12339) -> EngineView:
+    """An engine as it is seen."""
+    return EngineView(
+        engine_id=SPEC["engineId"],
+        name="orders",
+        type="CSE",
+        status=status,
+        version=version,
+        latest_version="2.4.0",
+        latest_job_id=job,
+        additional_actions=(),
+        observed_at=NOW,
+    )
+
+
+def job(status: str, message: str | None = None) -> JobView:
+    """The upgrade's job as it is seen."""
+    ended = status not in {"Init", "Executing"}
+    return JobView(
+        job_id=JOB,
+        engine_id=SPEC["engineId"],
+        type="Upgrade",
+        status=status,
+        started_at=NOW,
+        ended_at=NOW + timedelta(minutes=20) if ended else None,
+        progress=JobProgress(5, 5, None)
+        if status == "Finished"
+        else JobProgress(2, 5, "UpgradeNode"),
+        message=message,
+        observed_at=NOW + timedelta(minutes=20),
+    )
+
+
+def _observed(**changes: Any) -> Observed:
+    spec = Spec.model_validate({**SPEC, **changes.pop("spec", {})})
+    seen = {"engine": engine(), "engine_is_fresh": True, **changes}
+    return Observed(wish=Wish.of(spec, generation=3), status=Status(), now=NOW, **seen)
+
+
+def _intent() -> Observed:
+    o = _observed()
+    return replace(o, status=decide(o, Policy()).status)
+
+
+def _running() -> Observed:
+    o = _intent()
+    decision = after_call(o, Accepted(SPEC["engineId"], "orders", JOB), Policy())
+    return replace(o, status=decision.status, engine=engine(status="Upgrading", job=JOB))
+
+
+def _ended(view: JobView, seen: EngineView) -> Status:
+    return decide(replace(_running(), job=view, engine=seen), Policy()).status
+
+
+def _answered(kind: FailureKind, message: str, code: str | None = None) -> Status:
+    failure = Failure(kind, message, http_status=400 if code else None, code=code)
+    decision: Decision = after_call(_intent(), failure, Policy())
+    return decision.status
+
+
+def _failed(kind: FailureKind, message: str) -> Status:
+    o = _observed(engine=None, engine_is_fresh=False, failure=Failure(kind, message), failures=9)
+    return decide(o, Policy()).status
+
+
+def _settled(**changes: Any) -> Status:
+    return decide(_observed(**changes), Policy()).status
+
+
+SCENES: dict[str, Callable[[], Status]] = {
+    "pending": lambda: Status(observed_generation=NEVER_OBSERVED, phase=Phase.PENDING),
+    "spec-changed": lambda: _settled(engine=engine("2.4.0")).model_copy(
+        update={"observed_generation": 2}
+    ),
+    "suspended": lambda: _settled(spec={"suspend": True}),
+    "engine-busy": lambda: _settled(engine=engine(status="Modifying")),
+    "credentials-not-found": lambda: _failed(
+        FailureKind.CREDENTIALS_MISSING, "There is no Secret huaweicloud in the namespace payments"
+    ),
+    "cloud-unavailable": lambda: _failed(FailureKind.TRANSIENT, "The connection was refused"),
+    "submitting": lambda: _intent().status,
+    "verifying-outcome": lambda: _answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
+    "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Policy()).status,
+    "upgrade-overdue": lambda: (
+        decide(replace(_running(), job=job("Executing"), job_age=9000.0), Policy()).status
+    ),
+    "up-to-date": lambda: _ended(job("Finished"), engine("2.4.0", job=JOB)),
+    "already-up-to-date": lambda: _settled(engine=engine("2.4.1")),
+    "upgrade-failed": lambda: _ended(
+        job("Error", "step UpgradeNode failed"), engine(status="UpgradeFailed", job=JOB)
+    ),
+    "upgrade-timed-out": lambda: _ended(job("Timeout"), engine(status="UpgradeFailed", job=JOB)),
+    "upgrade-rejected": lambda: _answered(
+        FailureKind.REJECTED, "The version is not supported", "SVCSTG.00501199"
+    ),
+    "downgrade": lambda: _settled(engine=engine("2.5.0")),
+    "engine-not-found": lambda: _failed(FailureKind.NOT_FOUND, "There is no such engine"),
+    "credentials-refused": lambda: _failed(FailureKind.UNAUTHENTICATED, "decrypt token fail"),
+    "rival": lambda: _settled(rival=Rival("orders-old")),
+}
+
+
+def live(scene: str) -> dict[str, Any]:
+    """The whole object of a scene, as the API server would show it."""
+    spec = {**SPEC, "suspend": scene == "suspended"}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": "orders",
+            "namespace": "payments",
+            "uid": "56932d17-dcea-4162-834c-9d80c3a0a7c3",
+            "resourceVersion": "4711",
+            "generation": 3,
+            "creationTimestamp": "2026-03-14T01:59:00Z",
+        },
+        "spec": spec,
+        "status": SCENES[scene]().to_json(),
+    }
+
+
+def render(scene: str) -> str:
+    """The object of a scene as YAML."""
+    return yaml.safe_dump(live(scene), sort_keys=False, allow_unicode=True, width=100)
