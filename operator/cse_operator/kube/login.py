@@ -211,8 +211,8 @@ def _use_service_account(
     try:
         loader.load_and_set(configuration)
         configuration.api_key[_TOKEN] = _bearer(token_file)
-    except (ConfigException, OSError) as error:
-        raise NotConfigured(f"The Pod's service account cannot be used: {error}") from error
+    except (ConfigException, OSError, ValueError) as error:
+        raise NotConfigured(f"The Pod's service account cannot be used: {error}") from None
 
     async def load() -> str | None:
         return _bearer(token_file)

@@ -172,6 +172,13 @@ async def test_a_service_account_without_a_token_is_one_sentence(service_account
         await login.connect(environ=IN_A_POD, service_account=service_account)
 
 
+async def test_a_token_that_is_no_text_is_one_sentence(service_account: Path) -> None:
+    (service_account / "token").write_bytes(b"canary\xff")
+    with pytest.raises(NotConfigured, match="service account cannot be used") as caught:
+        await login.connect(environ=IN_A_POD, service_account=service_account)
+    assert "canary" not in str(caught.value)
+
+
 async def test_a_ca_that_is_no_certificate_is_one_sentence(service_account: Path) -> None:
     (service_account / "ca.crt").write_text("nothing of the kind")
     with pytest.raises(NotConfigured, match="The cluster's CA or the client certificate"):
