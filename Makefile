@@ -85,4 +85,4 @@ wheel: venv ## Build the wheel into dist/
 .PHONY: clean
 clean: ## Remove what was built or cached here; .venv stays
 	rm -rf dist .build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find operator tests hack benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard operator tests hack benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -57,10 +57,27 @@ async def watch(
         while True:
             try:
                 async with session.get(url, params=query, ssl=tls) as response:
-                    async for objects in _states(response):
-                        yield objects
+                    try:
+                        async for objects in _states(response):
+                            yield objects
+                    finally:
+                        _hang_up(response)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
                 await asyncio.sleep(RECONNECT_SECONDS)
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Close the connection at once: a TLS goodbye could outlast the test's event loop."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+
+
+async def _drop(response: aiohttp.ClientResponse) -> None:
+    """Close the connection without TLS's farewell, which the test's loop may not live to see."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+        await asyncio.sleep(0)  # the loop closes the socket in its next round
 
 
 async def _states(response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Object], None]:
