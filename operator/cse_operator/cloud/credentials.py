@@ -84,6 +84,11 @@ _REQUIRED: dict[type[AccessKey | PasswordToken | StaticToken], dict[str, str]] =
 _OPTIONAL: dict[type[AccessKey | PasswordToken | StaticToken], dict[str, str]] = {
     AccessKey: {"securityToken": "security_token"},
 }
+SECRET_KEYS = frozenset(
+    key for kinds in (_REQUIRED, _OPTIONAL) for names in kinds.values() for key in names
+)
+"""All keys of a Secret that mean something here; what else it holds is left alone."""
+
 _CHOICE = "either accessKey and secretKey, or username, password and domainName, or token"
 
 

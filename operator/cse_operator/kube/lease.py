@@ -65,6 +65,11 @@ class LeaseTimes:
     retry_period: float = 2.0
     """How long it waits between two renewals, or two looks at another's Lease."""
 
+    @classmethod
+    def within(cls, lease_duration: int) -> LeaseTimes:
+        """The usual proportions for a lease of so many seconds."""
+        return cls(lease_duration, lease_duration * 2 / 3, lease_duration * 2 / 15)
+
     def __post_init__(self) -> None:
         if not self.lease_duration > self.renew_deadline > self.retry_period * 2 > 0:
             raise ValueError(

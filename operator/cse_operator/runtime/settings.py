@@ -129,8 +129,8 @@ class Settings(BaseSettings):
         default_factory=lambda: os.environ.get("POD_NAMESPACE", "default"),
         description="namespace of that Lease",
     )
-    lease_duration: float = Field(
-        default=15.0, ge=1, description="seconds after which a silent leader is replaced"
+    lease_duration: int = Field(
+        default=15, ge=3, description="seconds after which a silent leader is replaced"
     )
 
     @model_validator(mode="after")
