@@ -271,6 +271,7 @@ class PasswordTokenAuth(CloudAuth):
         if answer.kind is FailureKind.UNAUTHENTICATED:
             self._token = None
             self.gate.refused(answer)
+            self._failure = self.gate.refusal()
         pause = answer.retry_after or _TOKEN_PAUSE * (1 + self._jitter())
         self._ask_again_at = now + pause
 

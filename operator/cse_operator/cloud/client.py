@@ -105,7 +105,8 @@ class CseClient:
             CloudError: An id cannot be part of a path (`REJECTED`).
         """
         self._http = http
-        self._endpoint = httpx.URL(endpoint.rstrip("/"))
+        self._origin = endpoint.rstrip("/")
+        self._netloc = httpx.URL(self._origin).netloc
         self._base = f"/v2/{_checked_id('project', project_id)}/enginemgr/engines"
         self._headers = {
             "Content-Type": "application/json;charset=UTF-8",
@@ -288,8 +289,10 @@ class CseClient:
 
     def _request(self, call: _Call) -> httpx.Request:
         """Build the request, and make sure that it goes exactly where it should."""
-        url = self._endpoint.copy_with(path=call.path, params=dict(call.query) or None)
-        if url.raw_path.partition(b"?")[0] != call.path.encode() or ".." in call.path:
+        query = "&".join(f"{name}={value}" for name, value in call.query)
+        target = f"{call.path}?{query}" if query else call.path
+        url = httpx.URL(f"{self._origin}{target}")
+        if url.raw_path != target.encode() or url.netloc != self._netloc:
             raise _malformed("The ids do not make a path of this API")
         extensions = {
             "timeout": self._http.timeout.as_dict(),
@@ -311,6 +314,9 @@ class CseClient:
         )
         if failure.kind is FailureKind.THROTTLED:
             self._bucket.penalize(failure.retry_after or DEFAULT_PAUSE * (1 + self._jitter()))
+        if failure.kind is FailureKind.UNAUTHENTICATED:
+            # In the words in which all further calls will hear of it.
+            return self._auth.gate.refusal() or failure
         return failure
 
     def _failure_before_sending(self, call: _Call, failure: Failure) -> Failure:

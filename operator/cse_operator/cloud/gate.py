@@ -70,6 +70,19 @@ class AuthenticationGate:
             return 0.0
         return max(self._closed_until - self._clock(), 0.0)
 
+    def refusal(self) -> Failure | None:
+        """Why the gate is closed, in the same words as long as it is; `None` while it is open.
+
+        The seconds left are beside the text and not in it: it would change with every look.
+        """
+        if self._failure is None or self.hold_back <= 0:
+            return None
+        message = (
+            f"{self._failure.message}; these credentials are tried again after a while, or as"
+            " soon as the Secret changes"
+        )
+        return replace(self._failure, message=message, retry_after=self.hold_back)
+
     def reopen(self) -> None:
         """Try again with the next call, because somebody says that it is worth it."""
         self._closed_until = None
@@ -120,12 +133,6 @@ class AuthenticationGate:
         return accepted_at is not None and self._clock() - accepted_at < self._proven_for
 
     def _check_open(self) -> None:
-        if self.hold_back > 0 and self._failure is not None:
-            # No number of seconds in the text: it would change each time it is written.
-            message = (
-                "The credentials were refused before, so nothing was sent; they are tried again"
-                f" after a while, or as soon as the Secret changes. {self._failure.message}"
-            )
-            raise UnauthenticatedError(
-                replace(self._failure, message=message, retry_after=self.hold_back)
-            )
+        refusal = self.refusal()
+        if refusal is not None:
+            raise UnauthenticatedError(refusal)

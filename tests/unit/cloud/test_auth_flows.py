@@ -173,6 +173,7 @@ async def test_a_refused_credential_is_sent_once_and_then_held_back(auth: Any, h
         *(client.show_engine(ENGINE) for _ in range(20)), return_exceptions=True
     )
     assert {type(result) for result in results} == {UnauthenticatedError}
+    assert len({str(result) for result in results}) == 1
     with fails(UnauthenticatedError):
         await upgrade(client)
     assert len(sent) == 1
@@ -207,8 +208,6 @@ async def test_a_wrong_clock_is_mentioned_where_a_signature_is_refused() -> None
         return httpx.Response(401, json=gateway_error("APIGW.0301"), headers=date)
 
     client = make_client(mock_http(refuse), auth=AccessKeyAuth(KEY, PROJECT))
-    with fails(UnauthenticatedError):
-        await client.show_engine(ENGINE)
     with fails(UnauthenticatedError) as caught:
         await client.show_engine(ENGINE)
     assert "clock differs" in caught.failure.message
