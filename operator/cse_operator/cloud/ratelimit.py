@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+_MOST_URGENT_IN_A_ROW = 3
+
+
 class TokenBucket:
     """Lets `rate` calls a second through, and `burst` at once after a quiet time.
 
     Calls wait in two lanes, each first come, first served. Changing calls have their own, and
-    as long as one waits there, reads wait for it.
+    go before reads; after three of them a waiting read has its turn.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class TokenBucket:
         self._urgent = asyncio.Lock()
         self._ordinary = asyncio.Lock()
         self._urgent_waiting = 0
+        self._urgent_in_a_row = 0
         self._waiting = 0
         self._throttled_seconds = 0.0
 
@@ -90,6 +94,7 @@ class TokenBucket:
                     self._refuse_if_too_long(wait)
                     await self._sleep(wait)
                 self._tokens -= 1
+                self._urgent_in_a_row = self._urgent_in_a_row + 1 if urgent else 0
         finally:
             self._waiting -= 1
             self._urgent_waiting -= urgent
@@ -116,12 +121,18 @@ class TokenBucket:
         """Seconds until the first in a lane may try again; 0 when it may go."""
         if self.pause > 0:
             return self.pause
-        if self._urgent_waiting and not urgent:
+        if self._is_the_others_turn(urgent=urgent):
             return 1 / self._rate
         self._fill()
         # A token is a whole one a rounding error early: a wait too short to advance the clock
         # would spin.
         return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / self._rate
+
+    def _is_the_others_turn(self, *, urgent: bool) -> bool:
+        reads_turn = self._urgent_in_a_row >= _MOST_URGENT_IN_A_ROW
+        if urgent:
+            return reads_turn and self._waiting > self._urgent_waiting
+        return not reads_turn and self._urgent_waiting > 0
 
     def _expected_wait(self, *, urgent: bool) -> float:
         self._fill()

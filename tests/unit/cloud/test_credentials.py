@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -142,8 +143,9 @@ def test_the_fingerprint_says_nothing_outside_this_process() -> None:
         "from pydantic import SecretStr; from cse_operator.cloud.credentials import StaticToken;"
         f"print(StaticToken(token=SecretStr({TOKEN['token']!r})).fingerprint)"
     )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     elsewhere = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment
     ).stdout.strip()
     assert elsewhere != parse_secret(secret(TOKEN)).fingerprint
 

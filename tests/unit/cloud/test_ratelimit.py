@@ -129,6 +129,28 @@ async def test_changing_calls_go_before_reads_that_came_earlier() -> None:
     assert order == ["put 1", "put 2", "read 1", "read 2"]
 
 
+async def test_reads_have_their_turn_among_many_changing_calls() -> None:
+    time = FakeTime(0)
+    turnstile = Turnstile(time)
+    bucket = TokenBucket(1, burst=1, max_wait=100, clock=time, sleep=turnstile.sleep)
+    await bucket.acquire()
+    order: list[str] = []
+
+    async def call(name: str, *, urgent: bool) -> None:
+        await bucket.acquire(urgent=urgent)
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(call("read", urgent=False))
+        for _ in range(8):
+            group.create_task(call("put", urgent=True))
+        await asyncio.sleep(0)
+        while len(order) < 10:
+            await turnstile.advance(0.5)
+    assert order == ["put"] * 3 + ["read"] + ["put"] * 3 + ["read"] + ["put"] * 2
+
+
 async def test_a_call_that_gives_up_leaves_its_place_to_the_others() -> None:
     time = FakeTime(0)
     turnstile = Turnstile(time)
