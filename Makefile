@@ -37,6 +37,10 @@ faults: control-plane ## Run the fault matrix: the operator killed and lied to a
 scale: control-plane ## Run the large bursts: a thousand engines, killed and restarted operators
 	$(PYTEST) tests/scale $(ARGS)
 
+.PHONY: monitoring
+monitoring: control-plane ## Judge rules, metrics and dashboard with a real Prometheus (Debian's, unpacked)
+	$(PYTEST) tests/monitoring $(ARGS)
+
 .PHONY: bench
 bench: control-plane ## Measure against the peers (QUICK=1: small)
 	$(PYTHON) benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)

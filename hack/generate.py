@@ -13,6 +13,7 @@ from pathlib import Path
 
 import argocd
 
+import monitoring
 from cse_operator.api import crd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/microserviceengines.yaml": crd.render,
     **argocd.files(),
+    **monitoring.FILES,
 }
 
 
