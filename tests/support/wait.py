@@ -61,16 +61,9 @@ async def watch(
                         async for objects in _states(response):
                             yield objects
                     finally:
-                        _hang_up(response)
+                        await _drop(response)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
                 await asyncio.sleep(RECONNECT_SECONDS)
-
-
-def _hang_up(response: aiohttp.ClientResponse) -> None:
-    """Close the connection at once: a TLS goodbye could outlast the test's event loop."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
 
 
 async def _drop(response: aiohttp.ClientResponse) -> None:
