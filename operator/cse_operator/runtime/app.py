@@ -58,8 +58,8 @@ class Operator:
         self._api_client = api_client
         self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._metrics = Metrics()
-        self._store = ResourceStore()
         self._queue = KeyedQueue()
+        self._store = ResourceStore(wake=self._queue.add)
         self._queue.on_wait = self._metrics.queue_wait
         self._reader = ResourceReader(api_client)
         self._projects = Projects(
@@ -217,12 +217,8 @@ class Operator:
             self._prune_soon()
 
     def _removed(self, key: str, uid: str) -> None:
-        tracked = self._store.remove(key, uid=uid)
-        if tracked is None:
-            return
-        self._queue.add(key)
-        for other in self._store.naming(tracked.engine):
-            self._queue.add(other)
+        if self._store.remove(key, uid=uid) is not None:
+            self._queue.add(key)
 
     def _prune_soon(self) -> None:
         """After a repeated list, forget what was deleted while the watch was away.

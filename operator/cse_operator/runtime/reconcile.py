@@ -24,7 +24,7 @@ from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted, JobView
 from cse_operator.core.observed import Observed, Policy, Wish
 from cse_operator.core.situations import JOB_ENDINGS, stage_of
-from cse_operator.core.states import Effect, Stage
+from cse_operator.core.states import Effect, Situation, Stage
 from cse_operator.kube.errors import Conflict, Gone, KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.status_writer import StatusWriter
@@ -33,7 +33,15 @@ from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.queue import KeyedQueue
 from cse_operator.runtime.settings import SEND_WINDOW
-from cse_operator.runtime.store import InvalidSpecError, Notes, Resource, ResourceStore, Tracked
+from cse_operator.runtime.store import (
+    EngineKey,
+    InvalidSpecError,
+    Notes,
+    Resource,
+    ResourceStore,
+    Tracked,
+)
+from cse_operator.runtime.turns import EngineTurns
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +95,11 @@ class _Work:
         return self.resource.spec.engine_id
 
     @property
+    def engine(self) -> EngineKey:
+        spec = self.resource.spec
+        return (spec.region, spec.project_id, spec.engine_id)
+
+    @property
     def reachable(self) -> Project:
         """The project, where a decision could only be made because there is one."""
         if self.project is None:
@@ -100,6 +113,7 @@ class Reconciler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._answers: dict[str, _Answer] = {}
+        self._turns = EngineTurns()
 
     async def reconcile(self, key: str) -> None:
         """Do one step for a resource."""
@@ -211,7 +225,7 @@ class Reconciler:
         """Write the status if it changed, and see to it that what comes next is noticed."""
         status, queue = decision.status, self._tools.queue
         await self._write_decided(work, status)
-        _follow(work, status)
+        _follow(work, status, runs=decision.situation is Situation.JOB_RUNS)
         queue.forget(work.key)
         if decision.requeue_after is not None:
             queue.add_after(work.key, decision.requeue_after)
@@ -229,21 +243,43 @@ class Reconciler:
         """
         key, tracked = work.key, work.tracked
         rest = self._tools.may_act_for()
-        if rest < SHORTEST_REST:
+        if rest < SHORTEST_REST or not self._is_its_turn(work):
             self._tools.queue.add_after(key, SHORTEST_REST)
             return
         # Counted from the moment of the decision, which is also what the intent says.
         send_before = tracked.notes.decided + min(SEND_WINDOW, rest)
-        await self._write_decided(work, decision.status)
-        record = tracked.parse_status().upgrade
-        if record is None or not record.unanswered:
-            raise AssertionError(f"{key}: a call without a recorded intent")
+        try:
+            record = await self._write_intent(work, decision.status)
+        except Exception:
+            self._turns.over(work.engine, tracked.uid)
+            raise
         try:
             outcome: Accepted | Failure = await _call(work, decision, send_before=send_before)
         except CloudError as error:
             outcome = error.failure
+        finally:
+            shown = boottime() + self._tools.policy.grace
+            self._turns.called(work.engine, tracked.uid, until=shown)
         self._answers[key] = _Answer(record, outcome)
         await self._record_answer(key, tracked, self._answers[key], o)
+
+    async def _write_intent(self, work: _Work, status: Status) -> UpgradeRecord:
+        await self._write_decided(work, status)
+        record = work.tracked.parse_status().upgrade
+        if record is None or not record.unanswered:
+            raise AssertionError(f"{work.key}: a call without a recorded intent")
+        return record
+
+    def _is_its_turn(self, work: _Work) -> bool:
+        """Whether no other resource that names the engine came in between.
+
+        It may have appeared while this step looked at the engine.
+        """
+        if self._tools.store.get(work.key) is not work.tracked:
+            return False  # deleted meanwhile, or made anew: another one by the same name
+        if self._tools.store.rival(work.key) is not None:
+            return False
+        return self._turns.take(work.engine, work.tracked.uid, boottime())
 
     async def _record_answer(
         self, key: str, tracked: Tracked, answer: _Answer, o: Observed | None = None
@@ -275,7 +311,7 @@ class Reconciler:
             # The Secret went away meanwhile: the next step says so.
             self._tools.queue.add(key)
             return
-        _follow(_Work(key, tracked, resource, project), decision.status)
+        _follow(_Work(key, tracked, resource, project), decision.status, runs=True)
 
     # -- write ------------------------------------------------------------------------------
 
@@ -312,6 +348,8 @@ class Reconciler:
             return
         notes.status_written = boottime()
         self._tools.store.put(written)
+        if tracked.engine is not None and stage_of(status.upgrade) is Stage.IDLE:
+            self._turns.over(tracked.engine, tracked.uid)
         if tracked.version > int(written["metadata"]["resourceVersion"]):
             # Somebody wrote right after us, and the watch was faster than our answer.
             self._tools.queue.add(key)
@@ -356,14 +394,26 @@ async def _call(work: _Work, decision: Decision, *, send_before: float) -> Accep
     return await client.upgrade(work.engine_id, version, send_before=send_before)
 
 
-def _follow(work: _Work, status: Status) -> None:
-    """Have the job followed while it runs, and no longer."""
+def _follow(work: _Work, status: Status, *, runs: bool) -> None:
+    """Have the job followed while it runs, and no longer.
+
+    Args:
+        work: with the project that the job is in.
+        status: what was decided.
+        runs: whether the decision was that the job runs, whatever was seen of it before.
+    """
     if work.project is None:
         return
     record, job = status.upgrade, work.tracked.notes.job
     if record is None or record.job_id is None or record.result is not None:
         work.project.follower.unfollow(work.key)
-    elif job is None or job.job_id != record.job_id or job.status not in JOB_ENDINGS:
+        return
+    ended = job is not None and job.job_id == record.job_id and job.status in JOB_ENDINGS
+    if job is None or not ended:
+        work.project.follower.follow(work.key, work.engine_id, record.job_id)
+    elif runs:
+        # A Retry may run the same job again, and what was seen is the end of its last run.
+        work.project.follower.unfollow(work.key)
         work.project.follower.follow(work.key, work.engine_id, record.job_id)
 
 
@@ -383,9 +433,12 @@ def take_news(tracked: Tracked, news: JobView | Failure) -> None:
     """Note what the follower reports of the job of a resource."""
     notes, now = tracked.notes, boottime()
     if isinstance(news, JobView):
+        before = notes.job
         notes.job, notes.job_seen, notes.missing_job = news, now, None
         notes.failure, notes.failures = None, 0
-        if news.status in JOB_ENDINGS and notes.ended_since is None:
+        if news.status not in JOB_ENDINGS:
+            notes.ended_since = None
+        elif notes.ended_since is None or before is None or before.ended_at != news.ended_at:
             notes.ended_since = now
         return
     if news.kind is FailureKind.NOT_FOUND:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -150,6 +150,12 @@ class Tracked:
         return self._summary
 
     @property
+    def upgrading(self) -> bool:
+        """Whether an upgrade is open: an intent or a running job."""
+        upgrade = self.raw["status"].get("upgrade")
+        return isinstance(upgrade, dict) and "result" not in upgrade
+
+    @property
     def raw(self) -> dict[str, Any]:
         """Spec, status and requests as plain JSON data."""
         data: dict[str, Any] = json.loads(zlib.decompress(self.body))
@@ -205,9 +211,15 @@ def _engine_of(obj: Mapping[str, Any]) -> EngineKey | None:
 
 
 class ResourceStore:
-    """All resources that are served, by `namespace/name`."""
+    """All resources that are served, by `namespace/name`.
 
-    def __init__(self) -> None:
+    Args:
+        wake: called with the key of each resource that may no longer have the rival it had,
+            or has a new one, because another resource that names its engine changed.
+    """
+
+    def __init__(self, wake: Callable[[str], None] = lambda _key: None) -> None:
+        self._wake = wake
         self._tracked: dict[str, Tracked] = {}
         self._by_engine: dict[EngineKey, tuple[str, ...]] = {}
 
@@ -243,9 +255,13 @@ class ResourceStore:
                 body,
                 deleting,
             )
+            others = self._others(key)
+            upgrading = bool(others) and before.upgrading
             before.version, before.deleting = version, deleting
             before.replace_body(body)
             before.generation = metadata.get("generation", 1)
+            if others and before.upgrading != upgrading:
+                self._wake_all(others)
             return key, news
         self.remove(key)
         self._tracked[key] = Tracked(
@@ -260,6 +276,7 @@ class ResourceStore:
             body=body,
         )
         self._index(key)
+        self._wake_all(self._others(key))
         return key, True
 
     def remove(self, key: str, *, uid: str | None = None) -> Tracked | None:
@@ -267,32 +284,47 @@ class ResourceStore:
         tracked = self._tracked.get(key)
         if tracked is None or (uid is not None and tracked.uid != uid):
             return None
+        others = self._others(key)
         del self._tracked[key]
         if tracked.engine is not None:
-            others = tuple(k for k in self._by_engine.get(tracked.engine, ()) if k != key)
             if others:
                 self._by_engine[tracked.engine] = others
             else:
                 self._by_engine.pop(tracked.engine, None)
+        self._wake_all(others)
         return tracked
 
-    def naming(self, engine: EngineKey | None) -> tuple[str, ...]:
-        """The keys of all resources that name this engine."""
-        return self._by_engine.get(engine, ()) if engine is not None else ()
-
     def rival(self, key: str) -> Rival | None:
-        """The older resource that names the same engine, if there is one.
+        """The resource that drives the same engine in this one's place, if there is one.
 
-        The oldest drives (creation time, then uid); its name is told within its namespace only.
+        The oldest drives (creation time, then uid), except that an upgrade that another one
+        has begun is ended by it: what became of its call, only its own record can tell. The
+        driver's name is told within its namespace only.
         """
+        others = self._others(key)
+        if not others:
+            return None
         mine = self._tracked[key]
-        for other_key in self.naming(mine.engine):
-            other = self._tracked[other_key]
-            if (other.created, other.uid) < (mine.created, mine.uid):
-                return Rival(other.name if other.namespace == mine.namespace else None)
-        return None
+        first = min((mine, *(self._tracked[other] for other in others)), key=_precedence)
+        if first is mine:
+            return None
+        return Rival(first.name if first.namespace == mine.namespace else None)
+
+    def _others(self, key: str) -> tuple[str, ...]:
+        """The keys of the other resources that name the same engine."""
+        engine = self._tracked[key].engine
+        named = self._by_engine.get(engine, ()) if engine is not None else ()
+        return tuple(other for other in named if other != key) if len(named) > 1 else ()
+
+    def _wake_all(self, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            self._wake(key)
 
     def _index(self, key: str) -> None:
         engine = self._tracked[key].engine
         if engine is not None:
             self._by_engine[engine] = (*self._by_engine.get(engine, ()), key)
+
+
+def _precedence(tracked: Tracked) -> tuple[bool, str, str]:
+    return (not tracked.upgrading, tracked.created, tracked.uid)
