@@ -78,7 +78,11 @@ FACTS: dict[Reason, ReasonFacts] = {
         _BY_ITSELF,
     ),
     Reason.UPGRADING: ReasonFacts(
-        _MOVING, _NORMAL, "The vendor runs the upgrade job; it is followed to its end.", _BY_ITSELF
+        _MOVING,
+        _NORMAL,
+        "The vendor runs the upgrade job; it is followed to its end, and until the engine shows "
+        "its result.",
+        _BY_ITSELF,
     ),
     Reason.UPGRADE_OVERDUE: ReasonFacts(
         _MOVING,
@@ -210,7 +214,8 @@ FACTS: dict[Reason, ReasonFacts] = {
         _WARNING,
         "The credentials are good, but not allowed to do this.",
         "Grant the IAM actions `cse:engine:get`, `cse:engine:list`, `cse:engine:upgrade` and "
-        "`cse:engine:update` for this project.",
+        "`cse:engine:update` for this project. Where it was the upgrade call that was refused, "
+        "then set the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.REGION_NOT_ALLOWED: ReasonFacts(
         _STALLED,

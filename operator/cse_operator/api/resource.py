@@ -195,8 +195,15 @@ class UpgradeRecord(Model):
     baseline_at: Timestamp | None = Field(
         default=None, description="When the engine was looked at before the call (vendor's clock)."
     )
-    attempts: int = Field(default=1, description="How many times the call was made.")
+    attempts: int = Field(
+        default=1,
+        description="How many times the call was made; 0 while it certainly was not yet.",
+    )
     retries: int = Field(default=0, description="How many of them were Retry calls.")
+    retry_request: str | None = Field(
+        default=None,
+        description="The value of the annotation retry-requested-at that it answers.",
+    )
     job_id: int | None = Field(default=None, description="The vendor's job.")
     job_status: str | None = Field(default=None, description="The job's status at the vendor.")
     progress: Progress | None = Field(default=None, description="How far the job is.")
@@ -277,9 +284,8 @@ class Status(Model):
 
     def to_json(self) -> dict[str, Any]:
         """The status as it is stored: camel case, without what is not set."""
-        return self.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude_defaults=False
-        )
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {key: value for key, value in data.items() if value != []}
 
     @property
     def ready(self) -> Condition | None:

@@ -46,6 +46,7 @@ _FAILURES: Final = {
 _PASSING: Final = frozenset({FailureKind.TRANSIENT, FailureKind.THROTTLED})
 
 _REFUSALS: Final = frozenset({FailureKind.REJECTED, FailureKind.FORBIDDEN, FailureKind.NOT_FOUND})
+_CALLS: Final = frozenset({Effect.UPGRADE, Effect.RETRY})
 _IN_DOUBT: Final = frozenset({FailureKind.OUTCOME_UNKNOWN, FailureKind.BUSY, FailureKind.TRANSIENT})
 
 _MESSAGE_LIMIT: Final = 1024
@@ -78,6 +79,9 @@ def decide(o: Observed, policy: Policy) -> Decision:
         if transition.effect in {Effect.LOOK, Effect.SHOW_JOB}:
             job = o.engine.latest_job_id if o.engine else None
             return Decision(o.status, transition.effect, job_to_show=job, situation=situation)
+        if transition.effect in _CALLS and o.engine_age > policy.look_valid:
+            # The process was stopped, or the look was slow: the engine may have moved on.
+            return Decision(o.status, requeue_after=_seconds(o, Requeue.CONFIRM, policy))
         status = records.advance(o, situation)
         if transition.reason is not None:
             message = messages.sentence(o, situation, status)
@@ -114,8 +118,9 @@ def after_call(o: Observed, outcome: Accepted | Failure, policy: Policy) -> Deci
         concluded = _concluded(o, status, Reason.VERIFYING_OUTCOME, text, situation)
         # The first look comes soon: where the call took effect, the engine shows it by then.
         return Decision(concluded, requeue_after=spread(policy.confirm, jitter=o.jitter))
-    without = replace(o, status=records.without_intent(o.status))
-    return _could_not_look(without, outcome, replace(policy, patience=0))
+    # The intent stays, so that nothing that led to it (a request, the retries so far) is lost.
+    unsent = replace(o, status=records.unsent(o.status))
+    return _could_not_look(unsent, outcome, replace(policy, patience=0))
 
 
 def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> Decision:
@@ -133,16 +138,14 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
 def _refused(o: Observed, failure: Failure, policy: Policy) -> Decision:
     """The vendor said no for good: recorded, and shown by what the refusal means."""
     status = records.rejected(o.status, failure)
-    if failure.kind is FailureKind.REJECTED:
-        situation = Situation.REJECTED
-        text = messages.sentence(o, situation, status)
-        concluded = _concluded(o, status, Reason.UPGRADE_REJECTED, text, situation)
-        # A look follows, because a refusal by a duplicate of the call would hide a running job.
-        return Decision(concluded, requeue_after=_seconds(o, Requeue.WAIT, policy))
-    reason, requeue = _FAILURES[failure.kind]
-    text = messages.could_not_look(failure)
-    concluded = _concluded(o, status, reason, text, None)
-    return Decision(concluded, requeue_after=_seconds(o, requeue, policy))
+    forbidden = failure.kind is FailureKind.FORBIDDEN
+    situation = Situation.FORBIDDEN if forbidden else Situation.REJECTED
+    reason = TRANSITIONS[Stage.IDLE, situation].reason
+    assert reason is not None  # noqa: S101 - the table says so
+    text = messages.sentence(o, situation, status)
+    concluded = _concluded(o, status, reason, text, situation)
+    # A look follows, because a refusal by a duplicate of the call would hide a running job.
+    return Decision(concluded, requeue_after=_seconds(o, Requeue.WAIT, policy))
 
 
 def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
@@ -169,7 +172,10 @@ def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:
             return spread(policy.wait, jitter=o.jitter)
         case Requeue.GRACE:
             # Looks grow rarer within the grace, and one comes right after its end.
-            left = max(policy.confirm, grace_left(o, policy))
+            left = grace_left(o, policy)
+            if left <= 0:
+                return spread(policy.wait, jitter=o.jitter)
+            left = max(policy.confirm, left)
             return min(left, max(policy.confirm, o.known_for)) + policy.confirm * o.jitter
         case Requeue.SLOW:
             return spread(policy.slow, jitter=o.jitter)
@@ -208,16 +214,23 @@ def _concluded(
         changes["current_version"] = engine.version or None
         changes["latest_version"] = engine.latest_version
         changes["engine"] = EngineInfo(name=engine.name, type=engine.type, status=engine.status)
-        if o.engine_is_fresh:
-            answered = o.wish.reconcile_request or o.status.last_handled_reconcile_at
-            changes["last_handled_reconcile_at"] = answered
+    if o.engine_is_fresh or situation is Situation.RIVAL:
+        answered = o.wish.reconcile_request or o.status.last_handled_reconcile_at
+        changes["last_handled_reconcile_at"] = answered
     if situation in _NOTHING_TO_RETRY:
         changes["last_handled_retry_at"] = records.handled_retry(o)
     return status.model_copy(update=changes)
 
 
 _NOTHING_TO_RETRY: Final = frozenset(
-    {Situation.AT_TARGET, Situation.BEYOND_TARGET, Situation.JOB_RUNS, Situation.JOB_OVERDUE}
+    {
+        Situation.AT_TARGET,
+        Situation.BEYOND_TARGET,
+        Situation.JOB_RUNS,
+        Situation.JOB_OVERDUE,
+        Situation.JOB_HIDDEN,
+        Situation.JOB_FINISHED_UNSEEN,
+    }
 )
 """Where a requested retry is answered by doing nothing, so that it does not wait for later."""
 

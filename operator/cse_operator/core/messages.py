@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Final
 
 from cse_operator.api.duration import format_duration
 from cse_operator.api.names import RETRY_REQUESTED_AT
@@ -23,34 +25,17 @@ def sentence(o: Observed, situation: Situation, status: Status) -> str:
         status: the status as it will be written, with the recorded upgrade moved on.
     """
     record = status.upgrade
-    if record is not None:
-        match situation:
-            case Situation.JOB_RUNS | Situation.JOB_HIDDEN | Situation.JOB_FINISHED_UNSEEN:
-                return upgrading(record)
-            case Situation.JOB_OVERDUE:
-                return _overdue(o, record)
-            case Situation.REJECTED | Situation.FAILED | Situation.TIMED_OUT:
-                return _ended_badly(record, situation)
-            case Situation.MISMATCHED:
-                return _mismatched(o, record)
-            case Situation.UPGRADE_DUE | Situation.UNCHANGED_AND_WANTED:
-                return _submitting("Upgrade", record)
-            case Situation.RETRY_OFFERED | Situation.RETRY_UNCHANGED:
-                return _submitting("Retry", record)
-            case Situation.UNCHANGED_IN_GRACE:
-                return _verifying(record)
-            case Situation.OTHER_JOB:
-                return _uncertain(o, record)
-            case _:
-                pass
-    return _of_engine(o, situation)
+    say = _OF_RECORD.get(situation)
+    if record is None or say is None:
+        return _of_engine(o, situation)
+    return say(o, record)
 
 
 def upgrading(record: UpgradeRecord) -> str:
     """What runs, as far as it is known."""
     if record.action is Action.ADOPTED:
         return f"following job {record.job_id}, an upgrade that someone else started"
-    text = f"upgrading from {record.from_version} to {record.target_version}, job {record.job_id}"
+    text = f"upgrading from {record.from_version}{_to(record)}, job {record.job_id}"
     if record.retries:
         text += f" (retry {record.retries})"
     if record.progress and record.progress.total:
@@ -120,16 +105,24 @@ def _rival(o: Observed) -> str:
     return f"{other}{where} manages the same engine; delete one of the two (no engine is touched)"
 
 
-def _submitting(call: str, record: UpgradeRecord) -> str:
+def _submitting(_: Observed, record: UpgradeRecord) -> str:
     again = f", call {record.attempts}" if record.attempts > 1 else ""
-    return f"calling {call} from {record.from_version} to {record.target_version}{again}"
+    return f"calling {_call(record)} from {record.from_version}{_to(record)}{again}"
 
 
-def _verifying(record: UpgradeRecord) -> str:
-    call = "Retry" if record.action is Action.RETRY else "Upgrade"
+def _call(record: UpgradeRecord) -> str:
+    return "Retry" if record.action is Action.RETRY else "Upgrade"
+
+
+def _to(record: UpgradeRecord) -> str:
+    """Nothing where the target is somebody else's and not known."""
+    return f" to {record.target_version}" if record.target_version else ""
+
+
+def _verifying(_: Observed, record: UpgradeRecord) -> str:
     said = f" ({record.error.message})" if record.error and record.error.message else ""
     return (
-        f"the call {call} to {record.target_version} has no clear answer{said}; looking at the "
+        f"the call {_call(record)}{_to(record)} has no clear answer{said}; looking at the "
         "engine before anything else is done"
     )
 
@@ -137,7 +130,7 @@ def _verifying(record: UpgradeRecord) -> str:
 def _uncertain(o: Observed, record: UpgradeRecord) -> str:
     job = f"job {o.job.job_id} ({o.job.type})" if o.job else "another job"
     return (
-        f"the answer of the upgrade call to {record.target_version} was lost and {job} ran since, "
+        f"the answer of the upgrade call{_to(record)} was lost and {job} ran since, "
         "so its effect cannot be known; look at the engine's jobs in the CSE console, then "
         + _RETRY_HINT
     )
@@ -148,21 +141,50 @@ def _overdue(o: Observed, record: UpgradeRecord) -> str:
     return f"{upgrading(record)}; running for longer than {limit}, still followed"
 
 
-def _ended_badly(record: UpgradeRecord, situation: Situation) -> str:
+def _said(record: UpgradeRecord) -> str:
+    """What the vendor said, with its status and code, to stand after a clause."""
     error = record.error
-    words = [error.message] if error and error.message else []
-    facts = [f"HTTP {error.http_status}"] if error and error.http_status else []
-    if error and error.code:
+    if error is None:
+        return ""
+    facts = [f"HTTP {error.http_status}"] if error.http_status else []
+    if error.code:
         facts.append(error.code)
-    said = ": " + "; ".join(words) if words else ""
-    said += f" ({', '.join(facts)})" if facts else ""
-    if situation is Situation.REJECTED:
-        hint = f"set spec.version to one the engine offers, or {_RETRY_HINT}"
-        return f"the vendor refused the upgrade to {record.target_version}{said}; {hint}"
-    what = "failed" if situation is Situation.FAILED else "timed out at the vendor"
-    job = f"job {record.job_id}"
-    target = f" to {record.target_version}" if record.target_version else ""
-    return f"the upgrade{target} {what}, {job}{said}; mend the cause, then {_RETRY_HINT}"
+    said = f": {error.message}" if error.message else ""
+    return said + (f" ({', '.join(facts)})" if facts else "")
+
+
+def _forbidden(_: Observed, record: UpgradeRecord) -> str:
+    return (
+        f"the credentials may not do the upgrade{_to(record)}{_said(record)}; grant "
+        f"cse:engine:upgrade and cse:engine:update, then {_RETRY_HINT}"
+    )
+
+
+def _rejected(_: Observed, record: UpgradeRecord) -> str:
+    hint = f"set spec.version to one the engine offers, or {_RETRY_HINT}"
+    return f"the vendor refused the upgrade{_to(record)}{_said(record)}; {hint}"
+
+
+def _failed(_: Observed, record: UpgradeRecord) -> str:
+    return _ended_badly(record, "failed")
+
+
+def _timed_out(_: Observed, record: UpgradeRecord) -> str:
+    return _ended_badly(record, "timed out at the vendor")
+
+
+def _ended_badly(record: UpgradeRecord, how: str) -> str:
+    what = f"the upgrade{_to(record)} {how}, job {record.job_id}{_said(record)}"
+    return f"{what}; mend the cause, then {_RETRY_HINT}"
+
+
+def _just_ended(_: Observed, record: UpgradeRecord) -> str:
+    what = f"job {record.job_id}" if record.job_id is not None else "an upgrade"
+    return f"{what} has ended; waiting for the engine to show its result"
+
+
+def _follows(_: Observed, record: UpgradeRecord) -> str:
+    return upgrading(record)
 
 
 def _mismatched(o: Observed, record: UpgradeRecord) -> str:
@@ -171,3 +193,24 @@ def _mismatched(o: Observed, record: UpgradeRecord) -> str:
         f"job {record.job_id} is finished, but the engine is at {version} and not at "
         f"{record.target_version}; compare with the CSE console, then {_RETRY_HINT}"
     )
+
+
+_OF_RECORD: Final[dict[Situation, Callable[[Observed, UpgradeRecord], str]]] = {
+    Situation.JOB_RUNS: _follows,
+    Situation.JOB_HIDDEN: _follows,
+    Situation.JOB_FINISHED_UNSEEN: _follows,
+    Situation.JOB_OVERDUE: _overdue,
+    Situation.JUST_ENDED: _just_ended,
+    Situation.REJECTED: _rejected,
+    Situation.FORBIDDEN: _forbidden,
+    Situation.FAILED: _failed,
+    Situation.TIMED_OUT: _timed_out,
+    Situation.MISMATCHED: _mismatched,
+    Situation.UPGRADE_DUE: _submitting,
+    Situation.UNCHANGED_AND_WANTED: _submitting,
+    Situation.RETRY_OFFERED: _submitting,
+    Situation.RETRY_UNCHANGED: _submitting,
+    Situation.UNCHANGED_IN_GRACE: _verifying,
+    Situation.OTHER_JOB: _uncertain,
+}
+"""What is said of the recorded upgrade; of all else, what is said is about the engine."""

@@ -57,6 +57,8 @@ class Policy:
 
     grace: float = 30.0
     """How long the vendor's reads may lag behind a call before nothing means nothing."""
+    look_valid: float = 15.0
+    """How old a look at the engine may be for a call to be decided on it."""
     wait: float = 15.0
     """Between looks at an engine that is busy or not available."""
     slow: float = 60.0
@@ -85,7 +87,7 @@ class Observed:
     job: JobView | None = None
     """The job that matters now: the followed one, or the one an open intent may have started."""
     job_age: float = 0.0
-    """Seconds since the job was seen so."""
+    """Seconds since the job was looked at, whether it was shown or missing."""
     missing_job: int | None = None
     """A job that the vendor says it does not know."""
     failure: Failure | None = None

@@ -52,7 +52,7 @@ def advance(o: Observed, situation: Situation) -> Status:
         case Situation.JOB_RUNS | Situation.JOB_OVERDUE:
             return _with_record(o.status, _progressed(o))
         case _ if situation in _DROPPED:
-            return without_intent(o.status)
+            return dropped(o.status)
         case _ if situation in _ENDINGS:
             return _ended(o, _ENDINGS[situation], situation)
         case _:
@@ -75,17 +75,43 @@ def rejected(status: Status, failure: Failure) -> Status:
 def doubted(status: Status, failure: Failure) -> Status:
     """The status once the call was answered in a way that leaves its effect open.
 
-    Only a proper refusal (busy) is kept in the record: it tells a later look that another
-    job is no riddle.
+    What the vendor itself said is kept; a refusal (busy) tells a later look that another job
+    is no riddle.
     """
     record = _open(status)
     error = call_error(failure) if failure.code else None
     return _with_record(status, record.model_copy(update={"error": error}))
 
 
-def without_intent(status: Status) -> Status:
-    """The status without an intent that certainly had no effect."""
-    return _with_record(status, None)
+def unsent(status: Status) -> Status:
+    """The status once the call certainly had no effect: its intent stays, to be called again."""
+    record = _open(status)
+    less = {"attempts": max(record.attempts - 1, 0), "error": None}
+    return _with_record(status, record.model_copy(update=less))
+
+
+def dropped(status: Status) -> Status:
+    """The status as it was before an intent that had no effect and is not wanted any more.
+
+    A request for a retry that led to it is open again. A Retry leaves the failed upgrade that
+    it was for, so that what is known of it (and how often it was retried) is not lost.
+    """
+    record = _open(status)
+    if record.retry_request is not None:
+        status = status.model_copy(update={"last_handled_retry_at": None})
+    if record.action is not Action.RETRY:
+        return _with_record(status, None)
+    ended = next((h for h in status.history if h.job_id == record.baseline_job_id), None)
+    failed = {
+        "job_id": record.baseline_job_id,
+        "result": ended.result if ended else Result.FAILED,
+        "started_at": ended.started_at if ended else None,
+        "finished_at": ended.finished_at if ended else None,
+        "retries": max(record.retries - 1, 0),
+        "retry_request": None,
+        "error": None,
+    }
+    return _with_record(status, record.model_copy(update=failed))
 
 
 def call_error(failure: Failure) -> CallError:
@@ -148,7 +174,8 @@ def _with_intent(o: Observed, effect: Effect) -> Status:
         action=Action.RETRY if retrying else Action.UPGRADE,
         generation=o.wish.generation,
         from_version=old.from_version if goes_on and old else engine.version,
-        target_version=o.wish.version,
+        target_version=_target_of_retry(old) if retrying else o.wish.version,
+        retry_request=o.wish.retry_request if o.retry_requested else None,
         requested_at=o.now,
         baseline_job_id=engine.latest_job_id,
         baseline_at=_vendors_now(o),
@@ -156,6 +183,12 @@ def _with_intent(o: Observed, effect: Effect) -> Status:
     )
     status = _with_record(o.status, record)
     return status.model_copy(update={"last_handled_retry_at": handled_retry(o)})
+
+
+def _target_of_retry(failed: UpgradeRecord | None) -> str | None:
+    """Retry has no target of its own: the failed job goes on to the one it had, if known."""
+    known = failed is not None and failed.result in {Result.FAILED, Result.TIMED_OUT}
+    return failed.target_version if failed is not None and known else None
 
 
 def _vendors_now(o: Observed) -> datetime | None:
@@ -168,7 +201,7 @@ def _called_again(o: Observed) -> Status:
     record, engine = _open(o.status), o.engine
     if engine is None:
         raise ValueError("calling again needs a look at the engine")
-    again = {
+    again: dict[str, object] = {
         "attempts": record.attempts + 1,
         "generation": o.wish.generation,
         "requested_at": o.now,
@@ -176,7 +209,10 @@ def _called_again(o: Observed) -> Status:
         "baseline_at": _vendors_now(o),
         "error": None,
     }
-    return _with_record(o.status, record.model_copy(update=again))
+    if o.retry_requested:
+        again["retry_request"] = o.wish.retry_request
+    status = _with_record(o.status, record.model_copy(update=again))
+    return status.model_copy(update={"last_handled_retry_at": handled_retry(o)})
 
 
 def _adopted(o: Observed) -> UpgradeRecord:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from cse_operator.api.resource import Action, Result, UpgradeRecord
+from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import Action, CallError, HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Observed, Policy
 from cse_operator.core.states import Situation, Stage
@@ -30,6 +31,9 @@ JOB_ERROR: Final = "Error"
 JOB_TIMEOUT: Final = "Timeout"
 JOB_ENDINGS: Final = frozenset({JOB_FINISHED, JOB_ERROR, JOB_TIMEOUT})
 UPGRADE_JOB_TYPE: Final = "Upgrade"
+
+HTTP_FORBIDDEN: Final = 403
+HTTP_SERVER_ERROR: Final = 500
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How far two clocks of the vendor's (gateway and engine manager) may be apart."""
@@ -54,30 +58,37 @@ def classify(o: Observed, policy: Policy) -> Situation:
         case Stage.UNANSWERED:
             return _unanswered(o, policy)
         case Stage.IDLE:
-            return _idle(o)
+            return _idle(o, policy)
 
 
 # -- Idle ---------------------------------------------------------------------------------
 
 
-def _idle(o: Observed) -> Situation:
+def _idle(o: Observed, policy: Policy) -> Situation:
     engine = o.engine
     if engine is None:
         return Situation.NOT_LOOKED
     if engine.status == UPGRADING and engine.latest_job_id is not None:
-        return _upgrade_under_way(o, engine.latest_job_id)
+        return _upgrade_under_way(o, engine, engine.latest_job_id, policy)
+    behind_refusal = _job_behind_refusal(o, engine, policy)
+    if behind_refusal is not None:
+        return behind_refusal
+    if not engine.version:
+        return Situation.UNAVAILABLE
     match compare(engine.version, o.wish.version):
         case Comparison.SATISFIED:
             return Situation.AT_TARGET
         case Comparison.BEYOND:
             return Situation.BEYOND_TARGET
         case _:
-            return _due(o, engine)
+            return _due(o, engine, policy)
 
 
-def _upgrade_under_way(o: Observed, latest: int) -> Situation:
+def _upgrade_under_way(o: Observed, engine: EngineView, latest: int, policy: Policy) -> Situation:
     """The engine upgrades although nothing is open: someone else's job, or a lagging read."""
     record = o.record
+    if _ended_lately(o, engine.observed_at, latest, policy):
+        return Situation.JUST_ENDED
     if record is None or record.job_id != latest:
         return Situation.FOREIGN_UPGRADE if o.engine_is_fresh else Situation.NOT_LOOKED
     if o.job is None or o.job.job_id != latest:
@@ -85,9 +96,28 @@ def _upgrade_under_way(o: Observed, latest: int) -> Situation:
     return Situation.BUSY if o.job.status in JOB_ENDINGS else Situation.FOREIGN_UPGRADE
 
 
-def _due(o: Observed, engine: EngineView) -> Situation:
+def _job_behind_refusal(o: Observed, engine: EngineView, policy: Policy) -> Situation | None:
+    """A job that a refused call started all the same.
+
+    A call that is delivered twice on its way is accepted once and refused once, and the
+    refusal may be the answer that arrives.
+    """
+    record, latest = o.record, engine.latest_job_id
+    if record is None or record.result is not Result.REJECTED or not o.engine_is_fresh:
+        return None
+    if latest in {None, record.baseline_job_id, o.missing_job} or _ended_entry(o, latest):
+        return None
+    if o.job is None or o.job.job_id != latest:
+        return Situation.JOB_NOT_SEEN
+    started_by_it = o.job.type == UPGRADE_JOB_TYPE and is_current(o, record, o.job, policy)
+    return Situation.FOREIGN_UPGRADE if started_by_it else None
+
+
+def _due(o: Observed, engine: EngineView, policy: Policy) -> Situation:
     """The engine is behind the wish: what stands between it and a call?"""
     latched = _latched(o, engine)
+    if latched is Situation.MISMATCHED and _may_predate_the_end(o, engine, policy):
+        return Situation.JUST_ENDED
     if latched is not None and latched is not Situation.RETRY_OFFERED:
         return latched
     if latched is None and engine.status != AVAILABLE:
@@ -96,7 +126,42 @@ def _due(o: Observed, engine: EngineView) -> Situation:
         return Situation.SUSPENDED
     if not o.engine_is_fresh:
         return Situation.NOT_LOOKED
+    if _may_predate_the_end(o, engine, policy):
+        return Situation.JUST_ENDED
     return latched or Situation.UPGRADE_DUE
+
+
+def _may_predate_the_end(o: Observed, engine: EngineView, policy: Policy) -> bool:
+    """Whether the engine may be shown as it was before the last upgrade ended.
+
+    Calling on such a look would upgrade the engine twice.
+    """
+    record = o.record
+    if record is None or record.finished_at is None:
+        return False
+    since_end = max(o.known_for, _between(record.finished_at, engine.observed_at))
+    if since_end >= policy.grace:
+        return False
+    if record.result is Result.SUCCEEDED and record.target_version is not None:
+        # The target is what a look from after the end shows, or something beyond it.
+        standing = compare(engine.version, record.target_version)
+        return standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
+    return engine.latest_job_id != record.job_id or engine.status == UPGRADING
+
+
+def _ended_entry(o: Observed, job_id: int | None) -> HistoryEntry | None:
+    """The last end of a job that is recorded."""
+    return next((entry for entry in o.status.history if entry.job_id == job_id), None)
+
+
+def _ended_lately(o: Observed, seen_at: datetime | None, job_id: int, policy: Policy) -> bool:
+    """Whether a job's end is recorded and so recent that a look may show the job as before it."""
+    entry = _ended_entry(o, job_id)
+    if entry is None:
+        return False
+    own = o.record is not None and o.record.job_id == job_id and o.record.result is not None
+    since_end = max(o.known_for if own else 0.0, _between(entry.finished_at, seen_at))
+    return since_end < policy.grace
 
 
 def _latched(o: Observed, engine: EngineView) -> Situation | None:
@@ -113,7 +178,8 @@ def _latched(o: Observed, engine: EngineView) -> Situation | None:
         return None
     match record.result:
         case Result.REJECTED:
-            return Situation.REJECTED
+            forbidden = record.error is not None and record.error.http_status == HTTP_FORBIDDEN
+            return Situation.FORBIDDEN if forbidden else Situation.REJECTED
         case Result.FAILED:
             return Situation.FAILED
         case Result.TIMED_OUT:
@@ -151,9 +217,12 @@ def _unanswered(o: Observed, policy: Policy) -> Situation:
     assert record is not None  # noqa: S101 - the stage says so
     if engine is None or not o.engine_is_fresh:
         return Situation.NOT_LOOKED
-    job_situation = _candidate_job(o, record, engine)
+    job_situation = _candidate_job(o, record, engine, policy)
     if job_situation in {Situation.JOB_NOT_SEEN, Situation.NEW_JOB}:
         return job_situation
+    if within_grace(o, policy):
+        # Also where the engine is at the target: a late call would start a job all the same.
+        return Situation.UNCHANGED_IN_GRACE
     if record.target_version and satisfies(engine.version, record.target_version):
         return Situation.REACHED_TARGET
     if job_situation is not None:
@@ -163,40 +232,70 @@ def _unanswered(o: Observed, policy: Policy) -> Situation:
     return _call_again(o, record, engine)
 
 
-def _candidate_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation | None:
+def _candidate_job(
+    o: Observed, record: UpgradeRecord, engine: EngineView, policy: Policy
+) -> Situation | None:
     """Whether the engine's latest job is the one the intent started; None when none can be."""
     candidate = engine.latest_job_id
     same_job = candidate == record.baseline_job_id
     if candidate is None or (same_job and record.action is not Action.RETRY):
         return None
+    if not same_job and _ended_entry(o, candidate):
+        return None
     job = o.job
     if job is None or job.job_id != candidate:
-        # A job the engine names and the vendor does not show yet: reads lag.
-        return None if o.missing_job == candidate else Situation.JOB_NOT_SEEN
-    if not is_current(record, job):
+        if o.missing_job != candidate:
+            return Situation.JOB_NOT_SEEN
+        # A job the engine names and the vendor does not show: reads lag, or it is forgotten.
+        if same_job or engine.status == UPGRADING:
+            return None
+        return _other_job(o, record, engine)
+    if not is_current(o, record, job, policy):
         return None
-    if job.type == UPGRADE_JOB_TYPE or engine.status == UPGRADING:
+    upgrading = engine.status == UPGRADING and job.status not in JOB_ENDINGS
+    if job.type == UPGRADE_JOB_TYPE or upgrading:
         return Situation.NEW_JOB
-    if record.error is not None:
+    return _other_job(o, record, engine)
+
+
+def _other_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
+    """A job ran since the intent that does not tell what became of the call."""
+    shown = o.job is not None and o.job.job_id == engine.latest_job_id
+    if shown and record.error is not None and refuses(record.error):
         return Situation.REFUSED_AND_BUSY
-    if o.retry_requested or record.generation != o.wish.generation:
+    asked_again = o.retry_requested or record.generation != o.wish.generation
+    if asked_again or not _is_behind(o, engine):
         return Situation.UNCHANGED_AND_UNWANTED
     return Situation.OTHER_JOB
 
 
-def is_current(record: UpgradeRecord, job: JobView) -> bool:
+def _is_behind(o: Observed, engine: EngineView) -> bool:
+    """Whether the engine is at another version than the wanted one, and not beyond it."""
+    standing = compare(engine.version, o.wish.version)
+    return bool(engine.version) and standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
+
+
+def refuses(error: CallError) -> bool:
+    """Whether an answer says that the call was not carried out, and not just that it failed."""
+    return error.http_status is not None and error.http_status < HTTP_SERVER_ERROR
+
+
+def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> bool:
     """Whether what a job shows can come from the recorded call, and not from before it.
 
     A job that started before the engine was looked at for the intent is an older one that
     the look did not show. A Retry may run the same job again: until its end is later than
-    that look, the end is the old one.
+    that look, the end is the old one, and for as long as reads may lag behind the old end,
+    so may be the run before it.
     """
     if record.baseline_at is None:
         return True
     if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
         if job.status not in JOB_ENDINGS:
-            return True
-        return job.ended_at is not None and job.ended_at > record.baseline_at
+            return not _ended_lately(o, job.observed_at, job.job_id, policy)
+        # Retry is offered for jobs that failed: a failure has to be clearly another one.
+        margin = -CLOCK_TOLERANCE if job.status == JOB_FINISHED else CLOCK_TOLERANCE
+        return job.ended_at is not None and job.ended_at > record.baseline_at + margin
     return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
 
 
@@ -211,13 +310,22 @@ def elapsed_since_intent(o: Observed) -> float:
     return max(o.known_for, _between(baseline, o.engine.observed_at if o.engine else None))
 
 
-def grace_left(o: Observed, policy: Policy) -> float:
-    """Seconds until nothing seen of the call means that it had no effect.
+def within_grace(o: Observed, policy: Policy) -> bool:
+    """Whether the call may still take effect, or its effect not be shown yet."""
+    sent = o.record is not None and o.record.attempts > 0
+    return sent and elapsed_since_intent(o) < policy.grace
 
-    Doubled with each call that was lost: a way that loses every call is not to be hammered.
+
+def grace_left(o: Observed, policy: Policy) -> float:
+    """Seconds until the call may be made again.
+
+    None are left of an intent whose call certainly did not go out. Doubled with each call
+    that had no effect: a way that loses every call is not to be hammered.
     """
     attempts = o.record.attempts if o.record else 1
-    return policy.grace * min(2.0 ** (max(attempts, 1) - 1), 8.0) - elapsed_since_intent(o)
+    if attempts < 1:
+        return 0.0
+    return policy.grace * min(2.0 ** (attempts - 1), 8.0) - elapsed_since_intent(o)
 
 
 def _between(earlier: datetime | None, later: datetime | None) -> float:
@@ -227,15 +335,18 @@ def _between(earlier: datetime | None, later: datetime | None) -> float:
 
 
 def _call_again(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
-    if record.error is not None or o.wish.suspend:
+    if o.wish.suspend:
         return Situation.UNCHANGED_AND_UNWANTED
     if record.action is Action.RETRY:
         still_failed = engine.status == UPGRADE_FAILED
         offered = still_failed and RETRY_ACTION in engine.additional_actions
         return Situation.RETRY_UNCHANGED if offered else Situation.UNCHANGED_AND_UNWANTED
     if engine.status == UPGRADING:
-        return Situation.UNCHANGED_IN_GRACE
-    if record.target_version != o.wish.version or engine.status != AVAILABLE:
+        # By an older job, which is to be adopted then; or by one that does not show itself.
+        older = o.job is not None and o.job.job_id == engine.latest_job_id
+        return Situation.UNCHANGED_AND_UNWANTED if older else Situation.UNCHANGED_IN_GRACE
+    wanted = record.target_version == o.wish.version and _is_behind(o, engine)
+    if not wanted or engine.status != AVAILABLE:
         return Situation.UNCHANGED_AND_UNWANTED
     return Situation.UNCHANGED_AND_WANTED
 
@@ -250,7 +361,8 @@ def _running(o: Observed, policy: Policy) -> Situation:
         return _without_job(o, record, policy)
     if job.status not in JOB_ENDINGS:
         return _still_running(o, record, job)
-    if not is_current(record, job) and _between(record.baseline_at, job.observed_at) < policy.grace:
+    since = max(o.known_for - o.job_age, _between(record.baseline_at, job.observed_at))
+    if not is_current(o, record, job, policy) and since < policy.grace:
         return Situation.JOB_RUNS
     if o.engine is None or not o.engine_is_fresh:
         return Situation.NOT_LOOKED
@@ -260,7 +372,10 @@ def _running(o: Observed, policy: Policy) -> Situation:
 
 
 def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
-    overdue = overdue_in(o, record, job) <= 0
+    # What was said once stays said: another process may not know the job for as long.
+    said = o.status.ready is not None and o.status.ready.reason == Reason.UPGRADE_OVERDUE
+    reported = said and o.status.observed_generation == o.wish.generation
+    overdue = reported or overdue_in(o, record, job) <= 0
     return Situation.JOB_OVERDUE if overdue else Situation.JOB_RUNS
 
 
@@ -289,9 +404,10 @@ def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situatio
         return Situation.JOB_HIDDEN
     if o.engine is None or not o.engine_is_fresh:
         return Situation.NOT_LOOKED
-    if record.target_version and satisfies(o.engine.version, record.target_version):
-        return Situation.JOB_FINISHED
-    within_grace = elapsed_since_intent(o) < policy.grace
-    if within_grace or o.engine.status == UPGRADING:
+    early = elapsed_since_intent(o) - o.job_age < policy.grace
+    if early or o.engine.status == UPGRADING:
         return Situation.JOB_HIDDEN
+    reached = record.target_version and satisfies(o.engine.version, record.target_version)
+    if reached and o.engine.status != UPGRADE_FAILED:
+        return Situation.JOB_FINISHED
     return Situation.JOB_VANISHED

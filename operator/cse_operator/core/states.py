@@ -62,7 +62,9 @@ class Situation(StrEnum):
     BEYOND_TARGET = "the engine is beyond the wanted version"
     FOREIGN_UPGRADE = "someone else's upgrade runs"
     JOB_NOT_SEEN = "a job has to be looked at first"
+    JUST_ENDED = "a job ended just now, and reads may lag"
     REJECTED = "this wish was rejected"
+    FORBIDDEN = "this wish's call was not allowed"
     FAILED = "this wish's job failed"
     TIMED_OUT = "this wish's job timed out"
     MISMATCHED = "this wish's job finished at another version"
@@ -115,7 +117,9 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_I, _S.AT_TARGET): Transition(_I, reason=Reason.UP_TO_DATE),
     (_I, _S.BEYOND_TARGET): Transition(_I, reason=Reason.DOWNGRADE_NOT_SUPPORTED),
     (_I, _S.FOREIGN_UPGRADE): Transition(_R),
+    (_I, _S.JUST_ENDED): Transition(_I, reason=Reason.UPGRADING, requeue=Requeue.CONFIRM),
     (_I, _S.REJECTED): Transition(_I, reason=Reason.UPGRADE_REJECTED),
+    (_I, _S.FORBIDDEN): Transition(_I, reason=Reason.PERMISSION_DENIED),
     (_I, _S.FAILED): Transition(_I, reason=Reason.UPGRADE_FAILED),
     (_I, _S.TIMED_OUT): Transition(_I, reason=Reason.UPGRADE_TIMED_OUT),
     (_I, _S.MISMATCHED): Transition(_I, reason=Reason.VERSION_MISMATCH, requeue=Requeue.SLOW),
