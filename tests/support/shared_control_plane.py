@@ -65,13 +65,14 @@ class SharedControlPlane:
         """Build the binaries unless they are there."""
         ensure_assets(self._report)
 
-    def address(self) -> dict[str, str]:
+    def address(self) -> dict[str, Any]:
         """Return what a worker needs to call `AskedControlPlane`, listening from now on."""
         if self._listener is None:
             self._key = secrets.token_hex(16)
-            self._listener = Listener(family="AF_UNIX", authkey=self._key.encode())
+            # Not a Unix socket, whose file a killed session would leave behind.
+            self._listener = Listener(("127.0.0.1", 0), authkey=self._key.encode())
             threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
-        return {"address": str(self._listener.address), "key": self._key}
+        return {"port": self._listener.address[1], "key": self._key}
 
     def close(self) -> None:
         """End the control plane and the socket."""
@@ -108,8 +109,8 @@ class SharedControlPlane:
 class AskedControlPlane:
     """A worker's side: the same questions, answered by the owner."""
 
-    def __init__(self, address: str, key: str) -> None:
-        self._address = address
+    def __init__(self, port: int, key: str) -> None:
+        self._address = ("127.0.0.1", port)
         self._key = key.encode()
 
     def cluster(self) -> Cluster:
