@@ -2,10 +2,10 @@
 
 The vendor's documents call `offset` a page number in one place and an item's position in
 another, and offsets 0 and 1 may return the same page. So where the first page is not all, the
-page at offset 1 tells: it is the first page once more (pages are counted from 1), or shares
-nothing with it (from 0), or is shifted by one (items are counted). Engines are told apart by
-their ids, and neither `total` nor a full page is taken at its word. In the usual case, one page
-that holds as many engines as `total` says, this is one call.
+page at offset 1 tells, or the one at 2 where 1 is the first page once more (counted from 1): it
+shares nothing with the first (pages are counted), or is shifted by one (items are counted).
+Engines are told apart by their ids, and neither `total` nor a full page is taken at its word.
+In the usual case, one page that holds as many engines as `total` says, this is one call.
 """
 
 from __future__ import annotations
@@ -32,12 +32,17 @@ async def collect_pages(fetch: Callable[[int, int], Awaitable[EnginePage]]) -> l
     """
     listing = _Listing(fetch)
     first = await listing.page_at(0)
-    if not listing.done:
-        second = await listing.page_at(1)
-        shared = set(first.ids) & set(second.ids)
-        counts_items = bool(shared) and shared != set(first.ids)
-        if second.ids:
-            await listing.rest(first.lines if counts_items else 2, counts_items=counts_items)
+    if listing.is_done():
+        return list(listing.engines.values())
+    origin = 0
+    second = await listing.page_at(1)
+    if not listing.is_done() and set(second.ids) == set(first.ids):
+        origin = 1
+        second = await listing.page_at(2)
+    if second.ids and not listing.is_done():
+        counts_items = not set(first.ids).isdisjoint(second.ids)
+        offset = origin + (first.lines if counts_items else 2)
+        await listing.rest(offset, counts_items=counts_items)
     return list(listing.engines.values())
 
 
@@ -47,8 +52,7 @@ class _Listing:
         self._ids: set[str] = set()
         self._calls = 0
         self.engines: dict[str, EngineView] = {}
-        self.done = False
-        """Whether there is no reason to expect more."""
+        self._last: EnginePage | None = None
         self.stale = False
         """Whether the last page brought nothing new."""
 
@@ -60,16 +64,22 @@ class _Listing:
         self.engines.update((engine.engine_id, engine) for engine in page.engines)
         self._calls += 1
         self.stale = len(self._ids) == known
-        # A full page may have successors that `total` forgot.
-        complete = page.total is not None and 0 < page.total <= len(self._ids)
-        self.done = (
-            not self._ids or self._calls >= MAX_PAGES or (complete and page.lines < PAGE_LIMIT)
-        )
+        self._last = page
         return page
+
+    def is_done(self) -> bool:
+        """Whether there is no reason to expect more."""
+        if not self._ids or self._calls >= MAX_PAGES:
+            return True
+        page = self._last
+        if page is None or page.total is None or page.lines >= PAGE_LIMIT:
+            # A full page may have successors that `total` forgot.
+            return False
+        return 0 < page.total <= len(self._ids)
 
     async def rest(self, offset: int, *, counts_items: bool) -> None:
         """Fetch page after page until one brings nothing new."""
-        while not self.done:
+        while not self.is_done():
             page = await self.page_at(offset)
             if self.stale:
                 return

@@ -30,7 +30,8 @@ class Server:
         self.calls += 1
         size = min(limit, self.cap)
         start = {
-            "item": offset,
+            "item from 0": offset,
+            "item from 1": max(offset - 1, 0),
             "page from 0": offset * size,
             "page from 1": max(offset - 1, 0) * size,
         }[self.meaning]
@@ -42,7 +43,7 @@ class Server:
 @given(
     engines=st.integers(0, 40),
     cap=st.integers(3, 50),
-    meaning=st.sampled_from(["item", "page from 0", "page from 1"]),
+    meaning=st.sampled_from(["item from 0", "item from 1", "page from 0", "page from 1"]),
     honest=st.booleans(),
 )
 async def test_every_engine_is_found_under_each_reading(
@@ -50,6 +51,7 @@ async def test_every_engine_is_found_under_each_reading(
 ) -> None:
     server = Server(engines, cap, meaning, total=engines if honest else None)
     found = await collect_pages(server.fetch)
+    assert server.calls <= engines / cap + 4
     assert sorted(found, key=lambda e: e.engine_id) == sorted(
         server.engines, key=lambda e: e.engine_id
     )
@@ -57,13 +59,13 @@ async def test_every_engine_is_found_under_each_reading(
 
 @pytest.mark.parametrize("engines", [0, 1, 7, 999])
 async def test_one_honest_page_costs_one_call(engines: int) -> None:
-    server = Server(engines, PAGE_LIMIT, "item", total=engines)
+    server = Server(engines, PAGE_LIMIT, "item from 0", total=engines)
     assert len(await collect_pages(server.fetch)) == engines
     assert server.calls == 1
 
 
 async def test_a_full_page_is_not_taken_for_the_last_one() -> None:
-    server = Server(PAGE_LIMIT + 5, PAGE_LIMIT, "item", total=PAGE_LIMIT)
+    server = Server(PAGE_LIMIT + 5, PAGE_LIMIT, "item from 0", total=PAGE_LIMIT)
     assert len(await collect_pages(server.fetch)) == PAGE_LIMIT + 5
 
 
@@ -81,7 +83,7 @@ async def test_a_server_that_repeats_its_last_engine_for_ever_is_left(total: int
 
 
 async def test_a_server_without_an_end_is_left() -> None:
-    server = Server(10**5, 3, "item", total=10**9)
+    server = Server(10**5, 3, "item from 0", total=10**9)
     await collect_pages(server.fetch)
     assert server.calls == MAX_PAGES
 
