@@ -122,6 +122,7 @@ class Operator:
             policy=self._settings.policy,
             progress_interval=self._settings.progress_interval,
             may_act_for=elector.remaining if elector is not None else lambda: float("inf"),
+            send_window=self._settings.send_window,
         )
 
     def _fleet(self) -> Fleet:

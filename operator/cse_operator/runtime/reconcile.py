@@ -32,7 +32,6 @@ from cse_operator.runtime.access import Access
 from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.queue import KeyedQueue
-from cse_operator.runtime.settings import SEND_WINDOW
 from cse_operator.runtime.store import (
     EngineKey,
     InvalidSpecError,
@@ -69,6 +68,8 @@ class Tools:
     metrics: Metrics
     policy: Policy
     progress_interval: float
+    send_window: float
+    """Seconds after a decision in which its call may be sent."""
     may_act_for: Callable[[], float] = lambda: float("inf")
     """Seconds for which this process may still start something (the Lease's rest)."""
 
@@ -247,7 +248,7 @@ class Reconciler:
             self._tools.queue.add_after(key, SHORTEST_REST)
             return
         # Counted from the moment of the decision, which is also what the intent says.
-        send_before = tracked.notes.decided + min(SEND_WINDOW, rest)
+        send_before = tracked.notes.decided + min(self._tools.send_window, rest)
         try:
             record = await self._write_intent(work, decision.status)
         except Exception:

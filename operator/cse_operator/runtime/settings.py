@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cse_operator.core.observed import Policy
 
-SEND_WINDOW: Final = 5.0
-"""Seconds after the start of an intent's write in which its call may still be sent."""
+DATE_RESOLUTION: Final = 1.0
+"""The vendor's clock, by which the grace is measured too, is read in whole seconds."""
 
 
 def _split(value: object) -> object:
@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         description="seconds to look for the effect of a call whose answer was lost, before it "
         "is called again",
     )
+    send_window: float = Field(
+        default=5.0,
+        gt=0,
+        description="seconds after a decision to call in which the call may still be sent",
+    )
     wait_interval: float = Field(
         default=15.0, gt=0, description="seconds between looks at an engine that is busy"
     )
@@ -135,12 +140,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _calls_end_within_the_grace(self) -> Self:
-        longest = self.request_timeout + SEND_WINDOW
+        longest = self.request_timeout + self.send_window + DATE_RESOLUTION
         if self.unknown_outcome_grace < longest:
             raise ValueError(
                 f"--unknown-outcome-grace {self.unknown_outcome_grace:g} is too short: a call may "
-                f"be under way for {longest:g} seconds (--request-timeout plus {SEND_WINDOW:g}), "
-                "and must not be made again before it is over"
+                f"be under way for {longest:g} seconds (--request-timeout plus --send-window, and "
+                f"{DATE_RESOLUTION:g} for the vendor's clock), and must not be made again before "
+                "it is over"
             )
         return self
 
