@@ -206,15 +206,16 @@ class PasswordTokenAuth(CloudAuth):
         self._jitter = jitter
         self._buying = asyncio.Lock()
         self._token: Token | None = None
+        self._spent: Token | None = None
         self._expires_at = 0.0
         self._renew_at = 0.0
         self._failure: Failure | None = None
         self._ask_again_at = 0.0
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The user's name, password and domain, and the current token."""
-        token = (self._token.value,) if self._token else ()
-        return (*self._credentials.secrets(), *token)
+        """The user's name, password and domain, the current token and the one before it."""
+        tokens = tuple(token.value for token in (self._token, self._spent) if token)
+        return (*self._credentials.secrets(), *tokens)
 
     async def async_auth_flow(
         self, request: httpx.Request
@@ -262,14 +263,14 @@ class PasswordTokenAuth(CloudAuth):
         now = self._clock()
         if isinstance(answer, Token):
             self.tokens_bought += 1
-            self._token = answer
+            self._replace_token(answer)
             self._expires_at = now + answer.lifetime
             # Well before the end, and not all processes at the same moment.
             self._renew_at = now + answer.lifetime * (0.8 + 0.1 * self._jitter())
             return
         self._failure = answer
         if answer.kind is FailureKind.UNAUTHENTICATED:
-            self._token = None
+            self._replace_token(None)
             self.gate.refused(answer)
             self._failure = self.gate.refusal()
         pause = answer.retry_after or _TOKEN_PAUSE * (1 + self._jitter())
@@ -287,10 +288,15 @@ class PasswordTokenAuth(CloudAuth):
             raise RuntimeError("a token is neither there nor refused")
         raise CloudError.of(self._failure)
 
+    def _replace_token(self, token: Token | None) -> None:
+        if self._token is not None:
+            self._spent = self._token
+        self._token = token
+
     def _forget(self, token: Token) -> None:
         """Do not use a refused token again; one bought meanwhile by somebody else stays."""
         if self._token is token:
-            self._token = None
+            self._replace_token(None)
 
 
 def auth_for(

@@ -174,6 +174,7 @@ class CseClient:
         Raises:
             CloudError: `OutcomeUnknownError` where the call was sent and may have had an effect.
                 Every other error means that it had none.
+            asyncio.CancelledError: The caller was cancelled; the outcome is then unknown, too.
         """
         if not _VERSION.fullmatch(version):
             raise _malformed("The version is not one: at most 24 letters, digits and dots")

@@ -94,7 +94,12 @@ class AuthenticationGate:
         self._refusals = 0
 
     def refused(self, failure: Failure) -> None:
-        """Note that the credential was refused, and close for a while."""
+        """Note that the credential was refused, and close for a while.
+
+        Calls that were already under way then are refused too: they belong to the same event.
+        """
+        if self.hold_back > 0:
+            return
         self._accepted_at = None
         self._failure = failure
         self._refusals += 1

@@ -276,6 +276,23 @@ async def test_a_refused_token_is_renewed_once_and_the_call_made_again(
     assert vendor.tokens_used()[-5:] == ["token-2"] * 5
 
 
+async def test_a_token_is_not_shown_when_it_is_no_longer_the_current_one(
+    vendor: Vendor, time: FakeTime
+) -> None:
+    def echo(request: httpx.Request) -> httpx.Response:
+        if request.method != "PUT":
+            return vendor(request)
+        return httpx.Response(401, json={"error_msg": f"bad {request.headers['X-Auth-Token']}"})
+
+    auth = password_auth(time)
+    client = make_client(mock_http(echo), auth=auth)
+    await client.show_engine(ENGINE)
+    with fails(OutcomeUnknownError) as caught:
+        await upgrade(client)
+    assert "bad" in caught.failure.message
+    assert "token-1" not in repr(caught.error)
+
+
 async def test_tokens_that_are_refused_as_soon_as_bought_end_in_a_long_wait(
     vendor: Vendor, time: FakeTime
 ) -> None:

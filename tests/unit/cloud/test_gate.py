@@ -118,6 +118,21 @@ async def test_a_call_without_a_verdict_lets_the_next_one_try() -> None:
     assert await attempt(gate, good=True)
 
 
+async def test_calls_under_way_when_a_credential_goes_bad_count_as_one_refusal() -> None:
+    time = FakeTime()
+    gate = make_gate(time)
+    await attempt(gate, good=True)
+    everybody = asyncio.Barrier(10)
+
+    async def call() -> None:
+        async with gate.passage():
+            await everybody.wait()
+            gate.refused(REFUSAL)
+
+    await asyncio.gather(*(call() for _ in range(10)))
+    assert gate.hold_back == pytest.approx(300)
+
+
 async def test_being_told_opens_the_gate_at_once() -> None:
     gate = make_gate(FakeTime())
     await attempt(gate, good=False)
