@@ -16,6 +16,7 @@ from kubernetes.aio.client import ApiClient
 from pydantic import SecretStr
 
 from cse_operator.api.names import KIND
+from cse_operator.cloud.credentials import SECRET_KEYS
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.projects import Listeners, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
@@ -25,7 +26,7 @@ from cse_operator.core.observation import JobView
 from cse_operator.core.states import Stage
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.events import EventPoster
-from cse_operator.kube.lease import LeaderElector
+from cse_operator.kube.lease import LeaderElector, LeaseTimes
 from cse_operator.kube.login import connect
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
@@ -66,7 +67,7 @@ class Operator:
             _project_options(settings),
             Listeners(self._engine_changed, self._job_news, self._metrics.cloud_call),
         )
-        self._access = Access(SecretReader(api_client), self._projects)
+        self._access = Access(SecretReader(api_client, keys=SECRET_KEYS), self._projects)
         self._events = EventPoster(api_client, instance=self._identity)
         self._metrics.add(self._fleet())
         self._elector = self._make_elector() if settings.leader_elect else None
@@ -121,8 +122,8 @@ class Operator:
             metrics=self._metrics,
             policy=self._settings.policy,
             progress_interval=self._settings.progress_interval,
-            may_act_for=elector.remaining if elector is not None else lambda: float("inf"),
             send_window=self._settings.send_window,
+            may_act_for=elector.remaining if elector is not None else lambda: float("inf"),
         )
 
     def _fleet(self) -> Fleet:
@@ -144,6 +145,7 @@ class Operator:
             identity=self._identity,
             on_started=self._leading.set,
             on_lost=self._lease_lost,
+            times=LeaseTimes.within(self._settings.lease_duration),
         )
 
     def _start_election(self) -> asyncio.Task[None] | None:
