@@ -1,0 +1,65 @@
+"""The page of metrics, made from what the operator really exposes."""  # noqa: INP001
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import live_manifests
+
+from cse_operator.api.resource import Result, UpgradeRecord
+from cse_operator.runtime.fleet import Fleet, Sources
+from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.store import ResourceStore
+
+HEAD = """\
+<!-- Generated from the code by `make generate`. -->
+# Metrics
+
+Served on `/metrics` of the address `--listen`. No label can grow without bound: operations,
+outcomes, results and reasons are enumerations, and series with a resource's name exist only up
+to `--metrics-resource-limit` resources (1,000 by default); beyond it none of them is shown,
+because half a fleet would mislead. `deploy/monitoring` has alerts and a dashboard for them.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+_HIDDEN = {"le"}
+_SUFFIX = {"counter": "_total", "info": "_info"}
+
+
+def render() -> str:
+    """The page."""
+    rows = []
+    for family in sorted(_exposed().registry.collect(), key=lambda family: family.name):
+        labels = {label for sample in family.samples for label in sample.labels} - _HIDDEN
+        names = ", ".join(f"`{label}`" for label in sorted(labels))
+        name = family.name + _SUFFIX.get(family.type, "")
+        rows.append(f"| `{name}` | {family.type} | {names} | {family.documentation} |")
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def _exposed() -> Metrics:
+    """Metrics in which everything has happened once, so that all labels are there."""
+    metrics, store = Metrics(), ResourceStore()
+    store.put(live_manifests.live("upgrading"))
+    metrics.cloud_call("ShowEngine", "Success", 0.1)
+    metrics.reconciled(0.1)
+    metrics.reconcile_error("kubernetes")
+    metrics.queue_wait(0.1)
+    metrics.transition("Upgrading")
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    metrics.upgrade_ended(
+        UpgradeRecord(
+            generation=1, requested_at=moment, finished_at=moment, result=Result.SUCCEEDED
+        )
+    )
+    sources = Sources(
+        store=store,
+        queue_depth=lambda: 0,
+        tokens_bought=lambda: 0,
+        throttled_seconds=lambda: 0.0,
+        events_lost=lambda: 0,
+        leading=lambda: True,
+    )
+    metrics.add(Fleet(sources, resource_limit=1))
+    return metrics
