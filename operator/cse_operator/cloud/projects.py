@@ -18,7 +18,7 @@ import httpx
 
 from cse_operator.cloud.auth import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import AccessKey, Credentials
+from cse_operator.cloud.credentials import Credentials, StaticToken
 from cse_operator.cloud.directory import EngineDirectory
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
@@ -202,10 +202,10 @@ class Projects:
     def _gate(self, key: ProjectKey, credentials: Credentials) -> AuthenticationGate:
         """The gate that refusals close.
 
-        An access key is refused, and locked, wherever it is used; a token may be good for one
-        project and not for another.
+        A key or a password is refused, and locked, wherever it is used; a token may be good
+        for one project and not for another.
         """
-        everywhere = isinstance(credentials, AccessKey)
+        everywhere = not isinstance(credentials, StaticToken)
         name = ("", key[3]) if everywhere else (key[1], key[3])
         if name not in self._gates:
             # Kept when the project ends: a resource that is deleted and made again must not
