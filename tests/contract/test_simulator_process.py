@@ -10,6 +10,7 @@ import sys
 import urllib.request
 
 import pytest
+import trustme
 
 from cse_simulator.admin import AdminClient, start_simulator
 
@@ -69,10 +70,11 @@ def test_a_call_that_hangs_does_not_keep_it_alive():
 
 def test_it_serves_https_with_a_given_certificate(tmp_path):
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(key)
+    for part in (*issued.cert_chain_pems, authority.cert_pem):
+        part.write_to_path(certificate, append=True)
     with start_simulator(engines=1, tls_certificate=certificate, tls_key=key) as simulation:
         assert simulation.url.startswith("https://127.0.0.1:")
         assert len(simulation.admin.engines()) == 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)
@@ -15,14 +15,12 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1 and its key, in one PEM file."""
-    folder = tmp_path_factory.mktemp("certificate")
-    key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
-    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    name = "-subj /CN=test -addext subjectAltName=IP:127.0.0.1,DNS:localhost"
-    command = f"{make} {name} -keyout {key} -out {cert}".split()
-    subprocess.run(command, check=True, capture_output=True)
-    both.write_bytes(key.read_bytes() + cert.read_bytes())
+    """A certificate for 127.0.0.1, its key and its authority, in one PEM file."""
+    both = tmp_path_factory.mktemp("certificate") / "both.pem"
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    for part in (issued.private_key_and_cert_chain_pem, authority.cert_pem):
+        part.write_to_path(both, append=True)
     return both
 
 
