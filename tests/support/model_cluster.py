@@ -1,0 +1,128 @@
+"""A small model of the API server: resources with versions, generations and a status.
+
+The status is kept as the JSON that would be stored, so that what does not survive storing
+(fractions of a second, unset fields) does not survive here either.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from cse_operator.api.resource import Action, Status, UpgradeRecord
+
+
+class ConflictError(Exception):
+    """The resource has another version than the writer saw."""
+
+
+class GoneError(Exception):
+    """The resource no longer exists."""
+
+
+class UnavailableError(Exception):
+    """The outcome of the write is not known to the writer."""
+
+
+@dataclass(frozen=True)
+class StoredResource:
+    name: str
+    uid: str
+    created: float
+    version: int
+    generation: int
+    wanted: str
+    suspend: bool
+    retry_limit: int
+    timeout: timedelta
+    retry_request: str | None
+    reconcile_request: str | None
+    status: dict[str, Any]
+
+    def parse_status(self) -> Status:
+        return Status.model_validate(self.status)
+
+    @property
+    def precedence(self) -> tuple[bool, float, str]:
+        """The lowest drives the engine: who has an upgrade open, then the oldest."""
+        record = self.record
+        return (record is None or record.result is not None, self.created, self.uid)
+
+    @property
+    def record(self) -> UpgradeRecord | None:
+        return self.parse_status().upgrade
+
+
+@dataclass
+class Intent:
+    """An intent as it was stored: a call needs one of its own."""
+
+    owner: str
+    action: Action
+    target: str | None
+    used: bool = False
+
+
+@dataclass
+class ModelCluster:
+    resources: dict[str, StoredResource] = field(default_factory=dict)
+    intents: dict[int, Intent] = field(default_factory=dict)
+    """By the version that stored it."""
+    writes: int = 0
+    acts: dict[str, list[float]] = field(default_factory=dict)
+    """When a person asked for something of a resource, by uid: each edit of its spec, each
+    request for a retry."""
+    _versions: Any = field(default_factory=lambda: itertools.count(1))
+
+    def create(self, name: str, wanted: str, now: float) -> None:
+        version = next(self._versions)
+        uid = f"uid-{version}"
+        self.acts[uid] = [now]
+        self.resources[name] = StoredResource(
+            name=name,
+            uid=uid,
+            created=now,
+            version=version,
+            generation=1,
+            wanted=wanted,
+            suspend=False,
+            retry_limit=1,
+            timeout=timedelta(hours=2),
+            retry_request=None,
+            reconcile_request=None,
+            status={"observedGeneration": -1, "phase": "Pending"},
+        )
+
+    def edit(self, name: str, now: float, **changes: Any) -> None:
+        """A person edits the spec."""
+        before = self.resources[name]
+        after = replace(before, **changes)
+        if after != before:
+            self.acts[before.uid].append(now)
+            self.resources[name] = replace(
+                after, generation=before.generation + 1, version=next(self._versions)
+            )
+
+    def annotate(self, name: str, now: float, **changes: str) -> None:
+        before = self.resources[name]
+        if "retry_request" in changes:
+            self.acts[before.uid].append(now)
+        self.resources[name] = replace(before, version=next(self._versions), **changes)
+
+    def write_status(self, seen: StoredResource, status: dict[str, Any]) -> StoredResource:
+        current = self.resources.get(seen.name)
+        if current is None:
+            raise GoneError
+        if current.version != seen.version:
+            raise ConflictError
+        self.writes += 1
+        stored = replace(current, version=next(self._versions), status=copy.deepcopy(status))
+        self.resources[seen.name] = stored
+        record, before = stored.record, current.record
+        # Every write of an intent that differs from the stored one announces a call.
+        if record is not None and record.unanswered and record != before:
+            self.intents[stored.version] = Intent(stored.uid, record.action, record.target_version)
+        return stored

@@ -1,0 +1,258 @@
+"""Random interleavings of everything that can go wrong, against a model of the vendor.
+
+One engine, up to two resources that name it, two operators with copies that may be stale. The
+world moves, fails and waits between any two boundaries of a step; what must hold are the
+promises of docs/exactly-once.md (`support.model_world`).
+
+`CSE_OPERATOR_MODEL=thorough` searches for longer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from support.model_operator import LOOK_FAULTS, PUT_FAULTS, Weather
+from support.model_world import MOST_LAG, MOST_LATE, OLDEST_LISTING, ModelWorld
+
+THOROUGH = os.environ.get("CSE_OPERATOR_MODEL") == "thorough"
+
+# The choices, the more likely ones several times. Hypothesis shrinks towards the first.
+NAMES = ["older"] * 5 + ["younger"]
+OPERATORS = [0, 0, 0, 1]
+LAGS = [0.0, 0.0, 0.5, 4.0, MOST_LAG]
+AGES = [0.0, 0.0, OLDEST_LISTING]
+LATENESSES = [MOST_LATE, 0.5]
+PUTS = ["fine"] * 4 + list(PUT_FAULTS)
+LOOKS = ["fine"] * 12 + list(LOOK_FAULTS)
+KUBES = ["fine"] * 12 + ["lost before the effect", "lost after the effect"]
+SECONDS = [1.0, 0.3, 2.0, 3.0, 6.0, 12.0, 31.0, 31.0, 70.0, 500.0, 10000.0]
+OUTCOMES = ["finish", "error", "timeout"]
+DURATIONS = [3.0, 1.0, 3.0, 20.0, 400.0, 10000.0]
+WANTED = ["2.4.0", "2.4.0", "2.5.0", "2.3.0"]
+OFFERED = ["2.3.4", "2.3.4", "2.4.0", "2.4.3", "2.5.0"]
+PEOPLES_DOINGS = [
+    "wants a version",
+    "suspends or resumes",
+    "edits the policy",
+    "requests a retry",
+    "requests a retry",
+    "requests a look",
+    "deletes the resource",
+]
+WORLDS_DOINGS = [
+    "the vendor patches",
+    "somebody upgrades in the console",
+    "somebody changes the engine",
+    "somebody mends the engine",
+    "somebody mends the engine",
+    "the vendor forgets a job",
+]
+
+one_of = st.sampled_from
+
+
+class UpgradingAnEngine(RuleBasedStateMachine):
+    """The world as Hypothesis moves it: it finds short ways to a broken promise."""
+
+    world: ModelWorld | None = None
+
+    @initialize(
+        offset=one_of([-2.0, 0.0, 2.0]),
+        same_retry_job=st.booleans(),
+        lenient=st.booleans(),
+        clock_errors=st.tuples(one_of([0.0, -900.0, 900.0]), one_of([0.0, -900.0, 900.0])),
+        job=st.tuples(one_of(OUTCOMES), one_of(DURATIONS)),
+        put=one_of(PUTS),
+        late=one_of(LATENESSES),
+        boundaries=one_of([20, 20, 4, 5, 6]),
+    )
+    def an_upgrade_begins(
+        self, *, offset, same_retry_job, lenient, clock_errors, job, put, late, boundaries
+    ):
+        self.world = ModelWorld(
+            clock_offset=offset,
+            same_retry_job=same_retry_job,
+            lenient=lenient,
+            clock_errors=clock_errors,
+            job=job,
+        )
+        self.world.go_on(0, "older", boundaries, Weather(put=put, late=late))
+
+    @rule(
+        which=one_of(OPERATORS),
+        name=one_of(NAMES),
+        boundaries=st.integers(1, 4),
+        lag=one_of(LAGS),
+        age=one_of(AGES),
+        look=one_of(LOOKS),
+        put=one_of(PUTS),
+        kube=one_of(KUBES),
+        late=one_of(LATENESSES),
+    )
+    def an_operator_goes_on(self, *, which, name, boundaries, lag, age, look, put, kube, late):
+        self.world.go_on(which, name, boundaries, Weather(lag, age, look, put, kube, late))
+
+    @rule(
+        which=one_of(OPERATORS),
+        name=one_of(NAMES),
+        lag=one_of(LAGS),
+        put=one_of(PUTS),
+        late=one_of(LATENESSES),
+    )
+    def an_operator_does_a_whole_step(self, which, name, lag, put, late):
+        self.world.whole_step(which, name, Weather(lag=lag, put=put, late=late))
+
+    @rule(which=one_of(OPERATORS), lag=one_of(LAGS))
+    def an_operator_learns_what_changed(self, which, lag):
+        self.world.learn(which, lag)
+
+    @rule(which=one_of(OPERATORS))
+    def an_operator_dies_and_comes_back(self, which):
+        self.world.operators[which].crash()
+
+    @rule(seconds=one_of(SECONDS))
+    def time_passes(self, seconds):
+        self.world.vendor.advance(seconds)
+
+    @rule(
+        name=one_of(NAMES),
+        doing=one_of(PEOPLES_DOINGS),
+        wanted=one_of(WANTED),
+        limit=st.integers(0, 2),
+    )
+    def a_person(self, name, doing, wanted, limit):
+        self.world.person(name, doing, wanted, limit)
+
+    @rule(doing=one_of(WORLDS_DOINGS), version=one_of(OFFERED))
+    def the_world(self, doing, version):
+        self.world.world(doing, version)
+
+    @rule(job=st.tuples(one_of(OUTCOMES), one_of(DURATIONS)))
+    def the_next_job_is_another(self, job):
+        self.world.vendor.next_job = job
+
+    @invariant()
+    def the_promises_hold(self):
+        if self.world is not None:
+            self.world.check()
+
+    def teardown(self):
+        if self.world is not None:
+            self.world.settle_and_check()
+
+
+TestUpgradingAnEngine = UpgradingAnEngine.TestCase
+TestUpgradingAnEngine.settings = settings(
+    max_examples=5000 if THOROUGH else 80,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    derandomize=not THOROUGH,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# -- random walks: less clever than Hypothesis, and further away from where it begins ----------
+
+Doing = tuple[str, dict[str, Any]]
+WALKS = 1000 if THOROUGH else 45
+SEED = random.randrange(10**9) if THOROUGH else 0
+
+
+def random_walk(seed: int, length: int = 40) -> list[Doing]:
+    """What happens in one walk; some have two operators or two resources, some are calm."""
+    dice = random.Random(seed)
+    one = dice.choice
+    two_operators, two_resources = dice.random() < 0.4, dice.random() < 0.25
+    meddling, moving = dice.random(), dice.random()
+    names = NAMES if two_resources else ["older"]
+    begin = {
+        "offset": one([-2.0, 0.0, 2.0]),
+        "same_retry_job": one([True, False]),
+        "lenient": one([True, True, False]),
+        "clock_errors": (one([0.0, -900.0, 900.0]), one([0.0, -900.0, 900.0])),
+        "job": (one(OUTCOMES), one(DURATIONS)),
+        "put": one(PUTS),
+        "late": one(LATENESSES),
+        "boundaries": one([20, 4, 5, 6, 1]),
+    }
+    walk: list[Doing] = [("an_upgrade_begins", begin)]
+    for _ in range(length):
+        operator = {"which": one(OPERATORS) if two_operators else 0}
+        weather = {"lag": one(LAGS), "put": one(PUTS), "late": one(LATENESSES)}
+        more = {"age": one(AGES), "look": one(LOOKS), "kube": one(KUBES)}
+        name = {"name": one(names)}
+        doings: dict[str, tuple[float, dict[str, Any]]] = {
+            "an_operator_goes_on": (
+                0.30,
+                operator | name | weather | more | {"boundaries": dice.randint(1, 4)},
+            ),
+            "an_operator_does_a_whole_step": (0.20, operator | name | weather),
+            "an_operator_learns_what_changed": (0.06, operator | {"lag": one(LAGS)}),
+            "an_operator_dies_and_comes_back": (0.04, operator),
+            "time_passes": (0.22, {"seconds": one(SECONDS)}),
+            "a_person": (
+                0.08 * meddling,
+                name
+                | {
+                    "doing": one(PEOPLES_DOINGS),
+                    "wanted": one(WANTED),
+                    "limit": dice.randint(0, 2),
+                },
+            ),
+            "the_world": (0.08 * moving, {"doing": one(WORLDS_DOINGS), "version": one(OFFERED)}),
+            "the_next_job_is_another": (0.03, {"job": (one(OUTCOMES), one(DURATIONS))}),
+        }
+        weights = [weight for weight, _ in doings.values()]
+        doing = dice.choices(list(doings), weights)[0]
+        walk.append((doing, doings[doing][1]))
+    return walk
+
+
+def broken_promise(walk: list[Doing]) -> AssertionError | None:
+    machine = UpgradingAnEngine()
+    try:
+        for doing, values in walk:
+            getattr(machine, doing)(**values)
+            machine.the_promises_hold()
+        machine.teardown()
+    except AssertionError as error:
+        return error
+    return None
+
+
+def shortened(walk: list[Doing], error: AssertionError) -> list[Doing]:
+    """The walk without what the same broken promise does not need."""
+    same = traceback.extract_tb(error.__traceback__)[-1].lineno
+    step = len(walk) // 4
+    while step:
+        at = 1
+        while at < len(walk):
+            shorter = walk[:at] + walk[at + step :]
+            found = broken_promise(shorter)
+            if found and traceback.extract_tb(found.__traceback__)[-1].lineno == same:
+                walk = shorter
+            else:
+                at += step
+        step //= 2
+    return walk
+
+
+@pytest.mark.timeout(7200 if THOROUGH else 180)
+@pytest.mark.parametrize("block", range(8))
+def test_the_promises_hold_on_random_walks(block):
+    for seed in range(SEED + block * WALKS, SEED + (block + 1) * WALKS):
+        walk = random_walk(seed)
+        error = broken_promise(walk)
+        if error is not None:
+            steps = "\n".join(f"  {doing}({values})" for doing, values in shortened(walk, error))
+            pytest.fail(f"seed {seed}: {error}\n{steps}")
