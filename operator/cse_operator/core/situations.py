@@ -288,7 +288,7 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy)
     that look, the end is the old one, and for as long as reads may lag behind the old end,
     so may be the run before it.
     """
-    if record.baseline_at is None:
+    if record.baseline_at is None or record.action is Action.ADOPTED:
         return True
     if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
         if job.status not in JOB_ENDINGS:
