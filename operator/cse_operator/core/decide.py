@@ -151,7 +151,8 @@ def _refused(o: Observed, failure: Failure, policy: Policy) -> Decision:
 def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
     reason, requeue = _FAILURES[failure.kind]
     seconds = _seconds(o, requeue, policy)
-    if failure.retry_after is not None:
+    # Refused credentials are held back for long, but the Secret may be mended before that.
+    if failure.retry_after is not None and failure.kind is not FailureKind.UNAUTHENTICATED:
         seconds = max(seconds or 0.0, spread(failure.retry_after, jitter=o.jitter))
     known = o.status.ready is not None and o.status.observed_generation == o.wish.generation
     if known and failure.kind in _PASSING and o.failures < policy.patience:

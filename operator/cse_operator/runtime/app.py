@@ -70,12 +70,12 @@ class Operator:
         self._access = Access(SecretReader(api_client, keys=SECRET_KEYS), self._projects)
         self._events = EventPoster(api_client, instance=self._identity)
         self._metrics.add(self._fleet())
-        self._elector = self._make_elector() if settings.leader_elect else None
-        self._reconciler = Reconciler(self._tools())
-        self._failures: dict[str, int] = {}
         self._stop = asyncio.Event()
         self._leading = asyncio.Event()
         self._watching = asyncio.Event()
+        self._elector = self._make_elector() if settings.leader_elect else None
+        self._reconciler = Reconciler(self._tools())
+        self._failures: dict[str, int] = {}
         self._synced = False
         self._lost_lease = False
         self._stopping = False

@@ -261,7 +261,7 @@ class ResourceStore:
             before.replace_body(body)
             before.generation = metadata.get("generation", 1)
             if others and before.upgrading != upgrading:
-                self._wake_all(others)
+                self._wake_all((*others, key))
             return key, news
         self.remove(key)
         self._tracked[key] = Tracked(
