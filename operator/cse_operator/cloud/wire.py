@@ -224,7 +224,7 @@ def _failure_message(job: dict[str, Any], steps: list[dict[str, Any]]) -> str | 
             continue
         name = _step_name(failed) or _step_name(step) or "a step"
         words = _words_of(failed) or _words_of(step) or _text(job.get("description"))
-        return redact(f"{name}: {words}" if words else f"{name} failed")
+        return redact(f"{name}: {words}" if words not in {"", name} else f"{name} failed")
     return redact(_text(job.get("description"))) or None
 
 
