@@ -3,42 +3,81 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from cse_operator import __version__
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code.
+def _run(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.run import main  # noqa: PLC0415
 
-    What a subcommand needs is imported only when it runs: `crd` needs no event loop, and the
-    operator no table drawing.
+    return main(arguments)
+
+
+def _check(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.check import main  # noqa: PLC0415
+
+    return main(arguments)
+
+
+def _crd(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.crd import main  # noqa: PLC0415
+
+    return main(arguments)
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.demo import main  # noqa: PLC0415
+
+    return main(arguments)
+
+
+# What a command needs is imported only when it runs: `crd` needs no event loop, and the
+# operator no table drawing.
+_COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
+    "run": ("run the operator until it is told to stop", _run),
+    "check": ("say whether settings, rights, endpoint and credentials are right", _check),
+    "crd": ("print the CustomResourceDefinition, for kubectl apply -f -", _crd),
+    "demo": ("show an upgrade end to end on this machine, in half a minute", _demo),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code.
+
+    Args:
+        arguments: Those after the program's name; by default the process's own.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in _COMMANDS:
+        return _COMMANDS[given[0]][1](given[1:])
+    parser = _parser()
+    if not given:
+        parser.print_help(sys.stderr)
+        return 2
+    if not given[0].startswith("-"):
+        parser.error(_no_such_command(given[0]))
+    parser.parse_args(given)
+    return 0
+
+
+def _no_such_command(name: str) -> str:
+    near = difflib.get_close_matches(name, _COMMANDS, n=1)
+    hint = f": did you mean {near[0]}?" if near else f". There are {', '.join(_COMMANDS)}"
+    return f"there is no command {name!r}{hint}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    commands = "\n".join(f"  {name:<7} {what}" for name, (what, _) in _COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="cse-operator",
+        usage="cse-operator COMMAND [flags]",
         description="Keeps Huawei Cloud CSE engines at the version declared in Git.",
+        epilog=f"commands:\n{commands}\n\n`cse-operator COMMAND --help` explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("run", help="run the operator", add_help=False)
-    commands.add_parser("check", help="check settings, credentials, CRD and rights", add_help=False)
-    commands.add_parser("crd", help="print the CustomResourceDefinition", add_help=False)
-    commands.add_parser("demo", help="show an upgrade end to end, locally", add_help=False)
-    known, rest = parser.parse_known_args(arguments)
-    return _dispatch(known.command, rest)
-
-
-def _dispatch(command: str, rest: list[str]) -> int:
-    match command:
-        case "run":
-            from cse_operator.cli.run import main as run  # noqa: PLC0415
-
-            return run(rest)
-        case "crd":
-            from cse_operator.api.crd import render  # noqa: PLC0415
-
-            sys.stdout.write(render())
-            return 0
-        case _:
-            raise AssertionError(command)
+    parser.add_argument("--version", action="version", version=f"cse-operator {__version__}")
+    return parser

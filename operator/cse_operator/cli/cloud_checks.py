@@ -1,0 +1,221 @@
+"""Is the vendor's side ready: can it be reached, are the credentials good, is the engine there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+from kubernetes.aio.client import ApiClient
+from pydantic import SecretStr, ValidationError
+
+from cse_operator.api.reasons import FACTS, Reason
+from cse_operator.api.resource import Spec
+from cse_operator.cli.report import Finding, note, ok, problem
+from cse_operator.cloud.credentials import AccessKey, Credentials, PasswordToken, parse_secret
+from cse_operator.cloud.endpoints import EndpointPolicy
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
+from cse_operator.cloud.redaction import redact
+from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.core.failure import FailureKind
+from cse_operator.core.observation import EngineView
+from cse_operator.kube.errors import KubeError
+from cse_operator.kube.resource_reader import ResourceReader
+from cse_operator.kube.secrets import SecretReader
+from cse_operator.runtime.settings import Settings
+
+_SHOWN: Final = 20
+_FACTS_OF: Final = {
+    FailureKind.REJECTED: Reason.UPGRADE_REJECTED,
+    FailureKind.UNAUTHENTICATED: Reason.CREDENTIALS_REFUSED,
+    FailureKind.FORBIDDEN: Reason.PERMISSION_DENIED,
+    FailureKind.NOT_FOUND: Reason.ENGINE_NOT_FOUND,
+    FailureKind.REGION_NOT_ALLOWED: Reason.REGION_NOT_ALLOWED,
+    FailureKind.CREDENTIALS_INVALID: Reason.CREDENTIALS_INVALID,
+    FailureKind.THROTTLED: Reason.THROTTLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a Secret is tried on."""
+
+    region: str
+    project_id: str
+    secret: str
+    enterprise_project_id: str | None = None
+    engine_id: str | None = None
+    """None: the project's engines are listed."""
+    wanted: str = ""
+
+
+def project_options(settings: Settings) -> ProjectOptions:
+    """How `cse-operator run` would call the vendor with these settings.
+
+    Raises:
+        EndpointSettingError: An endpoint is none, or is not allowed.
+    """
+    return ProjectOptions(
+        endpoints=EndpointPolicy(
+            cse_template=settings.cse_endpoint,
+            iam_template=settings.iam_endpoint,
+            allowed_regions=settings.allowed_regions,
+            allow_insecure=settings.allow_insecure_endpoint,
+        ),
+        transport=TransportOptions(
+            connections=settings.cloud_connections,
+            read_timeout=settings.request_timeout,
+            connect_timeout=min(10.0, settings.request_timeout),
+            proxy=SecretStr(settings.https_proxy) if settings.https_proxy else None,
+            ca_bundle=settings.ca_bundle,
+            allow_local_addresses=settings.allow_insecure_endpoint,
+        ),
+        calls_per_second=settings.calls_per_second,
+        poll_interval=settings.poll_interval,
+        resync_interval=settings.resync_interval,
+        credentials_cooldown=settings.credentials_cooldown,
+        request_timeout=settings.request_timeout,
+    )
+
+
+async def check_endpoints(options: ProjectOptions, regions: frozenset[str]) -> list[Finding]:
+    """Does the vendor's API answer in these regions; asked without any credentials."""
+    if not regions:
+        sentence = "not tried: no resource and no setting names a region"
+        return [note("endpoint", sentence, "Name one: --allowed-regions=cn-north-4")]
+    endpoints: dict[str, list[str]] = {}
+    findings = []
+    for region in sorted(regions)[:_SHOWN]:
+        try:
+            endpoints.setdefault(options.endpoints.cse(region), []).append(region)
+        except CloudError as error:
+            findings.append(_of_failure("endpoint", error))
+    try:
+        http = build_http_client(options.transport)
+    except OSError as error:
+        way_out = "--ca-bundle has to name a PEM file with CA certificates."
+        return [*findings, problem("endpoint", f"the CA bundle cannot be read: {error}", way_out)]
+    async with http:
+        return [*findings, *[await _reach(http, endpoint) for endpoint in endpoints]]
+
+
+async def _reach(http: httpx.AsyncClient, endpoint: str) -> Finding:
+    try:
+        answer = await http.get(endpoint)
+    except (httpx.HTTPError, OSError) as error:
+        said = redact(str(error)) or type(error).__name__
+        return problem(
+            "endpoint",
+            f"{endpoint} cannot be reached: {said}",
+            "Check DNS, the NetworkPolicy, --https-proxy and --ca-bundle.",
+        )
+    return ok("endpoint", f"{endpoint} can be reached (HTTP {answer.status_code}, no credentials)")
+
+
+async def find_target(
+    api_client: ApiClient, namespace: str, name: str
+) -> tuple[Finding, Target | None]:
+    """What a resource asks for.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    subject = f"resource {namespace}/{name}"
+    found = await ResourceReader(api_client).get((namespace, name))
+    if found is None:
+        way_out = (
+            f"Is it in another namespace? kubectl get mse -A; then --namespace (now {namespace})"
+        )
+        return problem(subject, "there is no such resource", way_out), None
+    try:
+        spec = Spec.model_validate(found["spec"])
+    except ValidationError as error:
+        fields = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors())
+        facts = FACTS[Reason.INVALID_SPEC]
+        return problem(subject, f"its spec does not fit: {fields}", facts.way_out), None
+    target = Target(
+        region=spec.region,
+        project_id=spec.project_id,
+        secret=spec.credentials_ref.name,
+        enterprise_project_id=spec.enterprise_project_id,
+        engine_id=spec.engine_id,
+        wanted=spec.version,
+    )
+    return ok(subject, f"wants engine {spec.engine_id} at {spec.version}"), target
+
+
+async def check_credentials(
+    api_client: ApiClient, options: ProjectOptions, namespace: str, target: Target
+) -> list[Finding]:
+    """Is the Secret good: read it, and make one call to the vendor with it.
+
+    At most one authentication is tried, so that checking never locks a key.
+    """
+    subject = f"Secret {namespace}/{target.secret}"
+    try:
+        secret = await SecretReader(api_client).read(namespace, target.secret)
+        credentials = parse_secret(secret.data)
+    except KubeError as error:
+        way_out = "Create it in the namespace of the resource; deploy/samples shows its keys."
+        return [problem(subject, error.sentence, way_out)]
+    except CloudError as error:
+        return [_of_failure(subject, error)]
+    projects = Projects(options, Listeners(_ignore, _ignore, _ignore))
+    try:
+        project = projects.attach(
+            "check",
+            region=target.region,
+            project_id=target.project_id,
+            enterprise_project_id=target.enterprise_project_id,
+            engine_id=target.engine_id or "none",
+            credentials=credentials,
+        )
+        found = ok(subject, f"holds {_kind_of(credentials)}")
+        return [found, await _try(project, target)]
+    except CloudError as error:
+        return [_of_failure(subject, error)]
+    finally:
+        await projects.close()
+
+
+async def _try(project: Project, target: Target) -> Finding:
+    if target.engine_id is None:
+        return await _list(project, target)
+    subject = f"engine {target.engine_id}"
+    try:
+        engine = await project.client.show_engine(target.engine_id)
+    except CloudError as error:
+        return _of_failure(subject, error)
+    return ok(subject, f"the credentials are good: {_described(engine)}")
+
+
+async def _list(project: Project, target: Target) -> Finding:
+    subject = f"project {target.project_id}"
+    try:
+        engines = await project.client.list_engines()
+    except CloudError as error:
+        return _of_failure(subject, error)
+    listed = "; ".join(f"{_described(one)}, id {one.engine_id}" for one in engines[:_SHOWN])
+    more = f"; and {len(engines) - _SHOWN} more" if len(engines) > _SHOWN else ""
+    return ok(subject, f"the credentials are good, it has {len(engines)} engines: {listed}{more}")
+
+
+def _described(engine: EngineView) -> str:
+    latest = f", latest {engine.latest_version}" if engine.latest_version else ""
+    return f"{engine.name} ({engine.type}) is {engine.status} at {engine.version}{latest}"
+
+
+def _kind_of(credentials: Credentials) -> str:
+    if isinstance(credentials, AccessKey):
+        return "a temporary access key" if credentials.security_token else "an access key"
+    return "an IAM user's password" if isinstance(credentials, PasswordToken) else "a token"
+
+
+def _of_failure(subject: str, error: CloudError) -> Finding:
+    reason = _FACTS_OF.get(error.failure.kind, Reason.CLOUD_UNAVAILABLE)
+    return problem(subject, error.failure.sentence(), FACTS[reason].way_out)
+
+
+def _ignore(*_: object) -> None:
+    """Nobody has to hear of what a check's project sees."""

@@ -1,0 +1,214 @@
+"""Is the cluster ready: can it be reached, does it know the resource, may the operator work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubernetes.aio.client import ApiClient
+
+from cse_operator.api import crd
+from cse_operator.api.names import API_VERSION, GROUP, KIND, PLURAL
+from cse_operator.cli.report import Finding, ok, problem
+from cse_operator.kube.api_call import call
+from cse_operator.kube.errors import KubeError
+from cse_operator.kube.resource_reader import ResourceReader
+from cse_operator.runtime.settings import Settings
+
+_INSTALL: Final = "cse-operator crd | kubectl apply --server-side -f -"
+_NOT_FOUND: Final = 404
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A right that the operator needs."""
+
+    verb: str
+    group: str
+    resource: str
+    reason: str
+    namespaces: tuple[str, ...]
+    """Where it needs it; empty: in all."""
+    name: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What it is a right to, such as `patch microserviceengines/status`."""
+        return f"{self.verb} {self.resource}"
+
+
+def needed_rights(settings: Settings) -> tuple[Right, ...]:
+    """All rights that the operator uses with these settings, and no other."""
+    served = settings.namespaces
+    rights = [
+        Right("list", GROUP, PLURAL, "to know the resources", served),
+        Right("watch", GROUP, PLURAL, "to learn of changes", served),
+        Right("get", GROUP, PLURAL, "to look again before a call", served),
+        Right("patch", GROUP, f"{PLURAL}/status", "to write what it does", served),
+        Right("get", "", "secrets", "to read credentials", served),
+        Right("create", "", "events", "to tell what happens", served),
+    ]
+    if settings.leader_elect:
+        group, where = "coordination.k8s.io", (settings.lease_namespace,)
+        rights.append(Right("create", group, "leases", "to stand for election", where))
+        rights += [
+            Right(verb, group, "leases", "to hold the election's Lease", where, settings.lease_name)
+            for verb in ("get", "patch")
+        ]
+    return tuple(rights)
+
+
+async def check_cluster(api_client: ApiClient) -> Finding:
+    """Can it be reached, and as whom."""
+    try:
+        version = await call(api_client, "GET", "/version", names={})
+        user = await _user(api_client)
+    except KubeError as error:
+        way_out = "Compare `kubectl version` and `kubectl auth whoami` with the same KUBECONFIG."
+        return problem("cluster", error.sentence, way_out)
+    where = api_client.configuration.host
+    return ok("cluster", f"Kubernetes {version.get('gitVersion')} at {where}, as {user}")
+
+
+async def _user(api_client: ApiClient) -> str:
+    """Who one is there, so that nobody takes an administrator's rights for the operator's."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    try:
+        answer = await call(api_client, "POST", path, names={}, body=review)
+    except KubeError as error:
+        if error.status == _NOT_FOUND:  # before Kubernetes 1.28
+            return "somebody it does not name"
+        raise
+    return str(answer["status"]["userInfo"]["username"])
+
+
+async def check_definition(api_client: ApiClient) -> Finding:
+    """Is the resource installed, with the schema of this very version of the operator.
+
+    It is read from the published API schema, which everybody may: the operator itself has no
+    right to read CustomResourceDefinitions.
+    """
+    subject = "definition"
+    try:
+        document = await call(api_client, "GET", f"/openapi/v3/apis/{API_VERSION}", names={})
+    except KubeError as error:
+        if error.status == _NOT_FOUND:
+            return problem(subject, f"{KIND} is not installed in {API_VERSION}", _INSTALL)
+        return problem(subject, error.sentence, "The API server has to publish its API schema.")
+    installed = _published_schema(document)
+    wanted = crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    different = [
+        path
+        for part in ("spec", "status")
+        for path in _differences(
+            wanted["properties"][part], installed.get("properties", {}).get(part), part
+        )
+    ]
+    if not different:
+        return ok(subject, f"{KIND} is installed in {API_VERSION}, as this version needs it")
+    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    return problem(
+        subject,
+        f"the installed {KIND} is of another version of the operator: it differs in "
+        f"{', '.join(different[:_SHOWN])}{more}",
+        _INSTALL,
+    )
+
+
+def _published_schema(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    schemas: Mapping[str, Mapping[str, Any]] = document.get("components", {}).get("schemas", {})
+    for schema in schemas.values():
+        kinds = schema.get("x-kubernetes-group-version-kind", ())
+        if any(kind.get("group") == GROUP and kind.get("kind") == KIND for kind in kinds):
+            return schema
+    return {}
+
+
+def _differences(wanted: Any, found: Any, path: str) -> Iterator[str]:
+    """The places in which two schemas differ, as far down as they can be named."""
+    if wanted == found:
+        return
+    if not isinstance(wanted, dict) or not isinstance(found, dict):
+        yield path
+        return
+    for key in sorted(wanted.keys() | found.keys()):
+        inner = path if key in {"properties", "items"} else f"{path}.{key}"
+        if key in wanted and key in found:
+            yield from _differences(wanted[key], found[key], inner)
+        else:
+            yield inner
+
+
+async def check_rights(api_client: ApiClient, settings: Settings) -> list[Finding]:
+    """May the operator do what it has to, one finding for each right.
+
+    Raises:
+        KubeError: The API server does not say.
+    """
+    return list(
+        await asyncio.gather(*(_check(api_client, right) for right in needed_rights(settings)))
+    )
+
+
+async def _check(api_client: ApiClient, right: Right) -> Finding:
+    places = right.namespaces or ("",)
+    allowed = await asyncio.gather(*(_may(api_client, right, place) for place in places))
+    missing = [place for place, may in zip(places, allowed, strict=True) if not may]
+    if not missing:
+        return ok("right", f"{right.subject} {_where(right.namespaces)}, {right.reason}")
+    return problem(
+        "right",
+        f"may not {right.subject} {_where([place for place in missing if place])}: it is needed "
+        f"{right.reason}",
+        "Give it with the roles in deploy/base, or ask from inside the operator's Pod: "
+        "kubectl -n cse-system exec deploy/cse-operator -- cse-operator check",
+    )
+
+
+def _where(namespaces: list[str] | tuple[str, ...]) -> str:
+    if not namespaces:
+        return "in all namespaces"
+    shown = ", ".join(namespaces[:_SHOWN])
+    more = f" and {len(namespaces) - _SHOWN} more" if len(namespaces) > _SHOWN else ""
+    return f"in {shown}{more}"
+
+
+async def _may(api_client: ApiClient, right: Right, namespace: str) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {
+        "verb": right.verb,
+        "group": right.group,
+        "resource": resource,
+        "subresource": subresource,
+        "namespace": namespace,
+        "name": right.name,
+    }
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = await call(api_client, "POST", path, names={}, body=review)
+    return bool(answer["status"]["allowed"])
+
+
+async def regions_of_resources(
+    api_client: ApiClient, settings: Settings
+) -> tuple[Finding, frozenset[str]]:
+    """How many resources there are to serve, and the regions they name."""
+    count = 0
+    regions: set[str] = set()
+    try:
+        async for page in ResourceReader(api_client).list_pages(settings.namespaces):
+            count += len(page)
+            regions.update(str(item["spec"].get("region")) for item in page)
+    except KubeError as error:
+        way_out = "This follows from what is missing above."
+        return problem("resources", error.sentence, way_out), frozenset()
+    where = _where(settings.namespaces)
+    return ok("resources", f"{count} of kind {KIND} {where}"), frozenset(regions)

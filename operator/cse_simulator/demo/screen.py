@@ -1,0 +1,165 @@
+"""What the demo shows: headings, commands, and the resources as they change.
+
+On a terminal the resources are a table that changes in place; elsewhere each change is a line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_COLUMNS: Final = ("NAME", "DESIRED", "CURRENT", "PHASE", "JOB", "RESULT", "MESSAGE")
+_LINE: Final = "  {:>7}  {:<11} {:<9} {:<9} {:<11} {:<6} {:<10} {}"
+_STYLES: Final = {
+    "UpToDate": "green",
+    "Succeeded": "green",
+    "Failed": "red",
+    "TimedOut": "red",
+    "Rejected": "red",
+    "Submitting": "yellow",
+    "Upgrading": "yellow",
+    "Waiting": "yellow",
+}
+
+Row = tuple[str, ...]
+Resources = Mapping[str, Mapping[str, Any]]
+
+
+def row_of(resource: Mapping[str, Any]) -> Row:
+    """A resource as one row, the way `kubectl get mse -o wide` shows it."""
+    status = resource.get("status", {})
+    return (
+        resource["metadata"]["name"],
+        resource["spec"]["version"],
+        status.get("currentVersion", ""),
+        status.get("phase", ""),
+        str(status.get("jobId", "")),
+        status.get("result", ""),
+        status.get("message", ""),
+    )
+
+
+class Screen:
+    """Where the demo is shown."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = time.monotonic()
+        self._in_place = console.is_terminal and not console.is_dumb_terminal
+        self._shown: dict[str, Row] = {}
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked."""
+        return self._console.is_terminal
+
+    @property
+    def elapsed(self) -> str:
+        """The time since the demo began, such as `12.3 s`."""
+        return f"{time.monotonic() - self._began:.1f} s"
+
+    def heading(self, text: str) -> None:
+        """The name of what comes next."""
+        self._print()
+        self._print(Text.assemble((text, "bold cyan"), (f"   {self.elapsed}", "dim")))
+
+    def say(self, text: str) -> None:
+        """A sentence."""
+        self._print(Text(f"  {text}"))
+
+    def command(self, text: str, remark: str = "") -> None:
+        """A command as a user would type it, and what it does."""
+        aside = (f"  # {remark}", "dim") if remark else ("", "")
+        self._print(Text.assemble(("  $ ", "dim"), (text, "bold"), aside))
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """A sentence about how something came out."""
+        mark = ("  ✓ ", "bold green") if good else ("  ✗ ", "bold red")
+        self._print(Text.assemble(mark, text))
+
+    def ask(self, question: str) -> bool:
+        """Ask a person yes or no; only Yes is a yes."""
+        answer = self._console.input(f"  [bold]{escape(question)}[/] [dim]\\[y/N][/] ")
+        return answer.strip().lower() in {"y", "yes"}
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Show on a terminal that something goes on, for the `with` block."""
+        if self._in_place:
+            with self._console.status(what):
+                yield
+        else:
+            yield
+
+    @contextmanager
+    def table(self) -> Iterator[_View]:
+        """Show the resources for the `with` block."""
+        if self._in_place:
+            with Live(
+                console=self._console, auto_refresh=False, vertical_overflow="visible"
+            ) as live:
+                yield _Table(live, self)
+        else:
+            if not self._shown:
+                self._print(Text(_LINE.format("", *_COLUMNS).rstrip()))
+            yield _Lines(self)
+
+    def changed(self, row: Row) -> None:
+        """Print a row as a line, if it is not as it was printed last."""
+        if self._shown.get(row[0]) != row:
+            self._shown[row[0]] = row
+            self._print(Text(_LINE.format(self.elapsed, *(cell or "-" for cell in row))))
+
+    def _print(self, text: Text | str = "") -> None:
+        # Never wrapped: what is to be copied must stay on one line.
+        self._console.print(text, soft_wrap=True, highlight=False)
+
+
+class _View:
+    """Shows resources."""
+
+    def show(self, resources: Resources) -> None:
+        """Show them as they are now."""
+        raise NotImplementedError
+
+
+class _Lines(_View):
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def show(self, resources: Resources) -> None:
+        for resource in resources.values():
+            self._screen.changed(row_of(resource))
+
+
+class _Table(_View):
+    def __init__(self, live: Live, screen: Screen) -> None:
+        self._live = live
+        self._screen = screen
+
+    def show(self, resources: Resources) -> None:
+        self._live.update(self._drawn(resources), refresh=True)
+
+    def _drawn(self, resources: Resources) -> RenderableType:
+        table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left", expand=True)
+        for column in _COLUMNS:
+            wide = column == "MESSAGE"
+            table.add_column(
+                column,
+                no_wrap=not wide,
+                ratio=1 if wide else None,
+                min_width=30 if wide else None,
+                header_style="dim",
+            )
+        for resource in resources.values():
+            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row_of(resource)))
+        table.caption = Text(f"{self._screen.elapsed}", style="dim")
+        return table
