@@ -46,6 +46,8 @@ class Job:
     owner: str | None
     """The uid of the resource whose call started it; None for somebody else's."""
     runs: list[Run] = field(default_factory=list)
+    taken_over: bool = False
+    """Whether somebody's failed job was retried by another one."""
     gone_from: float = float("inf")
     """From then on the vendor does not know it."""
 
@@ -189,6 +191,7 @@ class ModelVendor:
         failed = self.jobs[self.state.latest_job_id]
         if not self.same_retry_job:
             return self._accepted(self.start("Upgrade", failed.target, call.owner))
+        failed.taken_over = failed.taken_over or failed.owner != call.owner
         failed.owner = call.owner
         self._run(failed)
         return self._accepted(failed)

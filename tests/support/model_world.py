@@ -280,7 +280,7 @@ class ModelWorld:
 
     def _check_recorded(self, resource: StoredResource, job: Job) -> None:
         """A job that a call of this resource started has its result in the status."""
-        if job.owner != resource.uid or job.gone_from < float("inf"):
+        if job.owner != resource.uid or job.gone_from < float("inf") or job.taken_over:
             return
         latest = self.vendor.state.latest_job_id
         status = resource.parse_status()

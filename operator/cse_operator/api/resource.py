@@ -22,7 +22,8 @@ HISTORY_LIMIT: Final = 10
 
 
 def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # isoformat and not strftime, which writes the year 999 in three digits.
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]

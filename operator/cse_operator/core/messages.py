@@ -128,7 +128,11 @@ def _verifying(_: Observed, record: UpgradeRecord) -> str:
 
 
 def _uncertain(o: Observed, record: UpgradeRecord) -> str:
-    job = f"job {o.job.job_id} ({o.job.type})" if o.job else "another job"
+    # The same words from every process, whatever it saw before: two would take turns otherwise.
+    latest = o.engine.latest_job_id if o.engine else None
+    job = f"job {latest}"
+    if o.job is not None and o.job.job_id == latest:
+        job += f" ({o.job.type})"
     return (
         f"the answer of the upgrade call{_to(record)} was lost and {job} ran since, "
         "so its effect cannot be known; look at the engine's jobs in the CSE console, then "

@@ -35,6 +35,9 @@ UPGRADE_JOB_TYPE: Final = "Upgrade"
 HTTP_FORBIDDEN: Final = 403
 HTTP_SERVER_ERROR: Final = 500
 
+STORED_TO: Final = timedelta(seconds=1)
+"""Moments are stored in whole seconds."""
+
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How far two clocks of the vendor's (gateway and engine manager) may be apart."""
 
@@ -284,18 +287,16 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy)
     """Whether what a job shows can come from the recorded call, and not from before it.
 
     A job that started before the engine was looked at for the intent is an older one that
-    the look did not show. A Retry may run the same job again: until its end is later than
-    that look, the end is the old one, and for as long as reads may lag behind the old end,
-    so may be the run before it.
+    the look did not show. A Retry may run the same job again: until it shows another end than
+    the recorded one, it shows the old one, and for as long as reads may lag behind that, a run
+    may be the old one too.
     """
     if record.baseline_at is None or record.action is Action.ADOPTED:
         return True
     if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
         if job.status not in JOB_ENDINGS:
             return not _ended_lately(o, job.observed_at, job.job_id, policy)
-        # Retry is offered for jobs that failed: a failure has to be clearly another one.
-        margin = -CLOCK_TOLERANCE if job.status == JOB_FINISHED else CLOCK_TOLERANCE
-        return job.ended_at is not None and job.ended_at > record.baseline_at + margin
+        return job.ended_at is not None and job.ended_at > _old_end(o, record.baseline_at, job)
     return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
 
 
@@ -308,6 +309,16 @@ def elapsed_since_intent(o: Observed) -> float:
     """
     baseline = o.record.baseline_at if o.record else None
     return max(o.known_for, _between(baseline, o.engine.observed_at if o.engine else None))
+
+
+def _old_end(o: Observed, baseline_at: datetime, job: JobView) -> datetime:
+    """The moment after which an end of a retried job is the end of its new run."""
+    recorded = _ended_entry(o, job.job_id)
+    if recorded is not None and recorded.finished_at is not None:
+        return recorded.finished_at + STORED_TO
+    # Somebody else's job. Retry is offered for failed ones: what finished has run again.
+    margin = -CLOCK_TOLERANCE if job.status == JOB_FINISHED else CLOCK_TOLERANCE
+    return baseline_at + margin
 
 
 def within_grace(o: Observed, policy: Policy) -> bool:

@@ -1,0 +1,145 @@
+"""Observations for the decision core, in few words: what is not said is the ordinary case.
+
+The ordinary case: the resource wants 2.4.0, its engine is Available at 2.3.0 and was looked at
+right now, job 100 is the engine's latest, and nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cse_operator.api.resource import Action, HistoryEntry, Result, Status, UpgradeRecord
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.observed import Observed, Policy, Wish
+
+NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+POLICY = Policy()
+
+
+def at(seconds: float) -> datetime:
+    """A moment, in seconds since noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def wish(**changes: Any) -> Wish:
+    usual: dict[str, Any] = {
+        "generation": 3,
+        "version": "2.4.0",
+        "suspend": False,
+        "timeout": timedelta(hours=2),
+        "retry_limit": 1,
+    }
+    return Wish(**(usual | changes))
+
+
+def engine(**changes: Any) -> EngineView:
+    usual: dict[str, Any] = {
+        "engine_id": "engine-1",
+        "name": "test",
+        "type": "CSE",
+        "status": "Available",
+        "version": "2.3.0",
+        "latest_version": "2.4.0",
+        "latest_job_id": 100,
+        "additional_actions": (),
+        "observed_at": NOON,
+    }
+    return EngineView(**(usual | changes))
+
+
+def failed_engine(**changes: Any) -> EngineView:
+    """An engine whose upgrade failed, and that offers Retry."""
+    return engine(
+        **{"status": "UpgradeFailed", "latest_job_id": 101, "additional_actions": ("Retry",)}
+        | changes
+    )
+
+
+def job(**changes: Any) -> JobView:
+    """Job 101, an upgrade that started ten seconds ago."""
+    usual: dict[str, Any] = {
+        "job_id": 101,
+        "engine_id": "engine-1",
+        "type": "Upgrade",
+        "status": "Executing",
+        "started_at": at(-10),
+        "ended_at": None,
+        "progress": None,
+        "message": None,
+        "observed_at": NOON,
+    }
+    return JobView(**(usual | changes))
+
+
+def record(**changes: Any) -> UpgradeRecord:
+    """The intent of an upgrade, recorded ten seconds ago."""
+    usual: dict[str, Any] = {
+        "generation": 3,
+        "from_version": "2.3.0",
+        "target_version": "2.4.0",
+        "requested_at": at(-10),
+        "baseline_job_id": 100,
+        "baseline_at": at(-10),
+    }
+    return UpgradeRecord(**(usual | changes))
+
+
+def running(**changes: Any) -> UpgradeRecord:
+    """An upgrade whose job 101 is followed."""
+    return record(**{"job_id": 101} | changes)
+
+
+def ended(result: Result, seconds_ago: float = 3600, **changes: Any) -> UpgradeRecord:
+    """An upgrade that is over since an hour."""
+    usual: dict[str, Any] = {
+        "requested_at": at(-2 * seconds_ago),
+        "baseline_at": at(-2 * seconds_ago),
+        "result": result,
+    }
+    if result is not Result.REJECTED:
+        usual |= {"job_id": 101, "finished_at": at(-seconds_ago)}
+    return record(**(usual | changes))
+
+
+def intent_of_retry(**changes: Any) -> UpgradeRecord:
+    """The intent to retry job 101."""
+    return record(**{"action": Action.RETRY, "retries": 1, "baseline_job_id": 101} | changes)
+
+
+def status(upgrade: UpgradeRecord | None = None, **changes: Any) -> Status:
+    """A status with this upgrade recorded, in the history too once it has ended."""
+    if upgrade is None:
+        return Status(**changes)
+    usual: dict[str, Any] = {
+        "upgrade": upgrade,
+        "job_id": upgrade.job_id,
+        "result": upgrade.result,
+    }
+    if upgrade.result is not None:
+        entry = HistoryEntry(
+            job_id=upgrade.job_id, result=upgrade.result, finished_at=upgrade.finished_at
+        )
+        usual["history"] = (entry,)
+    return Status(**(usual | changes))
+
+
+def observed(upgrade: UpgradeRecord | None = None, **changes: Any) -> Observed:
+    usual: dict[str, Any] = {
+        "wish": wish(),
+        "status": status(upgrade),
+        "now": NOON,
+        "engine": engine(),
+        "engine_is_fresh": True,
+    }
+    return Observed(**(usual | changes))
+
+
+def failure(kind: FailureKind, **changes: Any) -> Failure:
+    return Failure(**({"kind": kind, "message": "the vendor's words"} | changes))
+
+
+BUSY = failure(FailureKind.BUSY, http_status=400, code="SVCSTG.00501117")
+LOST = failure(FailureKind.OUTCOME_UNKNOWN)
+REFUSED = failure(FailureKind.REJECTED, http_status=400, code="SVCSTG.00501999")

@@ -1,0 +1,130 @@
+"""Conditions as kstatus, GitOps tools and people read them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.resource import Phase, Result
+from cse_operator.core.decide import conditions, decide, invalid_spec
+from cse_operator.core.failure import FailureKind
+from support.observations import (
+    NOON,
+    POLICY,
+    at,
+    ended,
+    engine,
+    failure,
+    job,
+    observed,
+    running,
+    status,
+    wish,
+)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_conditions_of_each_reason_are_what_kstatus_expects(reason):
+    made = conditions(status(), reason, "why", 7, NOON)
+    by_type = {condition.type: condition for condition in made}
+    standing = FACTS[reason].standing
+    assert by_type["Ready"].status == ("True" if standing is Standing.READY else "False")
+    assert ("Reconciling" in by_type) == (standing is Standing.RECONCILING)
+    assert ("Stalled" in by_type) == (standing is Standing.STALLED)
+    assert all(condition.observed_generation == 7 for condition in made)
+    assert {(condition.reason, condition.message) for condition in made} == {(reason, "why")}
+
+
+def test_a_transition_time_moves_only_with_the_conditions_status():
+    first = decide(observed(running(), job=job()), POLICY).status
+    later = observed(running(), job=job(started_at=at(-8000)), status=first, now=at(600))
+    second = decide(later, POLICY).status
+    assert second.ready is not None
+    assert second.ready.reason == Reason.UPGRADE_OVERDUE
+    assert [c.last_transition_time for c in second.conditions] == [NOON, NOON]
+    done = replace(
+        later,
+        status=second,
+        engine=engine(version="2.4.0"),
+        job=job(status="Finished", ended_at=at(590)),
+        now=at(700),
+    )
+    third = decide(done, POLICY).status
+    assert [(c.type, c.last_transition_time) for c in third.conditions] == [("Ready", at(700))]
+
+
+def test_a_stalled_resource_that_goes_on_is_stalled_no_more():
+    stalled = decide(observed(ended(Result.FAILED)), POLICY).status
+    going_on = decide(observed(status=stalled, wish=wish(generation=4)), POLICY).status
+    assert [condition.type for condition in going_on.conditions] == ["Reconciling", "Ready"]
+
+
+def test_a_message_does_not_tick():
+    seen = observed(running(), job=job())
+    first = decide(seen, POLICY).status
+    later = replace(
+        seen, status=first, now=at(500), known_for=500, job=job(observed_at=at(500)), jitter=0.9
+    )
+    assert decide(later, POLICY).status == first
+
+
+def test_a_long_message_is_cut_to_what_a_condition_may_hold():
+    long = failure(FailureKind.NOT_FOUND)
+    decision = decide(observed(failure=replace(long, message="x" * 5000)), POLICY)
+    assert decision.status.ready is not None
+    assert len(decision.status.ready.message) == 1024
+
+
+def test_a_passing_failure_is_not_shown_before_patience_ends():
+    fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
+    unreachable = failure(FailureKind.TRANSIENT)
+    unseen = observed(status=fine, failure=unreachable, engine=None, engine_is_fresh=False)
+    for failures in (1, 2):
+        assert decide(replace(unseen, failures=failures), POLICY).status == fine
+    shown = decide(replace(unseen, failures=3), POLICY).status
+    assert shown.ready is not None
+    assert shown.ready.reason == Reason.CLOUD_UNAVAILABLE
+    assert shown.current_version == "2.4.0"
+
+
+def test_a_passing_failure_is_shown_at_once_where_nothing_is_known_yet():
+    decision = decide(observed(failure=failure(FailureKind.TRANSIENT), failures=1), POLICY)
+    assert decision.status.ready is not None
+    assert decision.status.ready.reason == Reason.CLOUD_UNAVAILABLE
+
+
+SHOWN_AS = {
+    FailureKind.THROTTLED: Reason.THROTTLED,
+    FailureKind.NOT_FOUND: Reason.ENGINE_NOT_FOUND,
+    FailureKind.FORBIDDEN: Reason.PERMISSION_DENIED,
+    FailureKind.UNAUTHENTICATED: Reason.CREDENTIALS_REFUSED,
+    FailureKind.CREDENTIALS_MISSING: Reason.CREDENTIALS_NOT_FOUND,
+    FailureKind.CREDENTIALS_INVALID: Reason.CREDENTIALS_INVALID,
+    FailureKind.REGION_NOT_ALLOWED: Reason.REGION_NOT_ALLOWED,
+}
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_each_failure_of_a_look_is_shown_by_its_meaning(kind):
+    decision = decide(observed(failure=failure(kind), failures=9), POLICY)
+    assert decision.status.ready is not None
+    shown = decision.status.ready.reason
+    assert shown == SHOWN_AS.get(kind, shown)
+    assert decision.status.message is not None
+    assert "the vendor's words" in decision.status.message
+
+
+def test_a_job_that_runs_stays_recorded_while_the_vendor_cannot_be_reached():
+    seen = observed(running(), failure=failure(FailureKind.TRANSIENT), failures=9)
+    assert decide(seen, POLICY).status.upgrade == running()
+
+
+def test_a_spec_that_does_not_fit_the_models_stalls_and_loses_nothing():
+    before = status(running())
+    decision = invalid_spec(before, 8, "spec.version: too long", NOON)
+    assert decision.status.upgrade == running()
+    assert decision.status.phase is Phase.FAILED
+    assert decision.status.observed_generation == 8
+    assert [condition.type for condition in decision.status.conditions] == ["Stalled", "Ready"]

@@ -1,0 +1,171 @@
+"""What holds for any observation, however unlikely."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import (
+    Action,
+    CallError,
+    HistoryEntry,
+    Result,
+    Status,
+    UpgradeRecord,
+)
+from cse_operator.core.decide import decide
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.observed import Observed, Rival, Wish
+from cse_operator.core.situations import classify, stage_of
+from cse_operator.core.states import TRANSITIONS, Effect
+from cse_operator.core.versions import Comparison, compare
+from support.observations import NOON, POLICY
+
+VERSIONS = st.sampled_from(["2.3.0", "2.4.0", "2.4.1", "2.5.0", "odd", ""])
+JOB_IDS = st.sampled_from([None, 100, 101, 102])
+MOMENTS = st.none() | st.integers(-9000, 9000).map(lambda s: NOON + timedelta(seconds=s))
+AGES = st.sampled_from([0.0, 1.0, 10.0, 29.0, 31.0, 300.0, 9000.0])
+REQUESTS = st.sampled_from([None, "a", "b"])
+ENGINE_STATUSES = st.sampled_from(
+    ["Available", "Upgrading", "UpgradeFailed", "Modifying", "Freezed", "Deleted", "Odd", ""]
+)
+
+engines = st.builds(
+    EngineView,
+    engine_id=st.just("engine-1"),
+    name=st.just("test"),
+    type=st.just("CSE"),
+    status=ENGINE_STATUSES,
+    version=VERSIONS,
+    latest_version=st.none(),
+    latest_job_id=JOB_IDS,
+    additional_actions=st.sampled_from([(), ("Retry",), ("Noting",)]),
+    observed_at=MOMENTS,
+)
+jobs = st.builds(
+    JobView,
+    job_id=st.sampled_from([100, 101, 102]),
+    engine_id=st.just("engine-1"),
+    type=st.sampled_from(["Upgrade", "Modify", "Odd", ""]),
+    status=st.sampled_from(["Init", "Executing", "Finished", "Error", "Timeout", "Odd"]),
+    started_at=MOMENTS,
+    ended_at=MOMENTS,
+    progress=st.none(),
+    message=st.none(),
+    observed_at=MOMENTS,
+)
+records = st.builds(
+    UpgradeRecord,
+    action=st.sampled_from(Action),
+    generation=st.integers(1, 4),
+    from_version=VERSIONS,
+    target_version=st.none() | VERSIONS,
+    requestedAt=st.just(NOON),
+    baseline_job_id=JOB_IDS,
+    baseline_at=MOMENTS,
+    attempts=st.integers(0, 6),
+    retries=st.integers(0, 3),
+    retry_request=REQUESTS,
+    job_id=JOB_IDS,
+    finished_at=MOMENTS,
+    result=st.none() | st.sampled_from(Result),
+    error=st.none() | st.builds(CallError, http_status=st.sampled_from([None, 400, 403, 500])),
+)
+histories = st.lists(
+    st.builds(
+        HistoryEntry,
+        job_id=JOB_IDS,
+        result=st.sampled_from(Result),
+        finished_at=MOMENTS,
+    ),
+    max_size=2,
+).map(tuple)
+statuses = st.builds(
+    Status,
+    observed_generation=st.integers(-1, 4),
+    upgrade=st.none() | records,
+    history=histories,
+    last_handled_retry_at=REQUESTS,
+    last_handled_reconcile_at=REQUESTS,
+)
+wishes = st.builds(
+    Wish,
+    generation=st.integers(1, 4),
+    version=VERSIONS.filter(bool),
+    suspend=st.booleans(),
+    timeout=st.just(timedelta(hours=2)),
+    retry_limit=st.integers(0, 2),
+    reconcile_request=REQUESTS,
+    retry_request=REQUESTS,
+)
+observations = st.builds(
+    Observed,
+    wish=wishes,
+    status=statuses,
+    now=st.just(NOON),
+    engine=st.none() | engines,
+    engine_is_fresh=st.booleans(),
+    engine_age=AGES,
+    job=st.none() | jobs,
+    job_age=AGES,
+    missing_job=JOB_IDS,
+    failure=st.none()
+    | st.builds(Failure, kind=st.sampled_from(FailureKind), message=st.just("words")),
+    failures=st.integers(0, 9),
+    known_for=AGES,
+    ended_for=AGES,
+    progress_due=st.booleans(),
+    rival=st.none() | st.builds(Rival, name=st.none() | st.just("first")),
+    jitter=st.floats(0, 1, exclude_max=True),
+)
+
+
+@settings(max_examples=600, deadline=None, database=None)
+@given(o=observations)
+def test_every_situation_that_can_be_seen_is_in_the_table(o):
+    assert (stage_of(o.record), classify(o, POLICY)) in TRANSITIONS
+
+
+@settings(max_examples=600, deadline=None, database=None)
+@given(o=observations)
+def test_every_observation_is_decided(o):
+    decision = decide(o, POLICY)
+    if decision.effect in {Effect.LOOK, Effect.SHOW_JOB}:
+        return
+    if decision.requeue_after is not None:
+        assert decision.requeue_after > 0
+    stored = Status.model_validate(decision.status.to_json())
+    if decision.effect is Effect.NONE and stored.ready is None:
+        return
+    assert stored.ready is not None
+    assert stored.ready.reason in set(Reason)
+
+
+@settings(max_examples=600, deadline=None, database=None)
+@given(o=observations)
+def test_a_call_is_only_decided_on_a_fresh_look_with_an_intent_and_never_downwards(o):
+    decision = decide(o, POLICY)
+    if decision.effect not in {Effect.UPGRADE, Effect.RETRY}:
+        return
+    assert o.engine is not None
+    assert o.engine_is_fresh
+    assert o.engine_age <= POLICY.look_valid
+    assert o.rival is None
+    assert not o.wish.suspend
+    intent = decision.status.upgrade
+    assert intent is not None
+    assert intent.unanswered
+    assert intent.attempts >= 1
+    assert intent.baseline_job_id == o.engine.latest_job_id
+    if decision.effect is Effect.UPGRADE:
+        assert intent.target_version == o.wish.version
+        assert o.engine.status == "Available"
+        standing = compare(o.engine.version, o.wish.version)
+        assert standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
+        assert o.engine.version
+    else:
+        assert "Retry" in o.engine.additional_actions

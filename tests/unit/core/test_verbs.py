@@ -1,0 +1,175 @@
+"""What people ask for in annotations and with suspend: each request is honoured once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import Result
+from cse_operator.core.decide import decide
+from cse_operator.core.observed import Rival
+from cse_operator.core.states import Effect
+from support.observations import (
+    POLICY,
+    at,
+    ended,
+    engine,
+    failed_engine,
+    intent_of_retry,
+    job,
+    observed,
+    record,
+    running,
+    status,
+    wish,
+)
+
+
+def test_a_request_for_a_look_is_answered_by_a_look_and_echoed():
+    asked = observed(engine_is_fresh=False, wish=wish(reconcile_request="9:00", suspend=True))
+    assert decide(asked, POLICY).effect is Effect.LOOK
+    answered = decide(replace(asked, engine_is_fresh=True), POLICY)
+    assert answered.status.last_handled_reconcile_at == "9:00"
+    at_rest = decide(replace(asked, status=answered.status), POLICY)
+    assert at_rest.effect is Effect.NONE
+
+
+def test_a_request_for_a_look_is_answered_where_there_is_nothing_to_look_at():
+    asked = observed(rival=Rival("first"), wish=wish(reconcile_request="9:00"))
+    assert decide(asked, POLICY).status.last_handled_reconcile_at == "9:00"
+
+
+@pytest.mark.parametrize("result", [Result.REJECTED, Result.FAILED, Result.TIMED_OUT])
+def test_a_request_for_a_retry_unlocks_an_ended_upgrade_once(result):
+    asked = observed(ended(result), wish=wish(retry_request="9:00"))
+    first = decide(asked, POLICY)
+    assert first.effect is Effect.UPGRADE
+    assert first.status.last_handled_retry_at == "9:00"
+    failed_again = status(ended(result), last_handled_retry_at="9:00")
+    assert decide(replace(asked, status=failed_again), POLICY).effect is Effect.NONE
+    asked_again = replace(asked, status=failed_again, wish=wish(retry_request="9:05"))
+    assert decide(asked_again, POLICY).effect is Effect.UPGRADE
+
+
+def test_a_request_for_a_retry_goes_beyond_the_limit_of_retries():
+    asked = observed(
+        ended(Result.FAILED, retries=1), engine=failed_engine(), wish=wish(retry_request="9:00")
+    )
+    decision = decide(asked, POLICY)
+    assert decision.effect is Effect.RETRY
+    assert decision.status.upgrade is not None
+    assert decision.status.upgrade.retries == 2
+    assert decision.status.upgrade.retry_request == "9:00"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [observed(engine=engine(version="2.4.0")), observed(running(), job=job())],
+    ids=["there is nothing to retry", "the job runs"],
+)
+def test_a_request_for_a_retry_that_comes_to_nothing_does_not_wait_for_later(seen):
+    decision = decide(replace(seen, wish=wish(retry_request="9:00")), POLICY)
+    assert decision.effect is Effect.NONE
+    assert decision.status.last_handled_retry_at == "9:00"
+
+
+def test_a_request_for_a_retry_waits_until_the_resource_is_no_longer_suspended():
+    asked = observed(ended(Result.FAILED), wish=wish(retry_request="9:00", suspend=True))
+    suspended = decide(asked, POLICY)
+    assert (suspended.effect, suspended.status.last_handled_retry_at) == (Effect.NONE, None)
+    resumed = replace(asked, status=suspended.status, wish=wish(retry_request="9:00"))
+    assert decide(resumed, POLICY).effect is Effect.UPGRADE
+
+
+def test_a_request_is_open_again_when_its_call_had_no_effect_and_is_dropped():
+    intent = intent_of_retry(retry_request="9:00", retries=2)
+    seen = observed(
+        status=status(intent, last_handled_retry_at="9:00"),
+        engine=failed_engine(),
+        job=job(status="Error", ended_at=at(-300)),
+        wish=wish(generation=4, suspend=True, retry_request="9:00"),
+        known_for=31,
+    )
+    dropped = decide(seen, POLICY)
+    assert dropped.status.last_handled_retry_at is None
+    resumed = replace(seen, status=dropped.status, wish=wish(generation=5, retry_request="9:00"))
+    assert decide(resumed, POLICY).effect is Effect.RETRY
+
+
+def test_a_dropped_retry_leaves_the_failed_upgrade_as_it_was():
+    before = ended(Result.TIMED_OUT)
+    intent = intent_of_retry(retries=1)
+    seen = observed(
+        status=replace_upgrade(status(before), intent),
+        engine=failed_engine(),
+        job=job(status="Timeout", ended_at=at(-3600)),
+        wish=wish(suspend=True),
+        known_for=31,
+    )
+    left = decide(seen, POLICY).status
+    assert left.upgrade is not None
+    assert (left.job_id, left.result) == (101, Result.TIMED_OUT)
+    assert left.upgrade.retries == 0
+
+
+def replace_upgrade(before, upgrade):
+    return before.model_copy(update={"upgrade": upgrade, "job_id": None, "result": None})
+
+
+def test_calling_again_honours_a_request_that_came_meanwhile():
+    seen = observed(record(), wish=wish(retry_request="9:00"), known_for=31)
+    assert decide(seen, POLICY).status.last_handled_retry_at == "9:00"
+
+
+def test_suspend_starts_nothing_and_follows_what_runs():
+    assert decide(observed(wish=wish(suspend=True)), POLICY).effect is Effect.NONE
+    followed = decide(observed(running(), job=job(), wish=wish(suspend=True)), POLICY)
+    assert followed.status.ready is not None
+    assert followed.status.ready.reason == Reason.UPGRADING
+    failed = observed(ended(Result.FAILED), engine=failed_engine(), wish=wish(suspend=True))
+    assert decide(failed, POLICY).effect is Effect.NONE
+
+
+def test_a_retry_goes_on_to_the_failed_jobs_own_target():
+    failed = ended(Result.FAILED, target_version="2.4.0")
+    seen = observed(
+        failed,
+        engine=failed_engine(),
+        wish=wish(generation=4, version="2.5.0", retry_request="9:00"),
+    )
+    decision = decide(seen, POLICY)
+    assert decision.status.upgrade is not None
+    assert (decision.effect, decision.status.upgrade.target_version) == (Effect.RETRY, "2.4.0")
+
+
+def test_retries_are_counted_within_one_wish():
+    seen = observed(ended(Result.FAILED, retries=1), engine=failed_engine())
+    assert decide(seen, POLICY).effect is Effect.NONE
+    assert decide(replace(seen, wish=wish(retry_limit=2)), POLICY).effect is Effect.RETRY
+    new_spec = decide(replace(seen, wish=wish(generation=4)), POLICY)
+    assert new_spec.effect is Effect.RETRY
+    assert new_spec.status.upgrade is not None
+    assert new_spec.status.upgrade.retries == 1
+
+
+def test_no_retry_is_called_for_a_wish_that_has_another_target_now():
+    seen = observed(
+        ended(Result.FAILED), engine=failed_engine(), wish=wish(generation=4, version="2.5.0")
+    )
+    decision = decide(seen, POLICY)
+    assert decision.effect is Effect.NONE
+    assert decision.status.ready is not None
+    assert decision.status.ready.reason == Reason.ENGINE_UNUSABLE
+
+
+def test_what_was_said_to_be_overdue_stays_so_for_a_process_that_knows_the_job_for_less():
+    late = observed(running(), job=job(started_at=None), known_for=7300)
+    said = decide(late, POLICY).status
+    other = decide(replace(late, status=said, known_for=5), POLICY).status
+    assert other == said
+    longer = wish(generation=4, timeout=late.wish.timeout * 2)
+    again = decide(replace(late, status=said, wish=longer), POLICY).status
+    assert again.ready is not None
+    assert again.ready.reason == Reason.UPGRADING
