@@ -84,7 +84,8 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE_ERROR
     # What is found is shown; what the parts below would log of it is the same once more.
     logging.basicConfig(level=logging.CRITICAL)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    new_loop = uvloop.new_event_loop
+    with console.status("checking"), asyncio.Runner(loop_factory=new_loop) as runner:
         findings = runner.run(find_all(settings))
     show(findings, console)
     problems = sum(finding.mark is Mark.PROBLEM for finding in findings)
@@ -118,11 +119,14 @@ async def _find_all(
     if findings[0].mark is Mark.PROBLEM:
         return findings
     try:
-        findings.append(await check_definition(api_client))
-        findings += await check_rights(api_client, settings)
-        found, regions = await regions_of_resources(api_client, settings)
-        findings.append(found)
-        target = await _target(api_client, settings, findings)
+        definition, installed = await check_definition(api_client)
+        findings += [definition, *await check_rights(api_client, settings)]
+        regions: frozenset[str] = frozenset()
+        target = None
+        if installed:
+            found, regions = await regions_of_resources(api_client, settings)
+            findings.append(found)
+            target = await _target(api_client, settings, findings)
     except KubeError as error:
         return [*findings, problem("cluster", error.sentence, "Try again when it answers.")]
     named = frozenset(filter(None, (settings.region, *settings.allowed_regions)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ from cse_operator.kube.secrets import SecretReader
 from cse_operator.runtime.settings import Settings
 
 _SHOWN: Final = 20
+_TLS_DETAIL: Final = re.compile(r" ssl:(<[^>]*>|\S+)")
 _FACTS_OF: Final = {
     FailureKind.REJECTED: Reason.UPGRADE_REJECTED,
     FailureKind.UNAUTHENTICATED: Reason.CREDENTIALS_REFUSED,
@@ -81,6 +83,8 @@ def project_options(settings: Settings) -> ProjectOptions:
 
 async def check_endpoints(options: ProjectOptions, regions: frozenset[str]) -> list[Finding]:
     """Does the vendor's API answer in these regions; asked without any credentials."""
+    if not regions and "{region}" not in options.endpoints.cse_template:
+        regions = frozenset({"any-region"})
     if not regions:
         sentence = "not tried: no resource and no setting names a region"
         return [note("endpoint", sentence, "Name one: --allowed-regions=cn-north-4")]
@@ -104,7 +108,7 @@ async def _reach(http: httpx.AsyncClient, endpoint: str) -> Finding:
     try:
         answer = await http.get(endpoint)
     except (httpx.HTTPError, OSError) as error:
-        said = redact(str(error)) or type(error).__name__
+        said = _TLS_DETAIL.sub("", redact(str(error))) or type(error).__name__
         return problem(
             "endpoint",
             f"{endpoint} cannot be reached: {said}",
@@ -121,19 +125,20 @@ async def find_target(
     Raises:
         KubeError: The API server does not answer.
     """
-    subject = f"resource {namespace}/{name}"
+    subject = "resource"
     found = await ResourceReader(api_client).get((namespace, name))
     if found is None:
         way_out = (
             f"Is it in another namespace? kubectl get mse -A; then --namespace (now {namespace})"
         )
-        return problem(subject, "there is no such resource", way_out), None
+        return problem(subject, f"there is no {name} in {namespace}", way_out), None
     try:
         spec = Spec.model_validate(found["spec"])
     except ValidationError as error:
         fields = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors())
         facts = FACTS[Reason.INVALID_SPEC]
-        return problem(subject, f"its spec does not fit: {fields}", facts.way_out), None
+        sentence = f"the spec of {namespace}/{name} does not fit: {fields}"
+        return problem(subject, sentence, facts.way_out), None
     target = Target(
         region=spec.region,
         project_id=spec.project_id,
@@ -142,7 +147,8 @@ async def find_target(
         engine_id=spec.engine_id,
         wanted=spec.version,
     )
-    return ok(subject, f"wants engine {spec.engine_id} at {spec.version}"), target
+    sentence = f"{namespace}/{name} wants engine {spec.engine_id} at {spec.version}"
+    return ok(subject, sentence), target
 
 
 async def check_credentials(
@@ -152,7 +158,7 @@ async def check_credentials(
 
     At most one authentication is tried, so that checking never locks a key.
     """
-    subject = f"Secret {namespace}/{target.secret}"
+    subject = "Secret"
     try:
         secret = await SecretReader(api_client).read(namespace, target.secret)
         credentials = parse_secret(secret.data)
@@ -171,7 +177,7 @@ async def check_credentials(
             engine_id=target.engine_id or "none",
             credentials=credentials,
         )
-        found = ok(subject, f"holds {_kind_of(credentials)}")
+        found = ok(subject, f"{namespace}/{target.secret} holds {_kind_of(credentials)}")
         return [found, await _try(project, target)]
     except CloudError as error:
         return [_of_failure(subject, error)]
@@ -181,8 +187,8 @@ async def check_credentials(
 
 async def _try(project: Project, target: Target) -> Finding:
     if target.engine_id is None:
-        return await _list(project, target)
-    subject = f"engine {target.engine_id}"
+        return await _list(project)
+    subject = "engine"
     try:
         engine = await project.client.show_engine(target.engine_id)
     except CloudError as error:
@@ -190,15 +196,17 @@ async def _try(project: Project, target: Target) -> Finding:
     return ok(subject, f"the credentials are good: {_described(engine)}")
 
 
-async def _list(project: Project, target: Target) -> Finding:
-    subject = f"project {target.project_id}"
+async def _list(project: Project) -> Finding:
+    subject = "project"
     try:
         engines = await project.client.list_engines()
     except CloudError as error:
         return _of_failure(subject, error)
     listed = "; ".join(f"{_described(one)}, id {one.engine_id}" for one in engines[:_SHOWN])
     more = f"; and {len(engines) - _SHOWN} more" if len(engines) > _SHOWN else ""
-    return ok(subject, f"the credentials are good, it has {len(engines)} engines: {listed}{more}")
+    return ok(
+        subject, f"the credentials are good, there are {len(engines)} engines: {listed}{more}"
+    )
 
 
 def _described(engine: EngineView) -> str:

@@ -17,7 +17,7 @@ from cse_operator.kube.errors import KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.settings import Settings
 
-_INSTALL: Final = "cse-operator crd | kubectl apply --server-side -f -"
+_INSTALL: Final = "cse-operator crd | kubectl apply -f -"
 _NOT_FOUND: Final = 404
 _SHOWN: Final = 3
 
@@ -86,19 +86,23 @@ async def _user(api_client: ApiClient) -> str:
     return str(answer["status"]["userInfo"]["username"])
 
 
-async def check_definition(api_client: ApiClient) -> Finding:
+async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
     """Is the resource installed, with the schema of this very version of the operator.
 
-    It is read from the published API schema, which everybody may: the operator itself has no
+    Read from the published API schema, which everybody may read: the operator itself has no
     right to read CustomResourceDefinitions.
+
+    Returns:
+        What was found, and whether there is one at all.
     """
     subject = "definition"
     try:
         document = await call(api_client, "GET", f"/openapi/v3/apis/{API_VERSION}", names={})
     except KubeError as error:
         if error.status == _NOT_FOUND:
-            return problem(subject, f"{KIND} is not installed in {API_VERSION}", _INSTALL)
-        return problem(subject, error.sentence, "The API server has to publish its API schema.")
+            return problem(subject, f"{KIND} ({API_VERSION}) is not installed", _INSTALL), False
+        way_out = "The API server has to publish its API schema."
+        return problem(subject, error.sentence, way_out), True
     installed = _published_schema(document)
     wanted = crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     different = [
@@ -109,14 +113,13 @@ async def check_definition(api_client: ApiClient) -> Finding:
         )
     ]
     if not different:
-        return ok(subject, f"{KIND} is installed in {API_VERSION}, as this version needs it")
+        return ok(subject, f"{KIND} ({API_VERSION}) is installed, as this version needs it"), True
     more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
-    return problem(
-        subject,
+    sentence = (
         f"the installed {KIND} is of another version of the operator: it differs in "
-        f"{', '.join(different[:_SHOWN])}{more}",
-        _INSTALL,
+        f"{', '.join(different[:_SHOWN])}{more}"
     )
+    return problem(subject, sentence, _INSTALL), True
 
 
 def _published_schema(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,15 +57,13 @@ def show(findings: list[Finding], console: Console) -> None:
 
 
 def _table(findings: list[Finding]) -> Table:
-    with_ways_out = any(finding.way_out for finding in findings)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
-    table.add_column("WHAT", no_wrap=True)
-    table.add_column("FOUND", ratio=3)
-    if with_ways_out:
-        table.add_column("WAY OUT", ratio=2)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for finding in findings:
         mark, style = finding.mark.value
-        cells = [Text(mark, style), Text(finding.subject), Text(finding.sentence)]
-        table.add_row(*cells, *([Text(finding.way_out)] if with_ways_out else []))
+        way_out = ("\n→ " + finding.way_out, "bold") if finding.way_out else ("", "")
+        found = Text.assemble(finding.sentence, way_out)
+        table.add_row(Text(mark, style), Text(finding.subject), found)
     return table
