@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import argocd
+import helm_chart
+import metrics_reference
 
 import monitoring
 from cse_operator.api import crd
@@ -21,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/microserviceengines.yaml": crd.render,
     **argocd.files(),
+    **helm_chart.files(),
     **monitoring.FILES,
+    "docs/reference/metrics.md": metrics_reference.render,
 }
 
 

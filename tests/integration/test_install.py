@@ -2,68 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import yaml
 
 from cse_simulator.control_plane import Cluster, LocalControlPlane
 from support.engines import engine_path
+from support.installation import (
+    DEPLOY,
+    SYSTEM,
+    WHERE_IT_SERVES,
+    rights,
+    rights_once_granted,
+    where_it_runs,
+)
 from support.kubectl import Kubectl
-from support.repository import ROOT
 
-BASE = ROOT / "deploy" / "base"
-SAMPLES = ROOT / "deploy" / "samples"
-SYSTEM = "cse-system"
-
-Right = tuple[str, str, str, str]
-"""API group, resource, name or "*", verb."""
-
-EVERYWHERE: set[Right] = {
-    ("cse-operator.io", "microserviceengines", "*", "get"),
-    ("cse-operator.io", "microserviceengines", "*", "list"),
-    ("cse-operator.io", "microserviceengines", "*", "watch"),
-    ("cse-operator.io", "microserviceengines/status", "*", "patch"),
-    ("", "secrets", "*", "get"),
-    ("", "events", "*", "create"),
-}
-AT_HOME: set[Right] = {
-    ("coordination.k8s.io", "leases", "*", "create"),
-    ("coordination.k8s.io", "leases", "cse-operator", "get"),
-    ("coordination.k8s.io", "leases", "cse-operator", "patch"),
-}
-
-
-def rights(cluster: Cluster, token: str, namespace: str) -> set[Right]:
-    """What the owner of a token may do in a namespace, as the API server sees it."""
-    review = cluster.request(
-        "POST",
-        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
-        {"spec": {"namespace": namespace}},
-        token=token,
-    )
-    assert not review["status"]["incomplete"]
-    assert not [rule for rule in review["status"]["nonResourceRules"] if "*" in rule["verbs"]]
-    return {
-        (group, resource, name, verb)
-        for rule in review["status"]["resourceRules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for name in rule.get("resourceNames") or ["*"]
-        for verb in rule["verbs"]
-    }
-
-
-def rights_once_granted(
-    cluster: Cluster, token: str, namespace: str, granted: set[Right]
-) -> set[Right]:
-    """The same, as soon as all that was granted is there: the authoriser watches the roles."""
-    deadline = time.monotonic() + 30.0
-    while True:
-        found = rights(cluster, token, namespace)
-        if granted <= found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.05)
+BASE = DEPLOY / "base"
+SAMPLES = DEPLOY / "samples"
 
 
 def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +46,8 @@ def test_the_base_installs_and_grants_exactly_what_the_operator_needs(
     operator = cluster.service_account_token(SYSTEM, "cse-operator")
     kubectl("create", "serviceaccount", "nobody", "-n", SYSTEM)
     nobody = cluster.service_account_token(SYSTEM, "nobody")
-    for namespace, granted in (("default", EVERYWHERE), (SYSTEM, EVERYWHERE | AT_HOME)):
+    at_home = WHERE_IT_SERVES | where_it_runs()
+    for namespace, granted in (("default", WHERE_IT_SERVES), (SYSTEM, at_home)):
         found = rights_once_granted(cluster, operator, namespace, granted)
         assert found - rights(cluster, nobody, namespace) == granted
 

@@ -1,0 +1,187 @@
+"""What an installation is made of, and an operator that runs as the installation says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cse_simulator.control_plane import ApiError, Cluster
+from support.kubectl import Kubectl
+from support.operator_process import OperatorProcess
+from support.repository import ROOT
+from support.wait import ENGINES
+
+Manifest = dict[str, Any]
+
+DEPLOY = ROOT / "deploy"
+SYSTEM = "cse-system"
+CRD = "microserviceengines.cse-operator.io"
+
+Right = tuple[str, str, str, str]
+"""API group, resource, name or "*", verb."""
+
+WHERE_IT_SERVES: set[Right] = {
+    ("cse-operator.io", "microserviceengines", "*", "get"),
+    ("cse-operator.io", "microserviceengines", "*", "list"),
+    ("cse-operator.io", "microserviceengines", "*", "watch"),
+    ("cse-operator.io", "microserviceengines/status", "*", "patch"),
+    ("", "secrets", "*", "get"),
+    ("", "events", "*", "create"),
+}
+
+
+def where_it_runs(lease: str = "cse-operator") -> set[Right]:
+    """What leader election needs, on the Lease of that name."""
+    return {
+        ("coordination.k8s.io", "leases", "*", "create"),
+        ("coordination.k8s.io", "leases", lease, "get"),
+        ("coordination.k8s.io", "leases", lease, "patch"),
+    }
+
+
+# --- manifests ----------------------------------------------------------------------------------
+
+
+def parsed(text: str) -> list[Manifest]:
+    """The objects of a stream of YAML documents."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def kustomized(kubectl: Kubectl, folder: Path) -> list[Manifest]:
+    """What `kubectl kustomize` makes of a folder."""
+    return parsed(kubectl("kustomize", str(folder)))
+
+
+def kustomization(folder: Path, *components: str, namespace: str = SYSTEM, **fields: Any) -> Path:
+    """Write a kustomization of the base with some of the components, as a user would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    relative = os.path.relpath(DEPLOY.resolve(), folder.resolve())
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": namespace,
+        "resources": [f"{relative}/base"],
+        "components": [f"{relative}/components/{name}" for name in components],
+        **fields,
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def the(manifests: Sequence[Manifest], kind: str, name: str | None = None) -> Manifest:
+    """The one object of a kind, or of a kind and a name."""
+    [found] = [
+        manifest
+        for manifest in manifests
+        if manifest["kind"] == kind and name in {None, manifest["metadata"]["name"]}
+    ]
+    return found
+
+
+def environment_of(deployment: Manifest) -> dict[str, str]:
+    """The environment that the kubelet would give the operator's container."""
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: _value_of(entry, deployment) for entry in container["env"]}
+
+
+def _value_of(entry: Manifest, deployment: Manifest) -> str:
+    if "value" in entry:
+        return str(entry["value"])
+    assert entry["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
+    return str(deployment["metadata"]["namespace"])
+
+
+# --- rights -------------------------------------------------------------------------------------
+
+
+def rights(cluster: Cluster, token: str, namespace: str) -> set[Right]:
+    """What the owner of a token may do in a namespace, as the API server sees it."""
+    review = cluster.request(
+        "POST",
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+        {"spec": {"namespace": namespace}},
+        token=token,
+    )
+    assert not review["status"]["incomplete"]
+    assert not [rule for rule in review["status"]["nonResourceRules"] if "*" in rule["verbs"]]
+    return {
+        (group, resource, name, verb)
+        for rule in review["status"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames") or ["*"]
+        for verb in rule["verbs"]
+    }
+
+
+def rights_once_granted(
+    cluster: Cluster, token: str, namespace: str, granted: set[Right]
+) -> set[Right]:
+    """The same, as soon as all that was granted is there: the authoriser watches the roles."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        found = rights(cluster, token, namespace)
+        if granted <= found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+# --- the operator -------------------------------------------------------------------------------
+
+
+def await_crd(cluster: Cluster, kubectl: Kubectl) -> None:
+    """Wait until the CRD that was just applied is served."""
+    kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
+    deadline = time.monotonic() + 30.0
+    while not _is_served(cluster):  # which it is a moment after it is established
+        assert time.monotonic() < deadline, f"{CRD} is established and not served"
+        time.sleep(0.05)
+
+
+def _is_served(cluster: Cluster) -> bool:
+    try:
+        cluster.request("GET", f"/{ENGINES}", query={"limit": "1"})
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+def operator_of(
+    deployment: Manifest,
+    cluster: Cluster,
+    folder: Path,
+    *,
+    cse_endpoint: str,
+    flags: Sequence[str] = ("--poll-interval=0.2", "--wait-interval=0.5"),
+    environment: Mapping[str, str] | None = None,
+    name: str = "operator",
+) -> OperatorProcess:
+    """The operator with the rights and the settings of a Deployment, as a process.
+
+    Args:
+        deployment: As rendered; its ServiceAccount has to be there.
+        cluster: Where.
+        folder: For its kubeconfig and its log.
+        cse_endpoint: The simulator's URL.
+        flags: Further flags.
+        environment: Further variables.
+        name: Of the files in the folder.
+    """
+    namespace = deployment["metadata"]["namespace"]
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    token = cluster.service_account_token(namespace, account)
+    return OperatorProcess(
+        cluster.write_kubeconfig(folder / f"{name}.kubeconfig", token, namespace),
+        folder / f"{name}.log",
+        flags=flags,
+        environment={**environment_of(deployment), **(environment or {})},
+        cse_endpoint=cse_endpoint,
+    )

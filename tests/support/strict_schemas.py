@@ -1,0 +1,77 @@
+"""JSON schemas for kubeconform, made from what the API server itself publishes.
+
+kubeconform would download them; these are of exactly the version that the tests run, and need
+no network. A field that the API does not know is an error in them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cse_simulator.control_plane import Cluster
+from support.chart_tools import tool
+
+_FILE = "{{ .Group }}_{{ .ResourceKind }}_{{ .ResourceAPIVersion }}.json"
+
+
+def kubeconform(
+    cluster: Cluster, folder: Path, manifests: Sequence[dict[str, Any]], *, skip: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Judge manifests by `kubeconform -strict` and return its report.
+
+    Args:
+        cluster: Whose schemas to judge by.
+        folder: Where the schemas are written.
+        manifests: What to judge.
+        skip: Kinds to leave out, because the cluster does not know them.
+    """
+    for version in sorted({manifest["apiVersion"] for manifest in manifests}):
+        if any(m["apiVersion"] == version and m["kind"] not in skip for m in manifests):
+            write_schemas(cluster, version, folder)
+    command = [str(tool("kubeconform")), "-strict", "-summary", "-output", "json"]
+    command += ["-schema-location", f"{folder}/{_FILE}", "-skip", ",".join(skip)]
+    result = subprocess.run(
+        command,
+        input=yaml.safe_dump_all(manifests),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.stdout, result.stderr
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def write_schemas(cluster: Cluster, api_version: str, folder: Path) -> None:
+    """Write one file per kind of an API version, such as `apps/v1`."""
+    group, _, version = api_version.rpartition("/")
+    path = f"apis/{api_version}" if group else f"api/{api_version}"
+    schemas = cluster.request("GET", f"/openapi/v3/{path}")["components"]["schemas"]
+    for schema in schemas.values():
+        _make_strict(schema)
+    for name, schema in schemas.items():
+        for kind in schema.get("x-kubernetes-group-version-kind", ()):
+            if (kind["group"], kind["version"]) == (group, version):
+                document = {"$ref": f"#/components/schemas/{name}"}
+                # kubeconform calls the core group by its version.
+                file = folder / f"{group or version}_{kind['kind'].lower()}_{version}.json"
+                file.write_text(json.dumps({**document, "components": {"schemas": schemas}}))
+
+
+def _make_strict(node: Any) -> None:
+    if isinstance(node, list):
+        for child in node:
+            _make_strict(child)
+    elif isinstance(node, dict):
+        tolerant = node.get("x-kubernetes-preserve-unknown-fields", False)
+        if isinstance(node.get("properties"), dict) and node.get("type") == "object":
+            node.setdefault("additionalProperties", tolerant)
+        for child in node.values():
+            _make_strict(child)
