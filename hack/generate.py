@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import argocd
+import core_docs
 import helm_chart
 import metrics_reference
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/microserviceengines.yaml": crd.render,
     **argocd.files(),
+    **core_docs.FILES,
     **helm_chart.files(),
     **monitoring.FILES,
     "docs/reference/metrics.md": metrics_reference.render,

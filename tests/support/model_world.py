@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import Result
+from cse_operator.api.resource import HISTORY_LIMIT, Result
 from cse_operator.core.observed import Policy
 from cse_operator.core.versions import Comparison, compare, satisfies
 from support.model_cluster import ModelCluster, StoredResource
@@ -285,7 +285,9 @@ class ModelWorld:
         latest = self.vendor.state.latest_job_id
         status = resource.parse_status()
         recorded = {entry.job_id: entry.result for entry in reversed(status.history)}
-        if job.id not in recorded and (job.id != latest or len(status.history) >= 10):
+        # Nobody can know of a run that nobody saw before another job became the latest.
+        unseen = job.id not in recorded or len(job.runs) > 1
+        if (unseen and job.id != latest) or len(status.history) >= HISTORY_LIMIT:
             return
         wanted = {"finish": Result.SUCCEEDED, "error": Result.FAILED, "timeout": Result.TIMED_OUT}[
             job.outcome

@@ -192,7 +192,8 @@ FACTS: dict[Reason, ReasonFacts] = {
     Reason.ENGINE_ALREADY_MANAGED: ReasonFacts(
         _STALLED,
         _WARNING,
-        "An older resource names the same engine and drives it.",
+        "Another resource names the same engine and drives it: the oldest one, or one whose "
+        "upgrade is under way.",
         "Delete one of the two resources; no engine is touched by that.",
     ),
     Reason.CREDENTIALS_INVALID: ReasonFacts(

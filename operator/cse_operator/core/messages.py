@@ -100,9 +100,14 @@ def _of_engine(o: Observed, situation: Situation) -> str:
 
 
 def _rival(o: Observed) -> str:
-    other = f"{o.rival.name}, which is older," if o.rival and o.rival.name else "an older resource"
-    where = "" if o.rival and o.rival.name else " in another namespace"
-    return f"{other}{where} manages the same engine; delete one of the two (no engine is touched)"
+    why = "which has an upgrade under way" if o.rival and o.rival.upgrading else "which is older"
+    if o.rival and o.rival.name:
+        other = f"{o.rival.name}, {why},"
+    elif o.rival and o.rival.upgrading:
+        other = f"a resource in another namespace, {why},"
+    else:
+        other = "an older resource in another namespace"
+    return f"{other} manages the same engine; delete one of the two (no engine is touched)"
 
 
 def _submitting(_: Observed, record: UpgradeRecord) -> str:

@@ -46,9 +46,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """The older resource that names the same engine; its name only within the own namespace."""
+    """The resource that drives the same engine; its name only within the own namespace."""
 
     name: str | None
+    upgrading: bool = False
+    """Whether it drives because its upgrade is under way, and not because it is older."""
 
 
 @dataclass(frozen=True, slots=True)

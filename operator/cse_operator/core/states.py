@@ -55,7 +55,7 @@ class Situation(StrEnum):
     """What is seen; one of them holds in each stage."""
 
     # In any stage
-    RIVAL = "an older resource names the same engine"
+    RIVAL = "another resource drives the same engine"
     NOT_LOOKED = "the engine was not looked at freshly"
     # Idle
     AT_TARGET = "the engine is at the wanted version"

@@ -10,6 +10,7 @@ from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import Phase, Result
 from cse_operator.core.decide import conditions, decide, invalid_spec
 from cse_operator.core.failure import FailureKind
+from cse_operator.core.observed import Rival
 from support.observations import (
     NOON,
     POLICY,
@@ -128,3 +129,19 @@ def test_a_spec_that_does_not_fit_the_models_stalls_and_loses_nothing():
     assert decision.status.phase is Phase.FAILED
     assert decision.status.observed_generation == 8
     assert [condition.type for condition in decision.status.conditions] == ["Stalled", "Ready"]
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"),
+    [
+        (Rival("first"), "first, which is older, manages the same engine"),
+        (Rival("late", upgrading=True), "late, which has an upgrade under way, manages the same"),
+        (Rival(None), "an older resource in another namespace manages the same engine"),
+        (Rival(None, upgrading=True), "a resource in another namespace, which has an upgrade"),
+    ],
+)
+def test_a_rival_is_told_with_why_it_drives_and_named_only_at_home(rival, said):
+    message = decide(observed(rival=rival), POLICY).status.message
+    assert message is not None
+    assert message.startswith(said)
+    assert "no engine is touched" in message

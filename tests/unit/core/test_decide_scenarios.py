@@ -48,7 +48,7 @@ class Scenario:
 
 SCENARIOS: dict[str, Scenario] = {
     # -- Idle -----------------------------------------------------------------------------------
-    "an older resource drives the engine": Scenario(
+    "another resource drives the engine": Scenario(
         observed(rival=Rival("first")), ((I, S.RIVAL),), Reason.ENGINE_ALREADY_MANAGED
     ),
     "nobody looked yet": Scenario(
@@ -200,7 +200,7 @@ SCENARIOS: dict[str, Scenario] = {
         Effect.UPGRADE,
     ),
     # -- Unanswered -----------------------------------------------------------------------------
-    "an older resource appears while an answer is missing": Scenario(
+    "another resource drives the engine while an answer is missing": Scenario(
         observed(record(), rival=Rival(None)), ((U, S.RIVAL),), Reason.ENGINE_ALREADY_MANAGED
     ),
     "the operator comes back to an intent": Scenario(
@@ -334,7 +334,7 @@ SCENARIOS: dict[str, Scenario] = {
         Reason.UPGRADING,
     ),
     # -- Running --------------------------------------------------------------------------------
-    "an older resource appears while a job runs": Scenario(
+    "another resource drives the engine while a job runs": Scenario(
         observed(running(), rival=Rival("first")),
         ((R, S.RIVAL),),
         Reason.ENGINE_ALREADY_MANAGED,

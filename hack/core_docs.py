@@ -1,0 +1,179 @@
+"""Renders what the documents say about the resource and the decision core, from their code."""  # noqa: INP001 - scripts, not a package
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from cse_operator.api import crd, names
+from cse_operator.api.reasons import FACTS
+from cse_operator.core.states import TRANSITIONS, Effect, Situation, Stage, Transition
+
+_STATES_HEAD: Final = """\
+<!-- Generated from operator/cse_operator/core/states.py by `make generate`. -->
+# States of an upgrade
+
+A resource is in one of three stages, read from `status.upgrade`; so a restarted operator is where
+the stopped one was. In a stage, what is seen is exactly one *situation*, and the situation decides
+what follows: at most one effect on the outside world, the next stage, the reason that is shown, and
+when to look again if nothing happens before. Watch events, news of a job, requests and the resync
+lead to a look at any time.
+"""
+
+_STATES_AFTER_DRAWING: Final = """\
+The drawing has what changes a stage or calls the vendor to change something; the lists have
+everything.
+"""
+
+_REASONS_HEAD: Final = """\
+<!-- Generated from operator/cse_operator/api/reasons.py by `make generate`. -->
+# Reasons
+
+The reason of the conditions of a `MicroserviceEngine`, and of the Event that is posted when it
+becomes so. Beside `Ready` stands `Reconciling=True` where it goes on by itself, and `Stalled=True`
+where a person is needed.
+"""
+
+_ANNOTATIONS: Final = f"""\
+## Annotations
+
+People set them, and the operator only reads them.
+
+| annotation | what it asks for | answered in |
+|---|---|---|
+| `{names.RECONCILE_REQUESTED_AT}` | a look now, with each new value | \
+`.status.lastHandledReconcileAt` |
+| `{names.RETRY_REQUESTED_AT}` | one more try after a failed or refused upgrade, with each new \
+value | `.status.lastHandledRetryAt` |
+"""
+
+_STAGES: Final = {
+    Stage.IDLE: "Nothing is open: the wish is compared with the engine. The last upgrade, if there "
+    "was one, has its result.",
+    Stage.UNANSWERED: "An intent is recorded and its call is on its way, or its answer was lost: "
+    "what became of it is found out by looking ([exactly-once.md](exactly-once.md)).",
+    Stage.RUNNING: "A job is known and is followed to its end.",
+}
+
+
+def states() -> str:
+    """`docs/states.md`: the table of states, drawn and listed."""
+    parts = [
+        _STATES_HEAD,
+        "```mermaid",
+        "stateDiagram-v2",
+        "    [*] --> Idle",
+        *(f"    {edge}" for edge in _edges()),
+        "```\n",
+        _STATES_AFTER_DRAWING,
+    ]
+    for stage, meaning in _STAGES.items():
+        parts += [f"## {stage}\n", f"{meaning}\n", *_rows_of(stage), ""]
+    return "\n".join(parts)
+
+
+def _edges() -> Iterator[str]:
+    for (stage, situation), transition in TRANSITIONS.items():
+        calls = transition.effect in {Effect.UPGRADE, Effect.RETRY}
+        if stage is not transition.to or calls:
+            effect = f" / {transition.effect}" if calls else ""
+            yield f"{stage} --> {transition.to}: {situation}{effect}"
+
+
+def _rows_of(stage: Stage) -> Iterator[str]:
+    yield "| what is seen | what is done | next stage | reason shown | looks again |"
+    yield "|---|---|---|---|---|"
+    for (of, situation), transition in TRANSITIONS.items():
+        if of is stage:
+            yield _row(situation, transition)
+
+
+def _row(situation: Situation, transition: Transition) -> str:
+    looks = transition.effect in {Effect.LOOK, Effect.SHOW_JOB}
+    goes_on = "decides again" if looks or transition.reason is None else transition.requeue.value
+    reason = f"`{transition.reason}`" if transition.reason else ""
+    effect = transition.effect if transition.effect is not Effect.NONE else ""
+    return f"| {situation} | {effect} | {transition.to} | {reason} | {goes_on} |"
+
+
+def reasons() -> str:
+    """`docs/reference/reasons.md`: every reason, what it means and the way out."""
+    lines = [
+        _REASONS_HEAD,
+        "| reason | condition | Event | what it means | the way out |",
+        "|---|---|---|---|---|",
+    ]
+    for reason, facts in FACTS.items():
+        lines.append(
+            f'| <a id="{reason.lower()}"></a>`{reason}` | {facts.standing} | {facts.event_type} '
+            f"| {facts.meaning} | {facts.way_out} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def api() -> str:
+    """`docs/reference/api.md`: every field of the resource."""
+    version = crd.definition()["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    lines = [
+        "<!-- Generated from the models in operator/cse_operator/api by `make generate`. -->",
+        f"# {names.KIND}\n",
+        f"`{names.API_VERSION}`, `kubectl get {names.SHORT_NAME}`. {schema['description']}\n",
+    ]
+    for part in ("spec", "status"):
+        lines += _object(f".{part}", schema["properties"][part])
+    lines += [
+        _ANNOTATIONS,
+        "## Columns of `kubectl get`\n",
+        "| column | field | what it shows |",
+        "|---|---|---|",
+    ]
+    for column in version["additionalPrinterColumns"]:
+        wide = " (`-o wide`)" if column.get("priority") else ""
+        path = column["jsonPath"].replace("|", "\\|")
+        lines.append(f"| {column['name']}{wide} | `{path}` | {column['description']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _object(path: str, schema: dict[str, Any]) -> list[str]:
+    """One table of an object's fields, and then the tables of the objects in them."""
+    required = schema.get("required", [])
+    lines = [f"## `{path}`\n", "| field | type | | what it is |", "|---|---|---|---|"]
+    inner: list[str] = []
+    for name, field in schema["properties"].items():
+        described = field.get("description", "")
+        limits = _limits(field, required=name in required)
+        lines.append(f"| `{name}` | {_type(field)} | {limits} | {described} |")
+        item = field.get("items", field)
+        if item.get("type") == "object":
+            listed = "[]" if field["type"] == "array" else ""
+            inner += _object(f"{path}.{name}{listed}", item)
+    return [*lines, "", *inner]
+
+
+def _type(field: dict[str, Any]) -> str:
+    if field["type"] == "array":
+        return f"list of {_type(field['items'])}"
+    return "date-time" if field.get("format") == "date-time" else str(field["type"])
+
+
+def _limits(field: dict[str, Any], *, required: bool) -> str:
+    told = ["required"] if required else []
+    if "default" in field and field["default"] != {}:
+        told.append(f"default `{str(field['default']).lower()}`")
+    if "enum" in field:
+        told.append("one of " + ", ".join(f"`{value}`" for value in field["enum"]))
+    if "maxLength" in field:
+        told.append(f"at most {field['maxLength']} characters")
+    if "minimum" in field:
+        told.append(f"{field['minimum']} to {field['maximum']}")
+    if any("oldSelf" in rule["rule"] for rule in field.get("x-kubernetes-validations", [])):
+        told.append("immutable")
+    return "; ".join(told)
+
+
+FILES: Final[dict[str, Callable[[], str]]] = {
+    "docs/states.md": states,
+    "docs/reference/reasons.md": reasons,
+    "docs/reference/api.md": api,
+}
