@@ -1,0 +1,107 @@
+"""What the real API server lets in, and what it says where it does not."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from cse_simulator.control_plane import Cluster
+from support.engines import create_engine, engine_manifest, patch_engine
+from support.kubectl import Kubectl
+
+REFUSED_AT_CREATION = [
+    ({"version": "2" * 25}, "spec.version: Too long: may not be more than 24 bytes"),
+    ({"version": ""}, "spec.version"),
+    ({"version": "2.4.0 or so"}, "spec.version"),
+    ({"engineId": "../../v3/evil"}, "spec.engineId"),
+    ({"engineId": ".."}, "spec.engineId"),
+    ({"engineId": "a/b"}, "spec.engineId"),
+    ({"engineId": "a%2fb"}, "spec.engineId"),
+    ({"projectId": "a/b"}, "spec.projectId"),
+    ({"region": "evil.example.com"}, "spec.region"),
+    ({"enterpriseProjectId": "0\r\nX-Evil: 1"}, "spec.enterpriseProjectId"),
+    ({"credentialsRef": {"name": "../other"}}, "spec.credentialsRef.name"),
+    ({"credentialsRef": {}}, "spec.credentialsRef.name: Required value"),
+    ({"upgrade": {"timeout": "soon"}}, "spec.upgrade.timeout"),
+    ({"upgrade": {"retryLimit": 11}}, "spec.upgrade.retryLimit"),
+]
+
+
+def apply(kubectl: Kubectl, namespace: str, **spec: object) -> str:
+    """What kubectl says, which is what a person reads."""
+    manifest = yaml.safe_dump(engine_manifest("orders", namespace=namespace, **spec))
+    result = kubectl.run("apply", "-f", "-", stdin=manifest)
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("spec", "said"), REFUSED_AT_CREATION, ids=lambda value: str(value)[:40])
+def test_a_spec_that_does_not_fit_is_refused_by_field(
+    kubectl: Kubectl, namespace: str, spec: dict[str, object], said: str
+) -> None:
+    answer = apply(kubectl, namespace, **spec)
+    assert "created" not in answer
+    assert said in answer
+
+
+def test_a_namespace_in_the_reference_to_the_credentials_is_not_a_field(
+    kubectl: Kubectl, namespace: str
+) -> None:
+    reference = {"name": "huaweicloud", "namespace": "kube-system"}
+    answer = apply(kubectl, namespace, credentialsRef=reference)
+    assert 'unknown field "spec.credentialsRef.namespace"' in answer
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("engineId", "another"), ("projectId", "b"), ("region", "cn-east-3")]
+)
+def test_another_engine_needs_another_resource(
+    control_plane: Cluster, kubectl: Kubectl, namespace: str, field: str, value: str
+) -> None:
+    create_engine(control_plane, "orders", namespace=namespace)
+    answer = apply(kubectl, namespace, **{field: value})
+    assert f"{field} is immutable: to manage another engine, create another resource" in answer
+
+
+def test_the_version_the_credentials_and_the_policy_can_be_changed(
+    control_plane: Cluster, namespace: str
+) -> None:
+    create_engine(control_plane, "orders", namespace=namespace)
+    changes = {"version": "2.5.0", "suspend": True, "upgrade": {"retryLimit": 3}}
+    changed = patch_engine(control_plane, "orders", {"spec": changes}, namespace=namespace)
+    assert changed["metadata"]["generation"] == 2
+    assert changed["spec"]["upgrade"] == {"retryLimit": 3, "timeout": "2h"}
+
+
+def test_a_new_resource_does_not_look_finished(control_plane: Cluster, namespace: str) -> None:
+    created = create_engine(control_plane, "orders", namespace=namespace)
+    assert created["status"] == {"observedGeneration": -1, "phase": "Pending"}
+    assert created["spec"]["suspend"] is False
+    assert created["spec"]["upgrade"] == {"retryLimit": 1, "timeout": "2h"}
+
+
+def test_a_status_in_a_manifest_is_not_taken(control_plane: Cluster, namespace: str) -> None:
+    forged = engine_manifest("orders", namespace=namespace)
+    forged["status"] = {"observedGeneration": 1, "phase": "UpToDate"}
+    path = f"/apis/cse-operator.io/v1alpha1/namespaces/{namespace}/microserviceengines"
+    created = control_plane.request("POST", path, forged)
+    assert created["status"] == {"observedGeneration": -1, "phase": "Pending"}
+
+
+def test_kubectl_lists_and_explains_it(
+    control_plane: Cluster, kubectl: Kubectl, namespace: str
+) -> None:
+    create_engine(control_plane, "orders", namespace=namespace)
+    header, row = kubectl("get", "mse", "-n", namespace).splitlines()
+    assert header.split() == [
+        "NAME",
+        "DESIRED",
+        "CURRENT",
+        "READY",
+        "PHASE",
+        "JOB",
+        "RESULT",
+        "AGE",
+    ]
+    assert row.split()[:3] == ["orders", "2.4.0", "Pending"]
+    assert "orders" in kubectl("get", "cse", "-n", namespace)
+    assert "Versions only go up" in kubectl("explain", "mse.spec.version")

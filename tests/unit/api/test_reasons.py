@@ -1,0 +1,43 @@
+"""The list of reasons: complete, and ready to be read by people."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.core.states import TRANSITIONS
+
+
+def test_each_reason_has_its_facts():
+    assert list(FACTS) == list(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_each_reason_is_a_word_that_kubernetes_accepts(reason):
+    assert re.fullmatch(r"[A-Z][A-Za-z]{1,63}", reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_each_reason_is_told_in_sentences_that_fit_a_table(reason):
+    for text in (FACTS[reason].meaning, FACTS[reason].way_out):
+        assert text.endswith(".")
+        assert "|" not in text
+        assert "\n" not in text
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if FACTS[r].standing is Standing.STALLED])
+def test_what_needs_a_person_warns_and_names_a_way_out(reason):
+    assert FACTS[reason].event_type == "Warning"
+    assert "None needed" not in FACTS[reason].way_out
+
+
+def test_only_an_engine_at_its_version_is_ready():
+    ready = {reason for reason in Reason if FACTS[reason].standing is Standing.READY}
+    assert ready == {Reason.UP_TO_DATE}
+
+
+def test_each_reason_of_the_table_of_states_is_in_the_list():
+    shown = {transition.reason for transition in TRANSITIONS.values() if transition.reason}
+    assert shown <= set(FACTS)
