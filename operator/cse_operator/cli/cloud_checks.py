@@ -13,7 +13,13 @@ from pydantic import SecretStr, ValidationError
 from cse_operator.api.reasons import FACTS, Reason
 from cse_operator.api.resource import Spec
 from cse_operator.cli.report import Finding, note, ok, problem
-from cse_operator.cloud.credentials import AccessKey, Credentials, PasswordToken, parse_secret
+from cse_operator.cloud.credentials import (
+    SECRET_KEYS,
+    AccessKey,
+    Credentials,
+    PasswordToken,
+    parse_secret,
+)
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
@@ -160,7 +166,7 @@ async def check_credentials(
     """
     subject = "Secret"
     try:
-        secret = await SecretReader(api_client).read(namespace, target.secret)
+        secret = await SecretReader(api_client, keys=SECRET_KEYS).read(namespace, target.secret)
         credentials = parse_secret(secret.data)
     except KubeError as error:
         way_out = "Create it in the namespace of the resource; deploy/samples shows its keys."

@@ -1,4 +1,4 @@
-"""`cse-operator demo`: becomes the demo, which is no part of the operator (docs/adr/0005)."""
+"""`cse-operator demo`: becomes the demo, which is no part of the operator (docs/adr/0007)."""
 
 from __future__ import annotations
 

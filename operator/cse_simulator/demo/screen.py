@@ -6,7 +6,7 @@ On a terminal the resources are a table that changes in place; elsewhere each ch
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ _STYLES: Final = {
 }
 
 Row = tuple[str, ...]
-Resources = Mapping[str, Mapping[str, Any]]
+Resources = Sequence[Mapping[str, Any]]
 
 
 def row_of(resource: Mapping[str, Any]) -> Row:
@@ -65,6 +65,11 @@ class Screen:
     def elapsed(self) -> str:
         """The time since the demo began, such as `12.3 s`."""
         return f"{time.monotonic() - self._began:.1f} s"
+
+    def title(self, text: str, explanation: str) -> None:
+        """What this is, before anything else."""
+        self._print(Text(text, "bold"))
+        self._print(Text(explanation, "dim"))
 
     def heading(self, text: str) -> None:
         """The name of what comes next."""
@@ -136,7 +141,7 @@ class _Lines(_View):
         self._screen = screen
 
     def show(self, resources: Resources) -> None:
-        for resource in resources.values():
+        for resource in resources:
             self._screen.changed(row_of(resource))
 
 
@@ -159,7 +164,7 @@ class _Table(_View):
                 min_width=30 if wide else None,
                 header_style="dim",
             )
-        for resource in resources.values():
+        for resource in resources:
             table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row_of(resource)))
         table.caption = Text(f"{self._screen.elapsed}", style="dim")
         return table

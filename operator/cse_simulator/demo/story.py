@@ -66,6 +66,10 @@ def tell(screen: Screen, folder: Path, options: Options) -> int:
         ControlPlaneError: There is no API server to be had.
         DemoError: It cannot go on.
     """
+    screen.title(
+        "An engine upgrade, end to end",
+        "The operator as it is, on a real Kubernetes API server, with a stand-in for the vendor.",
+    )
     with ExitStack() as stage:
         # The first to be closed is the operator, as in any uninstallation.
         place = _enter_place(stage, screen, folder, options)
@@ -192,7 +196,7 @@ def _follow(
     deadline = time.monotonic() + _SETTLE_SECONDS
     with scene.screen.table() as view:
         while True:
-            view.show(scene.resources)
+            view.show(_in_order(scene.resources))
             if until is not None and until(scene.resources):
                 return
             if until is not None and time.monotonic() > deadline:
@@ -217,6 +221,13 @@ def _note(resources: dict[str, Resource], change: Mapping[str, Any]) -> None:
         resources.pop(resource["metadata"]["name"], None)
     elif change["type"] in {"ADDED", "MODIFIED"}:
         resources[resource["metadata"]["name"]] = resource
+
+
+def _in_order(resources: Mapping[str, Resource]) -> list[Resource]:
+    """The samples as they were told of, then whatever else a user has applied, by name."""
+    names = [sample.name for sample in world.SAMPLES]
+    others = sorted(resources.keys() - set(names))
+    return [resources[name] for name in (*names, *others) if name in resources]
 
 
 def _all_settled(resources: Mapping[str, Resource]) -> bool:
@@ -253,6 +264,9 @@ def _sum_up(scene: _Scene) -> bool:
             and received == sample.calls
         )
         screen.verdict(_outcome(sample, status, received), good=as_planned)
+        if status.get("phase") == "Failed":
+            way_out = status.get("message", "").rpartition("; ")[2]
+            screen.say(f"              its way out: {way_out}")
         good = good and as_planned
     wanted = sum(sample.calls for sample in world.SAMPLES)
     screen.say("")
@@ -271,11 +285,10 @@ def _sum_up(scene: _Scene) -> bool:
 
 def _outcome(sample: world.Sample, status: Mapping[str, Any], received: int) -> str:
     calls = {0: "no upgrade call", 1: "one upgrade call"}.get(received, f"{received} upgrade calls")
-    versions = f"{sample.version} → {status.get('currentVersion')}"
-    if not sample.result:
-        versions = f"already at {status.get('currentVersion')}"
+    now = status.get("currentVersion", "")
+    version = f"still at {now}" if now == sample.version else f"{sample.version} → {now}"
     job = f", job {status['jobId']} {status.get('result')}" if "jobId" in status else ""
-    return f"{sample.name:<11} {versions}{job}; {calls}"
+    return f"{sample.name:<11} {version}{job}; {calls}"
 
 
 def _explain_staying(scene: _Scene) -> None:
