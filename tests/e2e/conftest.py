@@ -1,0 +1,122 @@
+"""The operator as a process of its own: one that the tests share, and one to kill."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cse_simulator.admin import Simulation, start_simulator
+from cse_simulator.control_plane import Cluster
+from support.operator_process import OperatorProcess
+from support.scene import Scene
+from support.wait import ENGINES
+
+QUICK = (
+    "--poll-interval=0.1",
+    "--wait-interval=0.3",
+    "--slow-interval=0.5",
+    "--allowed-regions=cn-north-4,cn-east-3",
+    "--log-format=json",
+)
+"""Looks that come sooner than in production, and none that is not due: no resync."""
+
+POOL = 70
+"""Namespaces that a shared operator serves: each test takes one."""
+
+
+@pytest.fixture(scope="session")
+def shared_simulation() -> Iterator[Simulation]:
+    """A vendor for all tests that keep to engines and projects of their own."""
+    with start_simulator(job_seconds=0.4) as simulation:
+        yield simulation
+
+
+@pytest.fixture(scope="session")
+def shared_operator(
+    control_plane: Cluster,
+    shared_simulation: Simulation,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[OperatorProcess, list[str]]]:
+    """An operator for all tests that do not kill theirs, and the namespaces it serves."""
+    suite = secrets.token_hex(4)
+    namespaces = [f"shared-{suite}-{number}" for number in range(POOL)]
+    for name in namespaces:
+        control_plane.create_namespace(name)
+    operator = OperatorProcess(
+        control_plane.kubeconfig,
+        tmp_path_factory.mktemp("operator") / "log",
+        cse_endpoint=shared_simulation.url,
+        namespaces=namespaces,
+        flags=QUICK,
+    )
+    free = list(namespaces)
+    with operator:
+        yield operator, free
+    for name in namespaces:
+        control_plane.delete_namespace(name)
+
+
+@pytest.fixture
+def scene(
+    control_plane: Cluster,
+    shared_simulation: Simulation,
+    shared_operator: tuple[OperatorProcess, list[str]],
+) -> Iterator[Scene]:
+    """A namespace that the shared operator serves, with a project at the shared vendor."""
+    yield from _taken(control_plane, shared_simulation, shared_operator[1].pop())
+
+
+@pytest.fixture
+def elsewhere(
+    control_plane: Cluster,
+    shared_simulation: Simulation,
+    shared_operator: tuple[OperatorProcess, list[str]],
+) -> Iterator[Scene]:
+    """Another such namespace, with a project of its own."""
+    yield from _taken(control_plane, shared_simulation, shared_operator[1].pop())
+
+
+def _taken(cluster: Cluster, simulation: Simulation, namespace: str) -> Iterator[Scene]:
+    scene = Scene(cluster, namespace, simulation)
+    yield scene
+    for collection in (ENGINES, "api/v1/secrets", "api/v1/events"):
+        base, _, plural = collection.rpartition("/")
+        cluster.request("DELETE", f"/{base}/namespaces/{namespace}/{plural}")
+    simulation.admin.clear_faults()
+    simulation.admin.clear_plans()
+
+
+@pytest.fixture
+def unserved(control_plane: Cluster, namespace: str, shared_simulation: Simulation) -> Scene:
+    """A namespace that no operator serves yet, with a project at the shared vendor."""
+    return Scene(control_plane, namespace, shared_simulation)
+
+
+@pytest.fixture
+def unserved_with_own_vendor(
+    control_plane: Cluster, namespace: str, simulator: Simulation
+) -> Scene:
+    """The same with a vendor whose settings the test may change."""
+    return Scene(control_plane, namespace, simulator)
+
+
+@pytest.fixture
+def start_operator(tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
+    """Start operators for a scene, with further flags; they end with the test."""
+    with ExitStack() as running:
+
+        def start(scene: Scene, *flags: str, name: str = "operator") -> OperatorProcess:
+            operator = OperatorProcess(
+                scene.cluster.kubeconfig,
+                tmp_path / f"{name}.log",
+                cse_endpoint=scene.simulation.url,
+                namespaces=[scene.namespace],
+                flags=[*QUICK, *flags],
+            )
+            return running.enter_context(operator)
+
+        yield start
