@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Mapping
@@ -71,6 +72,7 @@ class Operator:
         self._events = EventPoster(api_client, instance=self._identity)
         self._metrics.add(self._fleet())
         self._stop = asyncio.Event()
+        self._end_watch = asyncio.Event()
         self._leading = asyncio.Event()
         self._watching = asyncio.Event()
         self._elector = self._make_elector() if settings.leader_elect else None
@@ -89,6 +91,7 @@ class Operator:
             KubeError: when the resources cannot be listed at the start.
             OSError: when the probes' address cannot be listened on.
         """
+        self._take_signals()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._projects.close)
             await stack.enter_async_context(self._events)
@@ -101,11 +104,16 @@ class Operator:
                 asyncio.create_task(self._work(), name=f"worker {n}")
                 for n in range(self._settings.workers)
             ]
-            failed = await self._until_watch_ends(watch)
+            failed = await self._until_told_to_stop(watch)
             await self._drain(workers)
             if election is not None:
                 election.cancel()
                 await asyncio.gather(election, return_exceptions=True)
+            # kopf comes last: when it ends, it waits five seconds for whatever else was begun
+            # in this event loop since its start, and then cancels that.
+            await stack.aclose()
+            self._end_watch.set()
+            await asyncio.wait({watch})
         return 1 if failed or self._lost_lease else 0
 
     # -- the parts ---------------------------------------------------------------------------
@@ -193,14 +201,25 @@ class Operator:
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
             standalone=True,
-            stop_flag=self._stop,
+            stop_flag=self._end_watch,
             ready_flag=self._watching,
         )
 
-    async def _until_watch_ends(self, watch: asyncio.Task[None]) -> bool:
-        """Wait for the watch to end: by a signal, by us, or (True) by a failure."""
-        await asyncio.wait({watch})
-        error = None if watch.cancelled() else watch.exception()
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _until_told_to_stop(self, watch: asyncio.Task[None]) -> bool:
+        """Wait for a signal or the loss of the Lease; True if the watch fails before that."""
+        started = asyncio.create_task(self._watching.wait(), name="watch has started")
+        told = asyncio.create_task(self._stop.wait(), name="told to stop")
+        await asyncio.wait({watch, started}, return_when=asyncio.FIRST_COMPLETED)
+        self._take_signals()  # kopf took them for itself, and would stop watching before the rest
+        await asyncio.wait({watch, told}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        told.cancel()
+        error = watch.exception() if watch.done() and not watch.cancelled() else None
         if error is not None:
             logger.error("the watch failed, a restart begins it anew: %s", error)
         return error is not None

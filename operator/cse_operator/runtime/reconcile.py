@@ -244,7 +244,7 @@ class Reconciler:
         """
         key, tracked = work.key, work.tracked
         rest = self._tools.may_act_for()
-        if rest < SHORTEST_REST or not self._is_its_turn(work):
+        if rest < SHORTEST_REST or not self._is_its_turn(work, o):
             self._tools.queue.add_after(key, SHORTEST_REST)
             return
         # Counted from the moment of the decision, which is also what the intent says.
@@ -254,13 +254,18 @@ class Reconciler:
         except Exception:
             self._turns.over(work.engine, tracked.uid)
             raise
+        outcome: Accepted | Failure | None = None
         try:
-            outcome: Accepted | Failure = await _call(work, decision, send_before=send_before)
+            outcome = await _call(work, decision, send_before=send_before)
         except CloudError as error:
             outcome = error.failure
         finally:
-            shown = boottime() + self._tools.policy.grace
-            self._turns.called(work.engine, tracked.uid, until=shown)
+            self._turns.called(
+                work.engine,
+                tracked.uid,
+                until=boottime() + self._tools.policy.grace,
+                job_id=_new_job(record, outcome),
+            )
         self._answers[key] = _Answer(record, outcome)
         await self._record_answer(key, tracked, self._answers[key], o)
 
@@ -271,7 +276,7 @@ class Reconciler:
             raise AssertionError(f"{work.key}: a call without a recorded intent")
         return record
 
-    def _is_its_turn(self, work: _Work) -> bool:
+    def _is_its_turn(self, work: _Work, o: Observed) -> bool:
         """Whether no other resource that names the engine came in between.
 
         It may have appeared while this step looked at the engine.
@@ -280,7 +285,8 @@ class Reconciler:
             return False  # deleted meanwhile, or made anew: another one by the same name
         if self._tools.store.rival(work.key) is not None:
             return False
-        return self._turns.take(work.engine, work.tracked.uid, boottime())
+        latest = o.engine.latest_job_id if o.engine is not None else None
+        return self._turns.take(work.engine, work.tracked.uid, now=boottime(), latest_job_id=latest)
 
     async def _record_answer(
         self, key: str, tracked: Tracked, answer: _Answer, o: Observed | None = None
@@ -393,6 +399,13 @@ async def _call(work: _Work, decision: Decision, *, send_before: float) -> Accep
         return await client.retry(work.engine_id, send_before=send_before)
     version = work.resource.spec.version
     return await client.upgrade(work.engine_id, version, send_before=send_before)
+
+
+def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | None) -> int | None:
+    """The job that a call started, unless it runs an old one again."""
+    if not isinstance(outcome, Accepted) or outcome.job_id == record.baseline_job_id:
+        return None
+    return outcome.job_id
 
 
 def _follow(work: _Work, status: Status, *, runs: bool) -> None:

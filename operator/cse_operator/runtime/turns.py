@@ -20,6 +20,7 @@ _FEW: Final = 1024
 class _Turn:
     uid: str
     until: float
+    job_id: int | None = None
 
 
 class EngineTurns:
@@ -29,17 +30,20 @@ class EngineTurns:
         self._turns: dict[EngineKey, _Turn] = {}
         self._many = _FEW
 
-    def take(self, engine: EngineKey, uid: str, now: float) -> bool:
+    def take(self, engine: EngineKey, uid: str, *, now: float, latest_job_id: int | None) -> bool:
         """Begin a call for a resource; False while the call of another one is not over.
 
         Args:
             engine: the engine to call.
             uid: the resource's; one that is made anew under the same name is another one.
             now: monotonic seconds.
+            latest_job_id: the latest job that the engine shows.
         """
         turn = self._turns.get(engine)
         if turn is not None and turn.uid != uid and now < turn.until:
-            return False
+            shown = turn.job_id is not None and (latest_job_id or 0) >= turn.job_id
+            if not shown:
+                return False
         self._turns[engine] = _Turn(uid, _FOREVER)
         if len(self._turns) > self._many:
             # Those whose resource went away in between: nobody else takes them out.
@@ -47,9 +51,16 @@ class EngineTurns:
             self._many = max(_FEW, 2 * len(self._turns))
         return True
 
-    def called(self, engine: EngineKey, uid: str, *, until: float) -> None:
-        """The call was answered, or its answer was lost; others wait until its effect shows."""
-        self._turns[engine] = _Turn(uid, until)
+    def called(self, engine: EngineKey, uid: str, *, until: float, job_id: int | None) -> None:
+        """The call was answered, or its answer was lost; others wait until its effect shows.
+
+        Args:
+            engine: the engine that was called.
+            uid: the resource's.
+            until: monotonic seconds when it shows at the latest.
+            job_id: the new job by which the engine shows it, if that is known.
+        """
+        self._turns[engine] = _Turn(uid, until, job_id)
 
     def over(self, engine: EngineKey, uid: str) -> None:
         """Nothing is open for this resource any more: what its call did can be seen."""
