@@ -120,6 +120,20 @@ def rights(cluster: Cluster, token: str, namespace: str) -> set[Right]:
     }
 
 
+def rights_in(manifests: Sequence[Manifest]) -> set[Right]:
+    """What the Roles and ClusterRoles among these objects give."""
+    return {
+        (group, resource, name, verb)
+        for manifest in manifests
+        if manifest["kind"] in {"Role", "ClusterRole"}
+        for rule in manifest["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", ["*"])
+        for verb in rule["verbs"]
+    }
+
+
 def rights_once_granted(
     cluster: Cluster, token: str, namespace: str, granted: set[Right]
 ) -> set[Right]:
