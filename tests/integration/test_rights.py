@@ -1,6 +1,6 @@
 """The operator under the rights that an installation gives: none of them is idle.
 
-That they suffice, and are all there are, is shown in test_whole_installations.py.
+That they are all there are, and suffice by each way to install, is shown in test_install*.py.
 """
 
 from __future__ import annotations

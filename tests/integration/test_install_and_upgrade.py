@@ -1,0 +1,262 @@
+"""Each way to install it, from nothing to an upgraded engine, and out again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cse_simulator.admin import JobPlan, Simulation
+from cse_simulator.control_plane import Cluster, LocalControlPlane
+from support.chart_tools import BUILD_SECONDS, CHART, Helm
+from support.engines import engine_path
+from support.installation import (
+    CRD,
+    DEPLOY,
+    SYSTEM,
+    WHERE_IT_SERVES,
+    Manifest,
+    Right,
+    await_crd,
+    kustomization,
+    operator_of,
+    rights,
+    rights_once_granted,
+    where_it_runs,
+)
+from support.kubectl import Kubectl
+from support.operator_process import OperatorProcess
+from support.scene import Scene
+from support.wait import wait_until_gone
+
+pytestmark = pytest.mark.timeout(BUILD_SECONDS)
+
+CRDS = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+LEADS = "cse_operator_leader 1.0"
+CRD_PATH = f"/{CRDS}/{CRD}"
+
+Installer = Callable[[Cluster, Path], Manifest]
+"""Installs it in a cluster, where the namespace `payments` is, and returns its Deployment."""
+
+
+def cluster_wide(cluster: Cluster, folder: Path) -> Manifest:
+    Kubectl(cluster)("apply", "-k", str(DEPLOY / "base"))
+    return deployment(cluster, SYSTEM, "cse-operator")
+
+
+def namespaced(cluster: Cluster, folder: Path) -> Manifest:
+    own = kustomization(folder / "own", "namespaced", namespace="payments")
+    Kubectl(cluster)("apply", "-k", str(own))
+    return deployment(cluster, "payments", "cse-operator")
+
+
+def high_availability(cluster: Cluster, folder: Path) -> Manifest:
+    Kubectl(cluster)("apply", "-k", str(DEPLOY / "overlays" / "high-availability"))
+    return deployment(cluster, SYSTEM, "cse-operator")
+
+
+def helm(cluster: Cluster, folder: Path) -> Manifest:
+    Helm(folder, cluster)(
+        "install", "ours", str(CHART), f"--namespace={SYSTEM}", "--create-namespace"
+    )
+    return deployment(cluster, SYSTEM, "ours-cse-operator")
+
+
+def helm_for_one_namespace(cluster: Cluster, folder: Path) -> Manifest:
+    Helm(folder, cluster)(
+        "install",
+        "cse-operator",
+        str(CHART),
+        f"--namespace={SYSTEM}",
+        "--create-namespace",
+        "--set=namespaces={payments}",
+        "--set=highAvailability.enabled=true",
+    )
+    return deployment(cluster, SYSTEM, "cse-operator")
+
+
+def deployment(cluster: Cluster, namespace: str, name: str) -> Manifest:
+    found: Manifest = Kubectl(cluster).json("get", "deployment", name, "-n", namespace)
+    return found
+
+
+@pytest.mark.parametrize(
+    "install",
+    [cluster_wide, namespaced, high_availability, helm, helm_for_one_namespace],
+    ids=lambda install: install.__name__,
+)
+async def test_an_engine_is_upgraded_under_exactly_the_rights_that_were_installed(
+    private_control_plane: LocalControlPlane,
+    simulator: Simulation,
+    tmp_path: Path,
+    install: Installer,
+) -> None:
+    cluster = private_control_plane.cluster
+    for name in ("payments", "elsewhere"):
+        cluster.create_namespace(name)
+    installed = install(cluster, tmp_path)
+    await_crd(cluster, Kubectl(cluster))
+    confined = install in {namespaced, helm_for_one_namespace}
+    _its_rights_are_these_and_no_others(cluster, installed, confined=confined)
+
+    scene = Scene(cluster, "payments", simulator)
+    beyond = Scene(cluster, "elsewhere", simulator)
+    for each in (beyond, scene):
+        each.secret()
+        each.resource(each.engine())
+    with operator_of(installed, cluster, tmp_path, cse_endpoint=simulator.url) as operator:
+        await scene.until_reason("orders", "UpToDate")
+        await scene.event("orders", "UpToDate")
+        if not confined:
+            await beyond.until_reason("orders", "UpToDate")
+        assert operator.terminate() == 0
+    assert "forbidden" not in operator.output()
+    assert len(scene.changing_calls()) == 1
+    if confined:
+        assert beyond.calls() == []
+        assert beyond.get("orders")["status"]["observedGeneration"] == -1
+
+
+def _its_rights_are_these_and_no_others(
+    cluster: Cluster, installed: Manifest, *, confined: bool
+) -> None:
+    home = installed["metadata"]["namespace"]
+    account = installed["spec"]["template"]["spec"]["serviceAccountName"]
+    token = cluster.service_account_token(home, account)
+    Kubectl(cluster)("create", "serviceaccount", "nobody", "-n", home)
+    nobody = cluster.service_account_token(home, "nobody")
+
+    expected: dict[str, set[Right]] = {
+        name: set() if confined and name != "payments" else set(WHERE_IT_SERVES)
+        for name in ("payments", "elsewhere", home)
+    }
+    expected[home] |= where_it_runs(lease=installed["metadata"]["name"])
+    for name, granted in expected.items():
+        found = rights_once_granted(cluster, token, name, granted)
+        assert found - rights(cluster, nobody, name) == granted, name
+
+
+# --- high availability --------------------------------------------------------------------------
+
+
+async def test_with_high_availability_the_other_one_goes_on_when_the_leader_dies(
+    private_control_plane: LocalControlPlane, simulator: Simulation, tmp_path: Path
+) -> None:
+    cluster = private_control_plane.cluster
+    installed = high_availability(cluster, tmp_path)
+    await_crd(cluster, Kubectl(cluster))
+    cluster.create_namespace("payments")
+    scene = Scene(cluster, "payments", simulator)
+    engine = scene.engine()
+    scene.secret()
+    token = cluster.service_account_token(SYSTEM, "cse-operator")
+    everything = WHERE_IT_SERVES | where_it_runs()
+    assert rights_once_granted(cluster, token, SYSTEM, everything) >= everything
+
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(_candidate(installed, cluster, tmp_path, simulator, name))
+            for name in ("first", "second")
+        )
+        leader = await _leader_of(first, second)
+        standby = second if leader is first else first
+        simulator.admin.plan_jobs(JobPlan(seconds=600), engine.id)
+        scene.resource(engine)
+        item = await scene.until_reason("orders", "Upgrading")
+
+        leader.kill()
+        simulator.admin.end_job(item["status"]["jobId"])
+        await scene.until_reason("orders", "UpToDate")
+        assert await _leader_of(standby) is standby
+        assert len(scene.changing_calls()) == 1
+
+
+def _candidate(
+    installed: Manifest, cluster: Cluster, folder: Path, simulator: Simulation, name: str
+) -> OperatorProcess:
+    flags = ["--poll-interval=0.2", "--lease-duration=3"]
+    return operator_of(
+        installed, cluster, folder, cse_endpoint=simulator.url, flags=flags, name=name
+    )
+
+
+async def _leader_of(*candidates: OperatorProcess) -> OperatorProcess:
+    """Wait until one of them says that it leads, and no other does."""
+    deadline = time.monotonic() + 60.0
+    while True:
+        leaders = [one for one in candidates if LEADS in one.get("/metrics")[1].splitlines()]
+        if len(leaders) == 1:
+            return leaders[0]
+        assert not leaders
+        assert time.monotonic() < deadline, [one.output() for one in candidates]
+        await asyncio.sleep(0.05)
+
+
+# --- uninstalling -------------------------------------------------------------------------------
+
+
+async def test_uninstalling_in_mid_upgrade_touches_no_engine_and_leaves_nothing_stuck(
+    private_control_plane: LocalControlPlane, simulator: Simulation, tmp_path: Path
+) -> None:
+    cluster, kubectl = private_control_plane.cluster, Kubectl(private_control_plane.cluster)
+    installed = cluster_wide(cluster, tmp_path)
+    await_crd(cluster, kubectl)
+    cluster.create_namespace("payments")
+    scene = Scene(cluster, "payments", simulator)
+    engine = scene.engine()
+    scene.secret()
+    simulator.admin.plan_jobs(JobPlan(seconds=600), engine.id)
+    scene.resource(engine)
+    with operator_of(installed, cluster, tmp_path, cse_endpoint=simulator.url) as operator:
+        item = await scene.until_reason("orders", "Upgrading")
+
+        # Without --wait: the controller that empties a namespace is not there.
+        kubectl("delete", "-k", str(DEPLOY / "base"), "--wait=false")
+        await wait_until_gone(cluster, None, CRD, collection=CRDS)
+        assert operator.terminate() == 0
+
+    assert len(scene.changing_calls()) == 1
+    simulator.admin.end_job(item["status"]["jobId"])
+    assert simulator.admin.engine(engine.id).version == "2.4.0"
+
+
+# --- Helm ---------------------------------------------------------------------------------------
+
+
+def test_helm_brings_the_crd_up_to_date_and_leaves_it_with_the_resources(
+    private_control_plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    cluster = private_control_plane.cluster
+    helm, home = Helm(tmp_path, cluster), f"--namespace={SYSTEM}"
+
+    helm("install", "ours", str(_older_chart(tmp_path)), home, "--create-namespace")
+    assert "shortNames" not in cluster.request("GET", CRD_PATH)["spec"]["names"]
+    helm("upgrade", "ours", str(CHART), home)
+    assert cluster.request("GET", CRD_PATH)["spec"]["names"]["shortNames"] == ["mse"]
+
+    await_crd(cluster, Kubectl(cluster))
+    Kubectl(cluster)("apply", "-f", str(DEPLOY / "samples" / "servicecomb-engine.yaml"))
+    helm("uninstall", "ours", home)
+    assert cluster.request("GET", engine_path("default", "orders"))["spec"]["version"] == "2.4.0"
+
+    # Another release has to be told that the CRD is its own from now on.
+    refused = helm.run("install", "theirs", str(CHART), home)
+    assert "exists and cannot be imported into the current release" in refused.stderr
+    helm("install", "theirs", str(CHART), home, "--take-ownership")
+    assert cluster.request("GET", engine_path("default", "orders"))["spec"]["version"] == "2.4.0"
+
+
+def _older_chart(folder: Path) -> Path:
+    """The chart as it was before the CRD had short names."""
+    chart = folder / "older"
+    shutil.copytree(CHART, chart)
+    template = chart / "templates" / "crd.yaml"
+    older = template.read_text().replace("    shortNames:\n    - mse\n", "")
+    assert older != template.read_text()
+    template.write_text(older)
+    return chart
