@@ -9,7 +9,8 @@ reads lag behind the call (Huawei Cloud CSE API Reference, ShowEngineJob).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import itertools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,9 +18,11 @@ from typing import Final
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.directory import EngineDirectory, EngineReader
 from cse_operator.cloud.errors import CloudError
-from cse_operator.core.failure import Failure
+from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.situations import JOB_ENDINGS
+
+logger = logging.getLogger(__name__)
 
 STEPS_PER_ROUND: Final = 10
 """So many jobs are looked at in each round for their steps; with no more than these, no
@@ -73,7 +76,6 @@ class JobFollower:
         self._interval = interval
         self._clock = clock
         self._followed: dict[str, _Followed] = {}
-        self._turn: deque[str] = deque()
         self._something_to_follow = asyncio.Event()
 
     def __len__(self) -> int:
@@ -84,8 +86,6 @@ class JobFollower:
         known = self._followed.get(key)
         if known is not None and known.job_id == job_id:
             return
-        if known is None:
-            self._turn.append(key)
         self._followed[key] = _Followed(engine_id, job_id, since=self._clock())
         self._something_to_follow.set()
 
@@ -99,14 +99,18 @@ class JobFollower:
         while True:
             await self._something_to_follow.wait()
             await asyncio.sleep(self._interval)
-            await self.round()
+            try:
+                await self.round()
+            except Exception:
+                # Nobody foresaw it, and nobody else would go on following.
+                logger.exception("a round of looks at running jobs failed; the next one follows")
 
     async def round(self) -> None:
         """Ask once about everything that is followed."""
         try:
             asked = await self._whom_to_ask()
         except CloudError as error:
-            for key in list(self._followed):
+            for key in [key for key, followed in self._followed.items() if not followed.ended]:
                 self._report(key, error.failure)
             return
         gate = asyncio.Semaphore(CONCURRENT_LOOKS)
@@ -128,17 +132,10 @@ class JobFollower:
         return list(asked)
 
     def _next_in_turn(self) -> list[str]:
-        chosen: list[str] = []
-        for _ in range(len(self._turn)):
-            key = self._turn.popleft()
-            if key not in self._followed:
-                continue
-            self._turn.append(key)
-            if self._followed[key].ended:
-                continue
-            chosen.append(key)
-            if len(chosen) == STEPS_PER_ROUND:
-                break
+        running = (key for key, followed in self._followed.items() if not followed.ended)
+        chosen = list(itertools.islice(running, STEPS_PER_ROUND))
+        for key in chosen:
+            self._followed[key] = self._followed.pop(key)  # to the end of the turn
         return chosen
 
     def _moved(self, followed: _Followed | None, engines: Mapping[str, EngineView]) -> bool:
@@ -162,6 +159,10 @@ class JobFollower:
                 )
             except CloudError as error:
                 news = error.failure
+            except Exception:
+                # One job that nobody can make sense of must not hide the others.
+                logger.exception("job %d could not be looked at", followed.job_id)
+                news = Failure(FailureKind.TRANSIENT, "the job could not be looked at")
         if self._followed.get(key) is followed:
             self._report(key, news)
 

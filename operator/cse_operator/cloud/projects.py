@@ -242,3 +242,6 @@ class Projects:
                 logger.warning(
                     "project %s could not be looked over: %s", project.key[1], error.failure.message
                 )
+            except Exception:
+                # Nobody foresaw it, and nobody else would look over the project again.
+                logger.exception("project %s could not be looked over", project.key[1])
