@@ -29,9 +29,8 @@ class Announcer:
         now = after.ready
         if now is None:
             return
-        upgrade = after.upgrade
-        if upgrade and upgrade.result and (before.upgrade is None or not before.upgrade.result):
-            self._metrics.upgrade_ended(upgrade)
+        if after.upgrade is not None and after.upgrade.result and _is_another(before, after):
+            self._metrics.upgrade_ended(after.upgrade)
         if before.ready is not None and before.ready.reason == now.reason:
             return
         reason = Reason(now.reason)
@@ -42,3 +41,14 @@ class Announcer:
         logger.log(level, "%s: %s: %s", where, reason.value, now.message)
         if reason.value not in _IN_PASSING:
             self._events.post(reference, FACTS[reason].event_type, reason.value, now.message)
+
+
+def _is_another(before: Status, after: Status) -> bool:
+    """Whether the upgrade that ended is not one whose end was announced already.
+
+    A job that someone else started may be found and ended in one step, right after another.
+    """
+    old, new = before.upgrade, after.upgrade
+    if old is None or new is None or old.result is None:
+        return True
+    return (old.job_id, old.requested_at) != (new.job_id, new.requested_at)

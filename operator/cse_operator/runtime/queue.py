@@ -10,6 +10,9 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+_SMALL: Final = 64
 
 
 class KeyedQueue:
@@ -56,7 +59,13 @@ class KeyedQueue:
         if self._due.get(key, float("inf")) <= due:
             return
         self._due[key] = due
-        heapq.heappush(self._heap, (due, key))
+        if len(self._heap) > _SMALL + 2 * len(self._due):
+            # Times that were dropped or brought forward stay in the heap until they come,
+            # which may be hours: take them out before they outnumber the others.
+            self._heap = [(moment, other) for other, moment in self._due.items()]
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, (due, key))
         if self._heap[0][1] == key:
             self._set_timer()
 

@@ -7,13 +7,16 @@ the same; the flag wins. Durations are in seconds.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cse_operator.core.observed import Policy
+
+LAST_PORT: Final = 65_535
 
 DATE_RESOLUTION: Final = 1.0
 """The vendor's clock, by which the grace is measured too, is read in whole seconds."""
@@ -25,6 +28,14 @@ def _split(value: object) -> object:
         value = [value]
     if isinstance(value, list | tuple):
         return tuple(p for item in value for p in str(item).replace(" ", "").split(",") if p)
+    return value
+
+
+def _address_and_port(value: str) -> str:
+    """Refuse what nobody could listen on, before anything is started."""
+    matched = re.fullmatch(r"([^:/\s]*|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value, re.ASCII)
+    if value and (matched is None or int(matched[2]) > LAST_PORT):
+        raise ValueError(f"{value!r} is not an address with a port, such as 127.0.0.1:8080")
     return value
 
 
@@ -112,7 +123,7 @@ class Settings(BaseSettings):
         default=50.0, gt=0, description="calls per second, project and credential"
     )
 
-    listen: str = Field(
+    listen: Annotated[str, AfterValidator(_address_and_port)] = Field(
         default="127.0.0.1:8080",
         description="address of /healthz, /readyz and /metrics; empty for none",
     )
