@@ -55,7 +55,7 @@ class JobFollower:
     Args:
         reader: the vendor's API.
         directory: shares its listings with the looks at engines.
-        on_news: called with the key of the one who follows, and the job as it is now, or why
+        on_news: called with the key of the one who follows, the job's id, and the job or why
             it cannot be seen. Only called when that differs from what was reported last.
         interval: seconds between rounds.
         clock: monotonic seconds.
@@ -65,7 +65,7 @@ class JobFollower:
         self,
         reader: EngineReader,
         directory: EngineDirectory,
-        on_news: Callable[[str, JobView | Failure], None],
+        on_news: Callable[[str, int, JobView | Failure], None],
         *,
         interval: float,
         clock: Callable[[], float] = boottime,
@@ -170,7 +170,7 @@ class JobFollower:
         followed = self._followed[key]
         before, followed.shown = followed.shown, news
         if _is_news(before, news):
-            self._on_news(key, news)
+            self._on_news(key, followed.job_id, news)
 
 
 def _is_news(before: JobView | Failure | None, now: JobView | Failure) -> bool:

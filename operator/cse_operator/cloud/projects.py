@@ -58,7 +58,7 @@ class Listeners:
     """Who is told what; the first argument is always the resource's key."""
 
     on_engine_change: Callable[[str], None]
-    on_news: Callable[[str, JobView | Failure], None]
+    on_news: Callable[[str, int, JobView | Failure], None]
     on_call: Callable[[str, str, float], None]
 
 

@@ -40,13 +40,16 @@ from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.queue import KeyedQueue
 from cse_operator.runtime.reconcile import Reconciler, Tools, take_news
 from cse_operator.runtime.settings import Settings
-from cse_operator.runtime.store import ResourceStore
+from cse_operator.runtime.store import News, ResourceStore
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 25.0
 """How long a stop waits for steps in hand: longer than a call may take, shorter than the
 Pod's grace period."""
+
+FOREIGN_WRITE_DELAY: Final = 5.0
+"""Seconds until a status that somebody else wrote is looked into."""
 
 PRUNE_DELAY: Final = 2.0
 """Seconds after the last event of a repeated list until what it lacked is looked for."""
@@ -233,10 +236,18 @@ class Operator:
         tracked = self._store.get(key)
         # While our own write is under way, the event is most likely its echo; the writer
         # looks whether it was.
-        if news and tracked is not None and not tracked.notes.writing:
-            self._queue.add(key)
+        if tracked is not None and not tracked.notes.writing:
+            self._heed(key, news)
         if event_type is None:
             self._prune_soon()
+
+    def _heed(self, key: str, news: News) -> None:
+        if news is News.WISH:
+            self._queue.add(key)
+        elif news is News.STATUS:
+            # Another operator at work. Two that see the cloud differently, because one is cut
+            # off, would otherwise write in turns as fast as they can.
+            self._queue.add_after(key, FOREIGN_WRITE_DELAY)
 
     def _removed(self, key: str, uid: str) -> None:
         if self._store.remove(key, uid=uid) is not None:
@@ -282,10 +293,10 @@ class Operator:
         if tracked is not None and tracked.notes.stage is not Stage.RUNNING:
             self._queue.add(key)
 
-    def _job_news(self, key: str, news: JobView | Failure) -> None:
+    def _job_news(self, key: str, job_id: int, news: JobView | Failure) -> None:
         tracked = self._store.get(key)
         if tracked is not None:
-            take_news(tracked, news)
+            take_news(tracked, job_id, news)
             self._queue.add(key)
 
     async def _work(self) -> None:

@@ -108,6 +108,14 @@ class _Work:
         return self.project
 
 
+@dataclass(slots=True)
+class _Seen:
+    """When the looks that one step decides on were taken."""
+
+    job: float
+    engine: float = 0.0
+
+
 class Reconciler:
     """Reconciles one resource at a time per worker, and never two workers the same one."""
 
@@ -127,12 +135,11 @@ class Reconciler:
                 await self._record_answer(key, tracked, self._answers[key])
                 return
             await self._step(key, tracked)
-        except Conflict:
-            # Somebody wrote first: what was decided was decided on an old version.
+        except (Conflict, Gone):
+            # Somebody wrote first: what was decided was decided on an old version. Or it was
+            # deleted, which one answer does not prove: a resource that is forgotten by mistake
+            # would be looked after by nobody until the next start.
             await self._look_again(key, tracked)
-        except Gone:
-            self._tools.store.remove(key, uid=tracked.uid)
-            self._forget(key)
         except KubeError as error:
             logger.warning("%s: the Kubernetes API did not let the step end: %s", key, error)
             self._tools.metrics.reconcile_error("kubernetes")
@@ -167,8 +174,9 @@ class Reconciler:
             except CloudError as error:
                 o = _failed(o, error.failure, tracked.notes)
         work = _Work(key, tracked, resource, project)
+        seen = _Seen(job=tracked.notes.job_seen)
         for _ in range(MOST_TURNS):
-            o = _aged(o, tracked.notes)
+            o = _aged(o, seen, tracked.notes)
             decision = decide(o, self._tools.policy)
             if decision.effect is Effect.NONE:
                 await self._conclude(work, decision)
@@ -176,7 +184,7 @@ class Reconciler:
             if decision.effect in {Effect.UPGRADE, Effect.RETRY}:
                 await self._act(work, o, decision)
                 return
-            o = await self._observe(work, o, decision)
+            o = await self._observe(work, o, decision, seen)
         raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.record)}")
 
     def _first_look(self, key: str, tracked: Tracked, resource: Resource) -> Observed:
@@ -202,19 +210,19 @@ class Reconciler:
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
 
-    async def _observe(self, work: _Work, o: Observed, decision: Decision) -> Observed:
+    async def _observe(self, work: _Work, o: Observed, decision: Decision, seen: _Seen) -> Observed:
         """Take the look that a decision asks for, and add what it showed."""
         engine_id, notes, project = work.engine_id, work.tracked.notes, work.reachable
         try:
             if decision.effect is Effect.LOOK:
                 directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
                 look = await project.directory.look(engine_id, directly=directly)
-                notes.failures, notes.engine_seen = 0, look.began
+                notes.failures, seen.engine = 0, look.began
                 return replace(o, engine=look.engine, engine_is_fresh=True, failures=0)
             job_id = decision.job_to_show
             if job_id is None:
                 raise AssertionError("a job without an id was asked for")
-            notes.job_seen = boottime()
+            seen.job = boottime()
             job = await project.client.show_job(engine_id, job_id)
             return replace(o, job=job, missing_job=None)
         except CloudError as error:
@@ -383,13 +391,14 @@ class Reconciler:
         self._tools.queue.forget(key)
 
 
-def _aged(o: Observed, notes: Notes) -> Observed:
+def _aged(o: Observed, seen: _Seen, notes: Notes) -> Observed:
     """The observation as it is now: the looks in it have grown older since they were taken."""
     now = notes.decided = boottime()
+    job_known = o.job is not None or o.missing_job is not None
     return replace(
         o,
-        engine_age=now - notes.engine_seen if o.engine is not None else 0.0,
-        job_age=now - notes.job_seen if o.job is not None else 0.0,
+        engine_age=now - seen.engine if o.engine is not None else 0.0,
+        job_age=now - seen.job if job_known else 0.0,
     )
 
 
@@ -443,8 +452,8 @@ def _has_unwritten_step(tracked: Tracked, status: Status) -> bool:
     )
 
 
-def take_news(tracked: Tracked, news: JobView | Failure) -> None:
-    """Note what the follower reports of the job of a resource."""
+def take_news(tracked: Tracked, job_id: int, news: JobView | Failure) -> None:
+    """Note what the follower reports of a job on behalf of a resource."""
     notes, now = tracked.notes, boottime()
     if isinstance(news, JobView):
         before = notes.job
@@ -457,8 +466,10 @@ def take_news(tracked: Tracked, news: JobView | Failure) -> None:
         return
     if news.kind is FailureKind.NOT_FOUND:
         record = tracked.parse_status().upgrade
-        notes.missing_job = record.job_id if record else None
-        notes.job, notes.failure = None, None
+        # Not about a job that was followed before: what is gone of that one is of no interest.
+        if record is not None and record.job_id == job_id:
+            notes.missing_job, notes.job_seen = job_id, now
+            notes.job, notes.failure = None, None
         return
     notes.failure = news
     notes.failures += 1

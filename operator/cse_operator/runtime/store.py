@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -56,7 +57,6 @@ class Notes:
     """What the follower met last, if it met a failure."""
     job: JobView | None = None
     job_seen: float = 0.0
-    engine_seen: float = 0.0
     decided: float = 0.0
     """When the last decision was made; looks and the send window are measured from it."""
     missing_job: int | None = None
@@ -83,6 +83,14 @@ class Notes:
             self.job, self.ended_since = None, None
         if self.missing_job != job_id:
             self.missing_job = None
+
+
+class News(Enum):
+    """What an object brings that was not known."""
+
+    NOTHING = "nothing that decides"
+    STATUS = "somebody else wrote the status"
+    WISH = "the spec, a request, or a deletion"
 
 
 class Summary(NamedTuple):
@@ -158,8 +166,7 @@ class Tracked:
     @property
     def raw(self) -> dict[str, Any]:
         """Spec, status and requests as plain JSON data."""
-        data: dict[str, Any] = json.loads(zlib.decompress(self.body))
-        return data
+        return _unpack(self.body)
 
     def parse(self) -> Resource:
         """The resource, as models.
@@ -204,6 +211,21 @@ def _pack(obj: Mapping[str, Any]) -> bytes:
     return zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 1)
 
 
+def _unpack(body: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(zlib.decompress(body))
+    return data
+
+
+def _news(before: Tracked, generation: int, body: bytes, *, deleting: bool) -> News:
+    if (before.generation, before.deleting) != (generation, deleting):
+        return News.WISH
+    if before.body == body:
+        return News.NOTHING
+    old, new = before.raw, _unpack(body)
+    same_wish = all(old[part] == new[part] for part in ("spec", "reconcile", "retry"))
+    return News.STATUS if same_wish else News.WISH
+
+
 def _engine_of(obj: Mapping[str, Any]) -> EngineKey | None:
     spec = obj.get("spec") or {}
     parts = (spec.get("region"), spec.get("projectId"), spec.get("engineId"))
@@ -233,28 +255,23 @@ class ResourceStore:
         """What is known of a resource."""
         return self._tracked.get(key)
 
-    def put(self, obj: Mapping[str, Any]) -> tuple[str, bool]:
+    def put(self, obj: Mapping[str, Any]) -> tuple[str, News]:
         """Take in an object as the API server gave it.
 
         Returns:
-            Its key, and whether anything that decides is news. An object older than the known
-            one (a stale list, the late echo of an own write) is none: resource versions of
-            one resource can be compared as numbers (Kubernetes API Concepts, resource
-            versions).
+            Its key, and what that decides is news. In an object older than the known one (a
+            stale list, the late echo of an own write) nothing is: resource versions of one
+            resource can be compared as numbers (Kubernetes API Concepts, resource versions).
         """
         metadata = obj["metadata"]
         key = f"{metadata['namespace']}/{metadata['name']}"
         version = int(metadata["resourceVersion"])
         before = self._tracked.get(key)
         if before is not None and version <= before.version:
-            return key, False
+            return key, News.NOTHING
         body, deleting = _pack(obj), "deletionTimestamp" in metadata
         if before is not None and before.uid == metadata["uid"]:
-            news = (before.generation, before.body, before.deleting) != (
-                metadata.get("generation", 1),
-                body,
-                deleting,
-            )
+            news = _news(before, metadata.get("generation", 1), body, deleting=deleting)
             others = self._others(key)
             upgrading = bool(others) and before.upgrading
             before.version, before.deleting = version, deleting
@@ -277,7 +294,7 @@ class ResourceStore:
         )
         self._index(key)
         self._wake_all(self._others(key))
-        return key, True
+        return key, News.WISH
 
     def remove(self, key: str, *, uid: str | None = None) -> Tracked | None:
         """Forget a resource (only the one with this uid, if it is given)."""
@@ -308,7 +325,8 @@ class ResourceStore:
         first = min((mine, *(self._tracked[other] for other in others)), key=_precedence)
         if first is mine:
             return None
-        return Rival(first.name if first.namespace == mine.namespace else None)
+        name = first.name if first.namespace == mine.namespace else None
+        return Rival(name, upgrading=(first.created, first.uid) > (mine.created, mine.uid))
 
     def _others(self, key: str) -> tuple[str, ...]:
         """The keys of the other resources that name the same engine."""

@@ -28,7 +28,7 @@ class Project:
         self.follower = JobFollower(
             self.reader,
             directory,
-            lambda key, news: self.news.append((key, news)),
+            lambda key, _job, news: self.news.append((key, news)),
             interval=interval,
             clock=self.time,
         )
