@@ -11,8 +11,8 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.api import crd
 from cse_operator.api.names import API_VERSION, GROUP, KIND, PLURAL
+from cse_operator.cli.questions import ask
 from cse_operator.cli.report import Finding, ok, problem
-from cse_operator.kube.api_call import call
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.settings import Settings
@@ -64,7 +64,7 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
 async def check_cluster(api_client: ApiClient) -> Finding:
     """Can it be reached, and as whom."""
     try:
-        version = await call(api_client, "GET", "/version", names={})
+        version = await ask(api_client, "GET", "/version")
         user = await _user(api_client)
     except KubeError as error:
         way_out = "Compare `kubectl version` and `kubectl auth whoami` with the same KUBECONFIG."
@@ -78,7 +78,7 @@ async def _user(api_client: ApiClient) -> str:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     try:
-        answer = await call(api_client, "POST", path, names={}, body=review)
+        answer = await ask(api_client, "POST", path, review)
     except KubeError as error:
         if error.status == _NOT_FOUND:  # before Kubernetes 1.28
             return "somebody it does not name"
@@ -97,7 +97,7 @@ async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
     """
     subject = "definition"
     try:
-        document = await call(api_client, "GET", f"/openapi/v3/apis/{API_VERSION}", names={})
+        document = await ask(api_client, "GET", f"/openapi/v3/apis/{API_VERSION}")
     except KubeError as error:
         if error.status == _NOT_FOUND:
             return problem(subject, f"{KIND} ({API_VERSION}) is not installed", _INSTALL), False
@@ -196,7 +196,7 @@ async def _may(api_client: ApiClient, right: Right, namespace: str) -> bool:
         "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
     }
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    answer = await call(api_client, "POST", path, names={}, body=review)
+    answer = await ask(api_client, "POST", path, review)
     return bool(answer["status"]["allowed"])
 
 

@@ -24,17 +24,16 @@ _LOG_LINES: Final = 20
 def operator_environment(kubeconfig: Path) -> dict[str, str]:
     """The environment of the operator's commands.
 
-    Settings that the user has for an operator of their own have no say in the demo, and a proxy
-    has no place between it and the simulator on this machine.
+    Settings that the user has for an operator of their own have no say in the demo. Temporary
+    files are put beside the kubeconfig: what a killed operator leaves there goes with the demo.
     """
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("CSE_OPERATOR_") and not name.lower().endswith("_proxy")
+        name: value for name, value in os.environ.items() if not name.startswith("CSE_OPERATOR_")
     }
     # The child finds the package also where only this process's import path leads to it.
     path = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path, "KUBECONFIG": str(kubeconfig)}
+    places = {"KUBECONFIG": str(kubeconfig), "TMPDIR": str(kubeconfig.parent)}
+    return {**kept, **places, "PYTHONPATH": path}
 
 
 def tied(command: Sequence[str]) -> list[str]:

@@ -102,10 +102,11 @@ def cluster_place(program: Path, context: Context, folder: Path, say: Say) -> It
     if has_definition:
         _refuse_beside_an_operator(kubectl)
     with ExitStack() as ending:
+        # Before it is made: a stop may come while the cluster makes it.
+        ending.callback(_remove_namespace, kubectl, namespace, say)
         kubectl("create", "namespace", namespace)
         say(f"Made the namespace {namespace}. Should the demo be killed, remove it yourself:")
         say(f"  kubectl --context {context.name} delete namespace {namespace}")
-        ending.callback(_remove_namespace, kubectl, namespace, say)
         if not has_definition:
             ending.callback(_remove_definition, kubectl, namespace, say)
         yield Place(kubectl, namespace, context.server, has_definition)
@@ -145,7 +146,7 @@ def _refuse_beside_an_operator(kubectl: Kubectl) -> None:
 
 def _remove_namespace(kubectl: Kubectl, namespace: str, say: Say) -> None:
     # Not waited for: by now it holds nothing that could hold it up.
-    _attempt(kubectl, say, "delete", "namespace", namespace, "--wait=false")
+    _attempt(kubectl, say, "delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
 def _remove_definition(kubectl: Kubectl, namespace: str, say: Say) -> None:

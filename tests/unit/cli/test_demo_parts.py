@@ -171,12 +171,11 @@ def test_the_end_of_a_watch_is_told():
 
 def test_settings_for_another_operator_have_no_say_in_the_demo(monkeypatch, tmp_path):
     monkeypatch.setenv("CSE_OPERATOR_NAMESPACES", "production")
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com")
     monkeypatch.setenv("KUBECONFIG", "/production")
     environment = operator_environment(tmp_path / "kubeconfig")
     assert "CSE_OPERATOR_NAMESPACES" not in environment
-    assert "HTTPS_PROXY" not in environment
     assert environment["KUBECONFIG"] == str(tmp_path / "kubeconfig")
+    assert environment["TMPDIR"] == str(tmp_path)
     assert environment["PATH"]
 
 
