@@ -59,6 +59,10 @@ class ApiServerStub:
         return await answer(request)
 
 
+OBJECT = {"kind": "It", "metadata": {"resourceVersion": "1"}}
+"""The least that an object of the API has."""
+
+
 def reply(
     status: int = 200,
     body: Any = None,
@@ -66,12 +70,14 @@ def reply(
     text: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """An answer with a JSON body, or with a text."""
+    """An answer with a JSON body (some object unless another one is given), or with a text."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if text is not None:
             return web.Response(status=status, text=text, headers=headers)
-        return web.json_response(body if body is not None else {}, status=status, headers=headers)
+        return web.json_response(
+            body if body is not None else OBJECT, status=status, headers=headers
+        )
 
     return answer
 
@@ -94,7 +100,7 @@ def silence(until: asyncio.Event) -> Answer:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         await until.wait()
-        return web.json_response({})
+        return web.json_response(OBJECT)
 
     return answer
 

@@ -109,6 +109,9 @@ def _object(what: str, content: bytes) -> dict[str, Any]:
         answer = json.loads(content)
     except ValueError:
         answer = None
-    if not isinstance(answer, dict):
+    metadata = answer.get("metadata") if isinstance(answer, dict) else None
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    if not isinstance(answer, dict) or not isinstance(version, str):
+        # Something in between has answered: every object and list of the API has a version.
         raise errors.Unavailable(f"{what}: the answer is not a Kubernetes object")
     return answer

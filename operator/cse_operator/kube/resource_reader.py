@@ -101,7 +101,10 @@ class ResourceReader:
                     raise
                 continue_token = ""
                 continue
-            yield answer["items"]
+            items = answer.get("items")
+            if not isinstance(items, list):
+                raise errors.Unavailable(f"LIST {PLURAL}: the answer is not a list")
+            yield items
             continue_token = answer["metadata"].get("continue", "")
             if not continue_token:
                 return

@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.kube import errors
 from cse_operator.kube.api_call import MERGE_PATCH, call
-from support.api_server_stub import ApiServerStub, hang_up, refusal, reply, silence
+from support.api_server_stub import OBJECT, ApiServerStub, hang_up, refusal, reply, silence
 
 Connected = tuple[ApiServerStub, ApiClient]
 PATH = "/apis/cse-operator.io/v1alpha1/namespaces/{namespace}/microserviceengines/{name}/status"
@@ -21,7 +21,7 @@ NAMES = {"namespace": "payments", "name": "orders"}
 
 async def test_a_patch_carries_the_token_the_media_type_and_the_query(connected: Connected) -> None:
     server, client = connected
-    server.answers = [reply(body={"kind": "It"})]
+    server.answers = [reply(body=OBJECT)]
     answer = await call(
         client,
         "PATCH",
@@ -31,7 +31,7 @@ async def test_a_patch_carries_the_token_the_media_type_and_the_query(connected:
         body={"status": {"phase": "Pending"}},
         content_type=MERGE_PATCH,
     )
-    assert answer == {"kind": "It"}
+    assert answer == OBJECT
     [asked] = server.asked
     assert (asked.method, asked.path) == (
         "PATCH",
@@ -85,9 +85,9 @@ async def test_a_changing_call_is_never_sent_twice_on_a_dead_connection(
 
 async def test_a_read_on_a_dead_connection_is_sent_again(connected: Connected) -> None:
     server, client = connected
-    server.answers = [reply(), hang_up, reply(body={"kind": "It"})]
+    server.answers = [reply(), hang_up, reply(body=OBJECT)]
     await call(client, "GET", PATH, names=NAMES)
-    assert await call(client, "GET", PATH, names=NAMES) == {"kind": "It"}
+    assert await call(client, "GET", PATH, names=NAMES) == OBJECT
     assert len(server.asked) == 3
 
 
@@ -130,7 +130,9 @@ async def test_a_body_that_breaks_off_is_no_answer(connected: Connected) -> None
         await call(client, "PATCH", PATH, names=NAMES, body={})
 
 
-@pytest.mark.parametrize("text", ["<html>login</html>", "[]", "", "null"])
+@pytest.mark.parametrize(
+    "text", ["<html>login</html>", "[]", "", "null", "{}", '{"metadata": {"resourceVersion": 1}}']
+)
 async def test_an_answer_that_is_no_object_may_pass(connected: Connected, text: str) -> None:
     server, client = connected
     server.answers = [reply(200, text=text)]
