@@ -1,0 +1,59 @@
+"""The world of the fault suites, and the matrix at the end of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cse_simulator.admin import JobPlan, Simulation, start_simulator
+from cse_simulator.control_plane import Cluster
+from support.fault_matrix import Result, complaint, table
+from support.fault_stage import World
+
+MATRIX = "fault matrix"
+
+
+@pytest.fixture(scope="session")
+def vendor() -> Iterator[Simulation]:
+    """A vendor whose jobs end when they are told to."""
+    with start_simulator(record_calls=1_000_000) as simulation:
+        simulation.admin.plan_jobs(JobPlan(outcome="never", times=None))
+        yield simulation
+
+
+@pytest.fixture
+def world(control_plane: Cluster, vendor: Simulation, tmp_path: Path) -> World:
+    """The API server and the vendor that all runs share."""
+    return World(control_plane, vendor, tmp_path)
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest) -> Callable[[str, list[Result]], None]:
+    """Add results to the matrix, and fail the test for those that broke the promise."""
+
+    def judged(title: str, results: list[Result]) -> None:
+        assert results, "not a single case"
+        request.node.user_properties.append((MATRIX, [title, table(results)]))
+        if any(result.broken for result in results):
+            pytest.fail(complaint(results), pytrace=False)
+
+    return judged
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the matrix of all tests, from all workers, and the plain count."""
+    reports = [r for group in ("passed", "failed") for r in terminalreporter.getreports(group)]
+    parts = [value for r in reports for name, value in r.user_properties if name == MATRIX]
+    if not parts:
+        return
+    terminalreporter.section(MATRIX)
+    total = [0, 0, 0]
+    for title, rows in sorted(parts):
+        terminalreporter.write_line(f"{title:<52} cases  survived  failed")
+        for what, *counts in rows:
+            terminalreporter.write_line("  {:<50} {:>5} {:>9} {:>7}".format(what, *counts))
+            total = [a + b for a, b in zip(total, counts, strict=True)]
+    terminalreporter.write_line("{} cases, {} survived, {} failed".format(*total))

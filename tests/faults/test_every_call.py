@@ -1,0 +1,90 @@
+"""Each call of a whole upgrade goes wrong in each way, and the operator dies around each.
+
+Which calls there are is not kept in a list: an undisturbed run is recorded first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from support import fault_catalogue
+from support.fault_matrix import Case, Result, record, run_alone, run_together
+from support.fault_proxy import Boundary
+from support.fault_stage import World
+from support.upgrade_run import RETRY, UPGRADE, Course
+
+pytestmark = pytest.mark.timeout(3600)
+
+Judge = Callable[[str, list[Result]], None]
+COURSES = pytest.mark.parametrize("course", [UPGRADE, RETRY], ids=lambda course: course.name)
+
+
+async def _boundaries(world: World, course: Course) -> list[Boundary]:
+    """The calls of a course; of the retried one, those that it adds to the plain one."""
+    boundaries = await record(world, course)
+    calls = [boundary.call for boundary in boundaries]
+    return boundaries if course is UPGRADE else boundaries[calls.index("PUT actions") :]
+
+
+def _is_event(boundary: Boundary) -> bool:
+    return boundary.call.startswith("EVENT")
+
+
+def _parted(boundaries: list[Boundary]) -> tuple[list[Boundary], list[Boundary]]:
+    """The calls until the first event of the watch, by which the operator starts, and the rest."""
+    first_event = next(n for n, boundary in enumerate(boundaries) if _is_event(boundary))
+    return boundaries[:first_event], [b for b in boundaries[first_event:] if not _is_event(b)]
+
+
+def _faults(boundaries: list[Boundary]) -> list[Case]:
+    return [
+        Case(boundary, name, behaviour)
+        for boundary in boundaries
+        for name, behaviour in fault_catalogue.faults_of(boundary)
+    ]
+
+
+@COURSES
+async def test_killed_before_and_after_each_call_it_goes_on_where_it_was(
+    world: World, judge: Judge, course: Course
+) -> None:
+    cases = []
+    for boundary in await _boundaries(world, course):
+        after = fault_catalogue.killed_after
+        if _is_event(boundary):
+            after = fault_catalogue.killed_after_event
+        cases.append(Case(boundary, "killed before", fault_catalogue.killed_before))
+        cases.append(Case(boundary, "killed after", after))
+    judge(f"{course.name}: killed before and after", await run_alone(world, course, cases))
+
+
+async def test_whatever_happens_to_a_call_of_the_start_the_operator_gets_to_work(
+    world: World, judge: Judge
+) -> None:
+    start, _ = _parted(await _boundaries(world, UPGRADE))
+    judge("start: faults", await run_alone(world, UPGRADE, _faults(start)))
+
+
+@COURSES
+async def test_whatever_happens_to_a_call_the_upgrade_is_made_once(
+    world: World, judge: Judge, course: Course
+) -> None:
+    boundaries = await _boundaries(world, course)
+    calls = [boundary for boundary in boundaries if not _is_event(boundary)]
+    if course is UPGRADE:
+        _, calls = _parted(boundaries)
+    judge(f"{course.name}: faults", await run_together(world, course, _faults(calls)))
+
+
+async def test_whatever_happens_to_an_event_of_the_watch_nothing_is_missed(
+    world: World, judge: Judge
+) -> None:
+    cases = [
+        Case(boundary, name, behaviour)
+        for boundary in await _boundaries(world, UPGRADE)
+        if _is_event(boundary)
+        for name, behaviour in fault_catalogue.faults_of_event()
+    ]
+    judge("upgrade: faults of the watch", await run_alone(world, UPGRADE, cases))

@@ -1,0 +1,95 @@
+"""The operator as Kubernetes keeps it: started again whenever it ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from support.operator_process import OperatorProcess
+
+LOOK_SECONDS = 0.01
+READY_LOOK_SECONDS = 0.1
+STOP_SECONDS = 30.0
+
+
+class SupervisedOperator:
+    """One replica. It runs inside the `async with` block.
+
+    Attributes:
+        process: What is run.
+        exits: How it ended by itself so far: codes, negative ones for signals.
+        kills: How often it was killed.
+    """
+
+    def __init__(self, kubeconfig: Path, log: Path, **arguments: Any) -> None:
+        """Prepare it; the arguments are those of `OperatorProcess`."""
+        self.process = OperatorProcess(kubeconfig, log, **arguments)
+        self.exits: list[int] = []
+        self.kills = 0
+        self._supervision: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.process.start()
+        self._supervision = asyncio.create_task(self._supervise())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._end_supervision()
+        self.process.kill()
+
+    @property
+    def ends(self) -> int:
+        """How often it ended so far, in whatever way."""
+        return len(self.exits) + self.kills
+
+    async def kill(self) -> None:
+        """Kill it with SIGKILL; when this returns it is dead, and will be started again."""
+        running = self.process.running()
+        self.kills += 1
+        running.kill()
+        await _end_of(running)
+
+    async def stop(self) -> int:
+        """Send SIGTERM and return the exit code; it is not started again."""
+        await self._end_supervision()
+        running = self.process.running()
+        running.terminate()
+        async with asyncio.timeout(STOP_SECONDS):
+            code = await _end_of(running)
+        self.process.process = None
+        return code
+
+    async def until_ready(self) -> None:
+        """Wait until `/readyz` answers 200; whoever calls this bounds the time."""
+        while (await asyncio.to_thread(self.process.get, "/readyz"))[0] != 200:  # noqa: ASYNC110
+            await asyncio.sleep(READY_LOOK_SECONDS)
+
+    async def _end_supervision(self) -> None:
+        if self._supervision is not None:
+            self._supervision.cancel()
+            await asyncio.gather(self._supervision, return_exceptions=True)
+            self._supervision = None
+
+    async def _supervise(self) -> None:
+        while True:
+            running, kills = self.process.running(), self.kills
+            code = await _end_of(running)
+            if self.kills == kills:
+                self.exits.append(code)
+            self.process.process = None
+            self.process.start()
+
+
+async def _end_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait until a process has ended, and return its code."""
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - a process sets no event
+        await asyncio.sleep(LOOK_SECONDS)
+    return code

@@ -1,0 +1,242 @@
+"""One whole upgrade of one engine in a corner of a stage, held to the promise.
+
+What happens in it is recorded, a rule disturbs it, and `verdict` says what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from support.engines import engine_path
+from support.fault_proxy import Behaviour, Boundary, Rule
+from support.fault_stage import Corner, Stage
+from support.scene import ready
+
+Object = dict[str, Any]
+
+NAME = "orders"
+PASSWORD = "canary-password-5ca1ab1e"
+
+QUIET_SECONDS = 5.5
+"""So long nothing may happen once a run is at rest: longer than any wait of the operator's."""
+
+TRUE_REASONS = frozenset({"UpgradeRejected", "PermissionDenied"})
+"""What a run may come to rest at when a call of its was refused for good."""
+
+MADE_UP = "made up for a test"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What an undisturbed run does.
+
+    Attributes:
+        name: What it is called in the matrix.
+        job_ends: How the jobs end, in their order.
+        calls: The calls that the vendor accepts in it.
+        deadline: Seconds until it must be at rest, whatever is done to it. They bound the test
+            on a slow machine; the operator's own waits add up to far less.
+    """
+
+    name: str
+    job_ends: tuple[str, ...]
+    calls: tuple[str, ...]
+    deadline: float = 150.0
+
+
+UPGRADE = Course("upgrade", ("finish",), ("Upgrade",))
+RETRY = Course("retry", ("error", "finish"), ("Upgrade", "Retry"))
+
+
+class BrokenPromiseError(AssertionError):
+    """A run did not end as it must."""
+
+
+class UpgradeRun:
+    """One run."""
+
+    def __init__(self, stage: Stage, corner: Corner, course: Course = UPGRADE) -> None:
+        """Prepare one on a stage that is open, in a corner that nobody uses."""
+        self.stage = stage
+        self.scene = corner.scene
+        self.traffic = corner.traffic
+        self.course = course
+        self.engine = self.scene.engine(NAME)
+        self._jobs_ended: set[str] = set()
+        self._calls_before_retry = 0
+
+    def disturb(self, boundary: Boundary, behaviour: Behaviour) -> Rule:
+        """Have something happen to one call of the run."""
+        rule = Rule(boundary, behaviour)
+        self.traffic.rules.append(rule)
+        return rule
+
+    async def settle(self) -> Object:
+        """Go through the upgrade, and return the resource once it has come to rest.
+
+        Raises:
+            BrokenPromiseError: It has not in the course's time.
+        """
+        async with self._bounded("not at rest in time"):
+            # A user of its own for each run, so that none is refused for another's sake.
+            credentials = {"username": self.scene.project, "domainName": "tests"}
+            await asyncio.to_thread(self.scene.secret, password=PASSWORD, **credentials)
+            watch = "WATCH microserviceengines"
+            await self.traffic.until(lambda: self.traffic.count("kube", watch))
+            await asyncio.to_thread(self.scene.resource, self.engine, NAME)
+            return await self._at_rest()
+
+    async def verdict(self, item: Object) -> str:
+        """Hold the run to the promise, and return the reason it came to rest at.
+
+        Raises:
+            BrokenPromiseError: It broke it.
+        """
+        reason = str(ready(item)["reason"])
+        if reason != "UpToDate":
+            await self._check_refusal(item)
+            item = await self._ask_for_retry()
+        await asyncio.to_thread(self._check_end, item)
+        log = self.stage.operator.process.output()
+        mine = [line for line in log.splitlines() if self.scene.namespace in line]
+        unforeseen = [line for line in mine if "unforeseen error" in line]
+        self.check(not unforeseen, f"an error that nobody foresaw: {unforeseen}")
+        self.check(PASSWORD not in log, "the password is in the log")
+        return reason
+
+    # --- the course of events -----------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _bounded(self, otherwise: str) -> AsyncIterator[None]:
+        """Let jobs end meanwhile, and bound the time."""
+        jobs = asyncio.create_task(self._end_jobs())
+        try:
+            async with asyncio.timeout(self.course.deadline):
+                yield
+        except TimeoutError:
+            raise BrokenPromiseError(f"{otherwise}\n{self.told()}") from None
+        finally:
+            jobs.cancel()
+            await asyncio.gather(jobs, return_exceptions=True)
+
+    async def _end_jobs(self) -> None:
+        """End each job once the operator could see it running."""
+        while len(self._jobs_ended) < len(self.course.job_ends):
+            await self.traffic.until(lambda: self._jobs_shown() - self._jobs_ended)
+            job = (self._jobs_shown() - self._jobs_ended).pop()
+            outcome = self.course.job_ends[len(self._jobs_ended)]
+            self._jobs_ended.add(job)
+            await asyncio.to_thread(self.scene.admin.end_job, int(job), outcome)
+
+    def _jobs_shown(self) -> set[str]:
+        records = [r for r in self.traffic.records if r.boundary.call == "GET job" and r.status]
+        return {r.request.path.rsplit("/", 1)[1] for r in records}
+
+    async def _at_rest(self) -> Object:
+        operator = self.stage.operator
+        while True:
+            await operator.until_ready()
+            ends = operator.ends
+            await self.traffic.until_quiet(QUIET_SECONDS)
+            latest = self.traffic.latest
+            item = await asyncio.to_thread(self.scene.get, NAME)
+            if operator.ends > ends:
+                continue
+            if _settled(item):
+                return item
+            await self.traffic.until(lambda latest=latest: self.traffic.latest > latest)
+
+    async def _ask_for_retry(self) -> Object:
+        """Take the way out that a refusal names."""
+        async with self._bounded("a requested retry came to nothing"):
+            await asyncio.to_thread(self.scene.annotate, NAME, retry_requested_at="now")
+            before = self._calls_before_retry
+            await self.traffic.until(lambda: self.traffic.count("cloud") > before)
+            item = await self._at_rest()
+        handled = item["status"].get("lastHandledRetryAt")
+        self.check(handled == "now", f"the request for a retry was not noted: {handled}")
+        return item
+
+    # --- the promise --------------------------------------------------------------------------
+
+    async def _check_refusal(self, item: Object) -> None:
+        """A `Stalled` must tell the truth: that nothing runs, and what the vendor said."""
+        self._calls_before_retry = self.traffic.count("cloud")
+        said = ready(item)
+        self.check(said["reason"] in TRUE_REASONS, f"came to rest at {said}")
+        self.check(MADE_UP in said["message"], f"does not say why: {said}")
+        engine = await asyncio.to_thread(self.scene.admin.engine, self.engine.id)
+        self.check(engine.status != "Upgrading", "came to rest while the engine upgrades")
+        self.check(engine.version == "2.3.1", "came to rest although the engine is done")
+
+    def accepted(self) -> tuple[str, ...]:
+        """The changing calls that took effect, in their order."""
+        calls = self.scene.changing_calls(self.engine)
+        return tuple(call.operation for call in calls if call.status == 200)
+
+    def _check_end(self, item: Object) -> None:
+        accepted = self.accepted()
+        self.check(accepted == self.course.calls, f"accepted calls: {accepted}")
+        engine = self.scene.admin.engine(self.engine.id)
+        status = item["status"]
+        shown = (status["phase"], status.get("currentVersion"), ready(item)["status"])
+        self.check(shown == ("UpToDate", "2.4.0", "True"), f"ended as {shown}")
+        result = (status.get("result"), status.get("jobId"))
+        self.check(result == ("Succeeded", engine.latest_job_id), f"the result is {result}")
+        history = [entry["result"] for entry in reversed(status.get("history", ()))]
+        ends = [end for end in history if end != "Rejected"]
+        wanted = ["Failed" if end == "error" else "Succeeded" for end in self.course.job_ends]
+        self.check(ends == wanted, f"the history is {history}")
+        metadata = item["metadata"]
+        others = set(metadata.get("annotations", {})) - {"cse-operator.io/retry-requested-at"}
+        self.check(not others and "finalizers" not in metadata, "left something on the object")
+        self.check(metadata["generation"] == 1, "wrote the spec")
+
+    def check(self, holds: bool, otherwise: str) -> None:
+        """Raise with all that is known of the run unless the promise holds."""
+        if not holds:
+            raise BrokenPromiseError(f"{otherwise}\n{self.told()}")
+
+    def told(self) -> str:
+        """All that helps to find out what happened."""
+        namespace = self.scene.namespace
+        items = self.scene.cluster.request("GET", engine_path(namespace))["items"]
+        begun = self.traffic.records[0].begun if self.traffic.records else 0.0
+        calls = [
+            f"{record.begun - begun:7.2f} {record.boundary} → {record.status}"
+            for record in self.traffic.records
+        ]
+        operator = self.stage.operator
+        log = [
+            _short(line)
+            for line in operator.process.output().splitlines()
+            if namespace in line or len(self.stage.corners) == 1
+        ]
+        ends = f"exits {operator.exits}, kills {operator.kills}"
+        status = [yaml.safe_dump(item.get("status")) for item in items]
+        return "\n".join([*status, *calls, ends, *log])
+
+
+def _settled(item: Object) -> bool:
+    status = item.get("status", {})
+    if status.get("observedGeneration") != item["metadata"]["generation"]:
+        return False
+    true = {c["type"] for c in status["conditions"] if c["status"] == "True"}
+    return bool(true & {"Ready", "Stalled"})
+
+
+def _short(line: str) -> str:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    return (
+        f"{entry['time'][17:23]} {entry['level']}: {entry['message']} {entry.get('exception', '')}"
+    )
