@@ -1,11 +1,11 @@
-"""The queue: each key at most once in it, one worker at a time on each, the earliest time counts."""
+"""The queue: each key once in it, one worker at a time on it, and its earliest time counts."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cse_operator.runtime.queue import KeyedQueue
@@ -159,6 +159,7 @@ async def test_times_that_were_dropped_do_not_pile_up() -> None:
     assert queue.pass_time(7201) == ["a"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -1,0 +1,106 @@
+"""Announcing: one Event and one log line for each transition, none for anything else."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cse_operator.api.reasons import FACTS, Reason
+from cse_operator.api.resource import Result, Status, UpgradeRecord
+from cse_operator.core.decide import conditions
+from cse_operator.kube.references import ObjectReference
+from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.metrics import Metrics
+
+REFERENCE = ObjectReference("payments", "orders", "uid-1")
+NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
+
+
+class Posted:
+    """Takes Events instead of a cluster."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str]] = []
+
+    def post(self, reference: ObjectReference, type_: str, reason: str, message: str) -> None:
+        assert reference == REFERENCE
+        self.events.append((type_, reason, message))
+
+
+class Stage:
+    """An announcer and what it did."""
+
+    def __init__(self) -> None:
+        self.posted, self.metrics = Posted(), Metrics()
+        self.announcer = Announcer(self.posted, self.metrics)  # type: ignore[arg-type]
+
+    def ended(self, result: str) -> float:
+        value = self.metrics.registry.get_sample_value(
+            "cse_operator_upgrades_total", {"result": result}
+        )
+        return value or 0.0
+
+    def announce(self, before: Status, after: Status) -> list[tuple[str, str, str]]:
+        self.posted.events.clear()
+        self.announcer.announce(REFERENCE, before, after)
+        return self.posted.events
+
+
+def status(reason: Reason, message: str = "a sentence", **fields: Any) -> Status:
+    told = conditions(Status(), reason, message, 1, NOON)
+    return Status(conditions=told, message=message, **fields)
+
+
+def record(**fields: Any) -> UpgradeRecord:
+    return UpgradeRecord(generation=1, requested_at=NOON, **fields)
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason != Reason.SUBMITTING])
+def test_each_reason_that_is_new_is_posted_with_its_type(reason: Reason) -> None:
+    events = Stage().announce(Status(), status(reason))
+    assert events == [(FACTS[reason].event_type, reason.value, "a sentence")]
+
+
+def test_a_call_on_its_way_is_not_worth_an_event() -> None:
+    assert Stage().announce(Status(), status(Reason.SUBMITTING)) == []
+
+
+def test_another_message_for_the_same_reason_is_no_transition(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    before, after = status(Reason.UPGRADING, "step 1"), status(Reason.UPGRADING, "step 2")
+    assert Stage().announce(before, after) == []
+    assert caplog.records == []
+
+
+def test_a_transition_is_logged_in_one_line_by_its_weight(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    Stage().announce(Status(), status(Reason.UPGRADE_FAILED, "the job failed"))
+    (line,) = caplog.records
+    assert line.levelno == logging.WARNING
+    assert line.getMessage() == "payments/orders: UpgradeFailed: the job failed"
+
+
+def test_an_upgrade_is_counted_when_it_ends_and_only_then() -> None:
+    stage = Stage()
+    idle = status(Reason.UP_TO_DATE)
+    intent = status(Reason.SUBMITTING, upgrade=record())
+    running = status(Reason.UPGRADING, upgrade=record(job_id=7))
+    done = status(Reason.UP_TO_DATE, upgrade=record(job_id=7, result=Result.SUCCEEDED))
+    for before, after in ((idle, intent), (intent, running), (running, done), (done, done)):
+        stage.announce(before, after)
+    assert stage.ended("Succeeded") == 1
+
+
+def test_an_upgrade_found_and_ended_in_one_step_is_counted_after_another_one() -> None:
+    stage = Stage()
+    before = status(Reason.UP_TO_DATE, upgrade=record(job_id=7, result=Result.SUCCEEDED))
+    after = status(Reason.UP_TO_DATE, upgrade=record(job_id=8, result=Result.FAILED))
+    stage.announce(before, after)
+    assert stage.ended("Failed") == 1
