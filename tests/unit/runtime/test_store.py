@@ -193,7 +193,9 @@ def test_a_driver_in_another_namespace_is_not_named() -> None:
 def test_resources_of_different_engines_are_no_rivals(field: str) -> None:
     engine = Engine()
     engine.put(stored("a", uid="1"))
-    engine.put(stored("b", uid="2", **{field: "eu-west-0"}))
+    other = stored("b", uid="2")
+    other["spec"][field] = "eu-west-0"
+    engine.put(other)
     assert engine.store.rival("payments/b") is None
     assert engine.take_woken() == set()
 
