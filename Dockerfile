@@ -43,9 +43,10 @@ RUN python3 -c "import ensurepip, pathlib, pip, shutil; [shutil.rmtree(path) for
 COPY --from=builder /opt/cse-operator /opt/cse-operator
 COPY LICENSE /licenses/LICENSE
 
-# HOME: a user without an entry in /etc/passwd has none, and libraries ask for it.
+# HOME and LOGNAME: a user without an entry in /etc/passwd has neither, and libraries ask for them.
 ENV PATH="/opt/cse-operator/bin:${PATH}" \
     HOME=/ \
+    LOGNAME=cse-operator \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 65532:65532

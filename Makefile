@@ -82,6 +82,10 @@ audit: venv ## Ask osv.dev for known vulnerabilities of the locked packages
 image: ## Build the container image with docker, podman or buildah (TAG=…)
 	hack/image $(TAG)
 
+.PHONY: image-test
+image-test: control-plane ## Build the image with buildah and run it as a Pod would (as root, on Linux)
+	hack/image-test $(ARGS)
+
 .PHONY: wheel
 wheel: venv ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build -t wheel

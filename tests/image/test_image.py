@@ -1,0 +1,221 @@
+"""The container: what is in it, that it serves, and that it stops with nothing lost."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from cse_simulator.admin import Fault, JobPlan, Simulation
+from cse_simulator.control_plane import Cluster
+from support import processes
+from support.image import SERVICE_ACCOUNT, USER, Container, Image
+from support.installation import (
+    WHERE_IT_SERVES,
+    Manifest,
+    environment_of,
+    kustomization,
+    kustomized,
+    rights_once_granted,
+    the,
+)
+from support.repository import CRDS
+from support.scene import Scene
+
+Start = Callable[[], Container]
+
+
+@pytest.fixture
+def scene(control_plane: Cluster, namespace: str, simulator: Simulation) -> Scene:
+    return Scene(control_plane, namespace, simulator)
+
+
+@pytest.fixture
+def port() -> int:
+    return processes.free_port()
+
+
+@pytest.fixture
+def deployment(scene: Scene, tmp_path: Path) -> Manifest:
+    """The Deployment of the namespaced variant, in the test's namespace, and all it needs."""
+    folder = kustomization(tmp_path / "k", "namespaced", namespace=scene.namespace)
+    scene.kubectl("apply", "-k", str(folder))
+    token = scene.cluster.service_account_token(scene.namespace, "cse-operator")
+    granted = rights_once_granted(scene.cluster, token, scene.namespace, WHERE_IT_SERVES)
+    assert granted >= WHERE_IT_SERVES
+    return the(kustomized(scene.kubectl, folder), "Deployment")
+
+
+@pytest.fixture
+def start(
+    image: Image, deployment: Manifest, scene: Scene, port: int, tmp_path: Path
+) -> Iterator[Start]:
+    """Starts a container as the kubelet would for a Pod of the Deployment."""
+    account = tmp_path / "account"
+    account.mkdir()
+    token = scene.cluster.service_account_token(scene.namespace, "cse-operator")
+    (account / "token").write_text(token)
+    (account / "ca.crt").write_text(scene.cluster.certificate_authority)
+    (account / "namespace").write_text(scene.namespace)
+    address = urlsplit(scene.cluster.url)
+    environment = {
+        **environment_of(deployment),
+        "KUBERNETES_SERVICE_HOST": str(address.hostname),
+        "KUBERNETES_SERVICE_PORT": str(address.port),
+        # The network is this machine's, and the vendor its stand-in.
+        "CSE_OPERATOR_LISTEN": f"127.0.0.1:{port}",
+        "CSE_OPERATOR_CSE_ENDPOINT": scene.simulation.url,
+        "CSE_OPERATOR_IAM_ENDPOINT": scene.simulation.url,
+        "CSE_OPERATOR_ALLOW_INSECURE_ENDPOINT": "true",
+        "CSE_OPERATOR_POLL_INTERVAL": "0.2",
+    }
+    with ExitStack() as stack:
+
+        def begin() -> Container:
+            log = tmp_path / "container.log"
+            container = stack.enter_context(Container(image, environment, account, log))
+            _wait_until_ready(container, port)
+            return container
+
+        yield begin
+
+
+def probe(port: int, path: str) -> int:
+    """The status of an answer, as the kubelet sees it; 0 without one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def _wait_until_ready(container: Container, port: int) -> None:
+    deadline = time.monotonic() + 60.0
+    while probe(port, "/readyz") != 200:
+        assert container.is_running(), container.output()
+        assert time.monotonic() < deadline, container.output()
+        time.sleep(0.05)
+
+
+# --- what is in it ------------------------------------------------------------------------------
+
+
+def test_the_image_says_who_runs_what(image: Image, deployment: Manifest) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+    user = pod["securityContext"]
+    assert image.config["User"] == f"{user['runAsUser']}:{user['runAsGroup']}" == f"{USER}:{USER}"
+    assert image.config["Cmd"] == pod["containers"][0]["args"]
+    labels = image.config["Labels"]
+    assert labels["org.opencontainers.image.title"] == "cse-operator"
+    version = image.run("--version").stdout
+    assert labels["org.opencontainers.image.version"] in version
+
+
+def test_the_image_holds_the_whole_package(image: Image) -> None:
+    printed = image.run("crd")
+
+    assert printed.returncode == 0, printed.stderr
+    kept = CRDS / "microserviceengines.yaml"
+    assert yaml.safe_load(printed.stdout) == yaml.safe_load(kept.read_text())
+
+
+def test_there_is_nothing_in_it_to_install_more_with(image: Image) -> None:
+    for module in ("pip", "ensurepip"):
+        failed = image.run("python3", "-c", f"import {module}", as_entrypoint=False)
+        assert f"No module named '{module}'" in failed.stderr
+    assert list(image.root.glob("usr/**/bin/pip*")) == []
+
+
+def test_nothing_can_be_written_anywhere(image: Image) -> None:
+    program = """
+import os, sys
+places = {root for root, *_ in os.walk("/") if not root.startswith("/proc")}
+for place in sorted(places):
+    try:
+        os.close(os.open(os.path.join(place, "probe"), os.O_CREAT | os.O_WRONLY))
+    except OSError:
+        continue
+    print("written:", place)
+print(len(places), "places")
+"""
+    tried = image.run("python3", "-c", program, as_entrypoint=False)
+
+    assert tried.returncode == 0, tried.stderr
+    assert "written" not in tried.stdout
+    assert int(tried.stdout.split()[0]) > 100
+
+
+# --- how it runs --------------------------------------------------------------------------------
+
+
+async def test_it_serves_as_nobody_on_a_read_only_root_and_upgrades(
+    start: Start, scene: Scene, port: int
+) -> None:
+    container = start()
+
+    assert probe(port, "/healthz") == probe(port, "/readyz") == probe(port, "/metrics") == 200
+    status = container.status()
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {str(USER)}
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert status["NSpid"].split()[-1] == "1"
+    mounts = container.mounts()
+    assert "ro" in mounts["/"]
+    assert "ro" in mounts[f"/{SERVICE_ACCOUNT}"]
+
+    engine = scene.engine()
+    scene.secret()
+    scene.resource(engine)
+    await scene.until_reason("orders", "UpToDate")
+    await scene.event("orders", "UpToDate")
+    assert scene.accepted(engine) == {"2.4.0": 1}
+
+
+async def test_stopped_while_a_job_runs_it_follows_the_job_after_its_next_start(
+    start: Start, scene: Scene, deployment: Manifest
+) -> None:
+    engine = scene.engine()
+    scene.secret()
+    scene.admin.plan_jobs(JobPlan(seconds=600), engine.id)
+    scene.resource(engine)
+    container = start()
+    item = await scene.until_reason("orders", "Upgrading")
+
+    assert container.terminate(_grace(deployment)) == 0, container.output()
+    scene.admin.end_job(item["status"]["jobId"])
+    start()
+    item = await scene.until_reason("orders", "UpToDate")
+
+    assert item["status"]["upgrade"]["attempts"] == 1
+    assert len(scene.changing_calls(engine)) == 1
+
+
+async def test_stopped_while_the_vendor_has_not_answered_it_records_the_answer_first(
+    start: Start, scene: Scene, deployment: Manifest
+) -> None:
+    engine = scene.engine()
+    scene.secret()
+    scene.admin.plan_jobs(JobPlan(seconds=600), engine.id)
+    scene.admin.add_fault(Fault(operation="Upgrade", delay_answer_ms=5000))
+    scene.resource(engine)
+    container = start()
+    await scene.admin.wait_for_async("Upgrade", phase="accepted", timeout=60)
+
+    assert container.terminate(_grace(deployment)) == 0, container.output()
+    recorded = scene.get("orders")["status"]["jobId"]
+
+    assert recorded == scene.admin.engine(engine.id).latest_job_id
+    assert len(scene.changing_calls(engine)) == 1
+
+
+def _grace(deployment: Manifest) -> float:
+    return float(deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"])

@@ -1,0 +1,151 @@
+"""A container of the image, run with what Linux has and a Pod gets: no container engine.
+
+A Pod of `deploy/base` runs as user 65532, as process 1 of its own process tree, with a read-only
+root, without capabilities and without a way to regain them, and finds its service account's token
+in a file. All of this is the kernel's doing, and made here with `unshare` and `chroot`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from support import processes
+
+SERVICE_ACCOUNT = "run/secrets/kubernetes.io/serviceaccount"
+USER = 65532
+
+# The arguments: the root, a folder with the token, and the command. The mounts are seen by this
+# process and its children only, and end with them.
+_SETUP = f"""
+set -eu
+root=$1 account=$2
+shift 2
+mount --bind "$root" "$root"
+mount --bind "$account" "$root/{SERVICE_ACCOUNT}"
+mount -o remount,bind,ro "$root/{SERVICE_ACCOUNT}"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=755 dev "$root/dev"
+for device in null random urandom zero; do
+    touch "$root/dev/$device"
+    mount --bind "/dev/$device" "$root/dev/$device"
+done
+mount -o remount,ro "$root/dev"
+exec setpriv --no-new-privs chroot --userspec={USER}:{USER} "$root" "$@"
+"""
+
+
+class Image:
+    """The image that `make image-test` built, with a file system of this test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make a container's file system from the image; `close` removes it."""
+        assert "IMAGE_TEST_IMAGE" in os.environ, "run these tests by `make image-test`"
+        name = os.environ["IMAGE_TEST_IMAGE"]
+        self._folder = folder
+        self.config: dict[str, Any] = json.loads(self._buildah("inspect", "--type=image", name))[
+            "OCIv1"
+        ]["config"]
+        self._container = self._buildah("from", "--pull-never", name)
+        self.root = Path(self._buildah("mount", self._container))
+        (self.root / SERVICE_ACCOUNT).mkdir(parents=True)
+
+    def close(self) -> None:
+        """Remove the container's file system."""
+        self._buildah("rm", self._container)
+
+    @staticmethod
+    def _buildah(*arguments: str) -> str:
+        command = [*shlex.split(os.environ["IMAGE_TEST_BUILDAH"]), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def command(
+        self, command: Sequence[str], environment: Mapping[str, str], account: Path
+    ) -> list[str]:
+        """The command line that runs a command in a container of this image."""
+        inside = dict(entry.split("=", 1) for entry in self.config["Env"])
+        variables = [f"{name}={value}" for name, value in {**inside, **environment}.items()]
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        setup = ["sh", "-c", _SETUP, "sh", str(self.root), str(account)]
+        # The directory and the user are the image's; HOME and PATH come from its variables.
+        assert self.config["WorkingDir"] == "/"
+        return [*unshare, *setup, "/usr/bin/env", "-i", *variables, *command]
+
+    def run(self, *arguments: str, as_entrypoint: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container of its own and return what came of it.
+
+        Args:
+            arguments: The arguments of the entrypoint, or a whole command.
+            as_entrypoint: Whether the image's entrypoint is what runs.
+        """
+        command = [*self.config["Entrypoint"], *arguments] if as_entrypoint else list(arguments)
+        return subprocess.run(
+            self.command(command, {}, self._folder),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+class Container:
+    """A started container: its process 1, which a test can look at, signal and wait for."""
+
+    def __init__(
+        self, image: Image, environment: Mapping[str, str], account: Path, log: Path
+    ) -> None:
+        """Start the image's own command; `account` has the files of the service account."""
+        command = [*image.config["Entrypoint"], *image.config["Cmd"]]
+        self.log = log
+        self._outside = processes.start(
+            ["/usr/bin/env", *image.command(command, environment, account)], log, os.environ
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._outside.poll() is None:
+            self._outside.kill()  # and its child with it
+            self._outside.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the container's process 1, as this machine sees it."""
+        outside = self._outside.pid
+        [child] = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        return int(child)
+
+    def status(self) -> dict[str, str]:
+        """What the kernel says of the container's process 1 (proc_pid_status(5))."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    def mounts(self) -> dict[str, list[str]]:
+        """The options of the container's mounts, by where they are (proc_pid_mountinfo(5))."""
+        lines = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
+        return {line.split()[4]: line.split()[5].split(",") for line in lines}
+
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._outside.poll() is None
+
+    def terminate(self, grace: float) -> int:
+        """Do as the kubelet: SIGTERM to process 1, and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: It is still there after the grace period.
+        """
+        os.kill(self.pid, signal.SIGTERM)
+        return self._outside.wait(grace)
+
+    def output(self) -> str:
+        """Everything it has written so far."""
+        return self.log.read_text(errors="replace")
