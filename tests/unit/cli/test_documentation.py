@@ -1,0 +1,132 @@
+"""What the README and the other pages name is there: commands, flags, files, links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cse_operator.api import crd
+from cse_operator.api.resource import Spec
+from cse_operator.cli.main import main
+from cse_simulator.control_plane.assets import ASSETS_VARIABLE
+from cse_simulator.demo.__main__ import main as demo
+from support.repository import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def code() -> list[str]:
+    """Each line of the README's fenced blocks, and each piece of code in its text."""
+    fenced = [line for block in blocks(r"\w+") for line in block.splitlines()]
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    return [*fenced, *re.findall(r"`([^`\n]+)`", prose)]
+
+
+def uses_of_make() -> Iterator[tuple[str, list[str]]]:
+    """Each target that the README makes, and the variables it sets for it."""
+    for line in code():
+        for target, rest in re.findall(r"\bmake ([a-z-]+)((?: [A-Z]+=\S+)*)", line):
+            yield target, re.findall(r"([A-Z]+)=", rest)
+
+
+def test_every_make_target_and_variable_of_the_readme_exists():
+    targets = set(re.findall(r"^\.PHONY: ([a-z-]+)$", MAKEFILE, re.MULTILINE))
+    used = list(uses_of_make())
+    assert {"demo", "test", "image"} <= {target for target, _ in used}
+    for target, variables in used:
+        assert target in targets
+        for variable in variables:
+            assert f"$({variable}" in MAKEFILE
+
+
+@pytest.mark.parametrize("command", ["check", "demo"])
+def test_every_flag_that_the_readme_gives_a_command_exists(command, capsys):
+    with pytest.raises(SystemExit):
+        (demo if command == "demo" else lambda flags: main([command, *flags]))(["--help"])
+    explained = capsys.readouterr().out
+    for line in code():
+        for rest in re.findall(rf"cse-operator {command}\b(.*)", line):
+            for flag in re.findall(r"--[a-z-]+", rest):
+                assert re.search(rf"{flag}\b", explained), line
+
+
+def test_every_command_of_the_readme_exists(capsys):
+    commands = {
+        name
+        for line in code()
+        for name in re.findall(r"cse-operator (?!\S*[/:])([a-z]+)(?= -|$| \|)", line)
+    }
+    assert "check" in commands
+    for name in commands - {"demo"}:
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+    capsys.readouterr()
+
+
+def test_every_file_that_the_readme_hands_to_kubectl_is_there():
+    files = [path for line in code() for path in re.findall(r"kubectl apply -[fk] (\S+)", line)]
+    assert files
+    for path in files:
+        assert (ROOT / path).exists(), path
+
+
+def test_every_path_that_the_readme_names_is_there():
+    paths = [piece for piece in code() if re.fullmatch(r"(deploy|docs|tests|crds)/[\w./-]+", piece)]
+    assert paths
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_the_manifest_of_the_readme_is_the_sample():
+    (manifest,) = [yaml.safe_load(block) for block in blocks("yaml")]
+    Spec.model_validate(manifest["spec"])
+    sample = yaml.safe_load((ROOT / "deploy/samples/servicecomb-engine.yaml").read_text())
+    assert manifest == sample
+
+
+def test_the_picture_of_the_readme_has_the_columns_of_the_resource():
+    (picture,) = [block for block in blocks("console") if "NAME" in block]
+    lines = picture.splitlines()
+    header = next(line for line in lines if line.startswith("NAME"))
+    columns = crd.definition()["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = [column["name"].upper() for column in columns if not column.get("priority")]
+    assert header.split() == ["NAME", *shown]
+    phases = [line.split()[4] for line in lines[lines.index(header) + 1 :]]
+    assert phases == ["UpToDate", "UpToDate", "Submitting", "Upgrading", "UpToDate"]
+
+
+def test_the_variable_for_binaries_is_named_as_it_is():
+    assert f"{ASSETS_VARIABLE}=$(setup-envtest use -p path) make demo" in README
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings make, by GitHub's rules."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_between_pages_leads_somewhere(page):
+    text = re.sub(
+        r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        if anchor and found.suffix == ".md":
+            assert anchor in anchors(found), target
