@@ -1,0 +1,150 @@
+"""Who is measured, and how each is started: alike in everything that can be alike."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.measures import Process
+from harness.peers import SOURCES
+from support import processes
+
+OURS = "ours"
+CAREFUL = "careful"
+POLL_SECONDS = 1
+READY_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a contestant works."""
+
+    kubeconfig: Path
+    cloud: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One operator: its name, and how it is told where to work."""
+
+    name: str
+    describes: str
+    ready_path: str
+    command: Callable[[Place], list[str]]
+    environment: Callable[[Place], dict[str, str]] = lambda _place: {}
+
+
+def everyone(go_peers: Path) -> dict[str, Contestant]:
+    """All contestants, by name."""
+
+    def go(name: str, describes: str) -> Contestant:
+        return Contestant(
+            name,
+            describes,
+            "/readyz",
+            lambda place: [
+                str(go_peers),
+                f"-mode={name}",
+                f"-endpoint={place.cloud}",
+                f"-listen=127.0.0.1:{place.port}",
+                f"-poll-interval={POLL_SECONDS}s",
+            ],
+        )
+
+    found = (
+        Contestant(OURS, "cse-operator", "/readyz", _ours),
+        go(CAREFUL, "controller-runtime, 64 workers, same promise as ours"),
+        go("tuned", "controller-runtime, 64 workers"),
+        go("default", "controller-runtime, defaults"),
+        Contestant(
+            "usual-kopf",
+            "kopf, on.create/on.update and a timer, httpx",
+            "/healthz",
+            _kopf,
+            lambda place: {
+                "PEER_ENDPOINT": place.cloud,
+                "PEER_POLL_SECONDS": str(POLL_SECONDS),
+            },
+        ),
+    )
+    return {contestant.name: contestant for contestant in found}
+
+
+def _ours(place: Place) -> list[str]:
+    return [
+        *(sys.executable, "-m", "cse_operator", "run"),
+        f"--listen=127.0.0.1:{place.port}",
+        f"--cse-endpoint={place.cloud}",
+        f"--iam-endpoint={place.cloud}",
+        "--allow-insecure-endpoint",
+        f"--poll-interval={POLL_SECONDS}",
+        # The peers have no such limit; the vendor's own would make all of them equally slow.
+        "--calls-per-second=100000",
+        "--log-level=warning",
+    ]
+
+
+def _kopf(place: Place) -> list[str]:
+    return [
+        *(sys.executable, "-m", "kopf", "run", "--standalone", "--all-namespaces", "--quiet"),
+        f"--liveness=http://127.0.0.1:{place.port}/healthz",
+        str(SOURCES / "usual_kopf.py"),
+    ]
+
+
+class Running:
+    """A contestant's process, killed at the end of the `with` block."""
+
+    def __init__(self, contestant: Contestant, kubeconfig: Path, cloud: str, log: Path) -> None:
+        self._contestant = contestant
+        self._log = log
+        self._place = Place(kubeconfig, cloud, processes.free_port())
+        environment = {"KUBECONFIG": str(kubeconfig), **contestant.environment(self._place)}
+        self._environment = processes.python_environment(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Running:
+        command = self._contestant.command(self._place)
+        self._process = processes.start(command, self._log, self._environment)
+        self.process = Process(self._process.pid)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    async def until_ready(self) -> None:
+        """Wait until it says that it serves.
+
+        Raises:
+            RuntimeError: It ended, or took too long.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._is_ready():
+            ended = self._process is None or self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                output = self._log.read_text(errors="replace")[-4000:]
+                raise RuntimeError(f"{self._contestant.name} did not get ready:\n{output}")
+            await asyncio.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._place.port, timeout=5)
+        try:
+            connection.request("GET", self._contestant.ready_path)
+            return connection.getresponse().status == http.client.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,224 @@
+"""The people of the benchmark: they create and change resources, and watch what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Self
+
+import aiohttp
+from pydantic_core import from_json
+
+from cse_simulator.admin import DEFAULT_PROJECT
+from cse_simulator.control_plane import Cluster
+from harness.measures import KubeCall
+
+PLURAL: Final = "microserviceengines"
+NAMESPACE: Final = "default"
+SECRET: Final = "cloud"
+CONNECTIONS: Final = 40
+_PATH = f"/apis/cse-operator.io/v1alpha1/namespaces/{NAMESPACE}/{PLURAL}"
+_MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+
+
+def name_of(index: int) -> str:
+    """The name of a resource."""
+    return f"engine-{index:05d}"
+
+
+class Load:
+    """Calls the API server over 40 connections, and counts its own calls."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.made: Counter[KubeCall] = Counter()
+
+    async def __aenter__(self) -> Self:
+        context = ssl.create_default_context(cadata=self._cluster.certificate_authority)
+        self._session = aiohttp.ClientSession(
+            self._cluster.url,
+            connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS + 4),
+            headers={"Authorization": f"Bearer {self._cluster.token}"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=None),
+            read_bufsize=1 << 20,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def create(self, engine_ids: list[str], version: str) -> None:
+        """Create the Secret and a resource for each engine."""
+        secret = {"metadata": {"name": SECRET}, "stringData": {"token": "benchmark"}}
+        await self._call("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", secret, "secrets")
+
+        async def one(index: int) -> None:
+            await self._call("POST", _PATH, _manifest(index, engine_ids[index], version), PLURAL)
+
+        await _each(range(len(engine_ids)), one)
+
+    async def change(self, indexes: Iterable[int], version: str) -> None:
+        """Want another version of these resources."""
+
+        async def one(index: int) -> None:
+            path = f"{_PATH}/{name_of(index)}"
+            await self._call("PATCH", path, {"spec": {"version": version}}, PLURAL)
+
+        await _each(indexes, one)
+
+    async def status_write_seconds(self, index: int, times: int) -> list[float]:
+        """How long writes of a status take, one after the other, while nobody else is there."""
+        path, taken = f"{_PATH}/{name_of(index)}/status", []
+        for number in range(times):
+            begun = time.perf_counter()
+            body = {"status": {"observedGeneration": -1, "message": f"measuring {number}"}}
+            await self._call("PATCH", path, body, f"{PLURAL}/status")
+            taken.append(time.perf_counter() - begun)
+        return taken
+
+    async def _call(self, method: str, path: str, body: dict[str, Any], what: str) -> None:
+        headers = _MERGE_PATCH if method == "PATCH" else {"Content-Type": "application/json"}
+        data = json.dumps(body).encode()
+        async with self._session.request(method, path, data=data, headers=headers) as answer:
+            text = await answer.read()
+            if answer.status >= 400:
+                raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]!r}")
+        self.made[method, what] += 1
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[Onlooker]:
+        """Watch all resources for as long as the context is open."""
+        self.made["LIST", PLURAL] += 1
+        async with self._session.get(_PATH, params={"limit": "1"}) as answer:
+            version = (await answer.json())["metadata"]["resourceVersion"]
+        onlooker = Onlooker(version)
+        task = asyncio.create_task(self._watch(onlooker))
+        task.add_done_callback(onlooker.watch_ended)
+        try:
+            yield onlooker
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            self.made["WATCH", PLURAL] += 1
+
+    async def _watch(self, onlooker: Onlooker) -> None:
+        query = {"watch": "1", "timeoutSeconds": "3600"}
+        while True:
+            query["resourceVersion"] = onlooker.version
+            async with self._session.get(_PATH, params=query) as answer:
+                async for line in answer.content:
+                    onlooker.see(line)
+            # The API server ends watches when it takes in a CRD: on from where this one was.
+            self.made["WATCH", PLURAL] += 1
+
+
+class Onlooker:
+    """Sees each version of each resource, and wakes those who wait for one."""
+
+    def __init__(self, version: str) -> None:
+        self._waiting: dict[str, list[tuple[Callable[[Any], bool], asyncio.Future[float]]]] = {}
+        self.version = version
+        """The resource version of what was seen last."""
+
+    def watch_ended(self, task: asyncio.Task[None]) -> None:
+        """Nothing more will be seen: tell those who wait, if it was not meant so."""
+        error = None if task.cancelled() else task.exception()
+        for waiting in self._waiting.values():
+            for _, future in waiting:
+                if error is not None and not future.done():
+                    future.set_exception(error)
+
+    def see(self, line: bytes) -> None:
+        """Take in one line of the watch."""
+        event = from_json(line)
+        if event["type"] == "ERROR":
+            raise RuntimeError(f"the watch failed: {event['object']}")
+        resource = event["object"]
+        self.version = resource["metadata"]["resourceVersion"]
+        waiting = self._waiting.get(resource["metadata"]["name"])
+        if not waiting:
+            return
+        now = time.time()
+        for entry in list(waiting):
+            predicate, future = entry
+            if predicate(resource):
+                waiting.remove(entry)
+                if not future.done():
+                    future.set_result(now)
+
+    def expect(self, index: int, predicate: Callable[[Any], bool]) -> asyncio.Future[float]:
+        """A future of the (wall clock) time at which the resource will be as wanted."""
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name_of(index), []).append((predicate, future))
+        return future
+
+
+def upgraded_to(version: str) -> Callable[[Any], bool]:
+    """Whether the upgrade to a version has its result."""
+
+    def predicate(resource: Any) -> bool:
+        status = resource.get("status") or {}
+        return bool(
+            status.get("result") == "Succeeded"
+            and status.get("currentVersion") == version
+            and status.get("observedGeneration") == resource["metadata"]["generation"]
+        )
+
+    return predicate
+
+
+def has_job_for(version: str) -> Callable[[Any], bool]:
+    """Whether the job of an upgrade that has not ended is in the status."""
+
+    def predicate(resource: Any) -> bool:
+        status = resource.get("status") or {}
+        return bool(
+            resource["spec"]["version"] == version
+            and status.get("jobId")
+            and not status.get("result")
+            and status.get("observedGeneration") == resource["metadata"]["generation"]
+        )
+
+    return predicate
+
+
+def settled_at(version: str) -> Callable[[Any], bool]:
+    """Whether a resource without any upgrade is known to be at its version."""
+
+    def predicate(resource: Any) -> bool:
+        status = resource.get("status") or {}
+        return bool(status.get("phase") == "UpToDate" and status.get("currentVersion") == version)
+
+    return predicate
+
+
+def _manifest(index: int, engine_id: str, version: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "cse-operator.io/v1alpha1",
+        "kind": "MicroserviceEngine",
+        "metadata": {"name": name_of(index), "namespace": NAMESPACE},
+        "spec": {
+            "region": "cn-north-4",
+            "projectId": DEFAULT_PROJECT,
+            "engineId": engine_id,
+            "version": version,
+            "credentialsRef": {"name": SECRET},
+        },
+    }
+
+
+async def _each(indexes: Iterable[int], do: Callable[[int], Any]) -> None:
+    """Do it for each, 40 at a time."""
+    left = iter(indexes)
+
+    async def work() -> None:
+        for index in left:
+            await do(index)
+
+    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))

@@ -1,0 +1,189 @@
+"""What each contestant goes through: start, rest, lone changes, a burst."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from cse_simulator.admin import Simulation, start_simulator
+from cse_simulator.control_plane import LocalControlPlane
+from harness.contestants import Contestant, Running
+from harness.load import Load, has_job_for, settled_at, upgraded_to
+from harness.measures import Meter, Process, until_quiet
+
+CRD = Path(__file__).resolve().parents[2] / "crds" / "microserviceengines.yaml"
+FIRST, LONE, BURST = "2.3.1", "2.4.0", "2.5.0"
+BURST_JOB_SECONDS = 3.0
+LONE_JOB_SECONDS = 0.5
+"""Short, so that fifty changes one after the other end in time; the poll decides what they take."""
+BURST_LIMIT = 1800.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of one contestant."""
+
+    resources: int
+    lone_changes: int
+    idle_seconds: float
+    burst: bool = True
+
+
+@dataclass(frozen=True)
+class _Scene:
+    control_plane: LocalControlPlane
+    simulation: Simulation
+    load: Load
+    running: Running
+
+    @property
+    def process(self) -> Process:
+        return self.running.process
+
+    def meter(self) -> Meter:
+        pids = self.control_plane.process_ids
+        processes = {
+            "contestant": self.process,
+            "simulator": Process(self.simulation.pid),
+            "kube-apiserver": Process(pids["kube-apiserver"]),
+            "etcd": Process(pids["etcd"]),
+        }
+        own = self.load.made
+        return Meter(self.control_plane.cluster, self.simulation.admin, processes, own.copy)
+
+
+async def measure(contestant: Contestant, plan: Plan, log: Path) -> dict[str, Any]:
+    """Run all phases for one contestant on an API server and a simulator of its own."""
+    with (
+        LocalControlPlane() as control_plane,
+        start_simulator(
+            engines=plan.resources,
+            version=FIRST,
+            latest=BURST,
+            upgrade_policy="upward",
+            job_seconds=BURST_JOB_SECONDS,
+        ) as simulation,
+    ):
+        cluster = control_plane.cluster
+        cluster.install_crd(yaml.safe_load(CRD.read_text()))
+        async with Load(cluster) as load:
+            await load.create([engine.id for engine in simulation.admin.engines()], FIRST)
+            writes = await load.status_write_seconds(0, 30)
+            result: dict[str, Any] = {
+                "contestant": contestant.name,
+                "describes": contestant.describes,
+                "resources": plan.resources,
+                "status_write_ms": round(median(writes) * 1000, 2),
+            }
+            running = Running(contestant, cluster.kubeconfig, simulation.url, log)
+            await _first_contact(_Scene(control_plane, simulation, load, running), plan)
+            scene = _Scene(control_plane, simulation, load, running)
+            with running:
+                result["start"] = await _start(scene)
+                result["idle"] = await _idle(scene, plan.idle_seconds)
+                if plan.lone_changes:
+                    result["lone"] = await _lone(scene, plan.lone_changes)
+                if plan.burst:
+                    result["burst"] = await _burst(scene, plan.resources)
+    return result
+
+
+async def _first_contact(scene: _Scene, plan: Plan) -> None:
+    """Have every resource looked at once, so that the start that is measured meets them at rest."""
+    async with scene.load.watching() as onlooker:
+        seen = [onlooker.expect(index, settled_at(FIRST)) for index in range(plan.resources)]
+        with scene.running as running:
+            await running.until_ready()
+            async with asyncio.timeout(BURST_LIMIT):
+                await asyncio.gather(*seen)
+            await until_quiet(running.process)
+
+
+async def _start(scene: _Scene) -> dict[str, Any]:
+    meter, begun = scene.meter(), time.monotonic()
+    before = await meter.start()
+    await scene.running.until_ready()
+    ready = time.monotonic() - begun
+    settled = await until_quiet(scene.process) - begun
+    # The process began a moment before the first snapshot; all of its time is its start's.
+    cpu = scene.process.cpu_seconds()
+    counted = await meter.since(before, wall=settled)
+    return {
+        **counted,
+        "ready_seconds": round(ready, 3),
+        "contestant_cpu": round(cpu, 3),
+        "peak_rss_mib": round(scene.process.peak_rss_mib(), 1),
+        "rest_rss_mib": round(scene.process.rss_mib(), 1),
+    }
+
+
+async def _idle(scene: _Scene, seconds: float) -> dict[str, Any]:
+    meter = scene.meter()
+    before = await meter.start()
+    await asyncio.sleep(seconds)
+    return await meter.since(before)
+
+
+async def _lone(scene: _Scene, changes: int) -> dict[str, Any]:
+    """Change one resource at a time, each only when the one before has its result."""
+    admin = scene.simulation.admin
+    admin.change_settings(job_seconds=LONE_JOB_SECONDS)
+    taken: dict[str, list[float]] = {"put": [], "job": [], "result": []}
+    meter = scene.meter()
+    before = await meter.start()
+    async with scene.load.watching() as onlooker:
+        for index in range(changes):
+            job = onlooker.expect(index, has_job_for(LONE))
+            result = onlooker.expect(index, upgraded_to(LONE))
+            await scene.load.change([index], LONE)
+            changed = time.time()
+            async with asyncio.timeout(120):
+                taken["job"].append(await job - changed)
+                taken["result"].append(await result - changed)
+            put = admin.calls("Upgrade")[-1]
+            taken["put"].append(put.time - changed)
+            # Long enough for what follows a result, such as an Event, to be over.
+            await asyncio.sleep(0.1)
+    counted = await meter.since(before)
+    admin.change_settings(job_seconds=BURST_JOB_SECONDS)
+    return {**counted, "milliseconds": {name: _spread(of) for name, of in taken.items()}}
+
+
+async def _burst(scene: _Scene, resources: int) -> dict[str, Any]:
+    """Change all resources at once and wait until each has its result."""
+    await until_quiet(scene.process)
+    scene.process.forget_peak()
+    meter = scene.meter()
+    before = await meter.start()
+    async with scene.load.watching() as onlooker:
+        done = [onlooker.expect(index, upgraded_to(BURST)) for index in range(resources)]
+        begun = time.monotonic()
+        await scene.load.change(range(resources), BURST)
+        changed = time.monotonic() - begun
+        async with asyncio.timeout(BURST_LIMIT):
+            await asyncio.gather(*done)
+        wall = time.monotonic() - begun
+    # What is left to do, such as Events, belongs to the burst's cost though not to its time.
+    await until_quiet(scene.process)
+    counted = await meter.since(before, wall=wall)
+    accepted = scene.simulation.admin.accepted_upgrades().values()
+    return {
+        **counted,
+        "changed_after": round(changed, 3),
+        "upgraded_twice": sum(1 for times in accepted if times > 1),
+        "peak_rss_mib": round(scene.process.peak_rss_mib(), 1),
+        "rest_rss_mib": round(scene.process.rss_mib(), 1),
+    }
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    picked = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    last = len(ordered) - 1
+    return {name: round(ordered[round(share * last)] * 1000, 2) for name, share in picked.items()}

@@ -1,0 +1,270 @@
+"""Tells the results: one Markdown page with the tables, the ratios and the budgets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.contestants import CAREFUL, OURS
+
+Result = dict[str, Any]
+
+_OBJECT = "microserviceengines"
+_WRITES = ("POST", "PUT", "PATCH", "APPLY", "DELETE")
+
+
+def status_writes(phase: Result) -> int:
+    """Writes of the status subresource."""
+    return _sum(phase["kube"], lambda call: call.endswith(f" {_OBJECT}/status"))
+
+
+def other_object_writes(phase: Result) -> int:
+    """Writes of the resource itself: annotations, finalizers, or anything else."""
+    return _sum(phase["kube"], lambda call: _is_write(call) and call.endswith(f" {_OBJECT}"))
+
+
+def api_writes(phase: Result) -> int:
+    """All writes to the API server, Events included."""
+    return _sum(phase["kube"], _is_write)
+
+
+def events(phase: Result) -> int:
+    """Events that were posted or repeated."""
+    return _sum(phase["kube"], lambda call: _is_write(call) and call.endswith(" events"))
+
+
+def cloud_calls(phase: Result) -> int:
+    """All calls to the vendor."""
+    return sum(phase["cloud"].values())
+
+
+def running_job_polls(phase: Result, resources: int) -> int:
+    """Calls that asked about running jobs: all looks at jobs but the one that shows the end."""
+    cloud = phase["cloud"]
+    shown = cloud.get("ShowEngineJob", 0) - resources
+    return max(shown, 0) + cloud.get("ListEngines", 0)
+
+
+def markdown(document: Result) -> str:
+    """The whole page."""
+    results: list[Result] = document["results"]
+    intro = (
+        f"{document['machine']}, {document['date']}. Jobs take 3 s (0.5 s for lone changes), "
+        "running jobs are looked at every second. CPU is the operator's process alone. Times mean "
+        "something only within this page, and best as ratios: API server, etcd, simulator and "
+        "load share the machine with whom they measure.\n"
+    )
+    parts = ["# Results\n", intro]
+    for size in sorted({result["resources"] for result in results}):
+        of_size = [result for result in results if result["resources"] == size]
+        parts.append(f"## {size:,} resources\n")
+        parts += [_burst_table(of_size), _calls_table(of_size), _lone_table(of_size)]
+        parts += [_rest_table(of_size), _ratio_table(of_size)]
+    parts += [_budget_table(results), _simulator(document)]
+    return "\n".join(part for part in parts if part)
+
+
+def _burst_table(results: list[Result]) -> str:
+    rows = [
+        (
+            result["contestant"],
+            f"{burst['seconds']:.1f}",
+            f"{burst['cpu']['contestant']:.1f}",
+            f"{burst['cpu']['contestant'] / result['resources'] * 1000:.2f}",
+            f"{burst['peak_rss_mib']:.0f}",
+            f"{burst['rest_rss_mib']:.0f}",
+            burst["upgrades_accepted"],
+            burst["upgraded_twice"],
+        )
+        for result, burst in _with(results, "burst")
+    ]
+    head = ("all changed at once", "done, s", "CPU, s", "CPU per upgrade, ms", "peak MiB")
+    return _table((*head, "MiB after", "upgrades", "engines twice"), rows)
+
+
+def _calls_table(results: list[Result]) -> str:
+    rows = []
+    for result, burst in _with(results, "burst"):
+        count, cloud = result["resources"], burst["cloud"]
+        rows.append(
+            (
+                result["contestant"],
+                cloud.get("Upgrade", 0),
+                cloud.get("ShowEngine", 0),
+                cloud.get("ShowEngineJob", 0),
+                cloud.get("ListEngines", 0),
+                f"{status_writes(burst) / count:.2f}",
+                f"{other_object_writes(burst) / count:.2f}",
+                f"{events(burst) / count:.2f}",
+            )
+        )
+    head = ("calls in that burst", "PUT", "ShowEngine", "ShowEngineJob", "ListEngines")
+    each = ("status writes per upgrade", "other object writes", "Events")
+    return _table((*head, *each), rows)
+
+
+def _lone_table(results: list[Result]) -> str:
+    rows = []
+    for result, lone in _with(results, "lone"):
+        spreads = lone["milliseconds"]
+        cells = (
+            " / ".join(f"{spreads[what][p]:.1f}" for p in ("p50", "p95", "p99"))
+            for what in ("put", "job", "result")
+        )
+        rows.append((result["contestant"], *cells, f"{result['status_write_ms']:.1f}"))
+    head = ("a lone change, ms (p50 / p95 / p99)", "to the PUT", "to the job in the status")
+    return _table((*head, "to the result", "a status write alone"), rows)
+
+
+def _rest_table(results: list[Result]) -> str:
+    rows = []
+    for result in results:
+        start, idle = result["start"], result["idle"]
+        rows.append(
+            (
+                result["contestant"],
+                f"{start['ready_seconds']:.1f}",
+                f"{start['seconds']:.1f}",
+                f"{start['contestant_cpu']:.1f}",
+                f"{start['peak_rss_mib']:.0f}",
+                f"{start['rest_rss_mib']:.0f}",
+                cloud_calls(start),
+                api_writes(start),
+                f"{idle['seconds']:.0f} s: {api_writes(idle)}, {cloud_calls(idle)}",
+                f"{idle['cpu']['contestant']:.2f}",
+            )
+        )
+    head = ("start with all at rest", "ready, s", "settled, s", "CPU, s", "peak MiB", "MiB at rest")
+    tail = ("cloud calls", "API writes", "idle: API writes, cloud calls", "idle CPU, s")
+    return _table((*head, *tail), rows)
+
+
+def _ratio_table(results: list[Result]) -> str:
+    careful = _one(results, CAREFUL)
+    if careful is None:
+        return ""
+    rows = [
+        (
+            result["contestant"],
+            *(_ratio(figure(result), figure(careful)) for figure in _FIGURES.values()),
+        )
+        for result in results
+        if "burst" in result
+    ]
+    return _table((f"as a multiple of `{CAREFUL}`", *_FIGURES), rows)
+
+
+_FIGURES: dict[str, Callable[[Result], float]] = {
+    "done": lambda r: float(r["burst"]["seconds"]),
+    "CPU": lambda r: float(r["burst"]["cpu"]["contestant"]),
+    "peak memory": lambda r: float(r["burst"]["peak_rss_mib"]),
+    "memory at rest": lambda r: float(r["start"]["rest_rss_mib"]),
+    "cloud calls": lambda r: float(cloud_calls(r["burst"])),
+    "API writes": lambda r: float(api_writes(r["burst"])),
+    "start, CPU": lambda r: float(r["start"]["contestant_cpu"]),
+}
+
+
+def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
+    """What was promised, what was measured, and whether that keeps it."""
+    found: list[tuple[str, str, str, bool]] = []
+
+    def judge(what: str, limit: float, measured: float, unit: str = "") -> None:
+        told = f"{measured:.2f}".rstrip("0").rstrip(".")
+        found.append((what, f"≤ {limit:g}{unit}", f"{told}{unit}", measured <= limit))
+
+    for size in sorted({result["resources"] for result in results}):
+        of_size = [result for result in results if result["resources"] == size]
+        ours, careful = _one(of_size, OURS), _one(of_size, CAREFUL)
+        if ours is None or "burst" not in ours:
+            continue
+        burst, start, idle = ours["burst"], ours["start"], ours["idle"]
+        name = f"{size:,}"
+        judge(f"{name}: PUTs per upgrade", 1, burst["cloud"].get("Upgrade", 0) / size)
+        judge(f"{name}: engines upgraded twice", 0, burst["upgraded_twice"])
+        judge(f"{name}: status writes per upgrade", 3, status_writes(burst) / size)
+        judge(f"{name}: other writes of the object", 0, other_object_writes(burst))
+        rounds = max(burst["seconds"], 1.0)
+        allowed = round(size / 20 * rounds)
+        judge(f"{name}: polls of running jobs", allowed, running_job_polls(burst, size))
+        judge(f"{name}: writes and cloud calls at rest", 0, api_writes(idle) + cloud_calls(idle))
+        judge(f"{name}: MiB at rest", 80, start["rest_rss_mib"])
+        judge(f"{name}: MiB in the burst", 128, burst["peak_rss_mib"])
+        judge(f"{name}: start, s until it serves", 10, start["ready_seconds"])
+        if "lone" in ours:
+            beyond = ours["lone"]["milliseconds"]["put"]["p50"] - ours["status_write_ms"]
+            judge(f"{name}: lone change to PUT beyond a status write, p50", 5, beyond, " ms")
+        if careful is not None:
+            time_limit = 0.7 if size >= 10_000 else 1.0
+            done = burst["seconds"] / careful["burst"]["seconds"]
+            judge(f"{name}: done, of careful's time", time_limit, done)
+            cpu = burst["cpu"]["contestant"] / careful["burst"]["cpu"]["contestant"]
+            judge(f"{name}: CPU, of careful's", 1.5, cpu)
+    return found
+
+
+def _budget_table(results: list[Result]) -> str:
+    rows = [
+        (what, limit, measured, "yes" if kept else "**no**")
+        for what, limit, measured, kept in budgets(results)
+    ]
+    return "## Budgets\n\n" + _table(("of ours", "budget", "measured", "kept"), rows)
+
+
+def _simulator(document: Result) -> str:
+    rows = []
+    for result in document["results"]:
+        if "burst" in result:
+            burst = result["burst"]
+            rows.append(
+                (
+                    f"{result['contestant']}, {result['resources']:,}",
+                    f"{cloud_calls(burst) / burst['seconds']:.0f}",
+                    f"{burst['cpu']['simulator'] / burst['seconds']:.0%}",
+                    f"{burst['cpu']['kube-apiserver'] / burst['seconds']:.0%}",
+                    f"{burst['cpu']['etcd'] / burst['seconds']:.0%}",
+                )
+            )
+    capacity = document.get("simulator_calls_per_second")
+    told = f"Alone it answers {capacity:,} calls a second.\n" if capacity else ""
+    return f"## The simulator is not the bottleneck\n\n{told}\n" + _table(
+        ("burst", "cloud calls/s", "simulator, of a core", "kube-apiserver", "etcd"), rows
+    )
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} cores ({models[0] if models else 'unknown'})"
+
+
+def _with(results: list[Result], phase: str) -> Iterable[tuple[Result, Result]]:
+    return ((result, result[phase]) for result in results if phase in result)
+
+
+def _one(results: list[Result], name: str) -> Result | None:
+    return next((result for result in results if result["contestant"] == name), None)
+
+
+def _ratio(part: float, whole: float) -> str:
+    return f"{part / whole:.2f}" if whole else "-"
+
+
+def _sum(calls: dict[str, int], chosen: Callable[[str], bool]) -> int:
+    return sum(count for call, count in calls.items() if chosen(call))
+
+
+def _is_write(call: str) -> bool:
+    return call.split(" ", 1)[0] in _WRITES
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    def line(cells: Iterable[object]) -> str:
+        told = (f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells)
+        return f"| {' | '.join(told)} |"
+
+    names = list(head)
+    return "\n".join([line(names), "|" + "---|" * len(names), *map(line, rows), ""])
