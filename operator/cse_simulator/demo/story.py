@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -322,5 +324,6 @@ def _explain_what_next(screen: Screen) -> None:
     screen.command(
         "make demo CLUSTER=current", "--cluster current: in the cluster kubectl is set to"
     )
-    screen.command("cse-operator check --help", "is a real cluster ready, are credentials good")
+    command = shutil.which("cse-operator") or Path(sys.executable).with_name("cse-operator")
+    screen.command(f"{command} check --help", "is a cluster ready, are credentials good")
     screen.say("README.md says how to install it, docs/simulator.md how to rehearse faults.")

@@ -18,6 +18,7 @@ from support.repository import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+FENCES = re.MULTILINE | re.DOTALL
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -29,7 +30,7 @@ def blocks(language: str) -> list[str]:
 def code() -> list[str]:
     """Each line of the README's fenced blocks, and each piece of code in its text."""
     fenced = [line for block in blocks(r"\w+") for line in block.splitlines()]
-    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", README, flags=FENCES)
     return [*fenced, *re.findall(r"`([^`\n]+)`", prose)]
 
 
