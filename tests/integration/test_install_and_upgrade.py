@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ import pytest
 
 from cse_simulator.admin import JobPlan, Simulation
 from cse_simulator.control_plane import Cluster, LocalControlPlane
+from support import processes
 from support.chart_tools import BUILD_SECONDS, CHART, Helm
 from support.engines import engine_path
 from support.installation import (
@@ -23,14 +26,17 @@ from support.installation import (
     Manifest,
     Right,
     await_crd,
+    environment_of,
     kustomization,
     operator_of,
     rights,
     rights_once_granted,
+    until_it_says,
     where_it_runs,
 )
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
+from support.repository import ROOT
 from support.scene import Scene
 from support.wait import wait_until_gone
 
@@ -117,9 +123,27 @@ async def test_an_engine_is_upgraded_under_exactly_the_rights_that_were_installe
         assert operator.terminate() == 0
     assert "forbidden" not in operator.output()
     assert len(scene.changing_calls()) == 1
+    assert "All is right." in _checked(installed, tmp_path, simulator)
     if confined:
         assert beyond.calls() == []
         assert beyond.get("orders")["status"]["observedGeneration"] == -1
+
+
+def _checked(installed: Manifest, folder: Path, simulator: Simulation) -> str:
+    """What `cse-operator check` says in the operator's Pod."""
+    flags = [f"--{api}-endpoint={simulator.url}" for api in ("cse", "iam")]
+    result = subprocess.run(
+        [sys.executable, "-m", "cse_operator", "check", *flags, "--allow-insecure-endpoint"],
+        env=processes.python_environment(
+            {**environment_of(installed), "KUBECONFIG": str(folder / "operator.kubeconfig")}
+        ),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def _its_rights_are_these_and_no_others(
@@ -195,6 +219,34 @@ async def _leader_of(*candidates: OperatorProcess) -> OperatorProcess:
         assert not leaders
         assert time.monotonic() < deadline, [one.output() for one in candidates]
         await asyncio.sleep(0.05)
+
+
+# --- upgrading ----------------------------------------------------------------------------------
+
+
+async def test_an_operator_that_is_newer_than_the_crd_begins_nothing_and_says_so(
+    private_control_plane: LocalControlPlane, simulator: Simulation, tmp_path: Path
+) -> None:
+    cluster = private_control_plane.cluster
+    installed = cluster_wide(cluster, tmp_path)
+    await_crd(cluster, Kubectl(cluster))
+    older = cluster.request("GET", CRD_PATH)
+    schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["status"]["properties"]["upgrade"]
+    cluster.request("PUT", CRD_PATH, older)
+    cluster.create_namespace("payments")
+    scene = Scene(cluster, "payments", simulator)
+    scene.secret()
+    scene.resource(scene.engine())
+
+    with operator_of(installed, cluster, tmp_path, cse_endpoint=simulator.url) as operator:
+        await until_it_says(operator, 'unknown field \\"status.upgrade\\"')
+        metrics = operator.get("/metrics")[1]
+        assert 'cse_operator_reconcile_errors_total{cause="kubernetes"}' in metrics
+        assert scene.changing_calls() == []
+
+        Kubectl(cluster)("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
+        await scene.until_reason("orders", "UpToDate")
 
 
 # --- uninstalling -------------------------------------------------------------------------------

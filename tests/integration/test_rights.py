@@ -5,8 +5,6 @@ That they are all there are, and suffice by each way to install, is shown in tes
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from support.installation import (
     rights_in,
     rights_once_granted,
     the,
+    until_it_says,
     where_it_runs,
 )
 from support.operator_process import OperatorProcess
@@ -43,13 +42,6 @@ class Bench:
 
     scene: Scene
     operator: OperatorProcess
-
-    async def until_it_says(self, words: str) -> None:
-        """Wait for these words in the log."""
-        deadline = time.monotonic() + 60.0
-        while words not in self.operator.output():
-            assert time.monotonic() < deadline, f"no {words!r} in\n{self.operator.output()}"
-            await asyncio.sleep(0.05)
 
     def ends_by_itself(self) -> None:
         """It starts, and does not stay: the kubelet would show it in CrashLoopBackOff."""
@@ -118,7 +110,7 @@ async def it_does_not_get_ready(bench: Bench) -> None:
 
 async def later_changes_are_not_seen(bench: Bench) -> None:
     bench.operator.start()
-    await bench.until_it_says('cannot watch resource "microserviceengines"')
+    await until_it_says(bench.operator, 'cannot watch resource "microserviceengines"')
 
 
 async def a_change_in_mid_step_is_not_looked_at_again(bench: Bench) -> None:
@@ -129,13 +121,13 @@ async def a_change_in_mid_step_is_not_looked_at_again(bench: Bench) -> None:
     scene.annotate("orders", noticed="by-nobody")
     scene.admin.clear_faults(look)
 
-    await bench.until_it_says("could not be read again")
+    await until_it_says(bench.operator, "could not be read again")
     assert 'cannot get resource "microserviceengines"' in bench.operator.output()
 
 
 async def nothing_is_begun_for_it_could_not_be_recorded(bench: Bench) -> None:
     bench.operator.start()
-    await bench.until_it_says('cannot patch resource "microserviceengines/status"')
+    await until_it_says(bench.operator, 'cannot patch resource "microserviceengines/status"')
     bench.nothing_was_begun()
 
 
@@ -157,7 +149,7 @@ async def the_upgrade_is_made_without_an_event(bench: Bench) -> None:
 
 async def it_never_leads(bench: Bench) -> None:
     bench.operator.start()
-    await bench.until_it_says('resource "leases"')
+    await until_it_says(bench.operator, 'resource "leases"')
     with pytest.raises(ApiError) as missing:
         bench.scene.cluster.request("GET", LEASE.format(bench.scene.namespace))
     assert missing.value.status == 404

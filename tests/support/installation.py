@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -199,3 +200,11 @@ def operator_of(
         environment={**environment_of(deployment), **(environment or {})},
         cse_endpoint=cse_endpoint,
     )
+
+
+async def until_it_says(operator: OperatorProcess, words: str) -> None:
+    """Wait for these words in the operator's log."""
+    deadline = time.monotonic() + 60.0
+    while words not in operator.output():
+        assert time.monotonic() < deadline, f"no {words!r} in\n{operator.output()}"
+        await asyncio.sleep(0.05)

@@ -1,0 +1,61 @@
+"""docs/install.md: what it names is there, and what it shows works."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.chart_tools import BUILD_SECONDS, CHART, Helm
+from support.installation import kustomized, the
+from support.kubectl import Kubectl
+from support.repository import ROOT
+
+PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+CHART_README = (CHART / "README.md").read_text(encoding="utf-8")
+
+BLOCKS = re.findall(r"^```(?:sh|yaml)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+HERE_DOCUMENTS = re.findall(r"<<EOF\n(.*?)^EOF$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_file_it_names_is_there() -> None:
+    named = {*re.findall(r"\b(?:deploy|crds|docs)/[-\w./]*\w|\bcrds\b", PAGE)}
+
+    assert "deploy/overlays/namespaced" in named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "text", [block for block in BLOCKS + HERE_DOCUMENTS if block.startswith("apiVersion: kustom")]
+)
+def test_a_kustomization_it_shows_can_be_applied(
+    kubectl: Kubectl, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "kustomization.yaml").write_text(text)
+
+    objects = kustomized(kubectl, tmp_path / "ours")
+
+    assert the(objects, "Deployment")["metadata"]["namespace"] == yaml.safe_load(text)["namespace"]
+
+
+def test_the_api_server_takes_the_roles_it_shows(kubectl: Kubectl) -> None:
+    [roles] = [block for block in BLOCKS if "aggregate-to-edit" in block]
+
+    applied = kubectl("apply", "--dry-run=server", "-f", "-", stdin=roles)
+
+    assert len(applied.splitlines()) == 2
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_the_chart_knows_every_value_it_sets(tmp_path: Path) -> None:
+    helm = Helm(tmp_path)
+    shown = re.findall(r"--set '?([\w.]+=[^\s'`]+)", PAGE + CHART_README)
+    shown += re.findall(r"`([a-z]\w*\.[\w.]+=\w+)`", PAGE)
+
+    assert len(shown) > 5
+    for value in shown:
+        helm("template", "cse-operator", str(CHART), f"--set={value}")
