@@ -237,7 +237,10 @@ async def _use_kubeconfig(
         )
     with contextlib.suppress(*_MALFORMED):
         await load_kube_config(
-            config_file=paths, client_configuration=configuration, persist_config=False
+            config_file=paths,
+            context=_current_context(paths),
+            client_configuration=configuration,
+            persist_config=False,
         )
         _renew_from_kubeconfig(configuration, paths, clock)
         return
@@ -255,11 +258,31 @@ def _renew_from_kubeconfig(
 
     async def load() -> str | None:
         fresh = Configuration()
-        await load_kube_config(config_file=paths, client_configuration=fresh, persist_config=False)
+        await load_kube_config(
+            config_file=paths,
+            context=_current_context(paths),
+            client_configuration=fresh,
+            persist_config=False,
+        )
         token: str | None = fresh.api_key.get(_TOKEN)
         return token
 
     configuration.refresh_api_key_hook = _RenewedToken(load, _KUBECONFIG_PERIOD, clock)
+
+
+def _current_context(paths: str) -> str | None:
+    """The context to use: of several kubeconfigs, the first one that names any, as in kubectl.
+
+    The official loader takes the last one's, and so would talk to another cluster.
+    """
+    for path in paths.split(os.pathsep):
+        file = Path(path).expanduser()
+        if not path or not file.exists():
+            continue
+        context = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("current-context")
+        if context:
+            return str(context)
+    return None
 
 
 def _exists(paths: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -271,3 +272,29 @@ async def test_client_certificates_and_skipped_verification_reach_both_clients(
         connection = await login.kopf_login(client)
         assert connection.insecure
         assert connection.as_ssl_context().verify_mode is ssl.CERT_NONE
+
+
+async def test_of_several_kubeconfigs_the_first_context_counts_as_in_kubectl(
+    tmp_path: Path,
+) -> None:
+    paths = []
+    for name in ("first", "second"):
+        path = tmp_path / name
+        context = {"cluster": name, "user": name}
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": name, "cluster": {"server": f"https://{name}"}}],
+                    "users": [{"name": name, "user": {"token": f"{name}-token"}}],
+                    "contexts": [{"name": name, "context": context}],
+                    "current-context": name,
+                }
+            )
+        )
+        paths.append(str(path))
+
+    async with await login.connect(kubeconfig=os.pathsep.join(paths), environ={}) as client:
+        assert client.configuration.host == "https://first"
+        assert await token_of(client) == "Bearer first-token"
