@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from cse_operator.api import crd
 from cse_operator.runtime.settings import Settings
 from cse_simulator.control_plane import Cluster
 from support.chart_tools import BUILD_SECONDS, CHART, Helm
@@ -59,6 +62,13 @@ CHART_LABELS = {
 @pytest.fixture
 def helm(tmp_path: Path) -> Helm:
     return Helm(tmp_path / "helm")
+
+
+@pytest.fixture
+def generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that makes the chart's generated files."""
+    monkeypatch.syspath_prepend(str(ROOT / "hack"))
+    return importlib.import_module("helm_chart")
 
 
 def rendered(helm: Helm, *arguments: str, chart: Path = CHART) -> list[Manifest]:
@@ -169,6 +179,18 @@ def test_every_value_is_in_the_schema_and_the_other_way_round() -> None:
                 compare(value, inner, f"{path}.{name}")
 
     compare(values, schema, "")
+
+
+def test_a_value_that_nobody_explained_does_not_get_into_the_readme(
+    generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = tmp_path / generator.CHART / "values.yaml"
+    values.parent.mkdir(parents=True)
+    values.write_text("# How many\nreplicas: 2\n\nimage:\n  # Which one\n  tag: x\n  digest: y\n")
+    monkeypatch.setattr(generator, "ROOT", tmp_path)
+
+    with pytest.raises(ValueError, match=r"image\.digest has no comment"):
+        generator.documented_values()
 
 
 @pytest.mark.parametrize(
@@ -325,20 +347,15 @@ def test_without_the_crd_everything_else_is_the_same(helm: Helm) -> None:
 
 
 def test_braces_in_a_description_do_not_become_part_of_the_template(
-    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    helm: Helm, generator: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "hack"))
-    import helm_chart
-
-    from cse_operator.api import crd
-
     definition = yaml.safe_load(crd.render())
     schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["description"] = "an {{ .Values.image }} of {{ braces }} and {{{ more }}} of them"
     monkeypatch.setattr(crd, "render", lambda: yaml.safe_dump(definition, sort_keys=False))
     chart = tmp_path / "cse-operator"
     shutil.copytree(CHART, chart)
-    (chart / "templates" / "crd.yaml").write_text(helm_chart.custom_resource_definition())
+    (chart / "templates" / "crd.yaml").write_text(generator.custom_resource_definition())
 
     shown = the(rendered(helm, chart=chart), "CustomResourceDefinition")
 
