@@ -69,13 +69,18 @@ func whole(object map[string]any) map[string]any {
 func runLua(asked request) answer {
 	vm := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer vm.Close()
-	for name, open := range map[string]lua.LGFunction{
-		lua.LoadLibName: lua.OpenPackage,
-		lua.BaseLibName: lua.OpenBase,
-		lua.TabLibName:  lua.OpenTable,
-		lua.OsLibName:   openSafeOs,
+	// In this order: `require` finds only what is opened after the package library.
+	for _, library := range []struct {
+		name string
+		open lua.LGFunction
+	}{
+		{lua.LoadLibName, lua.OpenPackage},
+		{lua.BaseLibName, lua.OpenBase},
+		{lua.TabLibName, lua.OpenTable},
+		{lua.OsLibName, openSafeOs},
 	} {
-		if err := vm.CallByParam(lua.P{Fn: vm.NewFunction(open), Protect: true}, lua.LString(name)); err != nil {
+		call := lua.P{Fn: vm.NewFunction(library.open), Protect: true}
+		if err := vm.CallByParam(call, lua.LString(library.name)); err != nil {
 			return answer{Error: err.Error()}
 		}
 	}
