@@ -189,6 +189,21 @@ async def test_a_burst_of_engines_of_one_project_gets_one_call_each(scene: Scene
     assert len(scene.changing_calls()) == len(engines)
 
 
+async def test_a_resource_that_nobody_serves_is_not_touched_and_does_not_look_finished(
+    scene: Scene, unserved: Scene
+) -> None:
+    untouched, engine = unserved.engine(), scene.engine()
+    for place in (unserved, scene):
+        place.secret()
+    unserved.resource(untouched)
+    scene.resource(engine)
+    await scene.until_reason("orders", "UpToDate")
+
+    item = unserved.get("orders")
+    assert item["status"] == {"observedGeneration": -1, "phase": "Pending"}
+    assert unserved.calls() == []
+
+
 async def test_kubectl_describe_tells_the_story(scene: Scene) -> None:
     engine = scene.engine()
     scene.secret()

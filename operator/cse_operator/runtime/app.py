@@ -100,7 +100,8 @@ class Operator:
             await stack.enter_async_context(self._events)
             if self._settings.listen:
                 await stack.enter_async_context(self._probes())
-            await self._sync()
+            if not await self._synced_before_a_stop():
+                return 0
             watch = asyncio.create_task(self._watch(), name="watch")
             election = self._start_election()
             workers = [
@@ -186,6 +187,19 @@ class Operator:
         return "stopping\n" if self._stopping else None
 
     # -- the watch ---------------------------------------------------------------------------
+
+    async def _synced_before_a_stop(self) -> bool:
+        """List all resources; False if told to stop before that, as an API server may be slow."""
+        told = asyncio.create_task(self._stop.wait(), name="told to stop")
+        sync = asyncio.create_task(self._sync(), name="first list")
+        await asyncio.wait({told, sync}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not sync.done():
+            sync.cancel()
+            await asyncio.gather(sync, return_exceptions=True)
+            return False
+        await sync
+        return True
 
     async def _sync(self) -> None:
         """List all resources before anything is done, so that the oldest of two is known."""
