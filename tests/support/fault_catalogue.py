@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
-from support.fault_proxy import Answer, Behaviour, Boundary, Exchange, Request, WatchEvent
+from support.fault_proxy import (
+    Answer,
+    Behaviour,
+    Boundary,
+    Exchange,
+    Request,
+    Rule,
+    WatchEvent,
+)
 
 STATUSES = (400, 401, 403, 404, 409, 429, 500, 502, 503, 504)
 HTML = b"<html><head><title>Service Temporarily Unavailable</title></head></html>"
@@ -92,6 +102,38 @@ async def killed_after_event(event: Exchange) -> None:
     """The operator dies with the event in its hands."""
     await event.pass_on()
     await event.kill()
+
+
+# --- other interruptions of the operator ------------------------------------------------------
+
+
+async def told_to_stop(exchange: Exchange) -> None:
+    """The operator gets SIGTERM while the call is under way, as in a rolling update."""
+    exchange.proxy.client.signal(signal.SIGTERM)
+    await exchange.pass_on()
+
+
+def paused(seconds_of_successor: float) -> Behaviour:
+    """The operator is stopped while the call is under way, and wakes up under another leader.
+
+    What it asked for takes effect, and the answer waits for it in its socket.
+
+    Args:
+        seconds_of_successor: How long after the other leader's first call to the vendor it wakes.
+    """
+
+    async def behave(exchange: Exchange) -> None:
+        operator, traffic = exchange.proxy.client, exchange.traffic
+        operator.signal(signal.SIGSTOP)
+        try:
+            await exchange.pass_on()
+            await traffic.until(lambda: traffic.count("cloud of standby"))
+            await asyncio.sleep(seconds_of_successor)
+        finally:
+            operator.signal(signal.SIGCONT)
+        traffic.touch()
+
+    return behave
 
 
 # --- faults of any call -----------------------------------------------------------------------
@@ -299,6 +341,32 @@ async def event_twice(event: Exchange) -> None:
     await event.pass_on()
 
 
+def relisted_as_of(number: int) -> Behaviour:
+    """The watch ends with 410, and the lists after it show what was when it had so many events."""
+
+    async def behave(event: Exchange) -> None:
+        lists = "LIST microserviceengines"
+        records, rules = event.traffic.records, event.traffic.rules
+        side = event.proxy.side
+        lines = [r.line for r in records if r.line and r.boundary.side == side][:number]
+        objects = [json.loads(line)["object"] for line in lines[-1:]]
+        since = dict(parse_qsl(event.request.query))["resourceVersion"]
+        version = objects[0]["metadata"]["resourceVersion"] if objects else since
+        old = {
+            "apiVersion": "cse-operator.io/v1alpha1",
+            "kind": "MicroserviceEngineList",
+            "metadata": {"resourceVersion": version},
+            "items": objects,
+        }
+        answer = Answer.of(200, json.dumps(old).encode(), "application/json")
+        # The watch lists anew, and the operator looks for what it lacks.
+        nth = event.traffic.count(side, lists)
+        rules += [Rule(Boundary(side, lists, nth + n), answered(answer)) for n in (1, 2)]
+        await watch_error(410)(event)
+
+    return behave
+
+
 def faults_of_event() -> Iterator[tuple[str, Behaviour]]:
     """Everything that can happen to one event of a watch except the operator's death."""
     yield "held up", delayed(LATE)
@@ -309,3 +377,5 @@ def faults_of_event() -> Iterator[tuple[str, Behaviour]]:
     for code in (410, 429, 500):
         yield f"ERROR {code}", watch_error(code)
     yield "no event", event_of_nothing
+    yield "410, then a list from before", relisted_as_of(0)
+    yield "410, then the first list", relisted_as_of(1)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from support.fault_proxy import Behaviour, Boundary
 from support.fault_stage import Corner, Stage, World
 from support.upgrade_run import BrokenPromiseError, Course, UpgradeRun
 
+logger = logging.getLogger(__name__)
+
 ONLY = os.environ.get("FAULTS_ONLY", "")
 """Run only the cases that have this in their name, to look at one that failed."""
 
-STAGES_AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE", "6"))
+STAGES_AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE", "8"))
 """A start of the operator takes about a second of a core."""
 
 CORNERS = 40
 """Runs that share an operator, where it is not to die."""
 
+SHARED_STAGES_AT_ONCE = 2
+
 DETAILS = 6000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,31 @@ class Case:
         return f"{self.boundary}: {self.fault}"
 
 
+Beside = Callable[[Stage], AbstractAsyncContextManager[Any]]
+
+
+def nobody_beside(_: Stage) -> AbstractAsyncContextManager[Any]:
+    """The operator of the stage is the only one."""
+    return nullcontext()
+
+
+@asynccontextmanager
+async def twin(stage: Stage) -> AsyncIterator[None]:
+    """A second operator with the same rights is at work; a call of either counts as the next."""
+    async with stage.replica("twin") as operator:
+        await operator.until_ready()
+        yield
+
+
+@asynccontextmanager
+async def standby(stage: Stage) -> AsyncIterator[None]:
+    """A second operator waits for the Lease that the first one has."""
+    await stage.until_first_leads()
+    async with stage.replica("standby", named=True) as operator:
+        await operator.until_ready()
+        yield
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of a case: nothing to say if it kept the promise."""
@@ -48,57 +82,101 @@ class Result:
 async def record(world: World, course: Course) -> list[Boundary]:
     """Go through an upgrade undisturbed, and return each call of it in order."""
     async with Stage(world) as stage:
-        run = UpgradeRun(stage, *stage.corners.values(), course)
+        (corner,) = stage.corners.values()
+        run = UpgradeRun(stage, corner, course)
         await run.verdict(await run.settle())
         return [entry.boundary for entry in run.traffic.records]
 
 
-async def run_alone(world: World, course: Course, cases: Iterable[Case]) -> list[Result]:
-    """Run each case with an operator process of its own."""
+async def run_alone(
+    world: World,
+    course: Course,
+    cases: Iterable[Case],
+    *,
+    beside: Beside = nobody_beside,
+    **arguments: Any,
+) -> list[Result]:
+    """Run each case with an operator process of its own.
+
+    Args:
+        world: Where.
+        course: What would happen undisturbed.
+        cases: The cases.
+        beside: Opened on the stage of each case, such as for a second operator.
+        arguments: Those of `Stage`.
+    """
     gate = asyncio.Semaphore(STAGES_AT_ONCE)
 
     async def run(case: Case) -> Result:
-        async with gate, Stage(world) as stage:
-            return await _run(stage, *stage.corners.values(), course, case)
+        async with gate, Stage(world, **arguments) as stage, beside(stage):
+            (corner,) = stage.corners.values()
+            return await run_case(stage, corner, course, case)
 
     return await _all(run(case) for case in _chosen(cases))
 
 
-async def run_together(world: World, course: Course, cases: Iterable[Case]) -> list[Result]:
-    """Run many cases with one operator process, which has to stay alive all the time."""
-    chosen, results = _chosen(cases), []
-    for begin in range(0, len(chosen), CORNERS):
-        part = chosen[begin : begin + CORNERS]
-        async with Stage(world, corners=len(part)) as stage:
+async def run_together(
+    world: World,
+    course: Course,
+    cases: Iterable[Case],
+    *,
+    beside: Beside = nobody_beside,
+    **arguments: Any,
+) -> list[Result]:
+    """Run many cases with one operator process, which has to stay alive all the time.
+
+    The arguments are those of `run_alone`.
+    """
+    gate = asyncio.Semaphore(SHARED_STAGES_AT_ONCE)
+
+    async def run(part: Sequence[Case]) -> list[Result]:
+        async with gate, Stage(world, corners=len(part), **arguments) as stage, beside(stage):
             corners = stage.corners.values()
-            runs = (_run(stage, c, course, case) for c, case in zip(corners, part, strict=True))
-            results += await _all(runs)
-    return results
+            runs = (run_case(stage, c, course, case) for c, case in zip(corners, part, strict=True))
+            return await _all(runs)
+
+    chosen = _chosen(cases)
+    parts = [chosen[begin : begin + CORNERS] for begin in range(0, len(chosen), CORNERS)]
+    return list(chain.from_iterable(await _all(run(part) for part in parts)))
 
 
 def _chosen(cases: Iterable[Case]) -> list[Case]:
     return [case for case in cases if ONLY in str(case)]
 
 
-async def _all(runs: Iterable[Any]) -> list[Result]:
+async def _all(runs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run) for run in runs]
     return [task.result() for task in tasks]
 
 
-async def _run(stage: Stage, corner: Corner, course: Course, case: Case) -> Result:
+async def run_case(
+    stage: Stage, corner: Corner, course: Course, case: Case, *, may_end: bool = False
+) -> Result:
+    """Run one case in a corner of an open stage, and hold it to the promise.
+
+    Args:
+        stage: Where; if no other corner is in use, its operators are stopped in the end.
+        corner: Which nobody used before.
+        course: What would happen undisturbed.
+        case: What happens.
+        may_end: Whether an operator that serves others too may end.
+    """
     run = UpgradeRun(stage, corner, course)
     rule = run.disturb(case.boundary, case.behaviour)
     try:
         await run.verdict(await run.settle())
         run.check(rule.met, "the call never came, so nothing was tried")
         if len(stage.corners) == 1:
-            code = await stage.operator.stop()
-            run.check(code == 0, f"SIGTERM ended it with {code}")
+            for name, operator in stage.operators.items():
+                code = await operator.stop()
+                run.check(code == 0, f"SIGTERM ended the {name} with {code}")
         else:
-            run.check(not stage.operator.ends, "the operator ended, and took others with it")
+            run.check(may_end or not stage.ends, "an operator ended, and took others with it")
     except BrokenPromiseError as error:
+        logger.warning("%s: %s", case, str(error).partition("\n")[0])
         return Result(case, str(error))
+    logger.info("%s: survived", case)
     return Result(case)
 
 

@@ -11,6 +11,7 @@ It is plain HTTP towards the client, whatever its upstream speaks.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import ssl
 import struct
@@ -20,7 +21,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 LINE_LIMIT = 2**24  # an object of a watch is one line
@@ -78,6 +79,8 @@ class Record:
     request: Request
     begun: float
     status: int = 0
+    line: bytes = b""
+    """Of an event."""
 
 
 Behaviour = Callable[["Exchange"], Awaitable[None]]
@@ -164,7 +167,7 @@ class Exchange:
 
     async def kill(self) -> None:
         """Kill the client's process, and hang up."""
-        await self.proxy.kill()
+        await self.proxy.client.kill()
         self.hang_up()
 
     async def pass_on(self) -> None:
@@ -191,20 +194,15 @@ class Watch(Exchange):
         """Pass one event on, or give it to the rule that waits for it."""
         name = f"EVENT {self.record.boundary.call.split(' ', 1)[1]}"
         record = self.traffic.begin(self.proxy.side, name, self.request)
-        await handle(WatchEvent(self._connection, record, self.traffic, line))
+        record.line = line
+        await handle(WatchEvent(self._connection, record, self.traffic))
 
 
 class WatchEvent(Exchange):
     """One event of a watch on its way."""
 
-    def __init__(
-        self, connection: _Connection, record: Record, traffic: Traffic, line: bytes
-    ) -> None:
-        super().__init__(connection, record, traffic)
-        self.line = line
-
     async def pass_on(self) -> None:
-        await self.send(self.line)
+        await self.send(self.record.line)
 
     async def send(self, line: bytes) -> None:
         """Send a line into the stream."""
@@ -227,6 +225,22 @@ async def handle(exchange: Exchange) -> None:
     rule.met = True
     exchange.traffic.touch()
     await rule.behaviour(exchange)
+
+
+class Client(Protocol):
+    """The process behind the calls, for behaviours that do something to it."""
+
+    async def kill(self) -> None: ...
+
+    def signal(self, number: signal.Signals) -> None: ...
+
+
+class _Nobody:
+    async def kill(self) -> None:
+        raise AssertionError("a rule kills, and nobody said whom")
+
+    def signal(self, number: signal.Signals) -> None:
+        raise AssertionError(f"a rule sends {number.name}, and nobody said to whom")
 
 
 class FaultProxy:
@@ -254,7 +268,7 @@ class FaultProxy:
         self.side = side
         self.name_of = name_of
         self.traffic_of = traffic_of
-        self.kill: Callable[[], Awaitable[None]] = _nobody_to_kill
+        self.client: Client = _Nobody()
         address = urlsplit(upstream)
         self.upstream_host = address.hostname or ""
         self.upstream_port = address.port or 0
@@ -264,6 +278,9 @@ class FaultProxy:
             else None
         )
         self._connections: set[asyncio.Task[None]] = set()
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._silent = False
         self._server: asyncio.Server | None = None
         self.url = ""
 
@@ -287,10 +304,31 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def hang_up_on_all(self) -> None:
-        """Reset all connections, as a restarting load balancer does."""
+    def cut(self, *, silently: bool) -> None:
+        """Let nothing through until `mend`.
+
+        Args:
+            silently: Connections stay open and nothing comes any more; else they are reset.
+        """
+        self._whole.clear()
+        self._silent = silently
+        if not silently:
+            for task in self._connections:
+                task.cancel()
+
+    def mend(self) -> None:
+        """Be a proxy again; what was under way at the cut is lost."""
         for task in self._connections:
             task.cancel()
+        self._whole.set()
+
+    async def pass_cut(self) -> None:
+        """Stay here for ever while nothing gets through, or hang up."""
+        if self._whole.is_set():
+            return
+        if not self._silent:
+            raise ClientGone
+        await asyncio.Event().wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -307,10 +345,6 @@ class FaultProxy:
         finally:
             self._connections.discard(task)
             connection.close()
-
-
-async def _nobody_to_kill() -> None:
-    raise AssertionError("a rule kills, and nobody said whom")
 
 
 _GONE = (ClientGone, asyncio.IncompleteReadError, ConnectionError, ssl.SSLError)
@@ -331,6 +365,7 @@ class _Connection:
         """Handle one call after the other."""
         while True:
             request = await _read_request(self._reader)
+            await self.proxy.pass_cut()
             name, traffic = self.proxy.name_of(request), self.proxy.traffic_of(request)
             record = traffic.begin(self.proxy.side, name, request)
             kind = Watch if name.startswith("WATCH") else Exchange
@@ -341,6 +376,7 @@ class _Connection:
 
     async def write(self, data: bytes) -> None:
         """Send bytes to the client."""
+        await self.proxy.pass_cut()
         self._writer.write(data)
         await self._writer.drain()
 

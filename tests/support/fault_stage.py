@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import secrets
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,7 @@ import yaml
 
 from cse_simulator.admin import Simulation
 from cse_simulator.control_plane import Cluster
-from support import fault_catalogue
+from support import fault_catalogue, processes
 from support.fault_proxy import FaultProxy, Request, Traffic
 from support.scene import Scene
 from support.supervised_operator import SupervisedOperator
@@ -38,6 +40,11 @@ FLAGS = (
     "--log-format=json",
 )
 """As in production, with all that is waited for shortened alike."""
+
+LEASE_SECONDS = 3
+LEASES = "apis/coordination.k8s.io/v1/leases"
+
+SKEWED = Path(__file__).with_name("skewed")
 
 _CORNER = re.compile(r"[0-9a-f]{32}")
 
@@ -63,18 +70,30 @@ class Stage:
     """Runs an operator inside its `async with` block.
 
     Attributes:
-        operator: The replica that serves all corners, started again when it ends.
+        operators: The replicas that serve all corners, by their names; each is started again
+            when it ends.
         corners: By their ids.
         nobodys: The calls that belong to no corner, where there is more than one.
+        elections: The calls about the Lease, which never rest.
+        proxies: By their sides.
     """
 
-    def __init__(self, world: World, *flags: str, corners: int = 1) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        corners: int = 1,
+        elects: bool = False,
+        skew_seconds: float = 0.0,
+    ) -> None:
         """Prepare one.
 
         Args:
             world: Where.
-            flags: Further flags of the operator.
             corners: How many namespaces it serves.
+            elects: Whether one of the replicas leads, and the others wait.
+            skew_seconds: How far the clock of the operator is ahead; the next one to start, be it
+                another replica or the same one again, is as far behind, and so on by turns.
         """
         self.world = world
         self.id = secrets.token_hex(4)
@@ -84,18 +103,25 @@ class Stage:
             for one in ids
         }
         self.nobodys = self.corners[ids[0]].traffic if corners == 1 else Traffic()
-        self.kube = FaultProxy(
-            "kube",
-            world.cluster.url,
-            fault_catalogue.kube_call,
-            self._traffic_of,
-            certificate_authority=world.cluster.certificate_authority,
-        )
-        self.cloud = FaultProxy(
-            "cloud", world.simulation.url, fault_catalogue.cloud_call, self._traffic_of
-        )
-        self._flags = [*FLAGS, *flags]
+        self.elections = Traffic()
+        self.operators: dict[str, SupervisedOperator] = {}
+        self.proxies: dict[str, FaultProxy] = {}
+        self._flags = list(FLAGS)
+        if elects:
+            namespace = f"--lease-namespace=fault-{ids[0]}"
+            self._flags += ["--leader-elect", f"--lease-duration={LEASE_SECONDS}", namespace]
+        self._skew_seconds = skew_seconds
         self._exit = AsyncExitStack()
+
+    @property
+    def operator(self) -> SupervisedOperator:
+        """The replica that the stage itself runs."""
+        return self.operators["first"]
+
+    @property
+    def ends(self) -> int:
+        """How often operators ended so far, in whatever way."""
+        return sum(operator.ends for operator in self.operators.values())
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -103,11 +129,7 @@ class Stage:
                 namespace = corner.scene.namespace
                 await asyncio.to_thread(self.world.cluster.create_namespace, namespace)
                 stack.push_async_callback(self._clean_up, namespace)
-            await stack.enter_async_context(self.kube)
-            await stack.enter_async_context(self.cloud)
-            self.operator = self.make_operator(self.id)
-            self.kube.kill = self.cloud.kill = self.operator.kill
-            await stack.enter_async_context(self.operator)
+            await stack.enter_async_context(self.replica("first"))
             self._exit = stack.pop_all()
         return self
 
@@ -119,32 +141,77 @@ class Stage:
     ) -> None:
         await self._exit.aclose()
 
-    def make_operator(self, name: str, *flags: str) -> SupervisedOperator:
-        """Make a replica behind the proxies; the first one is made by the stage itself."""
-        return SupervisedOperator(
-            self._kubeconfig(),
-            self.world.directory / f"{name}.log",
-            cse_endpoint=self.cloud.url,
-            namespaces=[corner.scene.namespace for corner in self.corners.values()],
-            flags=[*self._flags, *flags],
+    @asynccontextmanager
+    async def replica(self, name: str, *, named: bool = False) -> AsyncIterator[SupervisedOperator]:
+        """Run an operator, behind proxies of its own.
+
+        Args:
+            name: What it is called; the stage itself runs `first`.
+            named: Whether its calls are counted apart: its sides are `kube of NAME` and `cloud of
+                NAME` then. Else they count as those of the first one.
+        """
+        suffix = f" of {name}" if named else ""
+        world = self.world
+        async with AsyncExitStack() as stack:
+            kube = FaultProxy(
+                f"kube{suffix}",
+                world.cluster.url,
+                fault_catalogue.kube_call,
+                self._traffic_of,
+                certificate_authority=world.cluster.certificate_authority,
+            )
+            cloud = FaultProxy(
+                f"cloud{suffix}", world.simulation.url, fault_catalogue.cloud_call, self._traffic_of
+            )
+            for proxy in (kube, cloud):
+                await stack.enter_async_context(proxy)
+                self.proxies[proxy.side] = proxy
+            operator = SupervisedOperator(
+                self._kubeconfig(name, kube.url),
+                world.directory / f"{self.id}-{name}.log",
+                cse_endpoint=cloud.url,
+                namespaces=[corner.scene.namespace for corner in self.corners.values()],
+                flags=self._flags,
+                environment=self._environment(),
+            )
+            kube.client = cloud.client = self.operators[name] = operator
+            yield await stack.enter_async_context(operator)
+
+    async def until_first_leads(self) -> None:
+        """Wait until the first replica has the Lease."""
+        records = self.elections.records
+        await self.elections.until(
+            lambda: any(r.boundary.call == "POST leases" and r.status for r in records)
         )
 
+    def _environment(self) -> dict[str, str]:
+        if not self._skew_seconds:
+            return {}
+        sources = processes.python_environment()["PYTHONPATH"]
+        return {
+            "PYTHONPATH": os.pathsep.join([str(SKEWED), sources]),
+            "SKEW_SECONDS": str(self._skew_seconds),
+            "SKEW_TURNS_FILE": str(self.world.directory / f"{self.id}.turns"),
+        }
+
     def _traffic_of(self, request: Request) -> Traffic:
+        if "/leases" in request.path:
+            return self.elections
         for text in (request.path, request.body.decode()):
             for found in _CORNER.findall(text):
                 if found in self.corners:
                     return self.corners[found].traffic
         return self.nobodys
 
-    def _kubeconfig(self) -> Path:
+    def _kubeconfig(self, name: str, url: str) -> Path:
         cluster = self.world.cluster
-        path = self.world.directory / f"{self.id}.kubeconfig"
+        path = self.world.directory / f"{self.id}-{name}.kubeconfig"
         cluster.write_kubeconfig(path, cluster.token)
         document = yaml.safe_load(path.read_text())
-        document["clusters"][0]["cluster"] = {"server": self.kube.url}
+        document["clusters"][0]["cluster"] = {"server": url}
         path.write_text(json.dumps(document))
         return path
 
     async def _clean_up(self, namespace: str) -> None:
-        collections = (ENGINES, "api/v1/secrets", "api/v1/events")
+        collections = (ENGINES, "api/v1/secrets", "api/v1/events", LEASES)
         await asyncio.to_thread(self.world.cluster.delete_namespace, namespace, collections)

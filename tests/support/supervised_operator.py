@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +15,11 @@ from support.operator_process import OperatorProcess
 LOOK_SECONDS = 0.01
 READY_LOOK_SECONDS = 0.1
 STOP_SECONDS = 30.0
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 8.0
+LONG_LIFE_SECONDS = 10.0
+"""One that ends again soon is started again later and later, as Kubernetes does."""
 
 
 class SupervisedOperator:
@@ -50,6 +57,10 @@ class SupervisedOperator:
         """How often it ended so far, in whatever way."""
         return len(self.exits) + self.kills
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT."""
+        self.process.signal(number)
+
     async def kill(self) -> None:
         """Kill it with SIGKILL; when this returns it is dead, and will be started again."""
         running = self.process.running()
@@ -79,11 +90,16 @@ class SupervisedOperator:
             self._supervision = None
 
     async def _supervise(self) -> None:
+        pause = 0.0
         while True:
-            running, kills = self.process.running(), self.kills
+            running, kills, begun = self.process.running(), self.kills, time.monotonic()
             code = await _end_of(running)
             if self.kills == kills:
                 self.exits.append(code)
+            if time.monotonic() - begun > LONG_LIFE_SECONDS:
+                pause = 0.0
+            await asyncio.sleep(pause)
+            pause = min(2 * pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
             self.process.process = None
             self.process.start()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from cse_simulator.jobs import Outcome
 from support.engines import engine_path
 from support.fault_proxy import Behaviour, Boundary, Rule
 from support.fault_stage import Corner, Stage
@@ -46,7 +47,7 @@ class Course:
     """
 
     name: str
-    job_ends: tuple[str, ...]
+    job_ends: tuple[Outcome, ...]
     calls: tuple[str, ...]
     deadline: float = 150.0
 
@@ -104,11 +105,12 @@ class UpgradeRun:
             await self._check_refusal(item)
             item = await self._ask_for_retry()
         await asyncio.to_thread(self._check_end, item)
-        log = self.stage.operator.process.output()
-        mine = [line for line in log.splitlines() if self.scene.namespace in line]
-        unforeseen = [line for line in mine if "unforeseen error" in line]
-        self.check(not unforeseen, f"an error that nobody foresaw: {unforeseen}")
-        self.check(PASSWORD not in log, "the password is in the log")
+        for operator in self.stage.operators.values():
+            log = operator.process.output()
+            mine = [line for line in log.splitlines() if self.scene.namespace in line]
+            unforeseen = [line for line in mine if "unforeseen error" in line]
+            self.check(not unforeseen, f"an error that nobody foresaw: {unforeseen}")
+            self.check(PASSWORD not in log, "the password is in the log")
         return reason
 
     # --- the course of events -----------------------------------------------------------------
@@ -140,18 +142,22 @@ class UpgradeRun:
         return {r.request.path.rsplit("/", 1)[1] for r in records}
 
     async def _at_rest(self) -> Object:
-        operator = self.stage.operator
         while True:
-            await operator.until_ready()
-            ends = operator.ends
+            await self._until_ready()
+            ends = self.stage.ends
             await self.traffic.until_quiet(QUIET_SECONDS)
             latest = self.traffic.latest
+            await self._until_ready()  # none of them is dead or stopped, and will go on later
             item = await asyncio.to_thread(self.scene.get, NAME)
-            if operator.ends > ends:
+            if self.stage.ends > ends or self.traffic.latest > latest:
                 continue
             if _settled(item):
                 return item
             await self.traffic.until(lambda latest=latest: self.traffic.latest > latest)
+
+    async def _until_ready(self) -> None:
+        for operator in self.stage.operators.values():
+            await operator.until_ready()
 
     async def _ask_for_retry(self) -> Object:
         """Take the way out that a refusal names."""
@@ -170,7 +176,6 @@ class UpgradeRun:
         """A `Stalled` must tell the truth: that nothing runs, and what the vendor said."""
         self._calls_before_retry = self.traffic.count("cloud")
         said = ready(item)
-        self.check(said["reason"] in TRUE_REASONS, f"came to rest at {said}")
         self.check(MADE_UP in said["message"], f"does not say why: {said}")
         engine = await asyncio.to_thread(self.scene.admin.engine, self.engine.id)
         self.check(engine.status != "Upgrading", "came to rest while the engine upgrades")
@@ -213,23 +218,24 @@ class UpgradeRun:
             f"{record.begun - begun:7.2f} {record.boundary} → {record.status}"
             for record in self.traffic.records
         ]
-        operator = self.stage.operator
-        log = [
-            _short(line)
-            for line in operator.process.output().splitlines()
-            if namespace in line or len(self.stage.corners) == 1
-        ]
-        ends = f"exits {operator.exits}, kills {operator.kills}"
         status = [yaml.safe_dump(item.get("status")) for item in items]
-        return "\n".join([*status, *calls, ends, *log])
+        logs = [line for name in self.stage.operators for line in self._said_by(name)]
+        return "\n".join([*status, *calls, *logs])
+
+    def _said_by(self, name: str) -> list[str]:
+        operator = self.stage.operators[name]
+        alone = len(self.stage.corners) == 1
+        lines = operator.process.output().splitlines()
+        ends = f"{name}: exits {operator.exits}, kills {operator.kills}"
+        return [ends, *(_short(one) for one in lines if alone or self.scene.namespace in one)]
 
 
 def _settled(item: Object) -> bool:
+    """Whether nothing more will happen by itself; other troubles are looked at again and again."""
     status = item.get("status", {})
     if status.get("observedGeneration") != item["metadata"]["generation"]:
         return False
-    true = {c["type"] for c in status["conditions"] if c["status"] == "True"}
-    return bool(true & {"Ready", "Stalled"})
+    return ready(item)["status"] == "True" or ready(item)["reason"] in TRUE_REASONS
 
 
 def _short(line: str) -> str:
