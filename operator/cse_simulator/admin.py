@@ -21,6 +21,7 @@ from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from cse_simulator import wire
+from cse_simulator.authentication import AuthenticationOutcome
 from cse_simulator.engines import DEFAULT_PROJECT, EngineDescription, engine_id
 from cse_simulator.faults import Fault
 from cse_simulator.jobs import JobPlan, Outcome
@@ -30,6 +31,7 @@ from cse_simulator.seeds import Generation
 __all__ = [
     "DEFAULT_PROJECT",
     "AdminClient",
+    "Authentications",
     "EngineDescription",
     "EngineSummary",
     "Fault",
@@ -88,6 +90,16 @@ class EngineSummary:
     latest_version: str
     latest_job_id: int
     actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Authentications:
+    """How often a credential was accepted and refused, and how often refused in a row at most."""
+
+    credential: str
+    accepted: int
+    refused: int
+    most_refused_in_a_row: int
 
 
 class AdminClient:
@@ -190,6 +202,54 @@ class AdminClient:
         """Do as `wait_for` without blocking the event loop."""
         return await asyncio.to_thread(self.wait_for, operation, count, **options)
 
+    def authentications(self) -> dict[str, Authentications]:
+        """Return how each credential fared since the last reset.
+
+        The names are `key AK`, `user NAME` (the tokens issued to that user included), and `token`
+        with a short hash of a static one.
+        """
+        answer = self._call("GET", "authentications")
+        return {
+            one["credential"]: wire.read(Authentications, one) for one in answer["authentications"]
+        }
+
+    def wait_for_authentication(
+        self,
+        credential: str,
+        outcome: AuthenticationOutcome = "accepted",
+        count: int = 1,
+        *,
+        timeout: float = 60.0,
+    ) -> int:
+        """Wait until a credential was accepted or refused so often, and return how often it was.
+
+        Raises:
+            TimeoutError: It was less often.
+        """
+        parameters = {
+            "credential": credential,
+            "outcome": outcome,
+            "count": count,
+            "timeout": timeout,
+        }
+        answer = self._call("GET", "wait", parameters=parameters, patience=timeout)
+        if not answer["reached"]:
+            raise TimeoutError(
+                f"{credential}: {answer['count']} of {count} {outcome} in {timeout:g} s"
+            )
+        return int(answer["count"])
+
+    async def wait_for_authentication_async(
+        self,
+        credential: str,
+        outcome: AuthenticationOutcome = "accepted",
+        count: int = 1,
+        **options: Any,
+    ) -> int:
+        """Do as `wait_for_authentication` without blocking the event loop."""
+        wait = self.wait_for_authentication
+        return await asyncio.to_thread(wait, credential, outcome, count, **options)
+
     # --- faults -------------------------------------------------------------------------------
 
     def add_fault(self, fault: Fault) -> str:
@@ -218,6 +278,16 @@ class AdminClient:
     ) -> None:
         """Make one token, or all that were issued or configured, invalid from now on."""
         self._call("POST", "tokens", {"as": reason} | ({"token": token} if token else {}))
+
+    def accept_only(self, **credentials: Any) -> None:
+        """Accept these credentials from now on, and no others.
+
+        Args:
+            credentials: Any of the settings `tokens`, `users`, `access_keys` and
+                `security_tokens`, in their form there.
+        """
+        body = {wire.camel_case(name): value for name, value in credentials.items()}
+        self._call("POST", "credentials", body)
 
     # --- the world ----------------------------------------------------------------------------
 

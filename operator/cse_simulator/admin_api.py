@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from cse_simulator import rendering, wire
 from cse_simulator import settings as simulator_settings
 from cse_simulator.answers import Answer, encode, ok
+from cse_simulator.authentication import AuthenticationOutcome
 from cse_simulator.calls import as_json
 from cse_simulator.engines import Engine, EngineDescription, EngineState
 from cse_simulator.faults import ArmedFault, Fault
@@ -67,6 +68,8 @@ class AdminApi:
             ("GET", "settings", 0): self._settings,
             ("PATCH", "settings", 0): self._change_settings,
             ("POST", "tokens", 0): self._refuse_tokens,
+            ("POST", "credentials", 0): self._replace_credentials,
+            ("GET", "authentications", 0): self._authentications,
         }
 
     async def handle(self, method: str, target: str, body: bytes) -> Answer:
@@ -110,9 +113,12 @@ class AdminApi:
 
     def _reset(self, _: list[str], __: Parameters, ___: Any) -> Any:
         self._simulator.recorder.reset()
+        self._simulator.authenticator.tallies.clear()
         return {}
 
     async def _wait(self, parameters: Parameters) -> Any:
+        if "credential" in parameters:
+            return await self._wait_for_credential(parameters)
         recorder = self._simulator.recorder
         phase = parameters.get("phase", "handled")
         if phase not in get_args(Phase):
@@ -125,9 +131,40 @@ class AdminApi:
         def count() -> int:
             return recorder.count(cast("Phase", phase), operation, engine_id, status)
 
+        return await self._until(lambda: count() >= wanted, parameters) | {"count": count()}
+
+    async def _wait_for_credential(self, parameters: Parameters) -> Any:
+        outcome = parameters.get("outcome", "accepted")
+        if outcome not in get_args(AuthenticationOutcome):
+            raise ValueError(
+                f"outcome must be one of {get_args(AuthenticationOutcome)}, not {outcome!r}"
+            )
+        wanted = int(parameters.get("count", "1"))
+        tallies = self._simulator.authenticator.tallies
+
+        def count() -> int:
+            tally = tallies.get(parameters["credential"])
+            return int(getattr(tally, outcome)) if tally else 0
+
+        return await self._until(lambda: count() >= wanted, parameters) | {"count": count()}
+
+    async def _until(self, reached: Callable[[], bool], parameters: Parameters) -> dict[str, Any]:
         timeout = float(parameters.get("timeout", "10"))
-        reached = await recorder.wait(lambda: count() >= wanted, timeout)
-        return {"reached": reached, "count": count()}
+        return {"reached": await self._simulator.recorder.wait(reached, timeout)}
+
+    def _authentications(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        tallies = self._simulator.authenticator.tallies
+        return {
+            "authentications": [
+                {
+                    "credential": credential,
+                    "accepted": tally.accepted,
+                    "refused": tally.refused,
+                    "mostRefusedInARow": tally.most_in_a_row,
+                }
+                for credential, tally in sorted(tallies.items())
+            ]
+        }
 
     # --- faults -------------------------------------------------------------------------------
 
@@ -219,6 +256,10 @@ class AdminApi:
         expire = body.get("as", "revoked") == "expired"
         count = self._simulator.authenticator.revoke_tokens(body.get("token"), expire=expire)
         return {"refused": count}
+
+    def _replace_credentials(self, _: list[str], __: Parameters, body: Any) -> Any:
+        self._simulator.authenticator.accept_only(body)
+        return {}
 
 
 def _fault(armed: ArmedFault) -> dict[str, Any]:

@@ -10,13 +10,16 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cse_simulator import signature
 from cse_simulator.answers import Answer, GatewayRefusal, encode, ok, unauthenticated
 from cse_simulator.calls import Call, as_json
 from cse_simulator.clock import Clock
-from cse_simulator.settings import Settings
+from cse_simulator.recording import fingerprint
+from cse_simulator.settings import Settings, replace_credentials
+
+AuthenticationOutcome = Literal["accepted", "refused"]
 
 
 class Caller(NamedTuple):
@@ -31,9 +34,30 @@ class IssuedToken:
     """A token from POST /v3/auth/tokens. `expires_at` is in seconds since the epoch."""
 
     user: str
+    domain: str
     project: str
     expires_at: float
-    revoked: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often a credential was accepted and refused, and how often refused in a row at most."""
+
+    accepted: int = 0
+    refused: int = 0
+    in_a_row: int = 0
+    most_in_a_row: int = 0
+
+    def accept(self) -> None:
+        """Count an accepted call."""
+        self.accepted += 1
+        self.in_a_row = 0
+
+    def refuse(self) -> None:
+        """Count a refused one."""
+        self.refused += 1
+        self.in_a_row += 1
+        self.most_in_a_row = max(self.most_in_a_row, self.in_a_row)
 
 
 @dataclass(slots=True)
@@ -54,6 +78,8 @@ class Authenticator:
         self._failures: dict[str, KeyFailures] = {}
         self._refused_tokens: dict[str, str] = {}
         self._number = 0
+        self.tallies: dict[str, Tally] = {}
+        """By credential: `key AK`, `user NAME` (its tokens included), `token` and a short hash."""
 
     def caller(self, call: Call) -> Caller:
         """Return who calls.
@@ -61,19 +87,34 @@ class Authenticator:
         Raises:
             GatewayRefusal: The call has no valid credential, or one of another project.
         """
-        token = call.headers.get("X-Auth-Token")
-        if token:
-            caller = self._by_token(token)
-        else:
-            authorization = call.headers.get("Authorization")
-            if not authorization:
-                raise unauthenticated("x-auth-token not found")
-            caller = self._by_signature(authorization, call)
+        tally = self._tally(self._credential_of(call))
+        try:
+            caller = self._authenticated(call)
+        except GatewayRefusal:
+            tally.refuse()
+            raise
+        tally.accept()
         if caller.project and caller.project != call.project:
             raise GatewayRefusal(
                 HTTPStatus.FORBIDDEN, "APIGW.0302", "Understand the request but denied to access"
             )
         return caller
+
+    def accept_only(self, credentials: dict[str, Any]) -> None:
+        """Accept these credentials from now on, and no others.
+
+        Tokens that were issued to a user whose password or domain is another now are revoked, as
+        the vendor does within half an hour.
+
+        Raises:
+            ValueError: They are not credentials.
+        """
+        before = self._settings.users
+        replace_credentials(self._settings, credentials)
+        kept = {(u["name"], u["domain"]) for u in self._settings.users if u in before}
+        for token, issued in self._issued.items():
+            if (issued.user, issued.domain) not in kept:
+                self._refused_tokens[token] = "revoked"
 
     def revoke_tokens(self, token: str | None = None, *, expire: bool = False) -> int:
         """Make tokens invalid from now on, as a password or permission change does.
@@ -100,17 +141,40 @@ class Authenticator:
             project = auth["scope"]["project"].get("id", "")
         except (AttributeError, KeyError, TypeError):
             return _iam_error(HTTPStatus.BAD_REQUEST, "The request body is invalid.")
+        tally = self._tally(f"user {name}")
         if not self._is_user(name, password, domain):
+            tally.refuse()
             message = "The username or password is wrong."
             return _iam_error(HTTPStatus.UNAUTHORIZED, message)
+        tally.accept()
         return self._issue(str(name), str(domain), str(project))
+
+    def _authenticated(self, call: Call) -> Caller:
+        token = call.headers.get("X-Auth-Token")
+        if token:
+            return self._by_token(token)
+        authorization = call.headers.get("Authorization")
+        if authorization:
+            return self._by_signature(authorization, call)
+        raise unauthenticated("x-auth-token not found")
+
+    def _credential_of(self, call: Call) -> str:
+        token = call.headers.get("X-Auth-Token")
+        if token:
+            issued = self._issued.get(token)
+            return f"user {issued.user}" if issued else f"token {fingerprint(token)}"
+        authorization = signature.parse(call.headers.get("Authorization", ""))
+        return f"key {authorization.access_key}" if authorization else "none"
+
+    def _tally(self, credential: str) -> Tally:
+        return self.tallies.setdefault(credential, Tally())
 
     def _issue(self, name: str, domain: str, project: str) -> Answer:
         now = self._clock.now()
         self._number += 1
         digest = hashlib.sha256(f"{self._number}/{name}/{project}".encode()).hexdigest()
         token = f"SIMULATED-{digest}"
-        issued = IssuedToken(name, project, now + self._settings.token_lifetime_seconds)
+        issued = IssuedToken(name, domain, project, now + self._settings.token_lifetime_seconds)
         self._issued[token] = issued
         body = {
             "token": {

@@ -208,14 +208,15 @@ class Recorder:
         for name, value in call.headers.items():
             lower = name.lower()
             if lower in CREDENTIAL_HEADERS:
-                kept[lower] = _fingerprint(value) if hashed else PRESENT
+                kept[lower] = f"{PRESENT} sha256:{fingerprint(value)}" if hashed else PRESENT
             else:
                 kept[lower] = value
         return kept
 
 
-def _fingerprint(value: str) -> str:
-    return f"{PRESENT} sha256:{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+def fingerprint(value: str) -> str:
+    """Return what tells a credential from others without showing it."""
+    return hashlib.sha256(value.encode()).hexdigest()[:12]
 
 
 def _without_password(body: bytes) -> bytes:

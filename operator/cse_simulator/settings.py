@@ -182,11 +182,14 @@ class Settings:
         return not (self.tokens or self.users or self.access_keys)
 
 
+CREDENTIALS = frozenset({"tokens", "users", "access_keys", "security_tokens"})
+"""The settings that say who may call; they are replaced together, and never shown."""
+USER_KEYS = frozenset({"name", "password", "domain"})
+
 CHANGEABLE = frozenset(
     name.name
     for name in dataclasses.fields(Settings)
-    if name.name
-    not in {"record_calls", "first_job_id", "tokens", "users", "access_keys", "security_tokens"}
+    if name.name not in {"record_calls", "first_job_id"} | CREDENTIALS
 )
 
 
@@ -211,3 +214,26 @@ def change(settings: Settings, changes: dict[str, Any]) -> None:
         raise ValueError(f"only at the start can these be set: {', '.join(fixed)}")
     for name, value in checked.items():
         setattr(settings, name, value)
+
+
+def replace_credentials(settings: Settings, credentials: dict[str, Any]) -> None:
+    """Accept these credentials from now on, and no others.
+
+    Args:
+        settings: The settings to change.
+        credentials: The settings in `CREDENTIALS` under their JSON names; none of a kind that is
+            left out.
+
+    Raises:
+        ValueError: A name is not one of those, a value has the wrong type, or none is given.
+    """
+    checked = wire.arguments(Settings, credentials)
+    others = sorted(set(checked) - CREDENTIALS)
+    users = checked.get("users", [])
+    whole = all(isinstance(user, dict) and set(user) == USER_KEYS for user in users)
+    if others or not whole or not any(checked.values()):
+        allowed = ", ".join(wire.camel_case(name) for name in sorted(CREDENTIALS))
+        raise ValueError(f"credentials are {allowed}, whole ones, and at least one")
+    for name in CREDENTIALS:
+        empty: list[Any] | dict[str, Any] = [] if name == "users" else {}
+        setattr(settings, name, checked.get(name, empty))

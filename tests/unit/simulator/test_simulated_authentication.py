@@ -155,6 +155,52 @@ def test_more_than_five_failures_in_a_row_lock_a_key_for_five_minutes(vendor):
     assert signed(v).status == 200
 
 
+def test_it_is_counted_how_each_credential_fared(vendor):
+    v = vendor(access_keys={KEY: SECRET}, users=[{"name": "b", "password": "p", "domain": "d"}])
+    for secret in ("wrong", "wrong", SECRET, "wrong"):
+        signed(v, secret=secret)
+    issue(v, name="b", secret="other", domain="d")
+    listing(v, issue(v, name="b", secret="p", domain="d").headers["X-Subject-Token"])
+    listing(v, "static")
+    v.call("GET", v.engines, headers={})
+    fared = {
+        credential: (tally.accepted, tally.refused, tally.most_in_a_row)
+        for credential, tally in v.simulator.authenticator.tallies.items()
+    }
+    hashed = hashlib.sha256(b"static").hexdigest()[:12]
+    assert fared == {
+        f"key {KEY}": (1, 3, 2),
+        "user b": (2, 1, 1),
+        f"token {hashed}": (0, 1, 1),
+        "none": (0, 1, 1),
+    }
+
+
+def test_credentials_can_be_replaced_and_a_changed_password_revokes_its_tokens(vendor):
+    bot, other = ({"name": name, "password": "p", "domain": "d"} for name in ("bot", "other"))
+    v = vendor(tokens={"static": ""}, access_keys={KEY: SECRET}, users=[bot, other])
+    tokens = [
+        issue(v, name=name, secret="p", domain="d").headers["X-Subject-Token"]
+        for name in ("bot", "other")
+    ]
+    v.simulator.authenticator.accept_only({"users": [{**bot, "password": "new"}, other]})
+    assert [listing(v, token).status for token in (*tokens, "static")] == [401, 200, 401]
+    assert signed(v).status == 401
+    assert issue(v, name="bot", secret="p", domain="d").status == 401
+    assert issue(v, name="bot", secret="new", domain="d").status == 201
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [{}, {"tokens": {}}, {"jobSeconds": 1}, {"users": [{"name": "b"}]}, {"users": ["b"]}],
+)
+def test_what_is_not_credentials_replaces_none(vendor, credentials):
+    v = vendor(tokens={"static": ""})
+    with pytest.raises(ValueError, match="credentials are accessKeys"):
+        v.simulator.authenticator.accept_only(credentials)
+    assert listing(v, "static").status == 200
+
+
 @pytest.mark.parametrize("header", ["Basic abc", "SDK-HMAC-SHA256 Access=a", "SDK-HMAC-SHA256"])
 def test_an_authorization_header_of_another_shape_is_refused(vendor, header):
     answer = vendor().call("GET", "/v2/p/enginemgr/engines", headers={"Authorization": header})
