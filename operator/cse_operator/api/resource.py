@@ -276,11 +276,13 @@ class Status(Model):
     )
     last_handled_reconcile_at: str | None = Field(
         default=None,
-        description="The value of the annotation reconcile-requested-at that was answered last.",
+        description="The value of the annotation reconcile-requested-at that was answered last; "
+        "its digest if it is longer than 256 characters.",
     )
     last_handled_retry_at: str | None = Field(
         default=None,
-        description="The value of the annotation retry-requested-at that was answered last.",
+        description="The value of the annotation retry-requested-at that was answered last; its "
+        "digest if it is longer than 256 characters.",
     )
 
     def to_json(self) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from cse_operator.api.duration import parse_duration
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView, JobView
+
+LONGEST_ECHO: Final = 256
+"""Characters of a request that are echoed as they came; a time has 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +44,21 @@ class Wish:
             suspend=spec.suspend,
             timeout=parse_duration(spec.upgrade.timeout),
             retry_limit=spec.upgrade.retry_limit,
-            reconcile_request=reconcile_request,
-            retry_request=retry_request,
+            reconcile_request=_bounded(reconcile_request),
+            retry_request=_bounded(retry_request),
         )
+
+
+def _bounded(request: str | None) -> str | None:
+    """A request as it is echoed in the status: one of an annotation's full size by its digest.
+
+    Echoed as it came, it could make the status too large to be stored, and the resource
+    one whose upgrades nobody can record.
+    """
+    if request is None or len(request) <= LONGEST_ECHO:
+        return request
+    # Lone surrogates cannot be encoded otherwise, and no request may end the step.
+    return f"sha256:{hashlib.sha256(request.encode(errors='surrogatepass')).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Result
+from cse_operator.api.resource import Result, Spec
 from cse_operator.core.decide import decide
-from cse_operator.core.observed import Rival
+from cse_operator.core.observed import Rival, Wish
 from cse_operator.core.states import Effect
+from support.engines import engine_manifest
 from support.observations import (
     POLICY,
     at,
@@ -39,6 +40,18 @@ def test_a_request_for_a_look_is_answered_by_a_look_and_echoed():
 def test_a_request_for_a_look_is_answered_where_there_is_nothing_to_look_at():
     asked = observed(rival=Rival("first"), wish=wish(reconcile_request="9:00"))
     assert decide(asked, POLICY).status.last_handled_reconcile_at == "9:00"
+
+
+@pytest.mark.parametrize("request_", ["a" * 257, "\ud800" * 200_000])
+def test_a_request_of_any_length_is_echoed_in_few_words_that_tell_it_from_others(request_):
+    spec = Spec.model_validate(engine_manifest("orders", namespace="payments")["spec"])
+    asked = Wish.of(spec, 1, reconcile_request=request_, retry_request=request_[:256])
+    assert asked.retry_request == request_[:256]
+    echo = asked.reconcile_request
+    assert echo is not None
+    assert len(echo) < 100
+    assert Wish.of(spec, 1, reconcile_request=request_) == replace(asked, retry_request=None)
+    assert Wish.of(spec, 1, reconcile_request=f"{request_}!").reconcile_request != echo
 
 
 @pytest.mark.parametrize("result", [Result.REJECTED, Result.FAILED, Result.TIMED_OUT])
