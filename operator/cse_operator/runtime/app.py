@@ -9,7 +9,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import kopf
@@ -48,6 +48,9 @@ DRAIN_SECONDS: Final = 25.0
 """How long a stop waits for steps in hand: longer than a call may take, shorter than the
 Pod's grace period."""
 
+SIGHT_INTERVAL: Final = 10.0
+"""Seconds between looks for what the watch should have shown, until it has shown anything."""
+
 FOREIGN_WRITE_DELAY: Final = 5.0
 """Seconds until a status that somebody else wrote is looked into."""
 
@@ -83,6 +86,8 @@ class Operator:
         self._failures: dict[str, int] = {}
         self._synced = False
         self._lost_lease = False
+        self._sees = False
+        self._blind = False
         self._stopping = False
         self._prune_timer: asyncio.TimerHandle | None = None
         self._prunes: set[asyncio.Task[None]] = set()
@@ -118,7 +123,7 @@ class Operator:
             await stack.aclose()
             self._end_watch.set()
             await asyncio.wait({watch})
-        return 1 if failed or self._lost_lease else 0
+        return 1 if failed or self._lost_lease or self._blind else 0
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -231,17 +236,44 @@ class Operator:
         """Wait for a signal or the loss of the Lease; True if the watch fails before that."""
         started = asyncio.create_task(self._watching.wait(), name="watch has started")
         told = asyncio.create_task(self._stop.wait(), name="told to stop")
+        sight = asyncio.create_task(self._test_sight(), name="test of the watch's sight")
         await asyncio.wait({watch, started}, return_when=asyncio.FIRST_COMPLETED)
         self._take_signals()  # kopf took them for itself, and would stop watching before the rest
         await asyncio.wait({watch, told}, return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
-        told.cancel()
+        for task in (started, told, sight):
+            task.cancel()
         error = watch.exception() if watch.done() and not watch.cancelled() else None
         if error is not None:
             logger.error("the watch failed, a restart begins it anew: %s", error)
         return error is not None
 
+    async def _test_sight(self) -> None:
+        """Have the process end if the watch has shown nothing for long, though there is something.
+
+        kopf asks once, at its start, which kinds there are. Where an answer lacks ours, or that of
+        namespaces, as it may from an API server that has just come up, kopf waits for ever.
+        """
+        missed: set[str] = set()
+        while not self._sees:
+            await asyncio.sleep(SIGHT_INTERVAL)
+            present = await self._some_uids()
+            if missed & present and not self._sees:
+                logger.error("the watch shows nothing of what there is: stopping, to begin it anew")
+                self._blind = True
+                self._stop.set()
+                return
+            missed = present
+
+    async def _some_uids(self) -> set[str]:
+        """The uids of some of the resources there are; none where that cannot be found out."""
+        with suppress(KubeError):
+            async for page in self._reader.list_pages(self._settings.namespaces):
+                if page:
+                    return {obj["metadata"]["uid"] for obj in page}
+        return set()
+
     def _on_event(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        self._sees = True
         metadata = obj["metadata"]
         if event_type == "DELETED":
             self._removed(f"{metadata['namespace']}/{metadata['name']}", metadata["uid"])

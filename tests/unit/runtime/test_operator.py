@@ -11,6 +11,7 @@ import pytest
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.states import Stage
 from cse_operator.kube import errors
+from cse_operator.runtime import app
 from cse_operator.runtime.app import FOREIGN_WRITE_DELAY, Operator
 from cse_operator.runtime.settings import Settings
 from support.fake_vendor import failure, job_view, until_idle
@@ -121,6 +122,42 @@ async def test_the_deletion_of_a_predecessor_does_not_touch_the_successor(
     operator._on_event("DELETED", stored(uid="predecessor"))
     assert operator._store.get(KEY) is not None
     assert await queued(operator) == set()
+
+
+# -- a watch that shows nothing ----------------------------------------------------------------
+
+
+async def test_a_watch_that_shows_nothing_of_what_is_listed_ends_the_process(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "SIGHT_INTERVAL", 0.0)
+    reader = reader_of(operator)
+    reader.failures = [errors.Unavailable("away")]
+    reader.pages = [[], [stored()]]
+    await operator._test_sight()
+    assert operator._stop.is_set()
+    assert operator._blind
+
+
+async def test_a_watch_with_nothing_to_show_is_waited_for_and_one_that_shows_it_is_trusted(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "SIGHT_INTERVAL", 0.0)
+    looks = 0
+
+    async def list_pages(namespaces: Sequence[str]) -> AsyncIterator[list[Object]]:
+        nonlocal looks
+        looks += 1
+        if looks < 5:
+            return
+        if looks == 6:
+            operator._on_event("ADDED", stored())
+        yield [stored()]
+
+    operator._reader.list_pages = list_pages  # type: ignore[method-assign, assignment]
+    await operator._test_sight()
+    assert looks == 6
+    assert not operator._stop.is_set()
 
 
 # -- what a repeated list lacks ----------------------------------------------------------------
