@@ -13,8 +13,9 @@ import pytest
 
 from cse_operator.api import crd
 from cse_simulator.admin import Simulation
-from cse_simulator.control_plane import ApiError, LocalControlPlane
+from cse_simulator.control_plane import ApiError, Cluster, LocalControlPlane
 from support.engines import engine_manifest, engine_path
+from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
 from support.scene import Scene, condition_types, ready
 from support.wait import wait_for_all
@@ -75,14 +76,13 @@ def hostile_manifest(namespace: str, field: str, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_the_api_server_refuses_a_hostile_text_in_any_field(scene: Scene, field: str) -> None:
+def test_the_api_server_refuses_a_hostile_text_in_any_field(
+    control_plane: Cluster, namespace: str, field: str
+) -> None:
     for kind in HOSTILE:
+        manifest = hostile_manifest(namespace, field, kind)
         with pytest.raises(ApiError) as refused:
-            scene.cluster.request(
-                "POST",
-                engine_path(scene.namespace),
-                hostile_manifest(scene.namespace, field, kind),
-            )
+            control_plane.request("POST", engine_path(namespace), manifest)
         assert (refused.value.status, refused.value.reason) == (422, "Invalid"), kind
         assert f"spec.{field}: " in str(refused.value), kind
 
@@ -154,11 +154,11 @@ async def test_a_secret_of_another_namespace_is_never_read(scene: Scene, elsewhe
     ids=["10 MB", "256 KiB and a name"],
 )
 def test_the_api_server_refuses_annotations_without_measure(
-    scene: Scene, size: int, said: str
+    kubectl: Kubectl, namespace: str, size: int, said: str
 ) -> None:
-    manifest = engine_manifest("orders", namespace=scene.namespace)
+    manifest = engine_manifest("orders", namespace=namespace)
     manifest["metadata"]["annotations"] = {"example.com/a": "a" * size}
-    created = scene.kubectl.run("create", "-f", "-", stdin=json.dumps(manifest))
+    created = kubectl.run("create", "-f", "-", stdin=json.dumps(manifest))
     assert created.returncode == 1
     assert said in created.stderr
 
