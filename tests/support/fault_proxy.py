@@ -286,7 +286,7 @@ class FaultProxy:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, limit=LINE_LIMIT, backlog=512
+            self._connected, "127.0.0.1", 0, limit=LINE_LIMIT, backlog=512
         )
         port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
@@ -300,6 +300,7 @@ class FaultProxy:
     ) -> None:
         if self._server is not None:
             self._server.close()
+            await asyncio.sleep(0)  # whoever was let in just before is there now
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -330,10 +331,12 @@ class FaultProxy:
             raise ClientGone
         await asyncio.Event().wait()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, reader, writer)
         try:
             with suppress(*_GONE):
@@ -343,7 +346,6 @@ class FaultProxy:
         except* asyncio.CancelledError:
             connection.reset()
         finally:
-            self._connections.discard(task)
             connection.close()
 
 

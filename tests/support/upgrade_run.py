@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,11 @@ Object = dict[str, Any]
 NAME = "orders"
 PASSWORD = "canary-password-5ca1ab1e"
 
-QUIET_SECONDS = 5.5
+QUIET_SECONDS = 7.0
 """So long nothing may happen once a run is at rest: longer than any wait of the operator's."""
+
+WATCHED_SECONDS = 30.0
+"""So long an operator is given to begin its watch before there is something to be seen."""
 
 TRUE_REASONS = frozenset({"UpgradeRejected", "PermissionDenied"})
 """What a run may come to rest at when a call of its was refused for good."""
@@ -89,8 +92,7 @@ class UpgradeRun:
             # A user of its own for each run, so that none is refused for another's sake.
             credentials = {"username": self.scene.project, "domainName": "tests"}
             await asyncio.to_thread(self.scene.secret, password=PASSWORD, **credentials)
-            watch = "WATCH microserviceengines"
-            await self.traffic.until(lambda: self.traffic.count("kube", watch))
+            await self._until_watched()
             await asyncio.to_thread(self.scene.resource, self.engine, NAME)
             return await self._at_rest()
 
@@ -154,6 +156,13 @@ class UpgradeRun:
             if _settled(item):
                 return item
             await self.traffic.until(lambda latest=latest: self.traffic.latest > latest)
+
+    async def _until_watched(self) -> None:
+        """Wait until the operator watches, or seems not to: there may be nothing to show it yet."""
+        watch = "WATCH microserviceengines"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WATCHED_SECONDS):
+                await self.traffic.until(lambda: self.traffic.count("kube", watch))
 
     async def _until_ready(self) -> None:
         for operator in self.stage.operators.values():

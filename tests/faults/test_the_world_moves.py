@@ -1,0 +1,257 @@
+"""What is around the operator moves in the middle of an upgrade: its network, its clock, the API
+server, and other operators. What people and the vendor do meanwhile is in the tests of the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cse_simulator.admin import JobPlan, Simulation, start_simulator
+from cse_simulator.control_plane import LocalControlPlane
+from support import fault_catalogue
+from support.fault_matrix import (
+    STAGES_AT_ONCE,
+    Case,
+    Result,
+    record,
+    run_alone,
+    run_case,
+    run_together,
+    standby,
+    twin,
+)
+from support.fault_proxy import Behaviour, Boundary, Exchange
+from support.fault_stage import Stage, World
+from support.repository import CRDS
+from support.upgrade_run import UPGRADE
+
+pytestmark = pytest.mark.timeout(3600)
+
+Judge = Callable[[str, list[Result]], None]
+
+QUARTER = 900.0
+"""Seconds that a clock may be off."""
+
+CUT_SECONDS = 60.0
+"""Ten minutes, where all that the operator waits for is shortened tenfold."""
+
+REST_OF_TEN_MINUTES = 540.0
+"""What the vendor's clock shows beyond that: it cannot be shortened, and jumps."""
+
+INTENT = Boundary("kube", "PATCH microserviceengines/status", 1)
+UPGRADE_CALL = Boundary("cloud", "PUT upgrade", 1)
+EVENT_OF_INTENT = Boundary("kube", "EVENT microserviceengines", 2)
+LOOK_AT_JOB = Boundary("cloud", "GET job", 1)
+
+
+async def _calls(world: World) -> list[Boundary]:
+    """The calls of an upgrade about the resource and its engine, from the first event on."""
+    boundaries = await record(world, UPGRADE)
+    first = next(n for n, boundary in enumerate(boundaries) if boundary.call.startswith("EVENT"))
+    others = ("EVENT", "LIST microserviceengines", "WATCH")
+    return [b for b in boundaries[first:] if not b.call.startswith(others)]
+
+
+# --- other operators, other clocks ------------------------------------------------------------
+
+
+async def test_two_operators_half_an_hour_apart_make_one_call_whatever_happens_to_theirs(
+    world: World, judge: Judge
+) -> None:
+    cases = [
+        Case(boundary, name, behaviour)
+        for boundary in await _calls(world)
+        for name, behaviour in fault_catalogue.faults_of(boundary)
+    ]
+    results = await run_together(world, UPGRADE, cases, beside=twin, skew_seconds=QUARTER)
+    judge("two operators, clocks ±15 min: faults", results)
+
+
+async def test_killed_around_each_call_it_comes_back_with_another_clock(
+    world: World, judge: Judge
+) -> None:
+    deaths = {
+        "killed before": fault_catalogue.killed_before,
+        "killed after": fault_catalogue.killed_after,
+    }
+    cases = [
+        Case(boundary, name, behaviour)
+        for boundary in await _calls(world)
+        for name, behaviour in deaths.items()
+    ]
+    results = await run_alone(world, UPGRADE, cases, skew_seconds=QUARTER)
+    judge("killed, clocks ±15 min by turns", results)
+
+
+async def test_the_clocks_of_these_operators_are_really_off(world: World) -> None:
+    async with Stage(world, skew_seconds=QUARTER) as stage:
+        await stage.operator.until_ready()
+        await stage.operator.kill()
+        await stage.operator.until_ready()
+        lines = stage.operator.process.output().splitlines()
+    shown = [dt.datetime.fromisoformat(json.loads(line)["time"]) for line in (lines[0], lines[-1])]
+    now = dt.datetime.now(dt.UTC)
+    assert [round((one - now) / dt.timedelta(seconds=QUARTER)) for one in shown] == [1, -1]
+
+
+async def test_a_rolling_update_at_any_call_hands_the_upgrade_over(
+    world: World, judge: Judge
+) -> None:
+    cases = [
+        Case(boundary, "told to stop", fault_catalogue.told_to_stop)
+        for boundary in await _calls(world)
+    ]
+    results = await run_alone(world, UPGRADE, cases, beside=standby, elects=True)
+    judge("rolling update", results)
+
+
+async def test_a_leader_that_sleeps_beyond_its_lease_in_any_call_does_no_harm_when_it_wakes(
+    world: World, judge: Judge
+) -> None:
+    pauses = {"wakes as its successor looks": 0.0, "wakes when its successor is done": 7.0}
+    cases = [
+        Case(boundary, name, fault_catalogue.paused(seconds))
+        for boundary in await _calls(world)
+        for name, seconds in pauses.items()
+    ]
+    results = await run_alone(world, UPGRADE, cases, beside=standby, elects=True)
+    judge("asleep beyond the Lease", results)
+
+
+# --- the network ------------------------------------------------------------------------------
+
+
+def cut_off(stage: Stage, sides: tuple[str, ...], *, silently: bool) -> Behaviour:
+    """The call takes effect, and for ten minutes nothing gets through any more."""
+
+    def mend() -> None:
+        stage.world.simulation.admin.change_settings(clock_offset_seconds=REST_OF_TEN_MINUTES)
+        for side in sides:
+            stage.proxies[side].mend()
+
+    async def behave(exchange: Exchange) -> None:
+        await exchange.ask()
+        asyncio.get_running_loop().call_later(CUT_SECONDS, mend)
+        for side in sides:
+            stage.proxies[side].cut(silently=silently)
+        await exchange.proxy.pass_cut()
+        exchange.hang_up()
+
+    return behave
+
+
+async def test_a_network_cut_of_ten_minutes_loses_nothing(world: World, judge: Judge) -> None:
+    gate = asyncio.Semaphore(2 * STAGES_AT_ONCE)
+
+    async def run(boundary: Boundary, sides: tuple[str, ...], silently: bool) -> Result:
+        async with gate:
+            with await asyncio.to_thread(start_simulator) as vendor:
+                vendor.admin.plan_jobs(JobPlan(outcome="never", times=None))
+                async with Stage(World(world.cluster, vendor, world.directory)) as stage:
+                    (corner,) = stage.corners.values()
+                    name = f"{' and '.join(sides)} {'silent' if silently else 'cut'}"
+                    behaviour = cut_off(stage, sides, silently=silently)
+                    return await run_case(stage, corner, UPGRADE, Case(boundary, name, behaviour))
+
+    boundaries = (INTENT, UPGRADE_CALL, LOOK_AT_JOB)
+    which_sides = (("kube",), ("cloud",), ("kube", "cloud"))
+    chosen = list(product(boundaries, which_sides, (False, True)))
+    judge("network cut", await asyncio.gather(*(run(*one) for one in chosen)))
+
+
+# --- the API server ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_world(
+    private_control_plane: LocalControlPlane, vendor: Simulation, tmp_path: Path
+) -> World:
+    """A world whose API server may be restarted."""
+    for path in sorted(CRDS.glob("*.yaml")):
+        private_control_plane.cluster.install_crd(yaml.safe_load(path.read_text()))
+    return World(private_control_plane.cluster, vendor, tmp_path)
+
+
+class Outage:
+    """The API server goes away once all who wait for that are there, and comes back."""
+
+    def __init__(self, control_plane: LocalControlPlane, parties: int, *, compacted: bool) -> None:
+        self._control_plane = control_plane
+        self._compacted = compacted
+        self._waiting = asyncio.Barrier(parties)
+        self._begun = asyncio.Event()
+        self._over = asyncio.Event()
+
+    async def intent_lost(self, exchange: Exchange) -> None:
+        """The write does not arrive."""
+        await self._happen()
+        await self._over.wait()
+        exchange.hang_up()
+
+    async def intent_unanswered(self, exchange: Exchange) -> None:
+        """The write is the last thing that the API server does."""
+        await exchange.ask()
+        await self._happen()
+        await self._over.wait()
+        exchange.hang_up()
+
+    async def answer_meanwhile(self, exchange: Exchange) -> None:
+        """The vendor answers while nothing can be written."""
+        answer = await exchange.ask()
+        await self._happen()
+        await exchange.tell(answer)
+
+    async def _happen(self) -> None:
+        if await self._waiting.wait() == 0:
+            await asyncio.to_thread(self._control_plane.stop_api_server, gracefully=False)
+            self._begun.set()
+            if self._compacted:
+                await asyncio.to_thread(self._control_plane.compact_etcd)
+            await asyncio.to_thread(self._control_plane.start_api_server)
+            self._over.set()
+        await self._begun.wait()
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["with its history", "compacted"])
+async def test_an_api_server_that_restarts_in_mid_upgrade_delays_it_and_no_more(
+    own_world: World, private_control_plane: LocalControlPlane, judge: Judge, compacted: bool
+) -> None:
+    outage = Outage(private_control_plane, 4, compacted=compacted)
+    cases = [
+        Case(INTENT, "lost in the restart", outage.intent_lost),
+        Case(INTENT, "unanswered in the restart", outage.intent_unanswered),
+        Case(UPGRADE_CALL, "answered in the restart", outage.answer_meanwhile),
+        Case(LOOK_AT_JOB, "ended in the restart", outage.answer_meanwhile),
+    ]
+    async with Stage(own_world, corners=len(cases)) as stage:
+        corners = stage.corners.values()
+        results = await asyncio.gather(
+            *(
+                run_case(stage, corner, UPGRADE, case, may_end=True)
+                for corner, case in zip(corners, cases, strict=True)
+            )
+        )
+        lines = [r.line for corner in corners for r in corner.traffic.records]
+    judge(f"API server restarted, {'compacted' if compacted else 'not compacted'}", results)
+    assert any(b'"code":410' in line for line in lines), "no watch was told that it is too old"
+
+
+@pytest.mark.parametrize(("code", "exits"), [(410, []), (429, [1]), (500, [1])])
+async def test_a_watch_that_ends_in_an_error_ends_the_process_and_the_next_one_goes_on(
+    world: World, judge: Judge, code: int, exits: list[int]
+) -> None:
+    async with Stage(world) as stage:
+        (corner,) = stage.corners.values()
+        behaviour = fault_catalogue.watch_error(code)
+        case = Case(EVENT_OF_INTENT, f"ERROR {code}", behaviour)
+        result = await run_case(stage, corner, UPGRADE, case)
+        assert stage.operator.exits == exits
+    judge(f"watch ERROR {code}", [result])
