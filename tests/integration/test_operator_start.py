@@ -148,3 +148,31 @@ def _told_of_each(asked: asyncio.Event, until: asyncio.Event) -> Answer:
         return await wait(request)
 
     return answer
+
+
+NO_PASSWD = """
+import pwd
+
+def _no_entry(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = _no_entry
+"""
+
+
+def test_a_user_without_a_name_can_run_it(
+    control_plane: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Clusters run containers under any number as the user, which no /etc/passwd knows."""
+    (tmp_path / "sitecustomize.py").write_text(NO_PASSWD)
+    sources = processes.python_environment()["PYTHONPATH"]
+    nameless = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
+    operator = OperatorProcess(
+        control_plane.kubeconfig,
+        tmp_path / "log",
+        namespaces=[namespace],
+        environment={**nameless, "PYTHONPATH": f"{tmp_path}:{sources}"},
+    )
+    with operator:
+        assert operator.terminate() == 0
+    assert "getpwuid" not in operator.output()

@@ -223,6 +223,8 @@ class Operator:
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
             standalone=True,
+            # Else kopf asks for the name of the user, and a container's may have none.
+            identity=self._identity,  # type: ignore[arg-type]
             stop_flag=self._end_watch,
             ready_flag=self._watching,
         )
