@@ -38,7 +38,7 @@ scale: control-plane ## Run the large bursts: a thousand engines, killed and res
 	$(PYTEST) tests/scale $(ARGS)
 
 .PHONY: monitoring
-monitoring: control-plane ## Judge rules, metrics and dashboard with a real Prometheus (Debian's, unpacked)
+monitoring: control-plane ## Judge rules, metrics and dashboard with real Prometheus and kube-state-metrics
 	$(PYTEST) tests/monitoring $(ARGS)
 
 .PHONY: bench

@@ -1,52 +1,24 @@
-"""Helm and kubeconform, built once per machine from the Go modules in `tests/chart-tools`."""
+"""Helm and kubeconform, from the Go modules that `tests/chart-tools` pins."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.control_plane.assets import cache_directory
-from cse_simulator.control_plane.building import find_go, recipe
+from support import go_tools
+from support.go_tools import BUILD_SECONDS
 from support.repository import ROOT
 
-MODULE = ROOT / "tests" / "chart-tools"
-CHART = ROOT / "deploy" / "helm" / "cse-operator"
+__all__ = ["BUILD_SECONDS", "CHART", "Helm", "tool"]
 
-BUILD_SECONDS = 1800
-"""Time-out of the tests that may have to build first: some minutes on two cores."""
+CHART = ROOT / "deploy" / "helm" / "cse-operator"
 
 
 def tool(name: str) -> Path:
-    """Return the path of `helm` or `kubeconform`, building both unless they are in the cache."""
-    inputs = b"".join((MODULE / file).read_bytes() for file in ("go.mod", "go.sum"))
-    cache = cache_directory()
-    folder = cache / f"chart-tools-{hashlib.sha256(inputs).hexdigest()[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "chart-tools.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            _build(folder)
-    return folder / name
-
-
-def _build(folder: Path) -> None:
-    wanted = recipe()
-    assert wanted is not None
-    go = find_go(wanted, folder.parent, lambda _line: None)
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what an interrupted build left
-    subprocess.run(
-        [str(go), "build", "-mod=readonly", "-trimpath", "-o", f"{partial}/", "tool"],
-        cwd=MODULE,
-        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"},
-        check=True,
-    )
-    partial.rename(folder)
+    """Return the path of `helm` or `kubeconform`."""
+    return go_tools.tool("chart-tools", name)
 
 
 class Helm:
