@@ -51,6 +51,10 @@ Pod's grace period."""
 SIGHT_INTERVAL: Final = 10.0
 """Seconds between looks for what the watch should have shown, until it has shown anything."""
 
+PROJECTS_AT_ONCE: Final = 4
+"""How many projects may have as many resources worked on as one may: all but one of them may be
+throttled, or not answer, and there are still workers and connections for the last."""
+
 FOREIGN_WRITE_DELAY: Final = 5.0
 """Seconds until a status that somebody else wrote is looked into."""
 
@@ -66,7 +70,7 @@ class Operator:
         self._api_client = api_client
         self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._metrics = Metrics()
-        self._queue = KeyedQueue()
+        self._queue = KeyedQueue(lane_of=self._project_of, lane_limit=settings.workers)
         self._store = ResourceStore(wake=self._queue.add)
         self._queue.on_wait = self._metrics.queue_wait
         self._reader = ResourceReader(api_client)
@@ -111,7 +115,7 @@ class Operator:
             election = self._start_election()
             workers = [
                 asyncio.create_task(self._work(), name=f"worker {n}")
-                for n in range(self._settings.workers)
+                for n in range(self._settings.workers * PROJECTS_AT_ONCE)
             ]
             failed = await self._until_told_to_stop(watch)
             await self._drain(workers)
@@ -347,6 +351,11 @@ class Operator:
             take_news(tracked, job_id, news)
             self._queue.add(key)
 
+    def _project_of(self, key: str) -> tuple[str, ...]:
+        """The region and project whose calls the work on a resource may wait for."""
+        tracked = self._store.get(key)
+        return tracked.engine[:2] if tracked is not None and tracked.engine is not None else ()
+
     async def _work(self) -> None:
         await self._leading.wait()
         while not self._stopping:
@@ -399,7 +408,7 @@ def _project_options(settings: Settings) -> ProjectOptions:
             allow_insecure=settings.allow_insecure_endpoint,
         ),
         transport=TransportOptions(
-            connections=settings.cloud_connections,
+            connections=settings.cloud_connections * PROJECTS_AT_ONCE,
             read_timeout=settings.request_timeout,
             connect_timeout=min(10.0, settings.request_timeout),
             proxy=SecretStr(settings.https_proxy) if settings.https_proxy else None,

@@ -2,14 +2,17 @@
 
 The rules are those of client-go's workqueue: a key that is added while it is worked on is
 worked on once more afterwards. A key can also be due later; the earliest time counts.
+
+Keys are in lanes, and of one lane only so many are worked on at once: those of a project whose
+calls wait or hang leave workers to the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable
 from typing import Final
 
 _SMALL: Final = 64
@@ -20,10 +23,23 @@ class KeyedQueue:
 
     Args:
         clock: monotonic seconds, of the event loop by default.
+        lane_of: in which lane a key is now.
+        lane_limit: how many keys of one lane are worked on at once.
     """
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] | None = None,
+        *,
+        lane_of: Callable[[str], Hashable] = lambda _key: None,
+        lane_limit: float = float("inf"),
+    ) -> None:
         self._clock = clock or asyncio.get_running_loop().time
+        self._lane_of = lane_of
+        self._lane_limit = lane_limit
+        self._lanes: dict[str, Hashable] = {}
+        self._in_lane: Counter[Hashable] = Counter()
+        self._held_back: defaultdict[Hashable, deque[str]] = defaultdict(deque)
         self._ready: deque[str] = deque()
         self._since: dict[str, float] = {}
         self._working: dict[str, float] = {}
@@ -37,7 +53,7 @@ class KeyedQueue:
         """Told how long each key waited in the queue."""
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._since)
 
     @property
     def oldest_work(self) -> float:
@@ -75,7 +91,7 @@ class KeyedQueue:
 
     async def get(self) -> str:
         """The next key; `done` must follow."""
-        while not self._ready:
+        while (key := self._next()) is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -84,11 +100,33 @@ class KeyedQueue:
                 if waiter.done() and not waiter.cancelled():
                     self._wake_one()
                 raise
-        key = self._ready.popleft()
         now = self._clock()
         self.on_wait(now - self._since.pop(key))
         self._working[key] = now
         return key
+
+    def _next(self) -> str | None:
+        """The first key whose lane is not full; those before it wait until theirs is not."""
+        while self._ready:
+            key = self._ready.popleft()
+            lane = self._lane_of(key)
+            if self._in_lane[lane] < self._lane_limit:
+                self._lanes[key] = lane
+                self._in_lane[lane] += 1
+                return key
+            self._held_back[lane].append(key)
+        return None
+
+    def _leave_lane(self, key: str) -> None:
+        lane = self._lanes.pop(key, None)
+        self._in_lane[lane] -= 1
+        if not self._in_lane[lane]:
+            del self._in_lane[lane]
+        if lane in self._held_back:
+            self._ready.appendleft(self._held_back[lane].popleft())
+            if not self._held_back[lane]:
+                del self._held_back[lane]
+            self._wake_one()
 
     async def join_work(self) -> None:
         """Wait until nothing is worked on any more."""
@@ -98,7 +136,8 @@ class KeyedQueue:
 
     def done(self, key: str) -> None:
         """The work on the key is over."""
-        self._working.pop(key, None)
+        if self._working.pop(key, None) is not None:
+            self._leave_lane(key)
         self._work_over.set()
         if key in self._again:
             self._again.discard(key)

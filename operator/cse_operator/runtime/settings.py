@@ -115,9 +115,18 @@ class Settings(BaseSettings):
         default=15.0, gt=0, description="seconds for one call to the vendor"
     )
 
-    workers: int = Field(default=32, ge=1, le=512, description="resources reconciled at once")
+    workers: int = Field(
+        default=32,
+        ge=1,
+        le=512,
+        description="resources of one project reconciled at once (of all: four times as many)",
+    )
     cloud_connections: int = Field(
-        default=32, ge=1, le=512, description="connections to the vendor's API at once"
+        default=32,
+        ge=1,
+        le=512,
+        description="connections to the vendor's API that one project may take (all: four times "
+        "as many)",
     )
     calls_per_second: float = Field(
         default=50.0, gt=0, description="calls per second, project and credential"

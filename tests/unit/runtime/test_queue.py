@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -218,3 +219,49 @@ async def test_it_tells_how_long_keys_waited_and_how_long_the_oldest_work_takes(
     assert queue.oldest_work == pytest.approx(4)
     queue.done("a")
     assert queue.oldest_work == 0
+
+
+async def test_of_one_lane_only_so_many_are_handed_out_and_others_pass_them() -> None:
+    queue = KeyedQueue(lane_of=lambda key: key[0], lane_limit=2)
+    for key in ("a1", "a2", "a3", "a4", "b1"):
+        queue.add(key)
+    assert [await queue.get() for _ in range(3)] == ["a1", "a2", "b1"]
+    assert len(queue) == 2
+    queue.add("a3")
+    assert len(queue) == 2
+
+    waiting = asyncio.create_task(queue.get())
+    await until_idle()
+    assert not waiting.done()
+    queue.done("a1")
+    assert await waiting == "a3"
+    queue.done("b1")
+    queue.done("a2")
+    assert await queue.get() == "a4"
+    assert len(queue) == 0
+
+
+async def test_workers_that_come_and_go_get_every_key_whatever_its_lane() -> None:
+    queue = KeyedQueue(lane_of=lambda key: key[0], lane_limit=2)
+    in_hand: Counter[str] = Counter()
+    worked: list[str] = []
+
+    async def work() -> None:
+        while True:
+            key = await queue.get()
+            in_hand[key[0]] += 1
+            assert in_hand[key[0]] <= 2
+            await asyncio.sleep(0)
+            worked.append(key)
+            in_hand[key[0]] -= 1
+            queue.done(key)
+
+    workers = [asyncio.create_task(work()) for _ in range(5)]
+    keys = [f"{lane}{number}" for number in range(20) for lane in "aab"]
+    for key in keys:
+        queue.add(key)
+    await until_idle()
+    assert set(worked) == set(keys)
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
