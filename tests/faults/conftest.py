@@ -14,6 +14,7 @@ from support.fault_matrix import Result, complaint, table
 from support.fault_stage import World
 
 MATRIX = "fault matrix"
+NEIGHBOURS = "neighbours"
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +45,15 @@ def judge(request: pytest.FixtureRequest) -> Callable[[str, list[Result]], None]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the matrix of all tests, from all workers, and the plain count."""
+    """Print what neighbours saw, the matrix of all tests from all workers, and the plain count."""
     reports = [r for group in ("passed", "failed") for r in terminalreporter.getreports(group)]
-    parts = [value for r in reports for name, value in r.user_properties if name == MATRIX]
+    properties = [one for report in reports for one in report.user_properties]
+    lines = sorted(value for name, value in properties if name == NEIGHBOURS)
+    if lines:
+        terminalreporter.section("neighbours: until the call, in the median")
+    for line in lines:
+        terminalreporter.write_line(line)
+    parts = [value for name, value in properties if name == MATRIX]
     if not parts:
         return
     terminalreporter.section(MATRIX)

@@ -1,0 +1,187 @@
+"""Trouble with one engine, one project or one credential is not the others' trouble.
+
+How long the others take is shown beside what they took without it, and not judged: a machine may
+be busy. They are held to what does not depend on that: they are done while the trouble lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cse_simulator.admin import Fault, JobPlan, Simulation, start_simulator
+from cse_simulator.control_plane import Cluster
+from support.operator_process import OperatorProcess
+from support.scene import Scene, ready
+from support.wait import ENGINES
+
+GOOD = {"username": "good", "password": "canary-password-g00d", "domainName": "acme"}
+REFUSED = {"username": "refused", "password": "canary-password-0ld", "domainName": "acme"}
+
+NEIGHBOURS = 20
+CROWD = 40
+"""More than the operator works on at once."""
+
+FLAGS = (
+    # A call that is not answered is waited for longer than everything else here takes.
+    "--request-timeout=90",
+    "--unknown-outcome-grace=100",
+    "--poll-interval=0.3",
+    "--wait-interval=0.3",
+    "--slow-interval=0.3",
+    "--credentials-cooldown=0.5",
+)
+
+MOST_REFUSALS = 4
+"""In a row, of one credential: one below the fifth, after which the next one locks it."""
+
+
+@dataclass
+class Street:
+    """Two namespaces with a project each, at one vendor, served by one operator."""
+
+    simulation: Simulation
+    here: Scene
+    elsewhere: Scene
+
+    async def upgrade(self, name: str) -> float:
+        """Upgrade neighbours; returns the median of the seconds until they were called for."""
+        scene = self.here
+        engines = [scene.engine(f"{name}-{number}") for number in range(NEIGHBOURS)]
+        begun = []
+        for engine in engines:
+            begun.append(time.time())
+            await asyncio.to_thread(scene.resource, engine)
+        for engine in engines:
+            await scene.until_reason(engine.name, "UpToDate")
+        calls = [scene.changing_calls(engine) for engine in engines]
+        assert [len(of_one) for of_one in calls] == [1] * NEIGHBOURS
+        return statistics.median(
+            call.time - start for (call,), start in zip(calls, begun, strict=True)
+        )
+
+
+@pytest.fixture
+def street(control_plane: Cluster, tmp_path: Path) -> Iterator[Street]:
+    """An operator at work, and a vendor that knows one user."""
+    suite = secrets.token_hex(4)
+    namespaces = [f"street-{suite}-{name}" for name in ("here", "elsewhere")]
+    for namespace in namespaces:
+        control_plane.create_namespace(namespace)
+    with start_simulator(job_seconds=0.5) as simulation:
+        known = {"name": GOOD["username"], "password": GOOD["password"], "domain": "acme"}
+        simulation.admin.accept_only(users=[known])
+        here, elsewhere = (Scene(control_plane, name, simulation) for name in namespaces)
+        for scene in (here, elsewhere):
+            scene.secret(**GOOD)
+            scene.secret("refused", **REFUSED)
+        with OperatorProcess(
+            control_plane.kubeconfig,
+            tmp_path / "log",
+            cse_endpoint=simulation.url,
+            namespaces=namespaces,
+            flags=FLAGS,
+        ):
+            yield Street(simulation, here, elsewhere)
+    for namespace in namespaces:
+        collections = (ENGINES, "api/v1/secrets", "api/v1/events")
+        control_plane.delete_namespace(namespace, collections)
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
+    """Show in the report how long neighbours took, without and with the trouble."""
+
+    def shown(clean: float, troubled: float) -> None:
+        took = f"{clean * 1000:7.0f} ms alone {troubled * 1000:7.0f} ms beside it"
+        line = f"{request.node.name:<100} {took} ({troubled / clean:.1f} times)"
+        request.node.user_properties.append(("neighbours", line))
+
+    return shown
+
+
+Show = Callable[[float, float], None]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param({"operation": "ShowEngine", "hang": True}, id="looks not answered"),
+        pytest.param({"operation": "Upgrade", "status": 500}, id="calls answered 500"),
+        pytest.param({"operation": "Upgrade", "hang": True}, id="calls not answered"),
+    ],
+)
+async def test_an_engine_that_always_fails_holds_nobody_up(
+    street: Street, show: Show, trouble: dict[str, object]
+) -> None:
+    clean = await street.upgrade("before")
+    scene = street.here
+    bad = scene.engine("bad")
+    scene.admin.add_fault(Fault(engine_id=bad.id, times=None, **trouble))  # type: ignore[arg-type]
+    scene.resource(bad)
+    await scene.admin.wait_for_async(str(trouble["operation"]), engine=bad.id, phase="received")
+
+    show(clean, await street.upgrade("beside"))
+    assert scene.accepted(bad) == {}
+
+
+async def test_an_engine_whose_jobs_always_fail_holds_nobody_up(street: Street, show: Show) -> None:
+    clean = await street.upgrade("before")
+    scene = street.here
+    bad = scene.engine("bad")
+    scene.admin.plan_jobs(JobPlan(outcome="error", times=None), bad.id)
+    scene.resource(bad, upgrade={"retryLimit": 10})
+    await scene.admin.wait_for_async("Retry", engine=bad.id)
+
+    show(clean, await street.upgrade("beside"))
+    assert scene.admin.engine(bad.id).version == "2.3.1"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param({"status": 429, "retry_after": 600}, id="throttled for ten minutes"),
+        pytest.param({"status": 429}, id="throttled"),
+        pytest.param({"status": 503}, id="answered 503"),
+        pytest.param({"hang": True}, id="not answered"),
+    ],
+)
+async def test_a_project_in_trouble_holds_no_other_up(
+    street: Street, show: Show, trouble: dict[str, object]
+) -> None:
+    clean = await street.upgrade("before")
+    scene = street.elsewhere
+    scene.admin.add_fault(
+        Fault(project=scene.project, times=None, **trouble)  # type: ignore[arg-type]
+    )
+    for number in range(CROWD):
+        scene.resource(scene.engine(f"bad-{number}"))
+    await scene.admin.wait_for_async("ShowEngine", phase="received")
+
+    show(clean, await street.upgrade("beside"))
+    assert scene.changing_calls() == []
+
+
+async def test_a_credential_that_is_always_refused_is_not_locked_and_holds_nobody_up(
+    street: Street, show: Show
+) -> None:
+    clean = await street.upgrade("before")
+    admin = street.simulation.admin
+    for scene in (street.here, street.elsewhere):
+        for number in range(CROWD // 2):
+            bad = scene.engine(f"bad-{number}")
+            scene.resource(bad, credentialsRef={"name": "refused"})
+    await admin.wait_for_authentication_async("user refused", "refused", MOST_REFUSALS)
+
+    show(clean, await street.upgrade("beside"))
+    for scene in (street.here, street.elsewhere):
+        item = await scene.until_reason("bad-0", "CredentialsRefused")
+        assert ready(item)["status"] == "False"
+    assert admin.authentications()["user refused"].refused == MOST_REFUSALS
