@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from cse_operator import __version__
+from cse_operator.cli import lean
 
 
 def _run(arguments: Sequence[str]) -> int:
+    lean.leave_out_the_unused()
+    lean.give_back_large_blocks()
     from cse_operator.cli.run import main  # noqa: PLC0415
 
     return main(arguments)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -32,7 +33,7 @@ _MAX_LENGTH = 32 * 1024
 class _Kind(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A name for exactly these values, the same throughout this process and nowhere else.
 

@@ -65,8 +65,9 @@ class EngineDirectory:
         self._on_change = on_change
         self._fresh_for = fresh_for
         self._clock = clock
-        self._known: dict[str, EngineView | None] = {}
+        self._known: dict[str, int | None] = {}
         self._snapshot: Mapping[str, EngineView] = {}
+        self._engines = 0
         self._snapshot_started = float("-inf")
         self._snapshot_seconds = 0.0
         self._listing: asyncio.Task[Mapping[str, EngineView]] | None = None
@@ -75,7 +76,7 @@ class EngineDirectory:
     @property
     def listing_calls(self) -> int:
         """How many calls a listing takes, as far as the last one tells."""
-        return max(1, -(-len(self._snapshot) // ENGINES_PER_PAGE))
+        return max(1, -(-self._engines // ENGINES_PER_PAGE))
 
     @property
     def attached(self) -> int:
@@ -89,10 +90,6 @@ class EngineDirectory:
     def detach(self, engine_id: str) -> None:
         """Forget this engine."""
         self._known.pop(engine_id, None)
-
-    def known(self, engine_id: str) -> EngineView | None:
-        """What was seen of the engine last, however long ago."""
-        return self._known.get(engine_id)
 
     async def look(self, engine_id: str, *, directly: bool = False) -> Look:
         """Look at an engine now.
@@ -121,7 +118,7 @@ class EngineDirectory:
         began = self._clock()
         view = await self._reader.show_engine(engine_id)
         if engine_id in self._known:
-            self._known[engine_id] = view
+            self._known[engine_id] = _digest(view)
         return Look(view, began)
 
     async def list_now(self) -> Mapping[str, EngineView]:
@@ -147,32 +144,40 @@ class EngineDirectory:
         engines = {view.engine_id: view for view in await self._reader.list_engines()}
         self._snapshot, self._snapshot_started = engines, started
         self._snapshot_seconds = self._clock() - started
-        changed = [
-            engine_id
-            for engine_id, before in self._known.items()
-            if _differ(before, engines.get(engine_id))
-        ]
-        for engine_id in changed:
-            self._known[engine_id] = engines.get(engine_id)
-            self._on_change(engine_id)
+        self._engines = len(engines)
+        asyncio.get_running_loop().call_later(self._valid_for(), self._drop_if_stale)
+        for engine_id, before in list(self._known.items()):
+            now = _digest(engines.get(engine_id))
+            if now != before:
+                self._known[engine_id] = now
+                self._on_change(engine_id)
         return engines
 
+    def _drop_if_stale(self) -> None:
+        """Ten thousand engines at rest must not stay in memory for a look that never comes."""
+        if not self._is_fresh():
+            self._snapshot = {}
+
     def _is_fresh(self) -> bool:
+        return self._clock() - self._snapshot_started <= self._valid_for()
+
+    def _valid_for(self) -> float:
         # A listing of many pages takes longer than a single look: what it took is allowed
         # once more, or a large project would list without end in a burst.
-        allowed = self._fresh_for + 2 * self._snapshot_seconds
-        return self._clock() - self._snapshot_started <= allowed
+        return self._fresh_for + 2 * self._snapshot_seconds
 
 
-def _differ(before: EngineView | None, now: EngineView | None) -> bool:
-    """Whether an engine changed in what decides or is shown."""
-    if before is None or now is None:
-        return before is not now
-    return (
-        before.version != now.version
-        or before.status != now.status
-        or before.latest_job_id != now.latest_job_id
-        or before.latest_version != now.latest_version
-        or before.additional_actions != now.additional_actions
-        or before.name != now.name
+def _digest(engine: EngineView | None) -> int | None:
+    """Tells whether an engine changed in what decides or is shown, in a few bytes."""
+    if engine is None:
+        return None
+    return hash(
+        (
+            engine.version,
+            engine.status,
+            engine.latest_job_id,
+            engine.latest_version,
+            engine.additional_actions,
+            engine.name,
+        )
     )

@@ -74,7 +74,7 @@ class Project:
     follower: JobFollower
     users: dict[str, str] = field(default_factory=dict)
     """The engine that each resource names."""
-    users_of: dict[str, set[str]] = field(default_factory=dict)
+    users_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The resources that name each engine."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -121,7 +121,7 @@ class Projects:
             project = self._make(key, region, credentials)
             self._projects[key] = project
         project.users[resource] = engine_id
-        project.users_of.setdefault(engine_id, set()).add(resource)
+        project.users_of[engine_id] = (*project.users_of.get(engine_id, ()), resource)
         project.directory.attach(engine_id)
         self._project_of[resource] = project
         return project
@@ -133,9 +133,10 @@ class Projects:
             return
         project.follower.unfollow(resource)
         engine_id = project.users.pop(resource)
-        project.users_of[engine_id].discard(resource)
-        if not project.users_of[engine_id]:
-            del project.users_of[engine_id]
+        others = tuple(user for user in project.users_of.pop(engine_id) if user != resource)
+        if others:
+            project.users_of[engine_id] = others
+        else:
             project.directory.detach(engine_id)
         if not project.users:
             del self._projects[project.key]
@@ -223,7 +224,7 @@ class Projects:
     def _engine_changed(self, key: ProjectKey, engine_id: str) -> None:
         project = self._projects.get(key)
         if project is not None:
-            for resource in tuple(project.users_of.get(engine_id, ())):
+            for resource in project.users_of.get(engine_id, ()):
                 self._listeners.on_engine_change(resource)
 
     async def _resync(self, project: Project) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -172,10 +173,11 @@ def _engine(line: Any, observed_at: datetime | None) -> EngineView | None:
     return EngineView(
         engine_id=engine_id,
         name=_word(line.get("name")),
-        type=_word(line.get("type")),
-        status=_word(line.get("status")),
-        version=_word(line.get("version")),
-        latest_version=_word(line.get("latestVersion")) or None,
+        # Thousands of engines share a few types, states and versions.
+        type=sys.intern(_word(line.get("type"))),
+        status=sys.intern(_word(line.get("status"))),
+        version=sys.intern(_word(line.get("version"))),
+        latest_version=sys.intern(_word(line.get("latestVersion"))) or None,
         latest_job_id=_positive(line.get("latestJobId")),
         additional_actions=tuple(word for action in actions if (word := _word(action))),
         observed_at=observed_at,

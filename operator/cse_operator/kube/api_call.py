@@ -1,24 +1,25 @@
 """One call to the Kubernetes API: the path by which everything in this package goes.
 
-It uses the public middle layer of the official client (`ApiClient.param_serialize` and
-`ApiClient.call_api`) and reads the JSON itself. Measured with 40 concurrent status patches of
-1.3 KB against a real kube-apiserver 1.37, CPU of this process per patch: 0.64 ms through
-`CustomObjectsApi.patch_namespaced_custom_object_status` (argument validation, typed
-deserialisation), 0.61 ms through its `_without_preload_content` twin, 0.53 ms this way, and
-0.48 ms for bare aiohttp. It also keeps the answers out of the client's exceptions, which
-print headers and bodies: an answer may be a Secret.
+It uses the lower layers of the official client (`ApiClient.update_params_for_auth` and
+`ApiClient.call_api`), and makes the URL and reads the JSON itself: `CustomObjectsApi` validates
+arguments that are checked here, copies the body to look for models in it, and turns the answer
+into models that nobody needs. That is a third of what a status patch costs this process
+(docs/performance.md). It also keeps the answers out of the client's exceptions, which print
+headers and bodies: an answer may be a Secret.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
+from pydantic_core import from_json
 
 from cse_operator.kube import errors
 
@@ -26,6 +27,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds for one call, from waiting for a connection to the last byte of the answer."""
+
+_AUTHENTICATION: Final = ("BearerToken",)
 
 # A DNS subdomain, as namespaces, Secrets and resources are named. The client quotes slashes
 # but leaves "..", and the URL library below collapses it.
@@ -65,33 +68,50 @@ async def call(
     Raises:
         KubeError: The one of its subclasses that says what the failure means.
     """
-    what = _describe(method, path, names)
     for name in names.values():
         if not _NAME.fullmatch(name):
+            what = _describe(method, path, names)
             raise errors.Invalid(f"{what}: {name!r} is not a name an object can have")
-    headers = {"Accept": "application/json", "Content-Type": content_type}
-    request = await api_client.param_serialize(
-        method=method,
-        resource_path=path,
-        path_params=dict(names),
-        query_params=list(query),
-        header_params=headers,
-        body=body,
-        auth_settings=["BearerToken"],
-    )
+    headers = {
+        **api_client.default_headers,
+        "Accept": "application/json",
+        "Content-Type": content_type,
+    }
+    await api_client.update_params_for_auth(headers, [], _AUTHENTICATION, path, method, body)
+    url = f"{api_client.configuration.host}{path.format_map(names)}"
+    if query:
+        url = f"{url}?{_encoded(tuple(query))}"
     failure: errors.KubeError
     try:
-        response = await api_client.call_api(*request, _request_timeout=timeout)
+        response = await api_client.call_api(
+            method, url, headers, body, _request_timeout=_seconds(timeout)
+        )
         content: bytes = await response.read()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        failure = errors.from_transport(what, error)
+        failure = errors.from_transport(_describe(method, path, names), error)
     else:
-        if response.status < HTTPStatus.MULTIPLE_CHOICES:
-            return _object(what, content)
-        failure = errors.from_response(what, response.status, response.headers, content)
+        succeeded = response.status < HTTPStatus.MULTIPLE_CHOICES
+        if succeeded and (answer := _object(content)) is not None:
+            return answer
+        what = _describe(method, path, names)
+        failure = (
+            errors.Unavailable(f"{what}: the answer is not a Kubernetes object")
+            if succeeded
+            else errors.from_response(what, response.status, response.headers, content)
+        )
     # Raised out here on purpose: what the transport raises can hold the request with its
     # Authorization header, and must not hang on this error as its context.
     raise failure
+
+
+@lru_cache(maxsize=16)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query)
+
+
+@lru_cache(maxsize=16)
+def _seconds(timeout: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=timeout)
 
 
 def _describe(method: str, path: str, names: Mapping[str, str]) -> str:
@@ -104,14 +124,13 @@ def _describe(method: str, path: str, names: Mapping[str, str]) -> str:
     return f"{method} {kind.removeprefix('/')} {'/'.join(names.values())}".rstrip()
 
 
-def _object(what: str, content: bytes) -> dict[str, Any]:
+def _object(content: bytes) -> dict[str, Any] | None:
+    """The object in an answer; None where there is none."""
     try:
-        answer = json.loads(content)
+        answer = from_json(content)
     except ValueError:
-        answer = None
+        return None
     metadata = answer.get("metadata") if isinstance(answer, dict) else None
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if not isinstance(answer, dict) or not isinstance(version, str):
-        # Something in between has answered: every object and list of the API has a version.
-        raise errors.Unavailable(f"{what}: the answer is not a Kubernetes object")
-    return answer
+    # Without one, something in between has answered: every object and list of the API has it.
+    return answer if isinstance(version, str) else None

@@ -24,9 +24,12 @@ _PATH: Final = "/api/v1/namespaces/{namespace}/secrets/{name}"
 _Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SecretContent:
-    """What a Secret holds. The values show themselves only when asked by `get_secret_value`."""
+    """What a Secret holds. The values show themselves only when asked by `get_secret_value`.
+
+    One that is read again is another object, so that what was made of it can be kept with it.
+    """
 
     resource_version: str
     """Changes with each change of the Secret: tells a rotated credential from the old one."""

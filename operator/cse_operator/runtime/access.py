@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from cse_operator.cloud.credentials import parse_secret
+from weakref import WeakKeyDictionary
+
+from cse_operator.cloud.credentials import Credentials, parse_secret
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project, Projects
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.kube import errors
-from cse_operator.kube.secrets import SecretReader
+from cse_operator.kube.secrets import SecretContent, SecretReader
 from cse_operator.runtime.store import Resource
 
 
@@ -17,6 +19,7 @@ class Access:
     def __init__(self, secrets: SecretReader, projects: Projects) -> None:
         self._secrets = secrets
         self._projects = projects
+        self._credentials: WeakKeyDictionary[SecretContent, Credentials] = WeakKeyDictionary()
 
     async def project_of(self, key: str, resource: Resource) -> Project:
         """The project that a resource works with.
@@ -41,8 +44,14 @@ class Access:
             project_id=spec.project_id,
             enterprise_project_id=spec.enterprise_project_id,
             engine_id=spec.engine_id,
-            credentials=parse_secret(secret.data),
+            credentials=self._credentials_in(secret),
         )
+
+    def _credentials_in(self, secret: SecretContent) -> Credentials:
+        known = self._credentials.get(secret)
+        if known is None:
+            known = self._credentials[secret] = parse_secret(secret.data)
+        return known
 
     def release(self, key: str) -> None:
         """The resource is gone: it uses no project any more."""

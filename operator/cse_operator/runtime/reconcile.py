@@ -131,10 +131,11 @@ class Reconciler:
             self._forget(key)
             return
         try:
-            if key in self._answers:
-                await self._record_answer(key, tracked, self._answers[key])
-                return
-            await self._step(key, tracked)
+            with tracked.at_work():
+                if key in self._answers:
+                    await self._record_answer(key, tracked, self._answers[key])
+                    return
+                await self._step(key, tracked)
         except (Conflict, Gone):
             # Somebody wrote first: what was decided was decided on an old version. Or it was
             # deleted, which one answer does not prove: a resource that is forgotten by mistake

@@ -1,21 +1,22 @@
 """What the operator knows of each resource: the watched object, kept small, and its own notes.
 
-Ten thousand resources at rest must fit into a few megabytes, so the object is kept as the
-bytes that decide (spec, status and two annotations), and parsed when it is worked on.
+Ten thousand resources at rest must fit into a few megabytes, so of the object only what decides
+(spec, status and two annotations) is kept, compressed, and unpacked when it is worked on.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
@@ -68,6 +69,12 @@ class Notes:
     """Whether a status write is under way: its echo may come before its answer."""
     status_written: float = 0.0
 
+    @property
+    def say_nothing(self) -> bool:
+        """Whether they are as good as new ones once the resource is ready."""
+        quiet = self.failures == 0 and self.failure is None and not self.writing
+        return quiet and self.stage is Stage.IDLE
+
     def enter(self, record: UpgradeRecord | None, now: float) -> None:
         """Note the stage that the recorded upgrade is in, and since when.
 
@@ -118,16 +125,19 @@ def _summarize(raw: Mapping[str, Any]) -> Summary:
         latest=sys.intern(str(status.get("latestVersion", ""))),
         phase=sys.intern(str(status.get("phase", ""))),
         reason=sys.intern(str(ready.get("reason", ""))),
-        conditions=tuple(
-            sys.intern(str(c["type"])) for c in conditions if c.get("status") == "True"
-        ),
+        conditions=_true_conditions(status),
         not_ready_since=datetime.fromisoformat(since).timestamp() if since else None,
     )
 
 
+def _true_conditions(status: Mapping[str, Any]) -> tuple[str, ...]:
+    conditions = status.get("conditions") or []
+    return tuple(sys.intern(str(c["type"])) for c in conditions if c.get("status") == "True")
+
+
 @dataclass(slots=True)
 class Tracked:
-    """One resource in the store."""
+    """One resource in the store: packed small at rest, and kept unpacked while worked on."""
 
     namespace: str
     name: str
@@ -137,8 +147,12 @@ class Tracked:
     created: str
     deleting: bool
     engine: EngineKey | None
-    body: bytes
-    notes: Notes = field(default_factory=Notes)
+    _packed: bytes
+    _notes: Notes | None = None
+    _works: bool = False
+    _raw: dict[str, Any] | None = None
+    _spec: Spec | None = None
+    _status: Status | None = None
     _summary: Summary | None = None
 
     @property
@@ -146,9 +160,42 @@ class Tracked:
         """Which resource it is."""
         return ObjectReference(self.namespace, self.name, self.uid)
 
-    def replace_body(self, body: bytes) -> None:
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """While a step works on it, what was read of it is not read again."""
+        self._works = True
+        try:
+            yield
+        finally:
+            self._works = False
+            if self._is_at_rest():
+                self._notes = None
+            if self._raw is not None:
+                self._packed = _pack(self._raw)
+            self._raw = self._spec = self._status = None
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is noted that the next step could miss."""
+        if self._raw is None or self._notes is None or not self._notes.say_nothing:
+            return False
+        return "Ready" in _true_conditions(self._raw["status"])
+
+    @property
+    def notes(self) -> Notes:
+        """What this process alone knows of it."""
+        if self._notes is None:
+            self._notes = Notes()
+        return self._notes
+
+    def take_in(self, content: dict[str, Any]) -> None:
         """Take in what decides, as it is now."""
-        self.body, self._summary = body, None
+        self._summary = self._status = None
+        if not self._works:
+            self._packed = _pack(content)
+            return
+        if self._raw is None or self._raw["spec"] != content["spec"]:
+            self._spec = None
+        self._raw = content
 
     @property
     def summary(self) -> Summary:
@@ -166,7 +213,12 @@ class Tracked:
     @property
     def raw(self) -> dict[str, Any]:
         """Spec, status and requests as plain JSON data."""
-        return _unpack(self.body)
+        raw = self._raw
+        if raw is None:
+            raw = _unpack(self._packed)
+            if self._works:
+                self._raw = raw
+        return raw
 
     def parse(self) -> Resource:
         """The resource, as models.
@@ -175,61 +227,79 @@ class Tracked:
             InvalidSpecError: when the spec does not fit them; the text names the field.
         """
         raw = self.raw
-        try:
-            spec = Spec.model_validate(raw["spec"])
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in ("spec", *first["loc"]))
-            raise InvalidSpecError(f"{where}: {first['msg']}") from None
         return Resource(
             reference=self.reference,
             resource_version=str(self.version),
             generation=self.generation,
-            spec=spec,
+            spec=self._parse_spec(raw),
             status=self.parse_status(),
             raw_status=raw["status"],
             reconcile_request=raw["reconcile"],
             retry_request=raw["retry"],
         )
 
+    def _parse_spec(self, raw: Mapping[str, Any]) -> Spec:
+        if self._spec is not None:
+            return self._spec
+        try:
+            spec = Spec.model_validate(raw["spec"])
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in ("spec", *first["loc"]))
+            raise InvalidSpecError(f"{where}: {first['msg']}") from None
+        if self._works:
+            self._spec = spec
+        return spec
+
     def parse_status(self) -> Status:
         """The status alone; one that cannot be read counts as none, and is written anew."""
+        if self._status is not None:
+            return self._status
         try:
-            return Status.model_validate(self.raw["status"])
+            status = Status.model_validate(self.raw["status"])
         except ValidationError:
-            return Status()
+            status = Status()
+        if self._works:
+            self._status = status
+        return status
 
 
-def _pack(obj: Mapping[str, Any]) -> bytes:
+def _content(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides, of an object as the API server gave it."""
     annotations = obj["metadata"].get("annotations") or {}
-    kept = {
+    return {
         "spec": obj.get("spec") or {},
         "status": obj.get("status") or {},
         "reconcile": annotations.get(RECONCILE_REQUESTED_AT),
         "retry": annotations.get(RETRY_REQUESTED_AT),
     }
-    return zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 1)
 
 
-def _unpack(body: bytes) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(zlib.decompress(body))
+def _pack(content: Mapping[str, Any]) -> bytes:
+    return zlib.compress(to_json(content), 1)
+
+
+def _unpack(packed: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = from_json(zlib.decompress(packed))
     return data
 
 
-def _news(before: Tracked, generation: int, body: bytes, *, deleting: bool) -> News:
+def _news(before: Tracked, generation: int, new: Mapping[str, Any], *, deleting: bool) -> News:
     if (before.generation, before.deleting) != (generation, deleting):
         return News.WISH
-    if before.body == body:
+    old = before.raw
+    if old == new:
         return News.NOTHING
-    old, new = before.raw, _unpack(body)
     same_wish = all(old[part] == new[part] for part in ("spec", "reconcile", "retry"))
     return News.STATUS if same_wish else News.WISH
 
 
 def _engine_of(obj: Mapping[str, Any]) -> EngineKey | None:
     spec = obj.get("spec") or {}
-    parts = (spec.get("region"), spec.get("projectId"), spec.get("engineId"))
-    return parts if all(isinstance(part, str) for part in parts) else None  # type: ignore[return-value]
+    region, project, engine = (spec.get(part) for part in ("region", "projectId", "engineId"))
+    if isinstance(region, str) and isinstance(project, str) and isinstance(engine, str):
+        return sys.intern(region), sys.intern(project), engine
+    return None
 
 
 class ResourceStore:
@@ -255,6 +325,12 @@ class ResourceStore:
         """What is known of a resource."""
         return self._tracked.get(key)
 
+    def knows(self, obj: Mapping[str, Any]) -> bool:
+        """Whether an object is the known one, or an older one."""
+        metadata = obj["metadata"]
+        tracked = self._tracked.get(f"{metadata['namespace']}/{metadata['name']}")
+        return tracked is not None and int(metadata["resourceVersion"]) <= tracked.version
+
     def put(self, obj: Mapping[str, Any]) -> tuple[str, News]:
         """Take in an object as the API server gave it.
 
@@ -269,20 +345,20 @@ class ResourceStore:
         before = self._tracked.get(key)
         if before is not None and version <= before.version:
             return key, News.NOTHING
-        body, deleting = _pack(obj), "deletionTimestamp" in metadata
+        content, deleting = _content(obj), "deletionTimestamp" in metadata
         if before is not None and before.uid == metadata["uid"]:
-            news = _news(before, metadata.get("generation", 1), body, deleting=deleting)
+            news = _news(before, metadata.get("generation", 1), content, deleting=deleting)
             others = self._others(key)
             upgrading = bool(others) and before.upgrading
             before.version, before.deleting = version, deleting
-            before.replace_body(body)
+            before.take_in(content)
             before.generation = metadata.get("generation", 1)
             if others and before.upgrading != upgrading:
                 self._wake_all((*others, key))
             return key, news
         self.remove(key)
         self._tracked[key] = Tracked(
-            namespace=metadata["namespace"],
+            namespace=sys.intern(metadata["namespace"]),
             name=metadata["name"],
             uid=metadata["uid"],
             version=version,
@@ -290,7 +366,7 @@ class ResourceStore:
             created=metadata.get("creationTimestamp") or "",
             deleting=deleting,
             engine=_engine_of(obj),
-            body=body,
+            _packed=_pack(content),
         )
         self._index(key)
         self._wake_all(self._others(key))

@@ -197,3 +197,39 @@ def test_a_job_that_is_gone_counts_only_when_it_is_the_recorded_one() -> None:
     take_news(one, 17655, gone)
     assert one.notes.missing_job == 17655
     assert one.notes.job_seen > 0
+
+
+def test_an_object_is_known_until_a_newer_version_of_it_comes() -> None:
+    store = ResourceStore()
+    assert not store.knows(resource(version=5))
+    store.put(resource(version=5))
+    assert store.knows(resource(version=5))
+    assert store.knows(resource(version=4))
+    assert not store.knows(resource(version=6))
+
+
+def test_what_comes_in_during_a_step_is_there_during_and_after_it() -> None:
+    store = ResourceStore()
+    store.put(resource(version=1, spec={"version": "2.4.0"}))
+    one = tracked(store)
+    with one.at_work():
+        assert one.parse().spec.version == "2.4.0"
+        store.put(resource(version=2, spec={"version": "2.5.0"}))
+        assert one.parse().spec.version == "2.5.0"
+    assert one.parse().spec.version == "2.5.0"
+    assert one.version == 2
+
+
+def test_notes_of_a_ready_resource_are_dropped_and_those_of_a_troubled_one_stay() -> None:
+    store = ResourceStore()
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    store.put(resource(version=1, status=ready))
+    one = tracked(store)
+    with one.at_work():
+        one.notes.enter(one.parse_status().upgrade, 7.0)
+        one.raw  # noqa: B018 - the step reads it
+    assert one.notes.stage is None
+    with one.at_work():
+        one.notes.enter(one.parse_status().upgrade, 7.0)
+        one.notes.failures = 2
+    assert one.notes.failures == 2
