@@ -1,0 +1,114 @@
+"""docs/fleet.md shows what kubectl shows of a fleet in all phases, and that it reads well.
+
+`CSE_DOCS=write make test ARGS="-k what_people_see"` writes the page's blocks anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+import pytest
+
+from cse_operator.api import crd
+from cse_operator.api.resource import Phase
+from cse_simulator.admin import Fault, JobPlan, Simulation
+from cse_simulator.control_plane import LocalControlPlane
+from support.engines import create_engine
+from support.operator_process import OperatorProcess
+from support.repository import ROOT
+from support.scene import Scene
+
+PAGE = ROOT / "docs" / "fleet.md"
+BLOCK = re.compile(r"```console\n\$ (kubectl [^\n]+)\n(.*?)```\n", re.DOTALL)
+
+NARROW, WIDE = 80, 160
+"""Columns of terminals."""
+
+CHANGING = (
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"\b[0-9a-f]{32}\b", "ID"),
+    (r"(Resource Version:) +\d+", r"\1 N"),
+    (r"\b(\d+[smh])+\b( \(x\d+ over \w+\))?", "AGE"),
+    (r" +", " "),
+    (r"-{4,}", "----"),
+)
+"""What differs from run to run."""
+
+
+@pytest.fixture
+def fleet(private_control_plane: LocalControlPlane, simulator: Simulation) -> Scene:
+    """A cluster of its own with three namespaces; the last one is served by nobody."""
+    cluster = private_control_plane.cluster
+    cluster.install_crd(crd.definition())
+    for namespace in ("payments", "search", "staging"):
+        cluster.create_namespace(namespace)
+    return Scene(cluster, "payments", simulator, project="0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+
+
+async def test_a_fleet_in_all_phases_reads_as_the_page_shows(
+    fleet: Scene, start_operator: Callable[..., OperatorProcess]
+) -> None:
+    search = Scene(fleet.cluster, "search", fleet.simulation, project=fleet.project)
+    create_engine(fleet.cluster, "orders", namespace="staging")
+    for scene in (fleet, search):
+        scene.secret()
+    start_operator(fleet, "--namespaces=search", "--request-timeout=20")
+
+    await bring(fleet, "orders", "UpToDate")
+    await bring(fleet, "ledger", "Upgrading", JobPlan(outcome="never"))
+    await bring(fleet, "invoices", "UpgradeFailed", JobPlan(outcome="error", times=None))
+    fleet.resource(fleet.engine("refunds"), version="9.9.9")
+    await fleet.until_reason("refunds", "UpgradeRejected")
+    registry = search.engine("registry", type="NACOS", version="2.1.0.9", latest_version="2.1.0.16")
+    search.resource(registry, version="2.1.0.16", suspend=True)
+    await search.until_reason("registry", "Suspended")
+    edge = search.engine("edge", type="MICROGATEWAY")
+    fleet.admin.add_fault(Fault(operation="Upgrade", engine_id=edge.id, hang=True))
+    search.resource(edge)
+    await search.until_reason("edge", "Submitting")
+    await fleet.event("invoices", "UpgradeFailed")
+
+    blocks = BLOCK.findall(PAGE.read_text())
+    shown = {command: fleet.kubectl(*command.split()[1:]) for command, _ in blocks}
+    if os.environ.get("CSE_DOCS") == "write":
+        write(shown)
+        blocks = BLOCK.findall(PAGE.read_text())
+    items = fleet.kubectl.json("get", "mse", "-A")["items"]
+    assert {item["status"]["phase"] for item in items} == set(Phase)
+    assert widest(shown["kubectl get mse -n payments"]) <= NARROW
+    assert widest(shown["kubectl get mse -A"]) <= WIDE
+    assert shown["kubectl get mse -A -o wide"].index("MESSAGE") <= WIDE - 40
+    for command, block in blocks:
+        assert settled(shown[command]) == settled(block), command
+
+
+async def bring(scene: Scene, name: str, reason: str, plan: JobPlan | None = None) -> None:
+    """Have a resource come to be there for this reason, before the next one makes its calls."""
+    engine = scene.engine(name)
+    if plan is not None:
+        scene.admin.plan_jobs(plan, engine.id)
+    scene.resource(engine, upgrade={"retryLimit": 0})
+    await scene.until_reason(name, reason)
+
+
+def widest(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+def settled(text: str) -> str:
+    """A text without what differs from run to run; Events come in time, and not in order."""
+    for pattern, instead in CHANGING:
+        text = re.sub(pattern, instead, text)
+    body, mark, events = text.partition("Events:")
+    lines = [line.strip() for line in body.strip().splitlines()]
+    return "\n".join([*lines, mark, *sorted({line.strip() for line in events.splitlines()})])
+
+
+def write(shown: dict[str, str]) -> None:
+    text = BLOCK.sub(
+        lambda block: f"```console\n$ {block[1]}\n{shown[block[1]]}```\n", PAGE.read_text()
+    )
+    PAGE.write_text(text)
