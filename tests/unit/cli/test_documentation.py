@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cse_operator.api import crd
+from cse_operator.api import crd, names
 from cse_operator.api.resource import Spec
 from cse_operator.cli.main import main
 from cse_simulator.control_plane.assets import ASSETS_VARIABLE
@@ -106,6 +106,17 @@ def test_the_picture_of_the_readme_has_the_columns_of_the_resource():
     assert header.split() == ["NAME", *shown]
     phases = [line.split()[4] for line in lines[lines.index(header) + 1 :]]
     assert phases == ["UpToDate", "UpToDate", "Submitting", "Upgrading", "UpToDate"]
+
+
+def test_the_view_for_k9s_has_columns_that_there_are():
+    views = yaml.safe_load((ROOT / "deploy/monitoring/k9s-views.yaml").read_text())["views"]
+    version = crd.definition()["spec"]["versions"][0]
+    (path,) = views
+    assert path == f"{names.GROUP}/{version['name']}/{names.PLURAL}"
+    there = {column["name"].upper() for column in version["additionalPrinterColumns"]}
+    shown = [column.split("|")[0] for column in views[path]["columns"]]
+    assert set(shown) - there == {"NAMESPACE", "NAME"}
+    assert views[path]["sortColumn"].split(":")[0] in shown
 
 
 def test_the_variable_for_binaries_is_named_as_it_is():
