@@ -31,7 +31,7 @@ test: control-plane ## Run the tests, except the long ones (ARGS="-k …")
 
 .PHONY: faults
 faults: control-plane ## Run the fault matrix: the operator killed and lied to at every step
-	$(PYTEST) -n auto tests/faults $(ARGS)
+	$(PYTEST) -n auto --dist worksteal tests/faults $(ARGS)
 
 .PHONY: scale
 scale: control-plane ## Run the large bursts: a thousand engines, killed and restarted operators
@@ -44,6 +44,10 @@ monitoring: control-plane ## Judge rules, metrics and dashboard with real Promet
 .PHONY: bench
 bench: control-plane ## Measure against the peers (QUICK=1: small)
 	$(PYTHON) benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
+.PHONY: bench-guard
+bench-guard: control-plane ## Fail if an upgrade costs a call more or less than it must
+	$(PYTHON) benchmarks/run.py --guard
 
 .PHONY: check
 check: venv ## Check style, types, layers, the Dockerfile and the generated files
