@@ -30,7 +30,7 @@ from cse_operator.core.observation import EngineView
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
-from cse_operator.runtime.settings import Settings
+from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 
 _SHOWN: Final = 20
 _TLS_DETAIL: Final = re.compile(r" ssl:(<[^>]*>|\S+)")
@@ -72,7 +72,7 @@ def project_options(settings: Settings) -> ProjectOptions:
             allow_insecure=settings.allow_insecure_endpoint,
         ),
         transport=TransportOptions(
-            connections=settings.cloud_connections,
+            connections=settings.cloud_connections * PROJECTS_AT_ONCE,
             read_timeout=settings.request_timeout,
             connect_timeout=min(10.0, settings.request_timeout),
             proxy=SecretStr(settings.https_proxy) if settings.https_proxy else None,

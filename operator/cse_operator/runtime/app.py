@@ -40,7 +40,7 @@ from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.queue import KeyedQueue
 from cse_operator.runtime.reconcile import Reconciler, Tools, take_news
-from cse_operator.runtime.settings import Settings
+from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 from cse_operator.runtime.store import News, ResourceStore
 
 logger = logging.getLogger(__name__)
@@ -51,10 +51,6 @@ Pod's grace period."""
 
 SIGHT_INTERVAL: Final = 10.0
 """Seconds between looks for what the watch should have shown, until it has shown anything."""
-
-PROJECTS_AT_ONCE: Final = 4
-"""How many projects may have as many resources worked on as one may: all but one of them may be
-throttled, or not answer, and there are still workers and connections for the last."""
 
 FOREIGN_WRITE_DELAY: Final = 5.0
 """Seconds until a status that somebody else wrote is looked into."""

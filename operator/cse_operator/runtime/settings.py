@@ -18,6 +18,10 @@ from cse_operator.core.observed import Policy
 
 LAST_PORT: Final = 65_535
 
+PROJECTS_AT_ONCE: Final = 4
+"""How many projects may have as many resources worked on as one may: all but one of them may be
+throttled, or not answer, and there are still workers and connections for the last."""
+
 DATE_RESOLUTION: Final = 1.0
 """The vendor's clock, by which the grace is measured too, is read in whole seconds."""
 
