@@ -1,7 +1,8 @@
 """The benchmark: our operator and its peers on the same work, one table.
 
-`make bench` runs all of it (under 40 minutes on 2 cores), `make bench QUICK=1` a small part, and
-`python benchmarks/run.py --help` shows how to run less. docs/performance.md explains the figures.
+`make bench` runs all of it (under 40 minutes on 2 cores), `make bench QUICK=1` a small part,
+`make bench-guard` what CI runs, and `python benchmarks/run.py --help` shows how to run less.
+docs/performance.md explains the figures.
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ HERE = Path(__file__).resolve().parent
 # The tests' way to start processes that cannot outlive this one serves here, too.
 sys.path.append(str(HERE.parent / "tests"))
 
-from harness import plot, report  # noqa: E402
+from harness import guard, plot, report  # noqa: E402
 from harness.contestants import CAREFUL, OURS, Contestant, everyone  # noqa: E402
 from harness.peers import ensure_binary  # noqa: E402
 from harness.phases import Plan, measure  # noqa: E402
 
 from cse_simulator.admin import DEFAULT_PROJECT, Simulation, start_simulator  # noqa: E402
 
-SMALL, LARGE = 1_000, 10_000
+TINY, SMALL, LARGE, HUGE = 100, 1_000, 10_000, 50_000
 IN_FULL = {
+    TINY: (OURS,),
     SMALL: (OURS, CAREFUL, "tuned", "default", "usual-kopf"),
     # The other two would take a quarter of an hour and some gigabytes here.
     LARGE: (OURS, CAREFUL, "tuned"),
+    # Memory and start alone: how they grow.
+    HUGE: (OURS,),
 }
 IN_BRIEF = {SMALL: (OURS, CAREFUL, "tuned", "usual-kopf")}
 
@@ -61,12 +65,27 @@ def main() -> int:
         document["results"].append(_measured(contestant, _plan(size, options)))
         _write(document, output)
     print(report.markdown(document))
+    if options.guard:
+        return _guarded(document["results"])
     print(f"written to {output}/results.md, results.json and bursts.svg")
     return 0
 
 
+def _guarded(results: list[dict[str, Any]]) -> int:
+    ours = next(result for result in results if result["contestant"] == OURS)
+    found = guard.broken(ours)
+    for sentence in found:
+        print(f"BROKEN: {sentence}")
+    if found:
+        print(f"all calls of the burst: {ours['burst']['kube']} {ours['burst']['cloud']}")
+    if not found:
+        print("every count is what it must be; times and ratios are for information only")
+    return 1 if found else 0
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--guard", action="store_true", help="fail if a count is wrong (for CI)")
     parser.add_argument("--quick", action="store_true", help="1,000 resources, in some minutes")
     parser.add_argument("--resources", type=int, help="so many resources instead")
     parser.add_argument("--only", action="append", help="only this contestant (repeatable)")
@@ -76,12 +95,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="where the results go")
     options = parser.parse_args()
     if options.output is None:
-        whole = not (options.quick or options.resources or options.only)
+        whole = not (options.quick or options.guard or options.resources or options.only)
         options.output = HERE / "results" if whole else HERE.parent / ".build" / "bench"
     return options
 
 
 def _rounds(options: argparse.Namespace) -> dict[int, tuple[str, ...]]:
+    if options.guard:
+        return {guard.SIZE: (OURS, CAREFUL)}
     if options.resources:
         return {options.resources: tuple(options.only or (OURS, CAREFUL))}
     return IN_BRIEF if options.quick else IN_FULL
@@ -89,6 +110,10 @@ def _rounds(options: argparse.Namespace) -> dict[int, tuple[str, ...]]:
 
 def _plan(size: int, options: argparse.Namespace) -> Plan:
     lone, idle = (20, 10.0) if options.quick else (50, 60.0)
+    if options.guard:
+        lone, idle = guard.LONE_CHANGES, guard.IDLE_SECONDS
+    if size == HUGE:
+        return Plan(resources=size, lone_changes=0, idle_seconds=10.0, burst=False)
     return Plan(
         resources=size,
         lone_changes=min(size, options.lone if options.lone is not None else lone),

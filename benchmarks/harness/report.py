@@ -62,7 +62,7 @@ def markdown(document: Result) -> str:
         parts.append(f"## {size:,} resources\n")
         parts += [_burst_table(of_size), _calls_table(of_size), _lone_table(of_size)]
         parts += [_rest_table(of_size), _ratio_table(of_size)]
-    parts += [_budget_table(results), _simulator(document)]
+    parts += [_growth(results), _budget_table(results), _simulator(document)]
     return "\n".join(part for part in parts if part)
 
 
@@ -203,6 +203,34 @@ def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
             cpu = burst["cpu"]["contestant"] / careful["burst"]["cpu"]["contestant"]
             judge(f"{name}: CPU, of careful's", 1.5, cpu)
     return found
+
+
+def _growth(results: list[Result]) -> str:
+    """How ours costs more with more resources."""
+    ours = [result for result in results if result["contestant"] == OURS]
+    if len(ours) < 2:
+        return ""
+    least = ours[0]
+    rows = []
+    for result in ours:
+        more = result["resources"] - least["resources"]
+        grown = result["start"]["rest_rss_mib"] - least["start"]["rest_rss_mib"]
+        burst = result.get("burst")
+        rows.append(
+            (
+                result["resources"],
+                f"{result['start']['ready_seconds']:.1f}",
+                f"{result['start']['contestant_cpu']:.1f}",
+                f"{result['start']['rest_rss_mib']:.0f}",
+                f"{grown * 1024 / more:.1f}" if more else "",
+                f"{burst['seconds'] / result['resources'] * 1000:.1f}" if burst else "",
+                f"{burst['cpu']['contestant'] / result['resources'] * 1000:.2f}" if burst else "",
+                f"{running_job_polls(burst, result['resources'])}" if burst else "",
+            )
+        )
+    head = ("ours, resources", "ready, s", "start, CPU s", "MiB at rest", "KiB for each more")
+    tail = ("burst: ms for each", "CPU ms for each", "looks at running jobs")
+    return "## How cost grows\n\n" + _table((*head, *tail), rows)
 
 
 def _budget_table(results: list[Result]) -> str:
