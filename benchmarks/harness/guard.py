@@ -8,8 +8,8 @@ from harness.report import Result
 SIZE = 100
 LONE_CHANGES = 5
 IDLE_SECONDS = 5.0
-LOOKS_ALONE = 60
-"""So many looks at single engines a burst of this size may have: listings answer the others."""
+LOOKS_ALONE = SIZE
+"""Of the two looks that each upgrade takes, listings answer at least one."""
 POLLS_A_ROUND = 11
 """One listing, and the steps of ten jobs."""
 
