@@ -465,15 +465,16 @@ def take_news(tracked: Tracked, job_id: int, news: JobView | Failure) -> None:
         elif notes.ended_since is None or before is None or before.ended_at != news.ended_at:
             notes.ended_since = now
         return
+    record = tracked.parse_status().upgrade
+    if record is None or record.job_id != job_id:
+        return  # about a job that was followed before, and is not any more
     if news.kind is FailureKind.NOT_FOUND:
-        record = tracked.parse_status().upgrade
-        # Not about a job that was followed before: what is gone of that one is of no interest.
-        if record is not None and record.job_id == job_id:
-            notes.missing_job, notes.job_seen = job_id, now
-            notes.job, notes.failure = None, None
-        return
-    notes.failure = news
-    notes.failures += 1
+        notes.missing_job, notes.job_seen = job_id, now
+        notes.job, notes.failure = None, None
+    elif stage_of(record) is Stage.RUNNING:
+        # Once another operator has recorded the job's end, nothing would take this back.
+        notes.failure = news
+        notes.failures += 1
 
 
 def _failed(o: Observed, failure: Failure, notes: Notes) -> Observed:

@@ -237,7 +237,8 @@ async def test_a_changed_engine_is_looked_into_unless_its_job_tells_when(
 
 
 async def test_news_of_a_job_are_noted_and_worked_on(operator: Operator) -> None:
-    operator._on_event("ADDED", stored())
+    upgrade = {"generation": 1, "requestedAt": "2026-03-14T02:00:00Z", "jobId": 101}
+    operator._on_event("ADDED", changed(stored(), status={"upgrade": upgrade}))
     await queued(operator)
     tracked = operator._store.get(KEY)
     assert tracked is not None

@@ -373,6 +373,23 @@ async def test_a_follower_that_fails_is_told_after_some_patience_and_recovers(
     assert await world.step() == ["write Upgrading"]
 
 
+async def test_a_failure_that_comes_after_the_end_was_recorded_elsewhere_is_not_told(
+    world: World,
+) -> None:
+    await world.step()
+    _end_job(world)
+    await world.step()
+    engine = world.cloud.engines.pop(ENGINE)  # a cloud that does not answer for a while
+    await world.step()
+    world.cloud.engines[ENGINE] = engine
+    tracked = world.store.get(KEY)
+    assert tracked is not None
+    for _ in range(5):
+        take_news(tracked, 101, failure())
+    assert await world.step() == ["look"]
+    assert world.reason() == "UpToDate"
+
+
 async def test_news_of_a_job_that_is_gone_do_not_concern_the_next_one(world: World) -> None:
     await world.step()
     tracked = world.store.get(KEY)
