@@ -105,7 +105,7 @@ async def run_alone(
         beside: Opened on the stage of each case, such as for a second operator.
         arguments: Those of `Stage`.
     """
-    gate = asyncio.Semaphore(STAGES_AT_ONCE)
+    gate = asyncio.Semaphore(_at_once(STAGES_AT_ONCE, beside))
 
     async def run(case: Case) -> Result:
         async with gate, Stage(world, **arguments) as stage, beside(stage):
@@ -127,7 +127,7 @@ async def run_together(
 
     The arguments are those of `run_alone`.
     """
-    gate = asyncio.Semaphore(SHARED_STAGES_AT_ONCE)
+    gate = asyncio.Semaphore(_at_once(SHARED_STAGES_AT_ONCE, beside))
 
     async def run(part: Sequence[Case]) -> list[Result]:
         async with gate, Stage(world, corners=len(part), **arguments) as stage, beside(stage):
@@ -138,6 +138,11 @@ async def run_together(
     chosen = _chosen(cases)
     parts = [chosen[begin : begin + CORNERS] for begin in range(0, len(chosen), CORNERS)]
     return list(chain.from_iterable(await _all(run(part) for part in parts)))
+
+
+def _at_once(stages: int, beside: Beside) -> int:
+    """How many stages at once, so that there are as many processes with a second operator."""
+    return stages if beside is nobody_beside else stages // 2
 
 
 def _chosen(cases: Iterable[Case]) -> list[Case]:
