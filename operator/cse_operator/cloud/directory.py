@@ -121,12 +121,17 @@ class EngineDirectory:
             self._known[engine_id] = _digest(view)
         return Look(view, began)
 
-    async def list_now(self) -> Mapping[str, EngineView]:
+    async def list_now(self, *, at_most_old: float = 0.0) -> Mapping[str, EngineView]:
         """List all engines; callers that come while a listing runs share it.
+
+        Args:
+            at_most_old: a listing that began so many seconds ago, or later, will do.
 
         Raises:
             CloudError: when the vendor does not answer.
         """
+        if self._snapshot and self._clock() - self._snapshot_started < at_most_old:
+            return self._snapshot
         if self._listing is None:
             self._listing = asyncio.create_task(self._list())
             self._listing.add_done_callback(self._listing_done)
@@ -145,7 +150,7 @@ class EngineDirectory:
         self._snapshot, self._snapshot_started = engines, started
         self._snapshot_seconds = self._clock() - started
         self._engines = len(engines)
-        asyncio.get_running_loop().call_later(self._valid_for(), self._drop_if_stale)
+        asyncio.get_running_loop().call_later(self._valid_for() + 0.5, self._drop_if_stale)
         for engine_id, before in list(self._known.items()):
             now = _digest(engines.get(engine_id))
             if now != before:

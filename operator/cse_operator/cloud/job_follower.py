@@ -30,6 +30,10 @@ listing is needed."""
 
 CONCURRENT_LOOKS: Final = 16
 
+SHARED_FOR: Final = 1.0
+"""Seconds for which a listing that others asked for serves a round as well; at most half of the
+time between rounds."""
+
 LAG_LIMIT: Final = 30.0
 """Seconds for which an engine that still shows an older job is taken to lag."""
 
@@ -124,7 +128,7 @@ class JobFollower:
         running = [key for key, followed in self._followed.items() if not followed.ended]
         if len(running) <= STEPS_PER_ROUND:
             return running
-        engines = await self._directory.list_now()
+        engines = await self._directory.list_now(at_most_old=min(self._interval / 2, SHARED_FOR))
         asked = dict.fromkeys(self._next_in_turn())
         asked.update(
             (key, None) for key in running if self._moved(self._followed.get(key), engines)

@@ -205,3 +205,12 @@ async def test_where_a_listing_takes_many_calls_single_looks_stay_cheaper_for_lo
     world.reader.gate.set()
     await asyncio.gather(*looks)
     assert "list" not in world.reader.asked
+
+
+async def test_a_listing_that_is_recent_enough_is_shared() -> None:
+    world = Directory("a", "b")
+    first = await world.directory.list_now()
+    world.time.advance(0.4)
+    assert await world.directory.list_now(at_most_old=0.5) is first
+    world.time.advance(0.2)
+    assert await world.directory.list_now(at_most_old=0.5) is not first
