@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -56,8 +57,18 @@ def shared_operator(
     free = list(namespaces)
     with operator:
         yield operator, free
+        assert operator.terminate() == 0
     for name in namespaces:
         control_plane.delete_namespace(name)
+    assert_nothing_unforeseen(operator)
+
+
+def assert_nothing_unforeseen(operator: OperatorProcess) -> None:
+    """Whatever a test does to it, the operator logs whole lines of JSON, and no bug of its own."""
+    for line in operator.output().splitlines():
+        message = json.loads(line)["message"]
+        for word in ("unforeseen", "never retrieved", "was destroyed", "circles"):
+            assert word not in message, line
 
 
 @pytest.fixture
@@ -107,6 +118,7 @@ def unserved_with_own_vendor(
 @pytest.fixture
 def start_operator(tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
     """Start operators for a scene, with further flags; they end with the test."""
+    started = []
     with ExitStack() as running:
 
         def start(scene: Scene, *flags: str, name: str = "operator") -> OperatorProcess:
@@ -117,6 +129,9 @@ def start_operator(tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
                 namespaces=[scene.namespace],
                 flags=[*QUICK, *flags],
             )
+            started.append(operator)
             return running.enter_context(operator)
 
         yield start
+    for operator in started:
+        assert_nothing_unforeseen(operator)

@@ -222,6 +222,10 @@ async def test_two_operators_at_once_make_one_call_for_each_engine(
 
     assert [scene.accepted(engine) for engine in engines] == [{"2.4.0": 1}] * len(engines)
     assert len(scene.changing_calls()) == len(engines)
+    settled = [scene.get(engine.name) for engine in engines]
+    scene.resource(scene.engine("one-more"))
+    await scene.until_reason("one-more", "UpToDate")
+    assert [scene.get(engine.name) for engine in engines] == settled
 
 
 async def test_a_standby_takes_over_the_job_of_a_leader_that_was_killed(
