@@ -210,7 +210,8 @@ def _concluded(
         "message": message,
         "conditions": conditions(o.status, reason, message, o.wish.generation, o.now),
     }
-    if o.engine is not None:
+    # A look that came a moment before the job's end shows: not worth a write of its own.
+    if o.engine is not None and situation is not Situation.JOB_FINISHED_UNSEEN:
         engine = o.engine
         changes["current_version"] = engine.version or None
         changes["latest_version"] = engine.latest_version

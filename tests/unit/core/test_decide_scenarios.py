@@ -506,3 +506,14 @@ def test_deciding_again_on_what_was_concluded_changes_nothing(name):
     again = decide(replace(seen, status=stored, now=at(3)), POLICY)
     assert again.status.to_json() == first.status.to_json()
     assert again.effect is Effect.NONE
+
+
+def test_a_look_that_came_before_the_jobs_end_showed_is_not_worth_a_write():
+    running_engine = engine(status="Upgrading", latest_job_id=101)
+    before = decide(
+        observed(running(), engine=engine(latest_job_id=101), job=job(status="Executing")), POLICY
+    )
+    early = observed(running(), engine=running_engine, job=job(**FINISHED))
+    after = decide(replace(early, status=before.status), POLICY)
+    assert after.situation is Situation.JOB_FINISHED_UNSEEN
+    assert after.status == before.status
