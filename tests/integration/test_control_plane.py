@@ -49,6 +49,8 @@ class EndOf:
 def run_in_another_process(tmp_path: Path) -> tuple[subprocess.Popen[str], Cluster]:
     process = subprocess.Popen(
         [sys.executable, "-m", "cse_simulator.control_plane", "run", "--json"],
+        # A shell has its jobs in the background ignore Ctrl-C, and these tests may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         stdout=subprocess.PIPE,
         text=True,
         env=processes.python_environment({"TMPDIR": str(tmp_path)}),
