@@ -167,18 +167,23 @@ class Cluster:
         self._await_served(manifest, deadline)
 
     def _await_served(self, manifest: Mapping[str, Any], deadline: float) -> None:
-        """Wait until each version answers, which is a moment after Established."""
+        """Wait for each version to answer and for its schema, a moment after Established."""
         group, plural = manifest["spec"]["group"], manifest["spec"]["names"]["plural"]
         for version in manifest["spec"]["versions"]:
-            path = f"/apis/{group}/{version['name']}/{plural}"
-            while version["served"]:
-                try:
-                    self.request("GET", path, query={"limit": "1"})
-                    break
-                except ApiError as error:
-                    if error.status != http.HTTPStatus.NOT_FOUND or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.05)
+            if version["served"]:
+                served = f"apis/{group}/{version['name']}"
+                self._await_found(f"/{served}/{plural}?limit=1", deadline)
+                self._await_found(f"/openapi/v3/{served}", deadline)
+
+    def _await_found(self, path: str, deadline: float) -> None:
+        while True:
+            try:
+                self.request("GET", path)
+                break
+            except ApiError as error:
+                if error.status != http.HTTPStatus.NOT_FOUND or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def create_namespace(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Create a namespace.
