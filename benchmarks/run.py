@@ -61,14 +61,20 @@ def main() -> int:
     }
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
+    failed = 0
     for size, contestant in rounds:
-        document["results"].append(_measured(contestant, _plan(size, options)))
+        try:
+            document["results"].append(_measured(contestant, _plan(size, options)))
+        except (RuntimeError, TimeoutError) as error:
+            # The others are still worth measuring.
+            print(f"  {contestant.name} did not get through: {error!r}", file=sys.stderr)
+            failed += 1
         _write(document, output)
     print(report.markdown(document))
-    if options.guard:
+    if options.guard and not failed:
         return _guarded(document["results"])
     print(f"written to {output}/results.md, results.json and bursts.svg")
-    return 0
+    return 1 if failed else 0
 
 
 def _guarded(results: list[dict[str, Any]]) -> int:

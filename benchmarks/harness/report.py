@@ -11,6 +11,9 @@ from harness.contestants import CAREFUL, OURS
 
 Result = dict[str, Any]
 
+SMALLEST_BUDGET = 1_000
+"""Budgets are for so many resources and more: with fewer, what happens once weighs too much."""
+
 _OBJECT = "microserviceengines"
 _WRITES = ("POST", "PUT", "PATCH", "APPLY", "DELETE")
 
@@ -178,7 +181,7 @@ def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
     for size in sorted({result["resources"] for result in results}):
         of_size = [result for result in results if result["resources"] == size]
         ours, careful = _one(of_size, OURS), _one(of_size, CAREFUL)
-        if ours is None or "burst" not in ours:
+        if ours is None or "burst" not in ours or size < SMALLEST_BUDGET:
             continue
         burst, start, idle = ours["burst"], ours["start"], ours["idle"]
         name = f"{size:,}"
