@@ -79,6 +79,11 @@ class EngineDirectory:
         return max(1, -(-self._engines // ENGINES_PER_PAGE))
 
     @property
+    def listing_seconds(self) -> float:
+        """How long the last listing took."""
+        return self._snapshot_seconds
+
+    @property
     def attached(self) -> int:
         """How many engines somebody is attached to."""
         return len(self._known)

@@ -128,7 +128,10 @@ class JobFollower:
         running = [key for key, followed in self._followed.items() if not followed.ended]
         if len(running) <= STEPS_PER_ROUND:
             return running
-        engines = await self._directory.list_now(at_most_old=min(self._interval / 2, SHARED_FOR))
+        # A large project's listing takes a while, and is shared for longer: else it would be
+        # listed without end.
+        shared_for = max(min(self._interval / 2, SHARED_FOR), 2 * self._directory.listing_seconds)
+        engines = await self._directory.list_now(at_most_old=shared_for)
         asked = dict.fromkeys(self._next_in_turn())
         asked.update(
             (key, None) for key in running if self._moved(self._followed.get(key), engines)

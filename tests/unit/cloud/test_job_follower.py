@@ -23,11 +23,11 @@ class Project:
     def __init__(self, *, interval: float = 5.0) -> None:
         self.time = FakeTime()
         self.reader = FakeReader()
-        directory = EngineDirectory(self.reader, lambda _: None, clock=self.time)
+        self.directory = EngineDirectory(self.reader, lambda _: None, clock=self.time)
         self.news: list[tuple[str, JobView | Failure]] = []
         self.follower = JobFollower(
             self.reader,
-            directory,
+            self.directory,
             lambda key, _job, news: self.news.append((key, news)),
             interval=interval,
             clock=self.time,
@@ -75,6 +75,19 @@ async def test_many_jobs_cost_one_listing_and_ten_looks_a_round() -> None:
     project.start(MANY)
     calls = await project.round()
     assert Counter(call.split()[0] for call in calls) == {"list": 1, "job": STEPS_PER_ROUND}
+
+
+async def test_a_listing_that_took_long_serves_the_round_after_it_as_well() -> None:
+    project = Project()
+    project.start(MANY)
+    project.reader.gate.clear()
+    listing = asyncio.create_task(project.directory.list_now())
+    await until_idle()
+    project.time.advance(6)
+    project.reader.gate.set()
+    await listing
+    assert "list" not in await project.round()
+    assert "list" in await project.round()
 
 
 async def test_the_ten_that_are_looked_at_take_turns() -> None:
