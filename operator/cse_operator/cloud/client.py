@@ -45,6 +45,7 @@ _LONGEST_READ_PAUSE = 2.0
 _ID = re.compile(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,62}[0-9a-zA-Z])?")
 _VERSION = re.compile(r"[0-9a-zA-Z]([-+._0-9a-zA-Z]{0,22}[0-9a-zA-Z])?")
 _TLS_DETAIL = re.compile(r" ssl:(<[^>]*>|\S+)")
+_READ = httpx.ByteStream(b"")
 _CERTAINLY_NOT_SENT = (httpx.ConnectError, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
@@ -278,7 +279,7 @@ class CseClient:
                     f"{call.operation} was not sent: its time to be sent is over",
                 )
             async with asyncio.timeout(self._request_timeout):
-                return await self._http.send(request, auth=self._auth)
+                response = await self._http.send(request, auth=self._auth)
         except TimeoutError:
             seconds = f"no answer within {self._request_timeout:g} s"
             return self._failure_of(call, TimeoutError(seconds))
@@ -287,6 +288,10 @@ class CseClient:
         except Exception as error:  # noqa: BLE001 - after an intent was recorded, whatever happens
             # has to be told apart by one question only: did the call leave or not?
             return self._failure_of(call, error)
+        # httpx ties an answer and its stream to each other, and a listing's megabytes would stay
+        # until the collector comes by. The content is read: the stream is not needed any more.
+        response.stream = _READ
+        return response
 
     def _request(self, call: _Call) -> httpx.Request:
         """Build the request, and make sure that it goes exactly where it should."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +92,24 @@ async def test_each_call_goes_where_the_documents_say() -> None:
     bodies = [request.content for request in recorder.requests]
     assert bodies[:3] == [b"", b"", b""]
     assert [json.loads(body) for body in bodies[3:]] == [{"version": "2.4.0"}, {"action": "Retry"}]
+
+
+async def test_an_answer_that_was_read_does_not_wait_for_the_collector() -> None:
+    answers: list[weakref.ref[httpx.Response]] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        response = ok({"total": 1, "data": [ENGINE_ANSWER]})
+        answers.append(weakref.ref(response))
+        return response
+
+    client = make_client(mock_http(answer))
+    gc.collect()
+    gc.disable()
+    try:
+        await client.list_engines()
+        assert [reference() for reference in answers] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("enterprise", [None, "", "0", "0a-1b"])
