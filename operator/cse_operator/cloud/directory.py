@@ -109,7 +109,7 @@ class EngineDirectory:
         if directly:
             return await self._show(engine_id)
         if engine_id in self._snapshot and self._is_fresh():
-            return Look(self._snapshot[engine_id], self._snapshot_started)
+            return self._listed(self._snapshot[engine_id])
         if self._listing is None and self._looking < max(LISTING_FROM, self.listing_calls):
             self._looking += 1
             try:
@@ -117,13 +117,21 @@ class EngineDirectory:
             finally:
                 self._looking -= 1
         listed = (await self.list_now()).get(engine_id)
-        return Look(listed, self._snapshot_started) if listed else await self._show(engine_id)
+        return self._listed(listed) if listed else await self._show(engine_id)
+
+    def _listed(self, view: EngineView) -> Look:
+        """A look that the last listing answers; what it shows is no news to who looks."""
+        self._note(view.engine_id, view)
+        return Look(view, self._snapshot_started)
+
+    def _note(self, engine_id: str, view: EngineView) -> None:
+        if engine_id in self._known:
+            self._known[engine_id] = _digest(view)
 
     async def _show(self, engine_id: str) -> Look:
         began = self._clock()
         view = await self._reader.show_engine(engine_id)
-        if engine_id in self._known:
-            self._known[engine_id] = _digest(view)
+        self._note(engine_id, view)
         return Look(view, began)
 
     async def list_now(self, *, at_most_old: float = 0.0) -> Mapping[str, EngineView]:

@@ -135,6 +135,19 @@ async def test_a_failed_listing_that_nobody_waits_for_any_more_ends_quietly() ->
     assert set(await world.directory.list_now()) == {"a"}
 
 
+async def test_what_a_look_learned_from_a_listing_is_no_change_to_the_next_one() -> None:
+    world = Directory("a", "b")
+    await world.directory.list_now()
+    for name in ("a", "b"):
+        world.directory.attach(name)
+        await world.directory.look(name)
+    assert world.reader.asked == ["list"]
+
+    world.reader.engines["b"] = engine_view("b", version="2.3.2")
+    await world.directory.list_now()
+    assert world.changed == ["b"]
+
+
 async def test_a_listing_reports_what_changed_of_the_attached_engines_only() -> None:
     world = Directory("a", "b", "c")
     for name in ("a", "b"):
