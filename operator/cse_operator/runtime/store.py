@@ -7,7 +7,6 @@ Ten thousand resources at rest must fit into a few megabytes, so of the object o
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
 
 from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
@@ -26,6 +24,7 @@ from cse_operator.core.observed import Rival
 from cse_operator.core.situations import stage_of
 from cse_operator.core.states import Stage
 from cse_operator.kube.references import ObjectReference
+from cse_operator.runtime.packing import pack, unpack
 
 EngineKey = tuple[str, str, str]
 """Region, project and id of an engine: what makes two resources name the same one."""
@@ -171,7 +170,7 @@ class Tracked:
             if self._is_at_rest():
                 self._notes = None
             if self._raw is not None:
-                self._packed = _pack(self._raw)
+                self._packed = pack(self._raw)
             self._raw = self._spec = self._status = None
 
     def _is_at_rest(self) -> bool:
@@ -187,11 +186,21 @@ class Tracked:
             self._notes = Notes()
         return self._notes
 
+    @property
+    def is_written(self) -> bool:
+        """Whether a status write of this process is under way."""
+        return self._notes is not None and self._notes.writing
+
+    @property
+    def is_known_to_run(self) -> bool:
+        """Whether this process has noted that an upgrade's job runs."""
+        return self._notes is not None and self._notes.stage is Stage.RUNNING
+
     def take_in(self, content: dict[str, Any]) -> None:
         """Take in what decides, as it is now."""
         self._summary = self._status = None
         if not self._works:
-            self._packed = _pack(content)
+            self._packed = pack(content)
             return
         if self._raw is None or self._raw["spec"] != content["spec"]:
             self._spec = None
@@ -215,7 +224,7 @@ class Tracked:
         """Spec, status and requests as plain JSON data."""
         raw = self._raw
         if raw is None:
-            raw = _unpack(self._packed)
+            raw = unpack(self._packed)
             if self._works:
                 self._raw = raw
         return raw
@@ -273,15 +282,6 @@ def _content(obj: Mapping[str, Any]) -> dict[str, Any]:
         "reconcile": annotations.get(RECONCILE_REQUESTED_AT),
         "retry": annotations.get(RETRY_REQUESTED_AT),
     }
-
-
-def _pack(content: Mapping[str, Any]) -> bytes:
-    return zlib.compress(to_json(content), 1)
-
-
-def _unpack(packed: bytes) -> dict[str, Any]:
-    data: dict[str, Any] = from_json(zlib.decompress(packed))
-    return data
 
 
 def _news(before: Tracked, generation: int, new: Mapping[str, Any], *, deleting: bool) -> News:
@@ -363,10 +363,10 @@ class ResourceStore:
             uid=metadata["uid"],
             version=version,
             generation=metadata.get("generation", 1),
-            created=metadata.get("creationTimestamp") or "",
+            created=sys.intern(metadata.get("creationTimestamp") or ""),
             deleting=deleting,
             engine=_engine_of(obj),
-            _packed=_pack(content),
+            _packed=pack(content),
         )
         self._index(key)
         self._wake_all(self._others(key))
