@@ -25,7 +25,6 @@ from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.backoff import exponential
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
-from cse_operator.core.states import Stage
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
@@ -94,6 +93,7 @@ class Operator:
         self._blind = False
         self._stopping = False
         self._prune_timer: asyncio.TimerHandle | None = None
+        self._met: set[str] = set()
         self._prunes: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -290,10 +290,12 @@ class Operator:
         tracked = self._store.get(key)
         # While our own write is under way, the event is most likely its echo; the writer
         # looks whether it was.
-        if tracked is not None and not tracked.notes.writing:
+        if tracked is not None and not tracked.is_written:
             self._heed(key, news)
         if event_type is None:
             self._prune_soon()
+        if tracked is not None and self._prune_timer is not None:
+            self._met.add(tracked.uid)
 
     def _heed(self, key: str, news: News) -> None:
         if news is News.WISH:
@@ -308,7 +310,7 @@ class Operator:
             self._queue.add(key)
 
     def _prune_soon(self) -> None:
-        """After a repeated list, forget what was deleted while the watch was away.
+        """After a list of the watch, forget what was deleted while the watch was away.
 
         A list brings no DELETED for what it lacks, and a deleted resource that is still
         remembered would stand in the way of another that names the same engine.
@@ -319,12 +321,16 @@ class Operator:
         self._prune_timer = loop.call_later(PRUNE_DELAY, self._start_prune)
 
     def _start_prune(self) -> None:
+        self._prune_timer = None
         task = asyncio.create_task(self._prune(), name="prune")
         self._prunes.add(task)
         task.add_done_callback(self._prunes.discard)
 
     async def _prune(self) -> None:
-        known = {key: tracked.uid for key, tracked in self._store}
+        met, self._met = self._met, set()
+        known = {key: tracked.uid for key, tracked in self._store if tracked.uid not in met}
+        if not known:
+            return
         try:
             async for page in self._reader.list_pages(self._settings.namespaces):
                 for obj in page:
@@ -344,7 +350,7 @@ class Operator:
     def _engine_changed(self, key: str) -> None:
         tracked = self._store.get(key)
         # The engine of a running upgrade changes all the time; its job says when it matters.
-        if tracked is not None and tracked.notes.stage is not Stage.RUNNING:
+        if tracked is not None and not tracked.is_known_to_run:
             self._queue.add(key)
 
     def _job_news(self, key: str, job_id: int, news: JobView | Failure) -> None:

@@ -18,7 +18,7 @@ from kubernetes.aio.client import ApiClient
 from cse_operator.api.names import GROUP, PLURAL, VERSION
 from cse_operator.kube.login import kopf_login
 
-CHUNK: Final = 500
+CHUNK: Final = 200
 
 
 def make_registry(

@@ -211,6 +211,16 @@ async def test_a_list_that_fails_forgets_nothing_and_is_tried_again(operator: Op
     assert operator._prune_timer is not None
 
 
+async def test_a_list_of_the_watch_that_lacks_nothing_is_not_repeated(operator: Operator) -> None:
+    for event_type in ("ADDED", None):
+        operator._on_event(event_type, stored("first", engineId="1"))
+    operator._on_event("ADDED", stored("second", engineId="2"))
+    reader_of(operator).failures = [errors.Unavailable("the first who lists gets this")]
+    await operator._prune()
+    assert reader_of(operator).failures
+    assert {key for key, _ in operator._store} == {"payments/first", "payments/second"}
+
+
 async def test_only_a_repeated_list_leads_to_a_look_for_ghosts(operator: Operator) -> None:
     operator._on_event("ADDED", stored("first"))
     operator._on_event("MODIFIED", stored("second"))
