@@ -14,7 +14,7 @@ from cse_operator.cli import lean
 
 def _run(arguments: Sequence[str]) -> int:
     lean.leave_out_the_unused()
-    lean.give_back_large_blocks()
+    lean.give_back_what_is_freed()
     from cse_operator.cli.run import main  # noqa: PLC0415
 
     return main(arguments)

@@ -9,7 +9,7 @@ LOADED = """
 import sys
 from cse_operator.cli import lean
 lean.leave_out_the_unused()
-lean.give_back_large_blocks()
+lean.give_back_what_is_freed()
 import cse_operator.cli.run, cse_operator.runtime.app
 print(*(name for name, module in sys.modules.items() if module is not None))
 """
