@@ -182,6 +182,9 @@ async def test_a_revoked_token_is_renewed_in_mid_job_without_a_second_upgrade(
     client = connect(http, simulation.url, SECRETS["password"])
     await client.show_engine(engine.id)
     admin.add_fault(Fault(operation="Upgrade", times=1, token="revoked"))
+    with pytest.raises(OutcomeUnknownError, match="token must be updated"):
+        await upgrade(client, engine.id)
+    assert admin.accepted_upgrades() == {}
     job_id = await upgrade(client, engine.id)
     admin.add_fault(Fault(operation="ShowEngineJob", times=1, token="expired"))
     assert (await client.show_job(engine.id, job_id)).status in UNDER_WAY

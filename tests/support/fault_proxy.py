@@ -81,6 +81,8 @@ class Record:
     status: int = 0
     line: bytes = b""
     """Of an event."""
+    took_effect: bool = False
+    """Whether the upstream answered with success, whatever the client was told."""
 
 
 Behaviour = Callable[["Exchange"], Awaitable[None]]
@@ -151,6 +153,7 @@ class Exchange:
         """Pass the request on and return the whole answer; each call of this sends it again."""
         answer = await self._connection.upstream.ask(self.request)
         self.record.status = answer.status
+        self.record.took_effect |= answer.status < 300
         self.traffic.touch()
         return answer
 

@@ -89,6 +89,7 @@ class Notes:
     ended_since: float | None = None
     stage: object = None
     stage_since: float = 0.0
+    wrote_intent: bool = False
     status_written: float = float("-inf")
     followed: int | None = None
 
@@ -217,10 +218,16 @@ class ModelOperator:
         o = self._first_look(resource)
         notes = self.notes[resource.name]
         # Of this step's own: news of the job may come in while it looks around.
-        engine_seen, job_seen = 0.0, notes.job_seen
+        engine_seen = engine_answered = 0.0
+        job_seen = notes.job_seen
         for _ in range(MOST_TURNS):
             decided_at = now = self.vendor.now
-            o = replace(o, engine_age=now - engine_seen, job_age=now - job_seen)
+            o = replace(
+                o,
+                engine_age=now - engine_seen,
+                engine_since=now - engine_answered,
+                job_age=now - job_seen,
+            )
             decision = decide(o, self.policy)
             match decision.effect:
                 case Effect.NONE:
@@ -231,7 +238,12 @@ class ModelOperator:
                     return
                 case Effect.LOOK:
                     yield "before looking at the engine"
-                    engine_seen, o = self._look(o, notes)
+                    engine_seen = self.vendor.now
+                    # Waiting for a limit or for earlier pages, before the vendor sees it.
+                    yield "before the look arrives"
+                    age, o = self._look(o, notes)
+                    engine_seen = min(engine_seen, self.vendor.now - age)
+                    engine_answered = self.vendor.now - age
                     yield "after looking at the engine"
                 case Effect.SHOW_JOB:
                     yield "before looking at the job"
@@ -242,9 +254,9 @@ class ModelOperator:
     def _first_look(self, resource: StoredResource) -> Observed:
         notes = self.notes.setdefault(resource.name, Notes())
         now, record = self.vendor.now, resource.record
-        stage = (stage_of(record), record and (record.job_id, record.attempts, record.requested_at))
+        stage = _stage_and_mark(record)
         if notes.stage != stage:
-            notes.stage, notes.stage_since = stage, now
+            notes.stage, notes.stage_since, notes.wrote_intent = stage, now, False
             notes.job, notes.missing_job, notes.ended_since = None, None, None
         return Observed(
             wish=Wish(
@@ -262,6 +274,7 @@ class ModelOperator:
             missing_job=notes.missing_job,
             failures=notes.failures,
             known_for=now - notes.stage_since,
+            wrote_intent=notes.wrote_intent,
             ended_for=now - notes.ended_since if notes.ended_since is not None else 0.0,
             progress_due=now - notes.status_written >= 60.0,
             rival=self._rival(resource),
@@ -279,7 +292,7 @@ class ModelOperator:
         if weather.look != "fine":
             notes.failures += 1
             failure = LOOK_FAULTS[weather.look]
-            return self.vendor.now, replace(o, failure=failure, failures=notes.failures)
+            return 0.0, replace(o, failure=failure, failures=notes.failures)
         notes.failures = 0
         directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
         age = 0.0 if directly else weather.listing_age
@@ -287,7 +300,7 @@ class ModelOperator:
         assert engine.observed_at is not None
         listed = replace(engine, observed_at=engine.observed_at - timedelta(seconds=age))
         looked = replace(o, engine=listed, engine_is_fresh=True, failures=0)
-        return self.vendor.now - age, looked
+        return age, looked
 
     def _show_job(self, o: Observed, decision: Decision, notes: Notes) -> Observed:
         assert decision.job_to_show is not None
@@ -345,6 +358,9 @@ class ModelOperator:
         record = stored.record
         assert record is not None
         assert record.unanswered
+        notes = self.notes.setdefault(name, Notes())
+        notes.stage = _stage_and_mark(record)
+        notes.stage_since, notes.wrote_intent = self.vendor.now, True
         outcome: Accepted | Failure
         if self.vendor.now - decided_at > SEND_WINDOW:
             outcome = Failure(FailureKind.NOT_SENT, "the window to send it has passed")
@@ -393,6 +409,10 @@ class ModelOperator:
         if decision.requeue_after is not None:
             self._add(name, decision.requeue_after)
         self._follow(name, decision.status)
+
+
+def _stage_and_mark(record: UpgradeRecord | None) -> object:
+    return stage_of(record), record and (record.job_id, record.attempts, record.requested_at)
 
 
 def _arrive(vendor: ModelVendor, call: Call) -> None:

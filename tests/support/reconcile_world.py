@@ -130,7 +130,7 @@ class FakeCloud:
         await self._pause("look")
         if view is None:
             raise CloudError.of(failure())
-        return Look(view, began)
+        return Look(view, began, self.time())
 
     async def upgrade(self, engine_id: str, version: str, *, send_before: float) -> Accepted:
         return await self._change(engine_id, f"upgrade to {version}", send_before, next(self.ids))

@@ -16,7 +16,7 @@ import yaml
 
 from cse_simulator.jobs import Outcome
 from support.engines import engine_path
-from support.fault_proxy import Behaviour, Boundary, Rule
+from support.fault_proxy import Behaviour, Boundary, Record, Rule
 from support.fault_stage import Corner, Stage
 from support.scene import ready
 
@@ -30,6 +30,8 @@ QUIET_SECONDS = 7.0
 
 WATCHED_SECONDS = 30.0
 """So long an operator is given to begin its watch before there is something to be seen."""
+
+CHANGING = ("PUT upgrade", "PUT actions")
 
 TRUE_REASONS = frozenset({"UpgradeRejected", "PermissionDenied"})
 """What a run may come to rest at when a call of its was refused for good."""
@@ -195,9 +197,24 @@ class UpgradeRun:
         calls = self.scene.changing_calls(self.engine)
         return tuple(call.operation for call in calls if call.status == 200)
 
+    def _check_no_call_in_vain(self) -> None:
+        """No changing call may have left after one of its kind that took effect.
+
+        The vendor would refuse it, most of the time: that is the vendor's merit.
+        """
+        by_kind: dict[str, list[Record]] = {}
+        for record in self.traffic.records:
+            if record.boundary.call in CHANGING:
+                by_kind.setdefault(record.boundary.call, []).append(record)
+        for kind, records in by_kind.items():
+            done = next((n for n, record in enumerate(records) if record.took_effect), None)
+            later = records[done + 1 :] if done is not None else []
+            self.check(not later, f"{kind} was called again although it had taken effect: {later}")
+
     def _check_end(self, item: Object) -> None:
         accepted = self.accepted()
         self.check(accepted == self.course.calls, f"accepted calls: {accepted}")
+        self._check_no_call_in_vain()
         engine = self.scene.admin.engine(self.engine.id)
         status = item["status"]
         shown = (status["phase"], status.get("currentVersion"), ready(item)["status"])

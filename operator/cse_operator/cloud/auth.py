@@ -50,7 +50,6 @@ __all__ = [
 
 _NOTABLE_CLOCK_DIFFERENCE = 600.0
 """Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
-REFUSALS = frozenset({Verdict.REFUSED, Verdict.PROVEN_REFUSED})
 _TOKEN_PAUSE = 5.0
 """Seconds before IAM is asked again after it failed without refusing."""
 
@@ -128,7 +127,7 @@ class StaticTokenAuth(CloudAuth):
         async with self.gate.passage():
             request.headers["X-Auth-Token"] = self._token.get_secret_value()
             response = yield request
-            if await self.judge(response) in REFUSALS:
+            if await self.judge(response) is Verdict.REFUSED:
                 self.close_gate(request, response)
 
 
@@ -175,15 +174,15 @@ class AccessKeyAuth(CloudAuth):
                 )
             )
             response = yield request
-            if await self.judge(response) in REFUSALS:
+            if await self.judge(response) is Verdict.REFUSED:
                 self.close_gate(request, response)
 
 
 class PasswordTokenAuth(CloudAuth):
     """A user whose password buys tokens from IAM, kept until shortly before they expire.
 
-    One token serves all calls. When the gateway refuses it, which certainly means that the call
-    had no effect, one new token is bought and the call is made once more.
+    One token serves all calls. When it is refused, one new token is bought and a read is made
+    once more. A changing call is not: whoever made it looks at the engine first.
     """
 
     def __init__(
@@ -233,16 +232,14 @@ class PasswordTokenAuth(CloudAuth):
                 request.headers["X-Auth-Token"] = token.value.get_secret_value()
                 response = yield request
                 verdict = await self.judge(response)
-                if verdict not in REFUSALS:
+                if verdict is not Verdict.REFUSED:
                     return
                 if again or bought:
                     self.close_gate(request, response)
                     return
                 self._forget(token)
-                if dispatch := request.extensions.get(DISPATCH):
-                    if verdict is not Verdict.PROVEN_REFUSED:
-                        return
-                    dispatch.refused()
+                if request.extensions.get(DISPATCH) is not None:
+                    return
 
     def _needs_token(self) -> bool:
         now = self._clock()

@@ -320,10 +320,14 @@ class CseClient:
         )
         if failure.kind is FailureKind.THROTTLED:
             self._bucket.penalize(failure.retry_after or DEFAULT_PAUSE * (1 + self._jitter()))
-        if failure.kind is FailureKind.UNAUTHENTICATED:
-            # In the words in which all further calls will hear of it.
-            return self._auth.gate.refusal() or failure
-        return failure
+        if failure.kind is not FailureKind.UNAUTHENTICATED:
+            return failure
+        # In the words in which all further calls will hear of it.
+        refusal = self._auth.gate.refusal()
+        if refusal is None and call.dispatch is not None:
+            # A token had come to its end, and the next call has a new one.
+            return replace(failure, kind=FailureKind.OUTCOME_UNKNOWN)
+        return refusal or failure
 
     def _failure_before_sending(self, call: _Call, failure: Failure) -> Failure:
         """The failure of something a call needs first, such as a token, seen from the call."""

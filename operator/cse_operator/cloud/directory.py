@@ -22,10 +22,11 @@ ENGINES_PER_PAGE: Final = 1000
 
 
 class Look(NamedTuple):
-    """A look at an engine, and when it began (by the directory's clock)."""
+    """A look at an engine, and when it began and was answered (by the directory's clock)."""
 
     engine: EngineView
     began: float
+    answered: float
 
 
 class EngineReader(Protocol):
@@ -122,7 +123,7 @@ class EngineDirectory:
     def _listed(self, view: EngineView) -> Look:
         """A look that the last listing answers; what it shows is no news to who looks."""
         self._note(view.engine_id, view)
-        return Look(view, self._snapshot_started)
+        return Look(view, self._snapshot_started, self._snapshot_started + self._snapshot_seconds)
 
     def _note(self, engine_id: str, view: EngineView) -> None:
         if engine_id in self._known:
@@ -132,7 +133,7 @@ class EngineDirectory:
         began = self._clock()
         view = await self._reader.show_engine(engine_id)
         self._note(engine_id, view)
-        return Look(view, began)
+        return Look(view, began, self._clock())
 
     async def list_now(self, *, at_most_old: float = 0.0) -> Mapping[str, EngineView]:
         """List all engines; callers that come while a listing runs share it.

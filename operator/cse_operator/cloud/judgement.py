@@ -127,8 +127,7 @@ class Verdict(Enum):
 
     ACCEPTED = "they are good, whatever else is wrong"
     UNKNOWN = "nothing: throttling and server errors may come before or after they are checked"
-    REFUSED = "they are refused, but not in the gateway's own words: nothing else is certain"
-    PROVEN_REFUSED = "the gateway refused them: the call certainly had no effect"
+    REFUSED = "they are refused"
 
 
 def verdict_on_credentials(status: int, body: bytes) -> Verdict:
@@ -137,12 +136,13 @@ def verdict_on_credentials(status: int, body: bytes) -> Verdict:
     A 401 of the engine service refuses none: it stands for a missing engine.
     """
     error = parse_error(body) if status >= 400 else VendorError()  # noqa: PLR2004
+    # By the gateway's own code first, as `_kind_of` has it: it may come with a 403, too.
+    refused = error.gateway_code in _GATEWAY_UNAUTHENTICATED
+    if refused and 400 <= status < 500 and status != 429:  # noqa: PLR2004
+        return Verdict.REFUSED
     if 200 <= status < 300 or status == 403 or error.from_engine_service:  # noqa: PLR2004
         return Verdict.ACCEPTED
-    if status == 401:  # noqa: PLR2004
-        proven = error.gateway_code in _GATEWAY_UNAUTHENTICATED
-        return Verdict.PROVEN_REFUSED if proven else Verdict.REFUSED
-    return Verdict.UNKNOWN
+    return Verdict.REFUSED if status == 401 else Verdict.UNKNOWN  # noqa: PLR2004
 
 
 def _kind_of(operation: Operation, status: int, error: VendorError) -> tuple[FailureKind, str]:

@@ -85,11 +85,6 @@ class Dispatch:
             raise DepartureRefusedError("the deadline for sending has passed")
         self.sent = True
 
-    def refused(self) -> None:
-        """Give the permission back: the gateway has proved that the call had no effect."""
-        if self.sent is not None:
-            self.sent = False
-
 
 _current_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
 

@@ -119,8 +119,8 @@ def after_call(o: Observed, outcome: Accepted | Failure, policy: Policy) -> Deci
         # The first look comes soon: where the call took effect, the engine shows it by then.
         return Decision(concluded, requeue_after=spread(policy.confirm, jitter=o.jitter))
     # The intent stays, so that nothing that led to it (a request, the retries so far) is lost.
-    unsent = replace(o, status=records.unsent(o.status))
-    return _could_not_look(unsent, outcome, replace(policy, patience=0))
+    undone = replace(o, status=records.undone(o.status, outcome))
+    return _could_not_look(undone, outcome, replace(policy, patience=0))
 
 
 def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> Decision:

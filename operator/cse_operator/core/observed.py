@@ -76,6 +76,9 @@ class Policy:
 
     grace: float = 30.0
     """How long the vendor's reads may lag behind a call before nothing means nothing."""
+    lag: float = 5.0
+    """The same behind a call that was answered as not carried out: the answer is believed, but
+    not by a look that may be from before the call."""
     look_valid: float = 15.0
     """How old a look at the engine may be for a call to be decided on it."""
     wait: float = 15.0
@@ -103,6 +106,8 @@ class Observed:
     engine_age: float = 0.0
     """Seconds since the engine was seen so, by this process's steady clock: a look that is
     shared, or a process that was stopped, makes it more than nothing."""
+    engine_since: float = 0.0
+    """Seconds since that look's answer was here. The vendor dated it before that."""
     job: JobView | None = None
     """The job that matters now: the followed one, or the one an open intent may have started."""
     job_age: float = 0.0
@@ -116,6 +121,8 @@ class Observed:
     known_for: float = 0.0
     """Seconds this process has known the recorded upgrade in its present stage: never more
     than the truth."""
+    wrote_intent: bool = False
+    """Whether this process wrote the open intent, so that it has known it from its beginning."""
     ended_for: float = 0.0
     """Seconds since this process first saw the followed job ended."""
     progress_due: bool = True

@@ -53,6 +53,8 @@ def advance(o: Observed, situation: Situation) -> Status:
             return _with_record(o.status, _progressed(o))
         case _ if situation in _DROPPED:
             return dropped(o.status)
+        case Situation.JOB_IN_DOUBT:
+            return _unanswered_again(o)
         case _ if situation in _ENDINGS:
             return _ended(o, _ENDINGS[situation], situation)
         case _:
@@ -83,10 +85,16 @@ def doubted(status: Status, failure: Failure) -> Status:
     return _with_record(status, record.model_copy(update={"error": error}))
 
 
-def unsent(status: Status) -> Status:
-    """The status once the call certainly had no effect: its intent stays, to be called again."""
+def undone(status: Status, failure: Failure) -> Status:
+    """The status once the call had no effect, by all that is known: its intent stays.
+
+    What the vendor answered is kept: a call that was answered did leave, and is called again
+    only when a look would show it.
+    """
     record = _open(status)
-    less = {"attempts": max(record.attempts - 1, 0), "error": None}
+    answered = failure.http_status is not None
+    error = call_error(failure) if answered else None
+    less = {"attempts": max(record.attempts - 1, 0), "error": error}
     return _with_record(status, record.model_copy(update=less))
 
 
@@ -192,9 +200,13 @@ def _target_of_retry(failed: UpgradeRecord | None) -> str | None:
 
 
 def _vendors_now(o: Observed) -> datetime | None:
-    """What the vendor's clock shows now, as far as the last look and a steady clock tell."""
+    """What the vendor's clock shows now at the least, by the last look and a steady clock.
+
+    The time that the look itself took may lie before the vendor dated its answer: added to
+    that date, it would put the job of the call that follows before the intent.
+    """
     seen_at = o.engine.observed_at if o.engine else None
-    return seen_at and seen_at + timedelta(seconds=o.engine_age)
+    return seen_at and seen_at + timedelta(seconds=o.engine_since)
 
 
 def _called_again(o: Observed) -> Status:
@@ -236,6 +248,15 @@ def _following(o: Observed) -> UpgradeRecord:
         raise ValueError("a job is followed from a look at it")
     seen = {"job_id": job.job_id, "error": None, "started_at": job.started_at}
     return record.model_copy(update=seen)
+
+
+def _unanswered_again(o: Observed) -> Status:
+    """The status with the call as good as unanswered: the job that it named is not its own."""
+    record = o.record
+    if record is None:
+        raise ValueError("only a recorded upgrade can be in doubt")
+    unknown = {"job_id": None, "job_status": None, "progress": None, "started_at": None}
+    return _with_record(o.status, record.model_copy(update=unknown))
 
 
 def _progressed(o: Observed) -> UpgradeRecord | None:

@@ -300,15 +300,19 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy)
     return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
 
 
-def elapsed_since_intent(o: Observed) -> float:
-    """Seconds since the intent, as far as a clock that cannot be wrong says so.
+def elapsed_since_intent(o: Observed, policy: Policy) -> float:
+    """Seconds since the intent: never more than the truth.
 
-    Either this process has known the intent for so long, or the vendor's own clock moved on
-    by so much between the look before the intent and the look now. This process's wall
+    Whoever wrote it knows by a steady clock. Another process has known it for a while, and the
+    vendor's own clock has moved on between the look before the intent and the look now, of
+    which the time goes off that the former may have been on its way. This process's wall
     clock has no say: it may be minutes off after a restart on another node.
     """
+    if o.wrote_intent:
+        return o.known_for
     baseline = o.record.baseline_at if o.record else None
-    return max(o.known_for, _between(baseline, o.engine.observed_at if o.engine else None))
+    seen_at = o.engine.observed_at if o.engine else None
+    return max(o.known_for, _between(baseline, seen_at) - policy.look_valid)
 
 
 def _old_end(o: Observed, baseline_at: datetime, job: JobView) -> datetime:
@@ -324,19 +328,21 @@ def _old_end(o: Observed, baseline_at: datetime, job: JobView) -> datetime:
 def within_grace(o: Observed, policy: Policy) -> bool:
     """Whether the call may still take effect, or its effect not be shown yet."""
     sent = o.record is not None and o.record.attempts > 0
-    return sent and elapsed_since_intent(o) < policy.grace
+    return sent and elapsed_since_intent(o, policy) < policy.grace
 
 
 def grace_left(o: Observed, policy: Policy) -> float:
     """Seconds until the call may be made again.
 
-    None are left of an intent whose call certainly did not go out. Doubled with each call
-    that had no effect: a way that loses every call is not to be hammered.
+    None are left of an intent whose call certainly did not go out, and few where the vendor
+    said that it was not carried out. Doubled with each call that had no effect: a way that
+    loses every call is not to be hammered.
     """
     attempts = o.record.attempts if o.record else 1
     if attempts < 1:
-        return 0.0
-    return policy.grace * min(2.0 ** (attempts - 1), 8.0) - elapsed_since_intent(o)
+        answered = o.record is not None and o.record.error is not None
+        return min(policy.lag, policy.grace) - o.known_for if answered else 0.0
+    return policy.grace * min(2.0 ** (attempts - 1), 8.0) - elapsed_since_intent(o, policy)
 
 
 def _between(earlier: datetime | None, later: datetime | None) -> float:
@@ -348,6 +354,9 @@ def _between(earlier: datetime | None, later: datetime | None) -> float:
 def _call_again(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
     if o.wish.suspend:
         return Situation.UNCHANGED_AND_UNWANTED
+    if engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING:
+        # Something ran that the look before the intent did not show.
+        return _other_job(o, record, engine)
     if record.action is Action.RETRY:
         still_failed = engine.status == UPGRADE_FAILED
         offered = still_failed and RETRY_ACTION in engine.additional_actions
@@ -372,14 +381,27 @@ def _running(o: Observed, policy: Policy) -> Situation:
         return _without_job(o, record, policy)
     if job.status not in JOB_ENDINGS:
         return _still_running(o, record, job)
-    since = max(o.known_for - o.job_age, _between(record.baseline_at, job.observed_at))
-    if not is_current(o, record, job, policy) and since < policy.grace:
+    current = is_current(o, record, job, policy)
+    by_its_clock = _between(record.baseline_at, job.observed_at) - policy.look_valid
+    if not current and max(o.known_for - o.job_age, by_its_clock) < policy.grace:
         return Situation.JOB_RUNS
     if o.engine is None or not o.engine_is_fresh:
         return Situation.NOT_LOOKED
+    if not current and _may_be_another(o, record, o.engine):
+        return Situation.JOB_IN_DOUBT
     if job.status == JOB_FINISHED:
         return _finished(o, record, job, policy)
     return Situation.JOB_FAILED if job.status == JOB_ERROR else Situation.JOB_TIMED_OUT
+
+
+def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+    """Whether the call started another job than the one it was answered with.
+
+    Whether Retry runs the failed job again or a new one is not documented, so its answer is held
+    against what the engine says is its latest job.
+    """
+    latest = engine.latest_job_id
+    return latest not in {None, record.job_id} and _ended_entry(o, latest) is None
 
 
 def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
@@ -415,7 +437,7 @@ def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situatio
         return Situation.JOB_HIDDEN
     if o.engine is None or not o.engine_is_fresh:
         return Situation.NOT_LOOKED
-    early = elapsed_since_intent(o) - o.job_age < policy.grace
+    early = elapsed_since_intent(o, policy) - o.job_age < policy.grace
     if early or o.engine.status == UPGRADING:
         return Situation.JOB_HIDDEN
     reached = record.target_version and satisfies(o.engine.version, record.target_version)

@@ -91,6 +91,7 @@ class Situation(StrEnum):
     JOB_FINISHED_MISMATCHED = "the job is finished and the engine shows another version"
     JOB_FAILED = "the job failed"
     JOB_TIMED_OUT = "the job timed out"
+    JOB_IN_DOUBT = "the job is the old one, and the engine names another"
     JOB_HIDDEN = "the vendor does not know the job (yet)"
     JOB_VANISHED = "the vendor does not know the job, and the engine is not upgrading"
 
@@ -153,6 +154,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_R, _S.JOB_FINISHED_MISMATCHED): Transition(_I),
     (_R, _S.JOB_FAILED): Transition(_I),
     (_R, _S.JOB_TIMED_OUT): Transition(_I),
+    (_R, _S.JOB_IN_DOUBT): Transition(_U),
     (_R, _S.JOB_HIDDEN): Transition(_R, reason=Reason.UPGRADING, requeue=Requeue.POLL),
     (_R, _S.JOB_VANISHED): Transition(_I),
 }

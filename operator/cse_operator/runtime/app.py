@@ -117,7 +117,7 @@ class Operator:
                 asyncio.create_task(self._work(), name=f"worker {n}")
                 for n in range(self._settings.workers * PROJECTS_AT_ONCE)
             ]
-            failed = await self._until_told_to_stop(watch)
+            failed = await self._until_told_to_stop(watch, election)
             await self._drain(workers)
             if election is not None:
                 election.cancel()
@@ -240,20 +240,24 @@ class Operator:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
 
-    async def _until_told_to_stop(self, watch: asyncio.Task[None]) -> bool:
-        """Wait for a signal or the loss of the Lease; True if the watch fails before that."""
+    async def _until_told_to_stop(
+        self, watch: asyncio.Task[None], election: asyncio.Task[None] | None
+    ) -> bool:
+        """Wait for a signal or the loss of the Lease; True if a part fails before that."""
         started = asyncio.create_task(self._watching.wait(), name="watch has started")
         told = asyncio.create_task(self._stop.wait(), name="told to stop")
         sight = asyncio.create_task(self._test_sight(), name="test of the watch's sight")
         await asyncio.wait({watch, started}, return_when=asyncio.FIRST_COMPLETED)
         self._take_signals()  # kopf took them for itself, and would stop watching before the rest
-        await asyncio.wait({watch, told}, return_when=asyncio.FIRST_COMPLETED)
+        parts = {watch} if election is None else {watch, election}
+        await asyncio.wait({*parts, told}, return_when=asyncio.FIRST_COMPLETED)
         for task in (started, told, sight):
             task.cancel()
-        error = watch.exception() if watch.done() and not watch.cancelled() else None
-        if error is not None:
-            logger.error("the watch failed, a restart begins it anew: %s", error)
-        return error is not None
+        failed = [part for part in parts if part.done() and not part.cancelled()]
+        errors = [(part, error) for part in failed if (error := part.exception()) is not None]
+        for part, error in errors:
+            logger.error("the %s failed, a restart begins it anew: %s", part.get_name(), error)
+        return bool(errors)
 
     async def _test_sight(self) -> None:
         """Have the process end if the watch has shown nothing for long, though there is something.

@@ -114,6 +114,7 @@ class _Seen:
 
     job: float
     engine: float = 0.0
+    engine_answered: float = 0.0
 
 
 class Reconciler:
@@ -205,6 +206,7 @@ class Reconciler:
             failure=notes.failure,
             failures=notes.failures,
             known_for=now - notes.stage_since,
+            wrote_intent=notes.wrote_intent,
             ended_for=now - notes.ended_since if notes.ended_since is not None else 0.0,
             progress_due=now - notes.status_written >= self._tools.progress_interval,
             rival=self._tools.store.rival(key),
@@ -218,7 +220,7 @@ class Reconciler:
             if decision.effect is Effect.LOOK:
                 directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
                 look = await project.directory.look(engine_id, directly=directly)
-                notes.failures, seen.engine = 0, look.began
+                notes.failures, seen.engine, seen.engine_answered = 0, look.began, look.answered
                 return replace(o, engine=look.engine, engine_is_fresh=True, failures=0)
             job_id = decision.job_to_show
             if job_id is None:
@@ -283,6 +285,8 @@ class Reconciler:
         record = work.tracked.parse_status().upgrade
         if record is None or not record.unanswered:
             raise AssertionError(f"{work.key}: a call without a recorded intent")
+        work.tracked.notes.enter(record, boottime())
+        work.tracked.notes.wrote_intent = True
         return record
 
     def _is_its_turn(self, work: _Work, o: Observed) -> bool:
@@ -327,6 +331,8 @@ class Reconciler:
             # The Secret went away meanwhile: the next step says so.
             self._tools.queue.add(key)
             return
+        # A Retry may run the same job again, and what was seen of it is its last run.
+        project.follower.unfollow(key)
         _follow(_Work(key, tracked, resource, project), decision.status, runs=True)
 
     # -- write ------------------------------------------------------------------------------
@@ -399,6 +405,7 @@ def _aged(o: Observed, seen: _Seen, notes: Notes) -> Observed:
     return replace(
         o,
         engine_age=now - seen.engine if o.engine is not None else 0.0,
+        engine_since=now - seen.engine_answered if o.engine is not None else 0.0,
         job_age=now - seen.job if job_known else 0.0,
     )
 

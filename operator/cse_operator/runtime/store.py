@@ -64,6 +64,8 @@ class Notes:
     stage: Stage | None = None
     stage_mark: object = None
     stage_since: float = 0.0
+    wrote_intent: bool = False
+    """Whether the open intent is this process's own."""
     writing: bool = False
     """Whether a status write is under way: its echo may come before its answer."""
     status_written: float = 0.0
@@ -84,6 +86,7 @@ class Notes:
         if self.stage is stage_of(record) and self.stage_mark == mark:
             return
         self.stage, self.stage_mark, self.stage_since = stage_of(record), mark, now
+        self.wrote_intent = False
         self.failure = None
         if self.job is not None and self.job.job_id != job_id:
             self.job, self.ended_since = None, None

@@ -41,7 +41,7 @@ class EngineTurns:
         """
         turn = self._turns.get(engine)
         if turn is not None and turn.uid != uid and now < turn.until:
-            shown = turn.job_id is not None and (latest_job_id or 0) >= turn.job_id
+            shown = turn.job_id is not None and latest_job_id == turn.job_id
             if not shown:
                 return False
         self._turns[engine] = _Turn(uid, _FOREVER)

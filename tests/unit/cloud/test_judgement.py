@@ -63,7 +63,16 @@ def test_the_gateways_401_is_a_refused_authentication(
 ) -> None:
     body = json.dumps(coded(f"{prefix}.{code}")).encode()
     assert judge(operation, 401, body).kind is FailureKind.UNAUTHENTICATED
-    assert verdict_on_credentials(401, body) is Verdict.PROVEN_REFUSED
+    assert verdict_on_credentials(401, body) is Verdict.REFUSED
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_the_gateways_word_for_refused_credentials_closes_the_gate_under_any_status(
+    status: int,
+) -> None:
+    body = json.dumps(coded("APIGW.0301")).encode()
+    assert judge(READ, status, body).kind is FailureKind.UNAUTHENTICATED
+    assert verdict_on_credentials(status, body) is Verdict.REFUSED
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Unauthorized</html>", b"[]"])
@@ -85,7 +94,8 @@ def test_the_gateways_403_is_forbidden(operation: Operation, code: str) -> None:
 def test_what_may_come_before_the_credentials_are_checked_says_nothing_about_them(
     status: int,
 ) -> None:
-    for body in (b"", b"<html>", json.dumps(coded("APIGW.0301")).encode()):
+    code = "APIGW.0301" if status >= 429 else "APIGW.0201"
+    for body in (b"", b"<html>", json.dumps(coded(code)).encode()):
         assert verdict_on_credentials(status, body) is Verdict.UNKNOWN
 
 

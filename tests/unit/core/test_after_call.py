@@ -45,7 +45,8 @@ def reason_of(decision: Decision) -> str:
 
 
 def test_an_intent_names_what_is_called_and_what_was_seen_before():
-    _, decision = called(observed(engine_age=2.5))
+    # Of the look's ten seconds, the vendor may have dated its answer after the first nine.
+    _, decision = called(observed(engine_age=12.5, engine_since=2.5))
     intent = decision.status.upgrade
     assert intent is not None
     assert intent.unanswered
@@ -131,6 +132,21 @@ def test_a_call_that_certainly_had_no_effect_is_made_again_without_a_grace(kind)
     assert again.effect is Effect.UPGRADE
     assert again.status.upgrade is not None
     assert again.status.upgrade.attempts == 1
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_a_call_that_was_answered_as_not_done_is_made_again_when_a_look_would_show_it(status):
+    kind = FailureKind.UNAUTHENTICATED if status == 401 else FailureKind.THROTTLED
+    o, _ = called(observed())
+    decision = after_call(o, failure(kind, http_status=status), POLICY)
+    early, late = (
+        decide(replace(o, status=decision.status, known_for=seconds), POLICY)
+        for seconds in (POLICY.lag - 1, POLICY.lag)
+    )
+    assert (early.effect, reason_of(early)) == (Effect.NONE, Reason.VERIFYING_OUTCOME)
+    assert late.effect is Effect.UPGRADE
+    assert late.status.upgrade is not None
+    assert (late.status.upgrade.attempts, late.status.upgrade.error) == (1, None)
 
 
 def test_what_led_to_a_retry_survives_a_throttled_call():

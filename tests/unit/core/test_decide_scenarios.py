@@ -279,10 +279,40 @@ SCENARIOS: dict[str, Scenario] = {
         Effect.UPGRADE,
     ),
     "the vendor's clock says that the grace is over": Scenario(
-        observed(record(), engine=engine(observed_at=at(25))),
+        observed(record(), engine=engine(observed_at=at(35))),
         ((U, S.UNCHANGED_AND_WANTED),),
         Reason.SUBMITTING,
         Effect.UPGRADE,
+    ),
+    "the vendor's clock may be ahead of the intent by the look before it": Scenario(
+        observed(record(), engine=engine(observed_at=at(34))),
+        ((U, S.UNCHANGED_IN_GRACE),),
+        Reason.VERIFYING_OUTCOME,
+    ),
+    "the vendor's clock jumps, and the one who wrote the intent has a clock of its own": Scenario(
+        observed(record(), engine=engine(observed_at=at(600)), wrote_intent=True, known_for=29),
+        ((U, S.UNCHANGED_IN_GRACE),),
+        Reason.VERIFYING_OUTCOME,
+    ),
+    "an older job ran that the first look did not show": Scenario(
+        observed(
+            record(),
+            engine=engine(latest_job_id=101),
+            job=job(status="Error", started_at=at(-100), ended_at=at(-60)),
+            known_for=31,
+        ),
+        ((U, S.OTHER_JOB),),
+        Reason.OUTCOME_UNCERTAIN,
+    ),
+    "another job ran than the one to be retried": Scenario(
+        observed(
+            intent_of_retry(),
+            engine=failed_engine(latest_job_id=102),
+            job=job(job_id=102, status="Error", started_at=at(-100), ended_at=at(-60)),
+            known_for=31,
+        ),
+        ((U, S.OTHER_JOB),),
+        Reason.OUTCOME_UNCERTAIN,
     ),
     "the call certainly did not go out": Scenario(
         observed(record(attempts=0)),
@@ -353,6 +383,28 @@ SCENARIOS: dict[str, Scenario] = {
         observed(intent_of_retry(job_id=101), job=job(status="Error", ended_at=at(-300))),
         ((R, S.JOB_RUNS),),
         Reason.UPGRADING,
+    ),
+    "the Retry was answered with the old job, and the engine runs a new one": Scenario(
+        observed(
+            intent_of_retry(job_id=101),
+            engine=engine(status="Upgrading", latest_job_id=102),
+            job=job(status="Error", ended_at=at(-300)),
+            known_for=31,
+        ),
+        ((R, S.JOB_IN_DOUBT), (U, S.JOB_NOT_SEEN)),
+        None,
+        Effect.SHOW_JOB,
+    ),
+    "the Retry was answered with the old job, and it is the engine's only one": Scenario(
+        observed(
+            intent_of_retry(job_id=101),
+            engine=failed_engine(),
+            job=job(status="Error", ended_at=at(-300)),
+            known_for=31,
+            wish=wish(retry_limit=0),
+        ),
+        ((R, S.JOB_FAILED), (I, S.FAILED)),
+        Reason.UPGRADE_FAILED,
     ),
     "the wish changes while the job runs": Scenario(
         observed(running(), job=job(), wish=wish(generation=4, version="2.5.0")),

@@ -160,6 +160,26 @@ async def test_a_watch_with_nothing_to_show_is_waited_for_and_one_that_shows_it_
     assert not operator._stop.is_set()
 
 
+async def test_an_election_that_fails_for_an_unforeseen_reason_ends_the_process(
+    operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ValueError("nobody foresaw this")
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    watch = asyncio.create_task(wait(), name="watch")
+    operator._watching.set()
+    election = asyncio.create_task(fail(), name="election")
+    try:
+        async with asyncio.timeout(10):
+            assert await operator._until_told_to_stop(watch, election)
+    finally:
+        watch.cancel()
+    assert "the election failed" in caplog.text
+
+
 # -- what a repeated list lacks ----------------------------------------------------------------
 
 

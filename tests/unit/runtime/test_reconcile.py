@@ -332,6 +332,7 @@ async def test_while_the_end_of_the_first_run_is_shown_the_second_one_is_followe
     _end_job(world, status="Error")
     await world.step()
     before = len(world.cloud.refollowed)
+    _end_job(world, status="Error")  # the follower is shown the first run once more
     world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
     assert await world.step() == []
     assert len(world.cloud.refollowed) == before + 1

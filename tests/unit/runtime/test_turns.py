@@ -58,3 +58,11 @@ def test_turns_whose_time_is_over_do_not_pile_up() -> None:
         assert turns.take(engine, "a", now=float(number), latest_job_id=None)
         turns.called(engine, "a", until=number + 30.0, job_id=None)
     assert len(turns._turns) < 1200
+
+
+def test_another_job_than_the_call_s_does_not_show_it_whatever_its_number() -> None:
+    turns = EngineTurns()
+    assert turns.take(ENGINE, "a", now=0, latest_job_id=100)
+    turns.called(ENGINE, "a", until=30, job_id=50)
+    assert not turns.take(ENGINE, "b", now=1, latest_job_id=100)
+    assert turns.take(ENGINE, "b", now=2, latest_job_id=50)
