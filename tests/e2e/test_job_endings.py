@@ -129,6 +129,23 @@ async def test_a_job_that_the_vendor_times_out_is_told_apart(scene: Scene) -> No
     assert "timed out at the vendor" in item["status"]["message"]
 
 
+async def test_a_job_that_the_vendor_forgets_ends_as_its_engine_shows(scene: Scene) -> None:
+    good, bad = scene.engine("good"), scene.engine("bad")
+    scene.secret()
+    scene.admin.plan_jobs(JobPlan(outcome="finish", seconds=2, vanish_after_seconds=1), good.id)
+    scene.admin.plan_jobs(JobPlan(outcome="error", seconds=2, vanish_after_seconds=1), bad.id)
+    scene.resource(good)
+    scene.resource(bad, upgrade={"retryLimit": 0})
+
+    item = await scene.until_reason("good", "UpToDate")
+    assert item["status"]["result"] == "Succeeded"
+    item = await scene.until_reason("bad", "UpgradeFailed")
+    assert condition_types(item) == STALLED
+    assert item["status"]["result"] == "Failed"
+    assert "the vendor no longer knows the job" in item["status"]["message"]
+    assert len(scene.changing_calls()) == 2
+
+
 async def test_an_overdue_job_is_reported_and_still_followed(scene: Scene) -> None:
     engine = scene.engine()
     scene.secret()

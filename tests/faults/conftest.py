@@ -25,6 +25,20 @@ def vendor() -> Iterator[Simulation]:
         yield simulation
 
 
+@pytest.fixture(scope="session")
+def lagging_vendor() -> Iterator[Simulation]:
+    """Such a vendor whose reads are always a second behind."""
+    with start_simulator(record_calls=1_000_000, read_lag_ms=1000) as simulation:
+        simulation.admin.plan_jobs(JobPlan(outcome="never", times=None))
+        yield simulation
+
+
+@pytest.fixture
+def lagging_world(control_plane: Cluster, lagging_vendor: Simulation, tmp_path: Path) -> World:
+    """The API server and that vendor."""
+    return World(control_plane, lagging_vendor, tmp_path)
+
+
 @pytest.fixture
 def world(control_plane: Cluster, vendor: Simulation, tmp_path: Path) -> World:
     """The API server and the vendor that all runs share."""

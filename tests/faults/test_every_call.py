@@ -78,6 +78,28 @@ async def test_whatever_happens_to_a_call_the_upgrade_is_made_once(
     judge(f"{course.name}: faults", await run_together(world, course, _faults(calls)))
 
 
+@COURSES
+async def test_whatever_happens_to_what_changes_something_while_reads_lag_it_is_made_once(
+    world: World, lagging_world: World, judge: Judge, course: Course
+) -> None:
+    changing = [
+        boundary
+        for boundary in await _boundaries(world, course)
+        if boundary.call in {"PUT upgrade", "PUT actions", "PATCH microserviceengines/status"}
+    ]
+    kills = [
+        Case(boundary, name, behaviour)
+        for boundary in changing
+        for name, behaviour in (
+            ("killed before", fault_catalogue.killed_before),
+            ("killed after", fault_catalogue.killed_after),
+        )
+    ]
+    results = await run_together(lagging_world, course, _faults(changing))
+    results += await run_alone(lagging_world, course, kills)
+    judge(f"{course.name}: reads that lag", results)
+
+
 async def test_whatever_happens_to_an_event_of_the_watch_nothing_is_missed(
     world: World, judge: Judge
 ) -> None:

@@ -1,7 +1,7 @@
 """Trouble with one engine, one project or one credential is not the others' trouble.
 
-How long the others take is shown beside what they took without it, and not judged: a machine may
-be busy. They are held to what does not depend on that: they are done while the trouble lasts.
+The others may take twice as long as without it, in the median of twenty; a machine may be busy, so
+a moment more is let pass. What they would wait for lasts for a minute and more.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ GOOD = {"username": "good", "password": "canary-password-g00d", "domainName": "a
 REFUSED = {"username": "refused", "password": "canary-password-0ld", "domainName": "acme"}
 
 NEIGHBOURS = 20
+A_MOMENT = 0.25
+"""Seconds that a busy machine may add to a median."""
 CROWD = 40
 """More than the operator works on at once."""
 
@@ -96,18 +98,19 @@ def street(control_plane: Cluster, tmp_path: Path) -> Iterator[Street]:
 
 
 @pytest.fixture
-def show(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
-    """Show in the report how long neighbours took, without and with the trouble."""
+def hold(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
+    """Hold neighbours to how long they took without the trouble, and show both in the report."""
 
-    def shown(clean: float, troubled: float) -> None:
+    def hold(clean: float, troubled: float) -> None:
         took = f"{clean * 1000:7.0f} ms alone {troubled * 1000:7.0f} ms beside it"
         line = f"{request.node.name:<100} {took} ({troubled / clean:.1f} times)"
         request.node.user_properties.append(("neighbours", line))
+        assert troubled <= max(2 * clean, clean + A_MOMENT)
 
-    return shown
+    return hold
 
 
-Show = Callable[[float, float], None]
+Hold = Callable[[float, float], None]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ Show = Callable[[float, float], None]
     ],
 )
 async def test_an_engine_that_always_fails_holds_nobody_up(
-    street: Street, show: Show, trouble: dict[str, object]
+    street: Street, hold: Hold, trouble: dict[str, object]
 ) -> None:
     clean = await street.upgrade("before")
     scene = street.here
@@ -128,11 +131,11 @@ async def test_an_engine_that_always_fails_holds_nobody_up(
     scene.resource(bad)
     await scene.admin.wait_for_async(str(trouble["operation"]), engine=bad.id, phase="received")
 
-    show(clean, await street.upgrade("beside"))
+    hold(clean, await street.upgrade("beside"))
     assert scene.accepted(bad) == {}
 
 
-async def test_an_engine_whose_jobs_always_fail_holds_nobody_up(street: Street, show: Show) -> None:
+async def test_an_engine_whose_jobs_always_fail_holds_nobody_up(street: Street, hold: Hold) -> None:
     clean = await street.upgrade("before")
     scene = street.here
     bad = scene.engine("bad")
@@ -140,7 +143,7 @@ async def test_an_engine_whose_jobs_always_fail_holds_nobody_up(street: Street, 
     scene.resource(bad, upgrade={"retryLimit": 10})
     await scene.admin.wait_for_async("Retry", engine=bad.id)
 
-    show(clean, await street.upgrade("beside"))
+    hold(clean, await street.upgrade("beside"))
     assert scene.admin.engine(bad.id).version == "2.3.1"
 
 
@@ -154,7 +157,7 @@ async def test_an_engine_whose_jobs_always_fail_holds_nobody_up(street: Street, 
     ],
 )
 async def test_a_project_in_trouble_holds_no_other_up(
-    street: Street, show: Show, trouble: dict[str, object]
+    street: Street, hold: Hold, trouble: dict[str, object]
 ) -> None:
     clean = await street.upgrade("before")
     scene = street.elsewhere
@@ -165,12 +168,12 @@ async def test_a_project_in_trouble_holds_no_other_up(
         scene.resource(scene.engine(f"bad-{number}"))
     await scene.admin.wait_for_async("ShowEngine", phase="received")
 
-    show(clean, await street.upgrade("beside"))
+    hold(clean, await street.upgrade("beside"))
     assert scene.changing_calls() == []
 
 
 async def test_a_credential_that_is_always_refused_is_not_locked_and_holds_nobody_up(
-    street: Street, show: Show
+    street: Street, hold: Hold
 ) -> None:
     clean = await street.upgrade("before")
     admin = street.simulation.admin
@@ -180,7 +183,7 @@ async def test_a_credential_that_is_always_refused_is_not_locked_and_holds_nobod
             scene.resource(bad, credentialsRef={"name": "refused"})
     await admin.wait_for_authentication_async("user refused", "refused", MOST_REFUSALS)
 
-    show(clean, await street.upgrade("beside"))
+    hold(clean, await street.upgrade("beside"))
     for scene in (street.here, street.elsewhere):
         item = await scene.until_reason("bad-0", "CredentialsRefused")
         assert ready(item)["status"] == "False"

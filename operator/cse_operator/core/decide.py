@@ -144,8 +144,9 @@ def _refused(o: Observed, failure: Failure, policy: Policy) -> Decision:
     assert reason is not None  # noqa: S101 - the table says so
     text = messages.sentence(o, situation, status)
     concluded = _concluded(o, status, reason, text, situation)
-    # A look follows, because a refusal by a duplicate of the call would hide a running job.
-    return Decision(concluded, requeue_after=_seconds(o, Requeue.WAIT, policy))
+    # A look follows, because a refusal by a duplicate of the call would hide a running job, and
+    # it comes when it would show that job.
+    return Decision(concluded, requeue_after=policy.grace + policy.confirm * o.jitter)
 
 
 def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
