@@ -66,6 +66,26 @@ async def test_a_missing_secret_and_a_binary_one_are_told_apart(
         await reader.read(namespace, "binary")
 
 
+async def test_a_secret_that_kubernetes_itself_uses_is_not_taken_for_credentials(
+    client: ApiClient, control_plane: Cluster, namespace: str
+) -> None:
+    account = {"kubernetes.io/service-account.name": "default"}
+    control_plane.request(
+        "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}}
+    )
+    control_plane.request(
+        "POST",
+        f"/api/v1/namespaces/{namespace}/secrets",
+        {
+            "metadata": {"name": "account", "annotations": account},
+            "type": "kubernetes.io/service-account-token",
+            "stringData": {"token": "canary"},
+        },
+    )
+    with pytest.raises(errors.SecretInvalid, match=r"of the type kubernetes\.io/"):
+        await SecretReader(client).read(namespace, "account")
+
+
 async def test_people_see_events_in_describe_and_in_get(
     client: ApiClient, control_plane: Cluster, namespace: str, kubectl: Kubectl
 ) -> None:

@@ -112,6 +112,7 @@ def test_where_its_address_is_taken_it_says_so(command: Command, control_plane: 
     [
         (["--cse-endpoint=http://cse.example.com"], "needs https"),
         (["--unknown-outcome-grace=1"], "is too short"),
+        (["--https-proxy=http://user:canary/ss@proxy:3128"], "is not the URL of a proxy"),
     ],
 )
 def test_settings_that_would_break_a_promise_end_it_at_once(
@@ -122,6 +123,20 @@ def test_settings_that_would_break_a_promise_end_it_at_once(
     assert code == 2
     assert complaint in said
     assert "Traceback" not in said
+    assert "canary" not in said
+
+
+def test_an_unusable_ca_bundle_ends_it_at_once(
+    command: Command, control_plane: Cluster, tmp_path: Path
+) -> None:
+    control_plane.write_kubeconfig(command.kubeconfig, control_plane.token)
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("no certificate\n")
+    for flag in (f"--ca-bundle={bundle}", "--ca-bundle=/absent.pem"):
+        code, said = command.run(flag)
+        assert code == 1
+        assert "cannot run" in said
+        assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

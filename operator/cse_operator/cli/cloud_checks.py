@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 from kubernetes.aio.client import ApiClient
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from cse_operator.api.reasons import FACTS, Reason
 from cse_operator.api.resource import Spec
@@ -75,7 +75,7 @@ def project_options(settings: Settings) -> ProjectOptions:
             connections=settings.cloud_connections * PROJECTS_AT_ONCE,
             read_timeout=settings.request_timeout,
             connect_timeout=min(10.0, settings.request_timeout),
-            proxy=SecretStr(settings.https_proxy) if settings.https_proxy else None,
+            proxy=settings.https_proxy,
             ca_bundle=settings.ca_bundle,
             allow_local_addresses=settings.allow_insecure_endpoint,
         ),

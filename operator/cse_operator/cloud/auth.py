@@ -50,6 +50,7 @@ __all__ = [
 
 _NOTABLE_CLOCK_DIFFERENCE = 600.0
 """Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
+_WRONG_PASSWORD = 401
 _TOKEN_PAUSE = 5.0
 """Seconds before IAM is asked again after it failed without refusing."""
 
@@ -84,8 +85,12 @@ class CloudAuth(httpx.Auth):
         """
         verdict = verdict_on_credentials(response.status_code, await response.aread())
         if verdict is Verdict.ACCEPTED:
-            self.gate.accepted()
+            self.note_success()
         return verdict
+
+    def note_success(self) -> None:
+        """Tell the gate of a call whose credential was good."""
+        self.gate.accepted()
 
     def close_gate(self, request: httpx.Request, response: httpx.Response) -> None:
         """Let nothing more out for a while, because of this answer."""
@@ -225,6 +230,7 @@ class PasswordTokenAuth(CloudAuth):
                 bought = False
                 async with self._buying:
                     if self._needs_token():
+                        self._expect_no_answer()
                         answer = yield self._token_request(request)
                         self._remember(await self._read(answer))
                         bought = True
@@ -235,7 +241,8 @@ class PasswordTokenAuth(CloudAuth):
                 if verdict is not Verdict.REFUSED:
                     return
                 if again or bought:
-                    self.close_gate(request, response)
+                    # A fresh token that one project does not take says nothing of the password.
+                    self._hold_back(self._refusal(request, response))
                     return
                 self._forget(token)
                 if request.extensions.get(DISPATCH) is not None:
@@ -244,6 +251,21 @@ class PasswordTokenAuth(CloudAuth):
     def _needs_token(self) -> bool:
         now = self._clock()
         return (self._token is None or now >= self._renew_at) and now >= self._ask_again_at
+
+    def note_success(self) -> None:
+        """Tell the gate of a good token: the password that bought it may have changed since."""
+        self.gate.worked()
+
+    def _expect_no_answer(self) -> None:
+        """Leave IAM alone for a moment if it does not answer: the flow ends then, and here."""
+        self._ask_again_at = self._clock() + _TOKEN_PAUSE * (1 + self._jitter())
+        self._failure = Failure(FailureKind.TRANSIENT, "IAM did not answer")
+
+    def _hold_back(self, failure: Failure) -> None:
+        """Ask for nothing with this user in this project for a while."""
+        self._replace_token(None)
+        self._failure = failure
+        self._ask_again_at = self._clock() + self.gate.cooling
 
     def _token_request(self, request: httpx.Request) -> httpx.Request:
         extensions = {
@@ -262,14 +284,18 @@ class PasswordTokenAuth(CloudAuth):
             self.tokens_bought += 1
             self._replace_token(answer)
             self._expires_at = now + answer.lifetime
+            self._ask_again_at = now
+            self.gate.accepted()
             # Well before the end, and not all processes at the same moment.
             self._renew_at = now + answer.lifetime * (0.8 + 0.1 * self._jitter())
             return
-        self._failure = answer
         if answer.kind is FailureKind.UNAUTHENTICATED:
-            self._replace_token(None)
-            self.gate.refused(answer)
-            self._failure = self.gate.refusal()
+            self._hold_back(answer)
+            if answer.http_status == _WRONG_PASSWORD:
+                self.gate.refused(answer)
+                self._failure = self.gate.refusal()
+            return
+        self._failure = answer
         pause = answer.retry_after or _TOKEN_PAUSE * (1 + self._jitter())
         self._ask_again_at = now + pause
 

@@ -87,6 +87,15 @@ class AuthenticationGate:
         """Try again with the next call, because somebody says that it is worth it."""
         self._closed_until = None
 
+    @property
+    def cooling(self) -> float:
+        """Seconds for which to leave alone what refused something, a little spread by chance."""
+        return self._cooling * (1 + 0.2 * self._jitter())
+
+    def worked(self) -> None:
+        """Note that what the credential had bought was good, which says nothing of itself."""
+        self._accepted_at = self._clock()
+
     def accepted(self) -> None:
         """Note that the credential was good."""
         self._accepted_at = self._clock()

@@ -70,8 +70,9 @@ def read_token(
     """Read IAM's answer; the response's body has to have been read.
 
     Returns:
-        The token; or why there is none: `UNAUTHENTICATED` where IAM refused the user for
-        whatever reason, so that nobody asks again soon.
+        The token; or why there is none: `UNAUTHENTICATED` where IAM refused for whatever reason,
+        so that nobody asks again soon. Only a 401 is about the user and the password (IAM API
+        Reference, Obtaining a User Token Through Password Authentication).
     """
     value = response.headers.get("X-Subject-Token", "").strip()
     if response.is_success and value.isascii() and value.isprintable() and value:

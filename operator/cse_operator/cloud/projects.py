@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -25,7 +26,7 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.ratelimit import TokenBucket
-from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.cloud.transport import TransportOptions, build_http_client, tls_context
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
 
@@ -83,11 +84,21 @@ class Projects:
     """Makes projects as they are needed and ends them when nobody uses them."""
 
     def __init__(self, options: ProjectOptions, listeners: Listeners) -> None:
+        """Make none yet.
+
+        Raises:
+            OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
+        """
         self._options = options
+        self._tls = tls_context(options.transport.ca_bundle)
         self._listeners = listeners
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, httpx.AsyncClient] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._buckets: WeakValueDictionary[tuple[str, str, str], TokenBucket] = (
+            WeakValueDictionary()
+        )
         self._ended_tokens = 0
         self._ended_throttled = 0.0
         self._gates: dict[tuple[str, str], AuthenticationGate] = {}
@@ -140,10 +151,21 @@ class Projects:
             project.directory.detach(engine_id)
         if not project.users:
             del self._projects[project.key]
-            self._ended_tokens += project.auth.tokens_bought
+            self._end(project)
+
+    def _end(self, project: Project) -> None:
+        left = list(self._projects.values())
+        self._ended_tokens += project.auth.tokens_bought
+        if all(other.bucket is not project.bucket for other in left):
             self._ended_throttled += project.bucket.throttled_seconds
-            for task in project.tasks:
-                task.cancel()
+        for task in project.tasks:
+            task.cancel()
+        endpoint = project.key[0]
+        if all(other.key[0] != endpoint for other in left):
+            # Whoever may name any region must not fill the memory with clients.
+            closing = asyncio.create_task(self._http.pop(endpoint).aclose(), name="close a client")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     @property
     def tokens_bought(self) -> int:
@@ -153,22 +175,22 @@ class Projects:
     @property
     def throttled_seconds(self) -> float:
         """Seconds that calls waited for a rate limit, of all projects there ever were."""
-        current = sum(p.bucket.throttled_seconds for p in self._projects.values())
-        return self._ended_throttled + current
+        buckets = {id(p.bucket): p.bucket for p in self._projects.values()}.values()
+        return self._ended_throttled + sum(bucket.throttled_seconds for bucket in buckets)
 
     async def close(self) -> None:
         """End all follow-ups and connections."""
         tasks = [task for project in self._projects.values() for task in project.tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
         for http in self._http.values():
             await http.aclose()
 
     def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
         endpoint, project_id, enterprise_project_id, _ = key
         options = self._options
-        bucket = TokenBucket(options.calls_per_second)
+        bucket = self._bucket(key)
         auth = self._auth(key, region, credentials)
         client = CseClient(
             self._http_for(endpoint),
@@ -190,6 +212,15 @@ class Projects:
             asyncio.create_task(self._resync(project), name=f"resync {project_id}"),
         ]
         return project
+
+    def _bucket(self, key: ProjectKey) -> TokenBucket:
+        """The limit of a project: the vendor's is one for all its enterprise projects."""
+        endpoint, project_id, _, fingerprint = key
+        name = (endpoint, project_id, fingerprint)
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = TokenBucket(self._options.calls_per_second)
+        return bucket
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
         """How one project's calls prove who makes them; told apart by what can be refused."""
@@ -218,7 +249,7 @@ class Projects:
 
     def _http_for(self, endpoint: str) -> httpx.AsyncClient:
         if endpoint not in self._http:
-            self._http[endpoint] = build_http_client(self._options.transport)
+            self._http[endpoint] = build_http_client(self._options.transport, self._tls)
         return self._http[endpoint]
 
     def _engine_changed(self, key: ProjectKey, engine_id: str) -> None:

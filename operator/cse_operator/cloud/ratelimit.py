@@ -66,7 +66,7 @@ class TokenBucket:
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that calls have waited here, all added up."""
+        """Seconds that calls have waited here or were sent away for, all added up."""
         return self._throttled_seconds
 
     @property
@@ -103,6 +103,7 @@ class TokenBucket:
     def _refuse_if_too_long(self, wait: float) -> None:
         if wait <= self._max_wait:
             return
+        self._throttled_seconds += wait
         raise ThrottledError(
             Failure(
                 FailureKind.THROTTLED,

@@ -181,10 +181,9 @@ class TransportOptions:
 class FencedTransport(httpx.AsyncBaseTransport):
     """Sends requests through aiohttp: gated, fenced, and with bounded answers."""
 
-    def __init__(self, options: TransportOptions) -> None:
+    def __init__(self, options: TransportOptions, context: ssl.SSLContext) -> None:
         self._options = options
         self._slots = asyncio.Semaphore(options.connections)
-        context = tls_context(options.ca_bundle)
         self._inner = AiohttpTransport(
             verify=context,
             trust_env=False,
@@ -268,17 +267,24 @@ class FencedClient(httpx.AsyncClient):
     """An HTTP client over a `FencedTransport`: its users know whether a call left."""
 
 
-def build_http_client(options: TransportOptions) -> FencedClient:
+def build_http_client(
+    options: TransportOptions, context: ssl.SSLContext | None = None
+) -> FencedClient:
     """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
 
     No redirect is followed, nothing is taken from the environment (proxies, `.netrc`), and no
     cookie is kept: the client may serve several credentials.
 
+    Args:
+        options: How to connect.
+        context: From `tls_context`, to share it: it holds all certificate authorities, which is
+            half a megabyte, and takes a while to make.
+
     Raises:
         OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
     """
     return FencedClient(
-        transport=FencedTransport(options),
+        transport=FencedTransport(options, context or tls_context(options.ca_bundle)),
         timeout=options.timeout(),
         trust_env=False,
         follow_redirects=False,

@@ -21,6 +21,10 @@ TIME_TO_LIVE: Final = 30.0
 
 _PATH: Final = "/api/v1/namespaces/{namespace}/secrets/{name}"
 
+_KUBERNETES_OWN: Final = "kubernetes.io"
+"""The end of the domain of such types (kubernetes.io/service-account-token and others). The token
+of a service account, sent to the vendor at the word of a resource, would be given away."""
+
 _Key = tuple[str, str]
 
 
@@ -82,7 +86,8 @@ class SecretReader:
 
         Raises:
             SecretNotFound: It does not exist.
-            SecretInvalid: A value that was wanted is not UTF-8 text; the sentence names its key.
+            SecretInvalid: A value that was wanted is not UTF-8 text, and the sentence names its
+                key; or the Secret's type is one of Kubernetes' own.
             Denied: The operator may not read it.
             Unavailable: It could not be read just now.
         """
@@ -134,6 +139,12 @@ class SecretReader:
             raise errors.SecretNotFound(
                 f"There is no Secret {name} in the namespace {namespace}", status=error.status
             ) from None
+        kind = str(found.get("type") or "")
+        if kind.partition("/")[0].endswith(_KUBERNETES_OWN):
+            raise errors.SecretInvalid(
+                f"The Secret {name} in the namespace {namespace} is of the type {kind}, which is "
+                "Kubernetes' own and holds nothing for the vendor; make one of the type Opaque"
+            )
         return SecretContent(
             resource_version=found["metadata"]["resourceVersion"],
             data={

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import kopf
 from kubernetes.aio.client import ApiClient
-from pydantic import SecretStr
 
 from cse_operator.api.names import KIND
 from cse_operator.cloud.credentials import SECRET_KEYS
@@ -434,7 +433,7 @@ def _project_options(settings: Settings) -> ProjectOptions:
             connections=settings.cloud_connections * PROJECTS_AT_ONCE,
             read_timeout=settings.request_timeout,
             connect_timeout=min(10.0, settings.request_timeout),
-            proxy=SecretStr(settings.https_proxy) if settings.https_proxy else None,
+            proxy=settings.https_proxy,
             ca_bundle=settings.ca_bundle,
             allow_local_addresses=settings.allow_insecure_endpoint,
         ),

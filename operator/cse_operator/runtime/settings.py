@@ -10,8 +10,9 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cse_operator.core.observed import Policy
@@ -40,6 +41,21 @@ def _address_and_port(value: str) -> str:
     matched = re.fullmatch(r"([^:/\s]*|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value, re.ASCII)
     if value and (matched is None or int(matched[2]) > LAST_PORT):
         raise ValueError(f"{value!r} is not an address with a port, such as 127.0.0.1:8080")
+    return value
+
+
+def _proxy_url(value: SecretStr | None) -> SecretStr | None:
+    """Refuse what no call could go through, in words that do not hold the password."""
+    try:
+        parsed = urlsplit(value.get_secret_value() if value else "http://none")
+        usable = parsed.scheme in {"http", "https"} and parsed.hostname and parsed.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            "this is not the URL of a proxy, such as http://user:password@proxy:3128 (special "
+            "characters of a password are percent-encoded: %2F stands for /)"
+        ) from None
     return value
 
 
@@ -79,7 +95,7 @@ class Settings(BaseSettings):
     allowed_regions: Names = Field(
         default=(), description="regions that resources may name; none means any"
     )
-    https_proxy: str | None = Field(
+    https_proxy: Annotated[SecretStr | None, AfterValidator(_proxy_url)] = Field(
         default=None, description="proxy for calls to the vendor (the environment's is not used)"
     )
     ca_bundle: Path | None = Field(

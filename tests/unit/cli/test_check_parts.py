@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 from rich.console import Console
 
 from cse_operator.api import crd
@@ -57,7 +58,7 @@ def test_it_looks_for_rights_where_the_operator_would_use_them():
     [
         Settings(),
         Settings(
-            https_proxy="http://user:password@proxy:3128",
+            https_proxy=SecretStr("http://user:password@proxy:3128"),
             allow_insecure_endpoint=True,
             cse_endpoint="http://127.0.0.1:1",
             iam_endpoint="http://127.0.0.1:2",

@@ -265,6 +265,61 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_order(
         await client.show_engine(ENGINE)
 
 
+async def test_a_token_serves_to_its_end_while_iam_is_out_of_reach(
+    vendor: Vendor, time: FakeTime
+) -> None:
+    def out_of_reach() -> httpx.Response:
+        raise httpx.ConnectError("no route to host")
+
+    client = client_of(vendor, password_auth(time))
+    await client.show_engine(ENGINE)
+    vendor.iam_answer = out_of_reach
+    time.advance(22 * 3600)
+    for _ in range(3):
+        await client.show_engine(ENGINE)
+    await upgrade(client)
+    assert len(vendor.token_requests) == 2, "IAM was asked again at once"
+    time.advance(3 * 3600)
+    with fails(TransientError):
+        await client.show_engine(ENGINE)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_a_project_that_iam_refuses_is_not_the_other_projects_trouble(
+    vendor: Vendor, time: FakeTime, status: int
+) -> None:
+    gate = AuthenticationGate(clock=time, jitter=lambda: 0.0)
+    mistyped = client_of(vendor, password_auth(time, gate))
+    vendor.iam_answer = lambda: httpx.Response(status, json=gateway_error("IAM.0011"))
+    for _ in range(3):
+        with fails(UnauthenticatedError):
+            await mistyped.show_engine(ENGINE)
+    assert len(vendor.token_requests) == 1
+
+    vendor.iam_answer = vendor.sell
+    await client_of(vendor, password_auth(time, gate)).show_engine(ENGINE)
+    with fails(UnauthenticatedError):
+        await mistyped.show_engine(ENGINE)
+    time.advance(gate.cooling)
+    await mistyped.show_engine(ENGINE)
+
+
+async def test_a_good_token_does_not_vouch_for_the_password_that_bought_it_long_ago(
+    vendor: Vendor, time: FakeTime
+) -> None:
+    gate = AuthenticationGate(clock=time, cooling=300, long_cooling=3600, jitter=lambda: 0.0)
+    old, new = (client_of(vendor, password_auth(time, gate)) for _ in range(2))
+    await old.show_engine(ENGINE)
+    vendor.iam_answer = vendor.refuse
+    for _ in range(4):
+        with fails(UnauthenticatedError):
+            await new.show_engine(ENGINE)
+        time.advance(300)
+        if gate.hold_back <= 0:
+            await old.show_engine(ENGINE)
+    assert gate.hold_back > 3000
+
+
 async def test_a_refused_token_is_renewed_once_and_the_call_made_again(
     vendor: Vendor, time: FakeTime
 ) -> None:

@@ -17,6 +17,7 @@ from cse_operator.cloud.judgement import (
     Operation,
     Verdict,
     parse_error,
+    parse_http_date,
     retry_after,
     verdict_on_credentials,
 )
@@ -53,6 +54,24 @@ def test_a_401_of_the_engine_service_is_no_refused_authentication() -> None:
     body = json.dumps(coded("SVCSTG.00599999")).encode()
     assert judge(READ, 401, body).kind is FailureKind.NOT_FOUND
     assert verdict_on_credentials(401, body) is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -1200",
+        "Sun, 06 Nov 1994 99:99:99 GMT",
+        "soon",
+    ],
+)
+def test_a_date_that_cannot_be_is_none(value: str) -> None:
+    assert parse_http_date(value) is None
+
+
+@given(st.text(max_size=64))
+def test_whatever_a_date_is_it_is_read_or_not_and_never_an_error(value: str) -> None:
+    found = parse_http_date(value)
+    assert found is None or found.utcoffset() is not None
 
 
 @pytest.mark.parametrize("prefix", ["APIGW", "APIG", "apigw"])

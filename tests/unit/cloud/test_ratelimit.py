@@ -166,6 +166,15 @@ async def test_a_call_that_gives_up_leaves_its_place_to_the_others() -> None:
     assert staying.done()
 
 
+async def test_calls_that_are_sent_away_for_a_long_pause_count_as_held_back_for_it() -> None:
+    time = FakeTime(0)
+    bucket = make_bucket(time)
+    bucket.penalize(60)
+    with pytest.raises(ThrottledError):
+        await bucket.acquire()
+    assert bucket.throttled_seconds == pytest.approx(60, abs=2)
+
+
 async def test_two_projects_do_not_slow_each_other() -> None:
     time = FakeTime(0)
     slow, other = make_bucket(time), make_bucket(time)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from cse_operator.cli.flags import read_settings
 from cse_operator.runtime.settings import Settings
@@ -42,7 +42,7 @@ FLAGS = [
     ("--cse-endpoint=https://cse.example.com", "cse_endpoint", "https://cse.example.com"),
     ("--allow-insecure-endpoint", "allow_insecure_endpoint", True),
     ("--allowed-regions=cn-north-4, cn-east-3", "allowed_regions", ("cn-north-4", "cn-east-3")),
-    ("--https-proxy=http://proxy:3128", "https_proxy", "http://proxy:3128"),
+    ("--https-proxy=http://proxy:3128", "https_proxy", SecretStr("http://proxy:3128")),
     ("--ca-bundle=/etc/ca.pem", "ca_bundle", Path("/etc/ca.pem")),
     ("--poll-interval=2.5", "poll_interval", 2.5),
     ("--workers=8", "workers", 8),
