@@ -71,14 +71,23 @@ class Load:
 
         await _each(indexes, one)
 
-    async def status_write_seconds(self, index: int, times: int) -> list[float]:
-        """How long writes of a status take, one after the other, while nobody else is there."""
-        path, taken = f"{_PATH}/{name_of(index)}/status", []
-        for number in range(times):
-            begun = time.perf_counter()
-            body = {"status": {"observedGeneration": -1, "message": f"measuring {number}"}}
-            await self._call("PATCH", path, body, f"{PLURAL}/status")
-            taken.append(time.perf_counter() - begun)
+    async def intent_write_seconds(self, times: int) -> list[float]:
+        """How long the write of an intent takes before a lone change, by itself.
+
+        It has an intent's size, somebody watches, and there is a rest before each: as it is when
+        an operator writes one.
+        """
+        name, taken = "measured", []
+        manifest = _manifest(0, "00000000-0000-0000-0000-000000000000", "0")
+        manifest["metadata"]["name"] = name
+        await self._call("POST", _PATH, manifest, PLURAL)
+        async with self.watching():
+            for number in range(times):
+                await asyncio.sleep(0.2)
+                body, begun = {"status": _intent(number)}, time.perf_counter()
+                await self._call("PATCH", f"{_PATH}/{name}/status", body, f"{PLURAL}/status")
+                taken.append(time.perf_counter() - begun)
+        await self._call("DELETE", f"{_PATH}/{name}", {}, PLURAL)
         return taken
 
     async def _call(self, method: str, path: str, body: dict[str, Any], what: str) -> None:
@@ -210,6 +219,41 @@ def _manifest(index: int, engine_id: str, version: str) -> dict[str, Any]:
             "version": version,
             "credentialsRef": {"name": SECRET},
         },
+    }
+
+
+def _intent(number: int) -> dict[str, Any]:
+    """A status with an intent, and otherwise than the one with the number before."""
+    moment = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
+    condition = {
+        "status": "True",
+        "observedGeneration": number,
+        "lastTransitionTime": moment,
+        "reason": "Submitting",
+        "message": "calling Upgrade from 2.3.1 to 2.4.0",
+    }
+    return {
+        "observedGeneration": number,
+        "phase": "Submitting",
+        "message": condition["message"],
+        "currentVersion": "2.3.1",
+        "latestVersion": "2.5.0",
+        "engine": {"name": "engine-00000", "type": "CSE", "status": "Available"},
+        "upgrade": {
+            "action": "Upgrade",
+            "generation": number,
+            "fromVersion": "2.3.1",
+            "targetVersion": "2.4.0",
+            "requestedAt": moment,
+            "baselineJobId": number,
+            "baselineAt": moment,
+            "attempts": 1,
+            "retries": 0,
+        },
+        "conditions": [
+            {"type": "Reconciling", **condition},
+            {"type": "Ready", **condition, "status": "False"},
+        ],
     }
 
 

@@ -118,7 +118,7 @@ def _lone_table(results: list[Result]) -> str:
         )
         rows.append((result["contestant"], *cells, f"{result['status_write_ms']:.1f}"))
     head = ("a lone change, ms (p50 / p95 / p99)", "to the PUT", "to the job in the status")
-    return _table((*head, "to the result", "a status write alone"), rows)
+    return _table((*head, "to the result", "the write of an intent alone"), rows)
 
 
 def _rest_table(results: list[Result]) -> str:
@@ -198,7 +198,7 @@ def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
         judge(f"{name}: start, s until it serves", 10, start["ready_seconds"])
         if "lone" in ours:
             beyond = ours["lone"]["milliseconds"]["put"]["p50"] - ours["status_write_ms"]
-            judge(f"{name}: lone change to PUT beyond a status write, p50", 5, beyond, " ms")
+            judge(f"{name}: lone change to PUT beyond an intent's write, p50", 5, beyond, " ms")
         if careful is not None:
             time_limit = 0.7 if size >= 10_000 else 1.0
             done = burst["seconds"] / careful["burst"]["seconds"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,8 @@ BURST = int(os.environ.get("BURST", "200"))
 PATIENCE = 120.0 + BURST
 KILL_EVERY_SECONDS = 2.0
 VENDOR_REFUSES = 400
+VENDORS_LIMIT = 200
+"""Calls a second, for each API of a project."""
 
 pytestmark = pytest.mark.timeout(60 + 2 * PATIENCE)
 
@@ -37,8 +39,11 @@ FLAGS = (
 
 
 @asynccontextmanager
-async def fleet(cluster: Cluster, namespace: str, **vendor: float) -> AsyncIterator[Simulation]:
-    """A vendor with `BURST` engines, and as many resources that want them upgraded."""
+async def fleet(cluster: Cluster, *namespaces: str, **vendor: float) -> AsyncIterator[Simulation]:
+    """A vendor with `BURST` engines, and as many resources that want them upgraded.
+
+    With several namespaces, the resources are dealt out to them by turns.
+    """
     with start_simulator(
         engines=BURST,
         version="2.3.1",
@@ -47,13 +52,14 @@ async def fleet(cluster: Cluster, namespace: str, **vendor: float) -> AsyncItera
         record_calls=100_000,
         **vendor,
     ) as simulation:
-        engines.create_secret(cluster, "huaweicloud", namespace=namespace, token="a-token")
+        for namespace in namespaces:
+            engines.create_secret(cluster, "huaweicloud", namespace=namespace, token="a-token")
         for number, engine in enumerate(simulation.admin.engines()):
             await asyncio.to_thread(
                 engines.create_engine,
                 cluster,
                 f"e{number}",
-                namespace=namespace,
+                namespace=namespaces[number % len(namespaces)],
                 projectId=engine.project_id,
                 engineId=engine.id,
             )
@@ -61,18 +67,22 @@ async def fleet(cluster: Cluster, namespace: str, **vendor: float) -> AsyncItera
 
 
 def an_operator(
-    cluster: Cluster, namespace: str, simulation: Simulation, log: Path
+    cluster: Cluster, namespace: str, simulation: Simulation, log: Path, *flags: str
 ) -> OperatorProcess:
     return OperatorProcess(
-        cluster.kubeconfig, log, cse_endpoint=simulation.url, namespaces=[namespace], flags=FLAGS
+        cluster.kubeconfig,
+        log,
+        cse_endpoint=simulation.url,
+        namespaces=[namespace],
+        flags=[*FLAGS, *flags],
     )
 
 
-async def all_succeeded(cluster: Cluster, namespace: str) -> None:
+async def all_succeeded(cluster: Cluster, namespace: str, count: int = BURST) -> None:
     await wait.wait_for_all(
         cluster,
         namespace,
-        BURST,
+        count,
         lambda item: item["status"]["result"] == "Succeeded" and item["status"]["jobId"],
         timeout=PATIENCE,
     )
@@ -150,3 +160,40 @@ async def test_calls_that_are_cut_or_answered_with_errors_upgrade_each_engine_on
         assert_each_engine_was_upgraded_once(simulation)
         caught = simulation.admin.faults()
         assert sum(caught[fault] for fault in cut) >= 0.3 * BURST
+
+
+async def test_shards_by_namespace_share_the_work_within_the_vendors_limit(
+    control_plane: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    other = f"{namespace}-too"
+    control_plane.create_namespace(other)
+    halves = {namespace: BURST - BURST // 2, other: BURST // 2}
+    # Two shards of one project and credential: half of the limit for each, and a rest for people.
+    limit, flags = VENDORS_LIMIT, [f"--calls-per-second={VENDORS_LIMIT * 0.4}"]
+    async with fleet(control_plane, *halves, calls_per_second=limit) as simulation:
+        with ExitStack() as stack:
+            replicas = {
+                (shard, role): stack.enter_context(
+                    an_operator(
+                        control_plane,
+                        shard,
+                        simulation,
+                        tmp_path / f"{shard}-{role}",
+                        *flags,
+                        "--leader-elect",
+                        f"--lease-namespace={shard}",
+                        "--lease-duration=5",
+                    )
+                )
+                for shard in halves
+                for role in ("leader", "standby")
+            }
+            await simulation.admin.wait_for_async("Upgrade", count=BURST // 4)
+            replicas[namespace, "leader"].kill()
+            for shard, count in halves.items():
+                await all_succeeded(control_plane, shard, count)
+        assert_each_engine_was_upgraded_once(simulation)
+        throttled = [call for call in simulation.admin.calls() if call.status == 429]
+        assert not throttled
+    leases = "apis/coordination.k8s.io/v1/leases"
+    control_plane.delete_namespace(other, (wait.ENGINES, "api/v1/secrets", "api/v1/events", leases))
