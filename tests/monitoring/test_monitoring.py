@@ -111,8 +111,10 @@ class _Prometheus:
 
     def __init__(self, tools: Path, operator_port: int, folder: Path) -> None:
         self.port = processes.free_port()
-        scrape = {"job_name": "cse-operator", "static_configs": []}
-        scrape["static_configs"] = [{"targets": [f"127.0.0.1:{operator_port}"]}]
+        # As service discovery labels a Pod; ServiceMonitor and docs/install.md ask for the latter.
+        labels = {"namespace": "cse-system", "pod": "cse-operator-0"}
+        target = {"targets": [f"127.0.0.1:{operator_port}"], "labels": labels}
+        scrape = {"job_name": "cse-operator", "honor_labels": True, "static_configs": [target]}
         config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._log = (folder / "prometheus.log").open("w")
