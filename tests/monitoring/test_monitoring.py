@@ -10,10 +10,13 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from cse_operator.api.reasons import Reason
 from cse_simulator.admin import start_simulator
 from support import processes
 from support.operator_process import OperatorProcess
@@ -42,11 +45,27 @@ def test_the_alert_rules_pass_their_unit_tests(prometheus_tools):
     subprocess.run([promtool, "test", "rules", tests], check=True)
 
 
+def alerts() -> list[dict[str, Any]]:
+    rules = yaml.safe_load((ROOT / "deploy/monitoring/rules.yaml").read_text())
+    return [rule for rule in rules["groups"][0]["rules"] if "alert" in rule]
+
+
+def test_every_reason_to_be_told_of_has_exactly_one_alert():
+    told = Counter(
+        reason
+        for rule in alerts()
+        for reasons in re.findall(r'engines_not_ready\{reason=~?"([^"]+)"\}', rule["expr"])
+        for reason in reasons.split("|")
+    )
+
+    untold = {Reason.UP_TO_DATE, Reason.SUBMITTING, Reason.UPGRADING, Reason.SUSPENDED}
+    assert told == {reason.value: 1 for reason in set(Reason) - untold}
+
+
 def test_every_alert_has_its_page_in_the_runbook():
     runbook = (ROOT / "docs/runbook.md").read_text()
-    rules = yaml.safe_load((ROOT / "deploy/monitoring/rules.yaml").read_text())
 
-    for rule in rules["groups"][0]["rules"]:
+    for rule in alerts():
         assert f"\n## {rule['alert']}\n" in runbook
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
 
