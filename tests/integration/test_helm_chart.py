@@ -219,6 +219,7 @@ def test_a_value_that_nobody_explained_does_not_get_into_the_readme(
         ("--set=namespaces={a,a}", "namespaces"),
         ("--set=highAvailability.replicas=1", "replicas"),
         ("--set=networkPolicy.egressPorts={https}", "egressPorts"),
+        ("--set=monitoring.prometheusRule.runbookUrl=", "runbookUrl"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_by_its_name(
@@ -263,6 +264,17 @@ def _another_value(field: dict[str, Any]) -> Any:
             return field["default"] + 1
         case _:
             return "https://else.example.com"
+
+
+def test_every_alert_links_to_the_runbook_that_the_values_name(helm: Helm) -> None:
+    runbook = "https://git.example.com/cse-operator/docs/runbook.md"
+
+    objects = rendered(helm, *MONITORING, f"--set=monitoring.prometheusRule.runbookUrl={runbook}")
+
+    rules = the(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    assert links == {alert: f"{runbook}#{alert.lower()}" for alert in links}
+    assert len(links) > 5
 
 
 def test_several_namespaces_get_a_role_each_and_the_election_stays_at_home(helm: Helm) -> None:
