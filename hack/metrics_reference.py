@@ -18,7 +18,9 @@ HEAD = """\
 Served on `/metrics` of the address `--listen`. No label can grow without bound: operations,
 outcomes, results and reasons are enumerations, and series with a resource's name exist only up
 to `--metrics-resource-limit` resources (1,000 by default); beyond it none of them is shown,
-because half a fleet would mislead. `deploy/monitoring` has alerts and a dashboard for them.
+because half a fleet would mislead. Of several replicas the one that leads shows the resources and
+the queue; a standby shows what it has done itself and `cse_operator_leader 0`, so sums count no
+resource twice. `deploy/monitoring` has alerts and a dashboard for them.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

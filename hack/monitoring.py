@@ -62,8 +62,28 @@ def _panel(described: dict[str, Any], *, x: int, y: int) -> dict[str, Any]:
             }
             for n, query in enumerate(described["queries"])
         ],
-        "fieldConfig": {"defaults": {"unit": described.get("unit", "short"), "min": 0}},
+        "fieldConfig": {"defaults": _field(described)},
+        "transformations": _transformations(described.get("columns", {})),
     }
+
+
+def _field(described: dict[str, Any]) -> dict[str, Any]:
+    field: dict[str, Any] = {"unit": described.get("unit", "short"), "min": 0}
+    if "states" in described:
+        states = {str(n): {**state, "index": n} for n, state in enumerate(described["states"])}
+        field["mappings"] = [{"type": "value", "options": states}]
+    return field
+
+
+def _transformations(columns: dict[str, str]) -> list[dict[str, Any]]:
+    """Show these columns of a table alone: none of its time, nor of what was scraped."""
+    if not columns:
+        return []
+    order = {name: n for n, name in enumerate(columns)}
+    return [
+        {"id": "filterFieldsByName", "options": {"include": {"names": list(columns)}}},
+        {"id": "organize", "options": {"indexByName": order, "renameByName": columns}},
+    ]
 
 
 def _source_variable() -> dict[str, Any]:
@@ -80,12 +100,6 @@ def _variable(label: str) -> dict[str, Any]:
         "query": {"query": query, "refId": label},
         "refresh": 2,
     }
-
-
-def queries() -> list[str]:
-    """Every query of the dashboard."""
-    board = json.loads(dashboard())
-    return [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
 
 
 class _Block(str):

@@ -27,6 +27,7 @@ from support.installation import (
     the,
 )
 from support.kubectl import Kubectl
+from support.prometheus_operator import definitions
 from support.repository import ROOT
 from support.strict_schemas import kubeconform
 
@@ -124,19 +125,17 @@ def test_the_api_server_s_own_schemas_know_every_field(
     helm: Helm, control_plane: Cluster, kubectl: Kubectl, tmp_path: Path, variant: str
 ) -> None:
     components, arguments = VARIANTS[variant]
-    unknown_kinds = ("ServiceMonitor", "PrometheusRule")
     objects = rendered(helm, *arguments)
     objects += kustomized(kubectl, kustomization(tmp_path / "k", *components))
 
-    report = kubeconform(control_plane, tmp_path, objects, skip=unknown_kinds)
+    report = kubeconform(control_plane, tmp_path, objects, definitions=definitions())
 
-    skipped = sum(item["kind"] in unknown_kinds for item in objects)
     assert report["resources"] == []
     assert report["summary"] == {
-        "valid": len(objects) - skipped,
+        "valid": len(objects),
         "invalid": 0,
         "errors": 0,
-        "skipped": skipped,
+        "skipped": 0,
     }
 
 
@@ -150,6 +149,21 @@ def test_a_field_that_the_api_does_not_know_is_found(
 
     assert report["summary"]["invalid"] == 1
     assert "serviceAcountName" in json.dumps(report["resources"])
+
+
+def test_a_field_that_the_prometheus_operator_does_not_know_is_found(
+    helm: Helm, control_plane: Cluster, tmp_path: Path
+) -> None:
+    objects = rendered(helm, *MONITORING)
+    monitor, rule = the(objects, "ServiceMonitor"), the(objects, "PrometheusRule")
+    monitor["spec"]["endpoints"][0]["honourLabels"] = True
+    rule["spec"]["groups"][0]["rules"][-1]["keepFiringFor"] = "10m"
+
+    report = kubeconform(control_plane, tmp_path, [monitor, rule], definitions=definitions())
+
+    assert report["summary"]["invalid"] == 2
+    assert "honourLabels" in json.dumps(report["resources"])
+    assert "keepFiringFor" in json.dumps(report["resources"])
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -205,6 +219,7 @@ def test_a_value_that_nobody_explained_does_not_get_into_the_readme(
         ("--set=namespaces={a,a}", "namespaces"),
         ("--set=highAvailability.replicas=1", "replicas"),
         ("--set=networkPolicy.egressPorts={https}", "egressPorts"),
+        ("--set=monitoring.prometheusRule.runbookUrl=", "runbookUrl"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_by_its_name(
@@ -249,6 +264,17 @@ def _another_value(field: dict[str, Any]) -> Any:
             return field["default"] + 1
         case _:
             return "https://else.example.com"
+
+
+def test_every_alert_links_to_the_runbook_that_the_values_name(helm: Helm) -> None:
+    runbook = "https://git.example.com/cse-operator/docs/runbook.md"
+
+    objects = rendered(helm, *MONITORING, f"--set=monitoring.prometheusRule.runbookUrl={runbook}")
+
+    rules = the(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    links = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    assert links == {alert: f"{runbook}#{alert.lower()}" for alert in links}
+    assert len(links) > 5
 
 
 def test_several_namespaces_get_a_role_each_and_the_election_stays_at_home(helm: Helm) -> None:

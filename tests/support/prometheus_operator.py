@@ -1,39 +1,26 @@
-"""The Prometheus operator's kinds, as far as an API server has to know them."""
+"""The Prometheus operator's kinds, as its own module defines them."""
 
 from __future__ import annotations
 
-from cse_simulator.control_plane import Cluster
+from typing import Any
 
-GROUP = "monitoring.coreos.com"
+import yaml
+
+from cse_simulator.control_plane import Cluster
+from support import go_tools
+
+MODULE = "github.com/prometheus-operator/prometheus-operator"
+KINDS = ("ServiceMonitor", "PrometheusRule")
+
+
+def definitions() -> list[dict[str, Any]]:
+    """The CRDs of the kinds that monitoring is made of."""
+    folder = go_tools.files("prometheus-operator", MODULE, "example/prometheus-operator-crd")
+    names = [f"monitoring.coreos.com_{kind.lower()}s.yaml" for kind in KINDS]
+    return [yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in names]
 
 
 def install_prometheus_operator_crds(cluster: Cluster) -> None:
-    """Install CRDs for ServiceMonitor and PrometheusRule, with schemas that take anything."""
-    for kind in ("ServiceMonitor", "PrometheusRule"):
-        plural = f"{kind.lower()}s"
-        anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        cluster.install_crd(
-            {
-                "apiVersion": "apiextensions.k8s.io/v1",
-                "kind": "CustomResourceDefinition",
-                "metadata": {"name": f"{plural}.{GROUP}"},
-                "spec": {
-                    "group": GROUP,
-                    "scope": "Namespaced",
-                    "names": {
-                        "kind": kind,
-                        "plural": plural,
-                        "singular": kind.lower(),
-                        "listKind": f"{kind}List",
-                    },
-                    "versions": [
-                        {
-                            "name": "v1",
-                            "served": True,
-                            "storage": True,
-                            "schema": {"openAPIV3Schema": anything},
-                        }
-                    ],
-                },
-            }
-        )
+    """Install the CRDs for ServiceMonitor and PrometheusRule."""
+    for definition in definitions():
+        cluster.install_crd(definition)

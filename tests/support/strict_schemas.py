@@ -21,7 +21,11 @@ _FILE = "{{ .Group }}_{{ .ResourceKind }}_{{ .ResourceAPIVersion }}.json"
 
 
 def kubeconform(
-    cluster: Cluster, folder: Path, manifests: Sequence[dict[str, Any]], *, skip: Sequence[str] = ()
+    cluster: Cluster,
+    folder: Path,
+    manifests: Sequence[dict[str, Any]],
+    *,
+    definitions: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge manifests by `kubeconform -strict` and return its report.
 
@@ -29,13 +33,16 @@ def kubeconform(
         cluster: Whose schemas to judge by.
         folder: Where the schemas are written.
         manifests: What to judge.
-        skip: Kinds to leave out, because the cluster does not know them.
+        definitions: CRDs of kinds that the cluster does not know.
     """
+    groups = {definition["spec"]["group"] for definition in definitions}
+    for definition in definitions:
+        write_defined_schemas(definition, folder)
     for version in sorted({manifest["apiVersion"] for manifest in manifests}):
-        if any(m["apiVersion"] == version and m["kind"] not in skip for m in manifests):
+        if version.partition("/")[0] not in groups:
             write_schemas(cluster, version, folder)
     command = [str(tool("kubeconform")), "-strict", "-summary", "-output", "json"]
-    command += ["-schema-location", f"{folder}/{_FILE}", "-skip", ",".join(skip)]
+    command += ["-schema-location", f"{folder}/{_FILE}"]
     result = subprocess.run(
         command,
         input=yaml.safe_dump_all(manifests),
@@ -63,6 +70,16 @@ def write_schemas(cluster: Cluster, api_version: str, folder: Path) -> None:
                 # kubeconform calls the core group by its version.
                 file = folder / f"{group or version}_{kind['kind'].lower()}_{version}.json"
                 file.write_text(json.dumps({**document, "components": {"schemas": schemas}}))
+
+
+def write_defined_schemas(definition: dict[str, Any], folder: Path) -> None:
+    """Write one file per version of a CRD."""
+    spec = definition["spec"]
+    for version in spec["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]
+        _make_strict(schema)
+        name = f"{spec['group']}_{spec['names']['kind'].lower()}_{version['name']}.json"
+        (folder / name).write_text(json.dumps(schema))
 
 
 def _make_strict(node: Any) -> None:

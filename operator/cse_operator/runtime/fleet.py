@@ -1,6 +1,9 @@
 """Metrics of what is there at the moment of a scrape: resources, queue, projects, leader.
 
 Nothing is kept up to date between scrapes, so ten thousand resources at rest cost nothing.
+
+Resources and queue are shown by the process that leads, and by no other: a standby knows the same
+resources, which would count twice, and its queue waits for the Lease.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from prometheus_client.registry import Collector
 from cse_operator.runtime.store import ResourceStore, Tracked
 
 _RESOURCE: Final = ("namespace", "name")
+_LEADER: Final = "(of the leader)"
+_EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,26 @@ class Fleet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All figures of this moment."""
+        leading = self._sources.leading()
+        yield from self._parts(leading=leading)
+        if leading:
+            yield from self._resources()
+
+    def _resources(self) -> Iterator[Metric]:
         resources = [tracked for _, tracked in self._sources.store]
+        yield GaugeMetricFamily(
+            "cse_operator_queue_depth",
+            f"Resources that wait for a worker {_LEADER}.",
+            value=self._sources.queue_depth(),
+        )
         yield from self._totals(resources)
-        yield from self._parts()
         if len(resources) <= self._resource_limit:
             yield from self._each(resources)
 
     def _totals(self, resources: list[Tracked]) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "cse_operator_resources",
-            "Resources, by phase and by the reason of the condition Ready.",
+            f"Resources, by phase and by the reason of the condition Ready {_LEADER}.",
             labels=("phase", "reason"),
         )
         counts = Counter((t.summary.phase, t.summary.reason) for t in resources)
@@ -72,13 +87,8 @@ class Fleet(Collector):
             family.add_metric((phase, reason), count)
         yield family
 
-    def _parts(self) -> Iterator[Metric]:
+    def _parts(self, *, leading: bool) -> Iterator[Metric]:
         sources = self._sources
-        yield GaugeMetricFamily(
-            "cse_operator_queue_depth",
-            "Resources that wait for a worker.",
-            value=sources.queue_depth(),
-        )
         yield CounterMetricFamily(
             "cse_operator_tokens_bought",
             "Tokens bought from IAM.",
@@ -97,24 +107,23 @@ class Fleet(Collector):
         yield GaugeMetricFamily(
             "cse_operator_leader",
             "1 while this process may act, 0 while it stands by.",
-            value=1.0 if sources.leading() else 0.0,
+            value=1.0 if leading else 0.0,
         )
 
     def _each(self, resources: list[Tracked]) -> Iterator[Metric]:
         info = InfoMetricFamily(
             "cse_operator_engine",
-            "The versions and the phase of each resource (up to --metrics-resource-limit).",
+            f"The versions and the phase of each resource {_EACH}.",
             labels=_RESOURCE,
         )
         condition = GaugeMetricFamily(
             "cse_operator_condition",
-            "1 for each condition, 0 where it is not true (up to --metrics-resource-limit).",
+            f"1 for each condition, 0 where it is not true {_EACH}.",
             labels=(*_RESOURCE, "type", "reason"),
         )
         behind = GaugeMetricFamily(
             "cse_operator_not_ready_seconds",
-            "Seconds since a resource is not at its wanted version, 0 when it is "
-            "(up to --metrics-resource-limit).",
+            f"Seconds since a resource is not at its wanted version, 0 when it is {_EACH}.",
             labels=_RESOURCE,
         )
         for tracked in resources:

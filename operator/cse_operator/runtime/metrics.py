@@ -8,7 +8,7 @@ are bounded by `--metrics-resource-limit`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,7 +19,11 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-from cse_operator.api.resource import UpgradeRecord
+from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import Result, UpgradeRecord
+
+Cause = Literal["kubernetes", "unforeseen"]
+"""Why a reconcile step could not be ended."""
 
 _FAST: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG: Final = (1, 10, 60, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
@@ -75,6 +79,20 @@ class Metrics:
             buckets=_LONG,
             registry=self.registry,
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what has not happened yet as 0: the first time is an increase only from there.
+
+        Calls to the vendor are left out: each operation with each outcome would be more than a
+        thousand series, and no alert asks for their increase.
+        """
+        for cause in get_args(Cause):
+            self._reconcile_errors.labels(cause)
+        for reason in Reason:
+            self._transitions.labels(reason.value)
+        for result in Result:
+            self._upgrades.labels(result.value)
 
     def add(self, collector: Collector) -> None:
         """Show what another collector finds at each scrape."""
@@ -88,7 +106,7 @@ class Metrics:
         """Note a reconcile step."""
         self._reconciles.observe(seconds)
 
-    def reconcile_error(self, cause: str) -> None:
+    def reconcile_error(self, cause: Cause) -> None:
         """Note a step that could not be ended."""
         self._reconcile_errors.labels(cause).inc()
 

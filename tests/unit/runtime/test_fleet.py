@@ -1,0 +1,66 @@
+"""What a scrape shows of the resources: each once, however many replicas there are."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from cse_operator.runtime.fleet import Fleet, Sources
+from cse_operator.runtime.store import ResourceStore
+from support.resources import stored
+
+OF_THE_LEADER = {
+    "cse_operator_resources",
+    "cse_operator_queue_depth",
+    "cse_operator_engine",
+    "cse_operator_condition",
+    "cse_operator_not_ready_seconds",
+}
+
+
+def shown(*, leading: bool, resource_limit: int = 10) -> dict[str, list[float]]:
+    """The values of each metric, of an operator that knows two resources and has queued one."""
+    store = ResourceStore()
+    for name in ("orders", "payments"):
+        store.put(stored(name))
+    sources = Sources(
+        store=store,
+        queue_depth=lambda: 1,
+        tokens_bought=lambda: 2,
+        throttled_seconds=lambda: 3.0,
+        events_lost=lambda: 4,
+        leading=lambda: leading,
+    )
+    registry = CollectorRegistry()
+    registry.register(Fleet(sources, resource_limit=resource_limit))
+    return {
+        family.name: [sample.value for sample in family.samples] for family in registry.collect()
+    }
+
+
+def test_a_standby_shows_neither_resources_nor_a_queue() -> None:
+    leader, standby = shown(leading=True), shown(leading=False)
+
+    assert leader.keys() - standby.keys() == OF_THE_LEADER
+    assert leader["cse_operator_queue_depth"] == [1]
+    assert (leader["cse_operator_leader"], standby["cse_operator_leader"]) == ([1], [0])
+
+
+def test_a_standby_shows_what_it_has_done_itself() -> None:
+    standby = shown(leading=False)
+
+    assert standby["cse_operator_tokens_bought"] == [2]
+    assert standby["cse_operator_throttled_seconds"] == [3]
+    assert standby["cse_operator_events_lost"] == [4]
+
+
+def test_of_more_resources_than_the_limit_none_is_shown_but_all_are_counted() -> None:
+    few = shown(leading=True, resource_limit=2)
+    many = shown(leading=True, resource_limit=1)
+
+    assert few["cse_operator_engine"] == [1, 1]
+    assert few.keys() - many.keys() == {
+        "cse_operator_engine",
+        "cse_operator_condition",
+        "cse_operator_not_ready_seconds",
+    }
+    assert many["cse_operator_resources"] == [2]
