@@ -28,6 +28,7 @@ HEALTH = {
     "submitting": "Progressing",
     "verifying-outcome": "Progressing",
     "upgrading": "Progressing",
+    "upgrading-unseen": "Progressing",
     "upgrade-overdue": "Progressing",
     "up-to-date": "Healthy",
     "already-up-to-date": "Healthy",

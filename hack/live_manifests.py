@@ -68,8 +68,9 @@ def job(status: str, message: str | None = None) -> JobView:
 
 def _observed(**changes: Any) -> Observed:
     spec = Spec.model_validate({**SPEC, **changes.pop("spec", {})})
+    generation = changes.pop("generation", 3)
     seen = {"engine": engine(), "engine_is_fresh": True, **changes}
-    return Observed(wish=Wish.of(spec, generation=3), status=Status(), now=NOW, **seen)
+    return Observed(wish=Wish.of(spec, generation), status=Status(), now=NOW, **seen)
 
 
 def _intent() -> Observed:
@@ -98,21 +99,26 @@ def _failed(kind: FailureKind, message: str) -> Status:
     return decide(o, Policy()).status
 
 
+def _unseen(kind: FailureKind, message: str) -> Status:
+    """A running upgrade that cannot be looked at."""
+    o = replace(_running(), job=job("Executing"), failure=Failure(kind, message), failures=9)
+    return decide(o, Policy()).status
+
+
 def _settled(**changes: Any) -> Status:
     return decide(_observed(**changes), Policy()).status
 
 
 SCENES: dict[str, Callable[[], Status]] = {
     "pending": lambda: Status(observed_generation=NEVER_OBSERVED, phase=Phase.PENDING),
-    "spec-changed": lambda: _settled(engine=engine("2.4.0")).model_copy(
-        update={"observed_generation": 2}
-    ),
+    "spec-changed": lambda: _settled(generation=2, spec={"version": "2.3.1"}),
     "suspended": lambda: _settled(spec={"suspend": True}),
     "engine-busy": lambda: _settled(engine=engine(status="Modifying")),
     "credentials-not-found": lambda: _failed(
         FailureKind.CREDENTIALS_MISSING, "There is no Secret huaweicloud in the namespace payments"
     ),
     "cloud-unavailable": lambda: _failed(FailureKind.TRANSIENT, "The connection was refused"),
+    "upgrading-unseen": lambda: _unseen(FailureKind.TRANSIENT, "The connection was refused"),
     "submitting": lambda: _intent().status,
     "verifying-outcome": lambda: _answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
     "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Policy()).status,

@@ -25,6 +25,7 @@ IN_PROGRESS = {
     "submitting",
     "verifying-outcome",
     "upgrading",
+    "upgrading-unseen",
     "upgrade-overdue",
 }
 CURRENT = {"up-to-date", "already-up-to-date"}
@@ -73,6 +74,20 @@ def test_argo_cd_shows_the_health_that_its_table_says(judge):
 @pytest.mark.parametrize("scene", sorted(IN_PROGRESS))
 def test_argo_cd_never_shows_what_passes_by_itself_as_degraded(judge, scene):
     assert judge.lua(script("health.lua"), manifest(scene))["status"] != "Degraded"
+
+
+def test_argo_cd_shows_an_upgrade_that_nobody_can_look_at_as_going_on(judge):
+    unseen = manifest("upgrading-unseen")
+
+    assert unseen["status"]["phase"] == "Waiting"
+    assert judge.lua(script("health.lua"), unseen)["status"] == "Progressing"
+
+
+def test_a_changed_spec_leaves_the_whole_status_as_it_was_made_for_the_last_one():
+    live = manifest("spec-changed")
+
+    seen = {condition["observedGeneration"] for condition in live["status"]["conditions"]}
+    assert seen == {live["status"]["observedGeneration"]} == {live["metadata"]["generation"] - 1}
 
 
 def test_argo_cd_survives_an_object_without_any_status(judge):
