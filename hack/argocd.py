@@ -12,7 +12,7 @@ from typing import Any
 import live_manifests
 import yaml
 
-from cse_operator.api.names import GROUP, KIND
+from cse_operator.api.names import GROUP, KIND, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = f"deploy/argocd/{GROUP}/{KIND}"
@@ -28,18 +28,47 @@ HEALTH = {
     "submitting": "Progressing",
     "verifying-outcome": "Progressing",
     "upgrading": "Progressing",
+    "upgrading-unseen": "Progressing",
     "upgrade-overdue": "Progressing",
     "up-to-date": "Healthy",
     "already-up-to-date": "Healthy",
     "upgrade-failed": "Degraded",
     "upgrade-timed-out": "Degraded",
     "upgrade-rejected": "Degraded",
+    "upgrade-forbidden": "Degraded",
+    "version-mismatch": "Degraded",
+    "outcome-uncertain": "Degraded",
     "downgrade": "Degraded",
     "engine-not-found": "Degraded",
+    "look-forbidden": "Degraded",
+    "engine-frozen": "Degraded",
+    "upgrade-failed-elsewhere": "Degraded",
     "credentials-refused": "Degraded",
     "rival": "Degraded",
 }
 """What Argo CD shall make of each scene."""
+
+RETRIED = {
+    "upgrade-failed",
+    "upgrade-timed-out",
+    "upgrade-rejected",
+    "upgrade-forbidden",
+    "version-mismatch",
+    "outcome-uncertain",
+    "upgrade-failed-elsewhere",
+}
+"""The scenes in which a requested retry does something."""
+
+REQUESTED_AT = "0001-01-01T00:00:00Z"
+"""Stands for the moment of an action, which differs from run to run."""
+
+ACTED_ON = {
+    "suspend": "up-to-date",
+    "resume": "suspended",
+    "retry": "upgrade-failed",
+    "refresh": "engine-busy",
+}
+"""The scene that each action is tried on."""
 
 
 class _Block(str):
@@ -83,6 +112,43 @@ def _health_message(scene: str) -> str:
     return str(live_manifests.live(scene)["status"]["message"])
 
 
+def action_test() -> str:
+    """The table of upstream's tests of actions: which are offered, and what they change."""
+    discovery = [
+        {"inputPath": f"../testdata/{scene}.yaml", "result": _offered(scene)} for scene in HEALTH
+    ]
+    tried = [
+        {
+            "action": action,
+            "inputPath": f"../testdata/{scene}.yaml",
+            "expectedOutputPath": f"testdata/{action}.yaml",
+        }
+        for action, scene in ACTED_ON.items()
+    ]
+    return _dump({"discoveryTests": discovery, "actionTests": tried})
+
+
+def _offered(scene: str) -> list[dict[str, Any]]:
+    suspended = scene == "suspended"
+    return [
+        {"name": "suspend", "disabled": suspended, "iconClass": "fa fa-pause"},
+        {"name": "resume", "disabled": not suspended, "iconClass": "fa fa-play"},
+        {"name": "retry", "disabled": scene not in RETRIED, "iconClass": "fa fa-redo"},
+        {"name": "refresh", "disabled": False, "iconClass": "fa fa-sync"},
+    ]
+
+
+def acted(action: str) -> str:
+    """The object that an action makes of its scene."""
+    live = live_manifests.live(ACTED_ON[action])
+    requests = {"retry": RETRY_REQUESTED_AT, "refresh": RECONCILE_REQUESTED_AT}
+    if action in requests:
+        live["metadata"]["annotations"] = {requests[action]: REQUESTED_AT}
+    else:
+        live["spec"]["suspend"] = action == "suspend"
+    return _dump(live)
+
+
 def config_map_patch() -> str:
     """The patch of `argocd-cm` with health, actions and what is no reason for a refresh."""
     actions = {
@@ -122,5 +188,8 @@ def files() -> dict[str, Any]:
         for scene in live_manifests.SCENES
     }
     made[f"{FOLDER}/health_test.yaml"] = health_test
+    made[f"{FOLDER}/actions/action_test.yaml"] = action_test
+    for action in ACTIONS:
+        made[f"{FOLDER}/actions/testdata/{action}.yaml"] = lambda action=action: acted(action)
     made["deploy/argocd/argocd-cm-patch.yaml"] = config_map_patch
     return made

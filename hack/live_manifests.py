@@ -33,7 +33,12 @@ SPEC: dict[str, Any] = {
 }
 
 
-def engine(version: str = "2.3.1", status: str = "Available", job: int = 12339) -> EngineView:
+def engine(
+    version: str = "2.3.1",
+    status: str = "Available",
+    job: int = 12339,
+    actions: tuple[str, ...] = (),
+) -> EngineView:
     """An engine as it is seen."""
     return EngineView(
         engine_id=SPEC["engineId"],
@@ -43,18 +48,18 @@ def engine(version: str = "2.3.1", status: str = "Available", job: int = 12339) 
         version=version,
         latest_version="2.4.0",
         latest_job_id=job,
-        additional_actions=(),
+        additional_actions=actions,
         observed_at=NOW,
     )
 
 
-def job(status: str, message: str | None = None) -> JobView:
-    """The upgrade's job as it is seen."""
+def job(status: str, message: str | None = None, kind: str = "Upgrade") -> JobView:
+    """The engine's latest job as it is seen."""
     ended = status not in {"Init", "Executing"}
     return JobView(
         job_id=JOB,
         engine_id=SPEC["engineId"],
-        type="Upgrade",
+        type=kind,
         status=status,
         started_at=NOW,
         ended_at=NOW + timedelta(minutes=20) if ended else None,
@@ -68,8 +73,9 @@ def job(status: str, message: str | None = None) -> JobView:
 
 def _observed(**changes: Any) -> Observed:
     spec = Spec.model_validate({**SPEC, **changes.pop("spec", {})})
+    generation = changes.pop("generation", 3)
     seen = {"engine": engine(), "engine_is_fresh": True, **changes}
-    return Observed(wish=Wish.of(spec, generation=3), status=Status(), now=NOW, **seen)
+    return Observed(wish=Wish.of(spec, generation), status=Status(), now=NOW, **seen)
 
 
 def _intent() -> Observed:
@@ -83,18 +89,36 @@ def _running() -> Observed:
     return replace(o, status=decision.status, engine=engine(status="Upgrading", job=JOB))
 
 
-def _ended(view: JobView, seen: EngineView) -> Status:
-    return decide(replace(_running(), job=view, engine=seen), Policy()).status
+def _ended(view: JobView, seen: EngineView, **changes: Any) -> Status:
+    return decide(replace(_running(), job=view, engine=seen, **changes), Policy()).status
 
 
-def _answered(kind: FailureKind, message: str, code: str | None = None) -> Status:
-    failure = Failure(kind, message, http_status=400 if code else None, code=code)
+def _answered(kind: FailureKind, message: str, http: int | None = None, code: str = "") -> Status:
+    failure = Failure(kind, message, http_status=http, code=code or None)
     decision: Decision = after_call(_intent(), failure, Policy())
     return decision.status
 
 
+def _uncertain() -> Status:
+    """The answer was lost, and a change of the engine ran since."""
+    o = replace(
+        _intent(),
+        status=_answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
+        engine=engine(job=JOB),
+        job=job("Finished", kind="Modify"),
+        known_for=9000.0,
+    )
+    return decide(o, Policy()).status
+
+
 def _failed(kind: FailureKind, message: str) -> Status:
     o = _observed(engine=None, engine_is_fresh=False, failure=Failure(kind, message), failures=9)
+    return decide(o, Policy()).status
+
+
+def _unseen(kind: FailureKind, message: str) -> Status:
+    """A running upgrade that cannot be looked at."""
+    o = replace(_running(), job=job("Executing"), failure=Failure(kind, message), failures=9)
     return decide(o, Policy()).status
 
 
@@ -104,15 +128,14 @@ def _settled(**changes: Any) -> Status:
 
 SCENES: dict[str, Callable[[], Status]] = {
     "pending": lambda: Status(observed_generation=NEVER_OBSERVED, phase=Phase.PENDING),
-    "spec-changed": lambda: _settled(engine=engine("2.4.0")).model_copy(
-        update={"observed_generation": 2}
-    ),
+    "spec-changed": lambda: _settled(generation=2, spec={"version": "2.3.1"}),
     "suspended": lambda: _settled(spec={"suspend": True}),
     "engine-busy": lambda: _settled(engine=engine(status="Modifying")),
     "credentials-not-found": lambda: _failed(
         FailureKind.CREDENTIALS_MISSING, "There is no Secret huaweicloud in the namespace payments"
     ),
     "cloud-unavailable": lambda: _failed(FailureKind.TRANSIENT, "The connection was refused"),
+    "upgrading-unseen": lambda: _unseen(FailureKind.TRANSIENT, "The connection was refused"),
     "submitting": lambda: _intent().status,
     "verifying-outcome": lambda: _answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
     "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Policy()).status,
@@ -126,10 +149,22 @@ SCENES: dict[str, Callable[[], Status]] = {
     ),
     "upgrade-timed-out": lambda: _ended(job("Timeout"), engine(status="UpgradeFailed", job=JOB)),
     "upgrade-rejected": lambda: _answered(
-        FailureKind.REJECTED, "The version is not supported", "SVCSTG.00501199"
+        FailureKind.REJECTED, "The version is not supported", 400, "SVCSTG.00501199"
     ),
+    "upgrade-forbidden": lambda: _answered(
+        FailureKind.FORBIDDEN, "You are not authorized", 403, "APIGW.0302"
+    ),
+    "version-mismatch": lambda: _ended(
+        job("Finished"), engine(job=JOB), ended_for=9000.0, known_for=9000.0
+    ),
+    "outcome-uncertain": _uncertain,
     "downgrade": lambda: _settled(engine=engine("2.5.0")),
     "engine-not-found": lambda: _failed(FailureKind.NOT_FOUND, "There is no such engine"),
+    "look-forbidden": lambda: _failed(FailureKind.FORBIDDEN, "You are not authorized"),
+    "engine-frozen": lambda: _settled(engine=engine(status="Freezed")),
+    "upgrade-failed-elsewhere": lambda: _settled(
+        engine=engine(status="UpgradeFailed", actions=("Retry",))
+    ),
     "credentials-refused": lambda: _failed(FailureKind.UNAUTHENTICATED, "decrypt token fail"),
     "rival": lambda: _settled(rival=Rival("orders-old")),
 }

@@ -44,6 +44,11 @@ _FAILURES: Final = {
     FailureKind.REGION_NOT_ALLOWED: (Reason.REGION_NOT_ALLOWED, Requeue.NEVER),
 }
 _PASSING: Final = frozenset({FailureKind.TRANSIENT, FailureKind.THROTTLED})
+_DOUBTED: Final = frozenset({FailureKind.NOT_FOUND, FailureKind.FORBIDDEN})
+"""Not believed of an engine that was just seen until it is said again: gateways say it in passing.
+
+Never refused credentials, because trying those again locks a key.
+"""
 
 _REFUSALS: Final = frozenset({FailureKind.REJECTED, FailureKind.FORBIDDEN, FailureKind.NOT_FOUND})
 _CALLS: Final = frozenset({Effect.UPGRADE, Effect.RETRY})
@@ -151,15 +156,30 @@ def _refused(o: Observed, failure: Failure, policy: Policy) -> Decision:
 
 def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
     reason, requeue = _FAILURES[failure.kind]
+    waits_for_more = o.failures < policy.patience and _is_patient_with(o, failure)
+    if waits_for_more and requeue is Requeue.SLOW:
+        requeue = Requeue.WAIT
     seconds = _seconds(o, requeue, policy)
     # Refused credentials are held back for long, but the Secret may be mended before that.
     if failure.retry_after is not None and failure.kind is not FailureKind.UNAUTHENTICATED:
         seconds = max(seconds or 0.0, spread(failure.retry_after, jitter=o.jitter))
-    known = o.status.ready is not None and o.status.observed_generation == o.wish.generation
-    if known and failure.kind in _PASSING and o.failures < policy.patience:
+    if waits_for_more:
         return Decision(o.status, requeue_after=seconds)
     message = messages.could_not_look(failure)
     return Decision(_concluded(o, o.status, reason, message, None), requeue_after=seconds)
+
+
+def _is_patient_with(o: Observed, failure: Failure) -> bool:
+    """Whether what is shown of a resource may outlive a first failure of this kind.
+
+    Of one whose present spec nobody has looked at yet, any failure is told at once.
+    """
+    ready = o.status.ready
+    if ready is None or o.status.observed_generation != o.wish.generation:
+        return False
+    if failure.kind in _DOUBTED:
+        return all(condition.type != Standing.STALLED.value for condition in o.status.conditions)
+    return failure.kind in _PASSING
 
 
 def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import Phase, Result
+from cse_operator.api.resource import NEVER_OBSERVED, Phase, Result
 from cse_operator.core.decide import conditions, decide, invalid_spec
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observed import Rival
@@ -90,6 +90,49 @@ def test_a_passing_failure_is_not_shown_before_patience_ends():
     assert shown.current_version == "2.4.0"
 
 
+@pytest.mark.parametrize("kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN])
+@pytest.mark.parametrize("upgrade", [None, running()])
+def test_a_failure_that_gateways_give_in_passing_does_not_stall_what_was_fine(kind, upgrade):
+    fine = decide(observed(upgrade, engine=engine(version="2.4.0"), job=job()), POLICY).status
+    unseen = observed(status=fine, failure=failure(kind), engine=None, engine_is_fresh=False)
+    for failures in (1, 2):
+        decision = decide(replace(unseen, failures=failures), POLICY)
+        assert decision.status == fine
+        assert decision.requeue_after == pytest.approx(POLICY.wait, rel=0.1)
+    shown = decide(replace(unseen, failures=3), POLICY)
+    assert [condition.type for condition in shown.status.conditions] == ["Stalled", "Ready"]
+    assert shown.requeue_after == pytest.approx(POLICY.slow, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN])
+def test_such_a_failure_is_shown_at_once_of_what_was_stalled_already(kind):
+    stalled = decide(observed(failure=failure(FailureKind.UNAUTHENTICATED)), POLICY).status
+    shown = decide(observed(status=stalled, failure=failure(kind), failures=1), POLICY).status
+    assert shown.ready is not None
+    assert shown.ready.reason == SHOWN_AS[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN, FailureKind.TRANSIENT]
+)
+@pytest.mark.parametrize("generation", [NEVER_OBSERVED, 2])
+def test_no_failure_is_held_back_of_a_spec_that_nobody_has_looked_at_yet(kind, generation):
+    fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
+    before = fine.model_copy(update={"observed_generation": generation})
+    shown = decide(observed(status=before, failure=failure(kind), failures=1), POLICY).status
+    assert shown.ready is not None
+    assert shown.ready.reason == SHOWN_AS[kind]
+    assert shown.observed_generation == 3
+
+
+def test_refused_credentials_are_shown_at_once():
+    fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
+    refused = failure(FailureKind.UNAUTHENTICATED)
+    shown = decide(observed(status=fine, failure=refused, failures=1), POLICY).status
+    assert shown.ready is not None
+    assert shown.ready.reason == Reason.CREDENTIALS_REFUSED
+
+
 def test_a_passing_failure_is_shown_at_once_where_nothing_is_known_yet():
     decision = decide(observed(failure=failure(FailureKind.TRANSIENT), failures=1), POLICY)
     assert decision.status.ready is not None
@@ -97,6 +140,7 @@ def test_a_passing_failure_is_shown_at_once_where_nothing_is_known_yet():
 
 
 SHOWN_AS = {
+    FailureKind.TRANSIENT: Reason.CLOUD_UNAVAILABLE,
     FailureKind.THROTTLED: Reason.THROTTLED,
     FailureKind.NOT_FOUND: Reason.ENGINE_NOT_FOUND,
     FailureKind.FORBIDDEN: Reason.PERMISSION_DENIED,

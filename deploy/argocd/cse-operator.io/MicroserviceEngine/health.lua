@@ -17,12 +17,14 @@ for _, condition in ipairs(status.conditions) do
     return {status = "Degraded", message = condition.message}
   end
 end
+-- An upgrade whose end is not recorded goes on, even while nobody can look at it.
+local under_way = status.upgrade ~= nil and status.upgrade.result == nil
 for _, condition in ipairs(status.conditions) do
   if condition.type == "Ready" then
     health.message = condition.message
     if condition.status == "True" then
       health.status = "Healthy"
-    elseif status.phase == "Waiting" then
+    elseif status.phase == "Waiting" and not under_way then
       health.status = "Suspended"
     end
   end

@@ -4,14 +4,33 @@ local suspended = obj.spec ~= nil and obj.spec.suspend == true
 actions["suspend"] = {disabled = suspended, iconClass = "fa fa-pause"}
 actions["resume"] = {disabled = not suspended, iconClass = "fa fa-play"}
 
-local stalled = false
+-- What a retry unlocks. Whoever is stalled for another reason has something else to mend.
+local unlocked = {
+  UpgradeRejected = true,
+  UpgradeFailed = true,
+  UpgradeTimedOut = true,
+  VersionMismatch = true,
+  OutcomeUncertain = true,
+}
+
+local function retry_helps(status, reason)
+  if reason == "PermissionDenied" then
+    return status.result == "Rejected" -- the upgrade call, and not a look
+  end
+  if reason == "EngineUnusable" then
+    return status.engine ~= nil and status.engine.status == "UpgradeFailed"
+  end
+  return unlocked[reason] == true
+end
+
+local retry = false
 if obj.status ~= nil and obj.status.conditions ~= nil then
   for _, condition in ipairs(obj.status.conditions) do
     if condition.type == "Stalled" and condition.status == "True" then
-      stalled = true
+      retry = retry_helps(obj.status, condition.reason)
     end
   end
 end
-actions["retry"] = {disabled = not stalled, iconClass = "fa fa-redo"}
+actions["retry"] = {disabled = not retry, iconClass = "fa fa-redo"}
 actions["refresh"] = {disabled = false, iconClass = "fa fa-sync"}
 return actions
