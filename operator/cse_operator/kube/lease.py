@@ -55,7 +55,8 @@ def boot_time() -> float:
 class LeaseTimes:
     """How long a leader may lead without a renewal, in seconds.
 
-    A new leader comes at most `lease_duration` plus a `retry_period` after the old one died.
+    A new leader comes at most `lease_duration` and two `retry_period`s after the old one's last
+    renewal: it has to see that one, and to look again when it has run out.
     """
 
     lease_duration: int = 15
