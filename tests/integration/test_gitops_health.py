@@ -33,7 +33,7 @@ IN_PROGRESS = {
     "upgrading-unseen",
     "upgrade-overdue",
 }
-CURRENT = {"up-to-date", "already-up-to-date"}
+CURRENT = {"up-to-date", "already-up-to-date", "suspended-at-rest"}
 
 
 @pytest.fixture(scope="module")
