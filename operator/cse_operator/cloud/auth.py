@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import httpx
 
@@ -228,13 +228,18 @@ class PasswordTokenAuth(CloudAuth):
         async with self.gate.passage():
             for again in (False, True):
                 bought = False
-                async with self._buying:
-                    if self._needs_token():
-                        self._expect_no_answer()
-                        answer = yield self._token_request(request)
-                        self._remember(await self._read(answer))
-                        bought = True
-                    token = self._usable_token()
+                if not self._is_being_renewed():
+                    async with self._buying:
+                        if self._needs_token():
+                            try:
+                                answer = yield self._token_request(request)
+                            except GeneratorExit:
+                                # httpx ends the flow there when no answer came.
+                                self._note_no_answer()
+                                raise
+                            self._remember(await self._read(answer))
+                            bought = True
+                token = self._usable_token()
                 request.headers["X-Auth-Token"] = token.value.get_secret_value()
                 response = yield request
                 verdict = await self.judge(response)
@@ -252,12 +257,19 @@ class PasswordTokenAuth(CloudAuth):
         now = self._clock()
         return (self._token is None or now >= self._renew_at) and now >= self._ask_again_at
 
+    def _is_being_renewed(self) -> bool:
+        """Whether somebody else waits for IAM, and the token at hand is good meanwhile."""
+        return self._buying.locked() and self._is_valid(self._token)
+
+    def _is_valid(self, token: Token | None) -> TypeGuard[Token]:
+        return token is not None and self._clock() < self._expires_at
+
     def note_success(self) -> None:
         """Tell the gate of a good token: the password that bought it may have changed since."""
         self.gate.worked()
 
-    def _expect_no_answer(self) -> None:
-        """Leave IAM alone for a moment if it does not answer: the flow ends then, and here."""
+    def _note_no_answer(self) -> None:
+        """Leave IAM alone for a moment: the next attempt goes out with the token at hand."""
         self._ask_again_at = self._clock() + _TOKEN_PAUSE * (1 + self._jitter())
         self._failure = Failure(FailureKind.TRANSIENT, "IAM did not answer")
 
@@ -305,7 +317,7 @@ class PasswordTokenAuth(CloudAuth):
         Raises:
             CloudError: There is none; what IAM last said.
         """
-        if self._token is not None and self._clock() < self._expires_at:
+        if self._is_valid(self._token):
             return self._token
         if self._failure is None:
             raise RuntimeError("a token is neither there nor refused")

@@ -269,7 +269,8 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_reach(
     vendor: Vendor, time: FakeTime
 ) -> None:
     def out_of_reach() -> httpx.Response:
-        raise httpx.ConnectError("no route to host")
+        time.advance(30)
+        raise httpx.ConnectTimeout("no route to host")
 
     client = client_of(vendor, password_auth(time))
     await client.show_engine(ENGINE)
@@ -282,6 +283,31 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_reach(
     time.advance(3 * 3600)
     with fails(TransientError):
         await client.show_engine(ENGINE)
+
+
+async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
+    vendor: Vendor, time: FakeTime
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow_iam(request: httpx.Request) -> httpx.Response:
+        if vendor.bought and request.url.host.startswith("iam."):
+            asked.set()
+            await answered.wait()
+        return vendor(request)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(slow_iam), trust_env=False)
+    gate = AuthenticationGate(proven_for=24 * 3600, clock=time)
+    client = make_client(http, auth=password_auth(time, gate))
+    await client.show_engine(ENGINE)
+    time.advance(22 * 3600)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
+        renewing = calls.create_task(client.show_engine(ENGINE))
+        await asked.wait()
+        await client.show_engine(ENGINE)
+        assert not renewing.done()
+        answered.set()
+    assert vendor.tokens_used() == ["token-1", "token-1", "token-2"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
