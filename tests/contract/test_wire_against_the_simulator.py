@@ -23,6 +23,7 @@ from cse_operator.cloud.errors import (
     UnauthenticatedError,
 )
 from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_simulator.admin import (
     DEFAULT_PROJECT,
@@ -177,6 +178,32 @@ async def test_what_is_not_there_is_not_found(
         await upgrade(client, engine.id, "9.9.9")
     assert caught.failure.code
     assert caught.failure.http_status == 400
+
+
+@pytest.mark.parametrize("kind", ["access key", "password"])
+async def test_many_wrong_secrets_do_not_lock_the_owner_of_the_right_one_out(
+    simulation: Simulation,
+    engine: EngineSummary,
+    admin: AdminClient,
+    http: httpx.AsyncClient,
+    kind: str,
+) -> None:
+    field, name = {
+        "access key": ("secretKey", "key AKCONTRACT"),
+        "password": ("password", "user robot"),
+    }[kind]
+    budget = RefusalBudget()
+    right = connect(http, simulation.url, SECRETS[kind], gate=AuthenticationGate(budget))
+    await right.show_engine(engine.id)
+    wrong = [{**SECRETS[kind], field: f"wrong-{number}"} for number in range(20)]
+    for secret in wrong:
+        mistyped = connect(http, simulation.url, secret, gate=AuthenticationGate(budget))
+        with fails(UnauthenticatedError):
+            await mistyped.show_engine(engine.id)
+    await right.show_engine(engine.id)
+    anew = connect(http, simulation.url, SECRETS[kind], gate=right._auth.gate)
+    await anew.show_engine(engine.id)
+    assert admin.authentications()[name].most_refused_in_a_row == 4
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])

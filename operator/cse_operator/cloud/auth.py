@@ -129,7 +129,7 @@ class StaticTokenAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add the token; the gate learns from the answer."""
-        async with self.gate.passage():
+        async with self.gate.passage(request.url.host):
             request.headers["X-Auth-Token"] = self._token.get_secret_value()
             response = yield request
             if await self.judge(response) is Verdict.REFUSED:
@@ -160,7 +160,7 @@ class AccessKeyAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign the request; the gate learns from the answer."""
-        async with self.gate.passage():
+        async with self.gate.attempt(request.url.host):
             request.headers["X-Project-Id"] = self._project_id
             # A proxy may change the other headers on the way, and break the signature thereby.
             signed = {
@@ -225,19 +225,20 @@ class PasswordTokenAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add a token, buying one where needed; buy one more if it is refused."""
-        async with self.gate.passage():
+        async with self.gate.passage(request.url.host):
             for again in (False, True):
                 bought = False
                 if not self._is_being_renewed():
                     async with self._buying:
                         if self._needs_token():
                             try:
-                                answer = yield self._token_request(request)
-                            except GeneratorExit:
-                                # httpx ends the flow there when no answer came.
+                                async with self.gate.attempt(self._iam_endpoint):
+                                    answer = yield self._token_request(request)
+                                    self._remember(await self._read(answer))
+                            except (GeneratorExit, asyncio.CancelledError):
+                                # httpx ends the flow there when no answer came, or in time.
                                 self._note_no_answer()
                                 raise
-                            self._remember(await self._read(answer))
                             bought = True
                 token = self._usable_token()
                 request.headers["X-Auth-Token"] = token.value.get_secret_value()
