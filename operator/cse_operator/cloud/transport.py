@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import re
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"cse-operator/{__version__}"
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+
+_HOST = re.compile(r"[^\s%]+")
+_PORTS = frozenset({None, *range(1, 2**16)})
 
 DISPATCH = "cse_operator.dispatch"
 """The request extension under which a changing call's `Dispatch` travels."""
@@ -187,7 +191,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
         self._inner = AiohttpTransport(
             verify=context,
             trust_env=False,
-            proxy=_proxy(options.proxy),
+            proxy=None if options.proxy is None else proxy_of(options.proxy),
             client=lambda: self._session(context),
         )
 
@@ -300,13 +304,33 @@ def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _proxy(url: SecretStr | None) -> httpx.Proxy | None:
-    """The proxy, with its user and password as a header: aiohttp has deprecated the other way."""
-    if url is None:
-        return None
-    parsed = httpx.Proxy(url.get_secret_value())
-    if parsed.auth is None:
-        return parsed
-    user, password = parsed.auth
+def proxy_of(url: SecretStr) -> httpx.Proxy:
+    """The proxy, with its user and password as a header: aiohttp has deprecated the other way.
+
+    Raises:
+        ValueError: No call could go through it. The sentence holds nothing of the URL: what a
+            library complains of may be a part of the password, such as "Invalid port: 'pa'".
+    """
+    parsed = _origin(url.get_secret_value())
+    if parsed is None:
+        raise ValueError(
+            "this is not the URL of a proxy, such as http://user:password@proxy:3128 (special "
+            "characters of a password are percent-encoded: %2F stands for /)"
+        )
+    proxy = httpx.Proxy(parsed)
+    if proxy.auth is None:
+        return proxy
+    user, password = proxy.auth
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return httpx.Proxy(parsed.url, headers={"Proxy-Authorization": f"Basic {basic}"})
+    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
+
+
+def _origin(text: str) -> httpx.URL | None:
+    """Scheme, host and port. More than these is a password that holds a `/`, `?` or `#`."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return None
+    bare = url.path == "/" and not url.query and not url.fragment
+    whole = url.scheme in {"http", "https"} and _HOST.fullmatch(url.host) is not None
+    return url if bare and whole and url.port in _PORTS else None
