@@ -46,7 +46,11 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 USER_AGENT = f"cse-operator/{__version__}"
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024
+"""The longest answer that is read, unless the call says otherwise; an error is never longer."""
+
+LONGEST_ANSWER = "cse_operator.longest_answer"
+"""The request extension that says how many bytes a successful answer may have."""
 
 _HOST = re.compile(r"[^\s%]+")
 _PORTS = frozenset({None, *range(1, 2**16)})
@@ -171,6 +175,7 @@ class TransportOptions:
     allow_local_addresses: bool = False
     """Let names resolve to loopback and link-local addresses (a simulator, not the vendor)."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
+    """The longest answer to a call that does not say otherwise by `LONGEST_ANSWER`."""
 
     def timeout(self) -> httpx.Timeout:
         """The time-outs in httpx's terms; the total per call is the client's to bound."""
@@ -236,7 +241,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         response = await self._inner.handle_async_request(request)
         try:
-            body = await self._body_of(response)
+            body = await self._body_of(response, self._longest(request, response))
         finally:
             await response.aclose()
         return httpx.Response(
@@ -247,7 +252,12 @@ class FencedTransport(httpx.AsyncBaseTransport):
             extensions=response.extensions,
         )
 
-    async def _body_of(self, response: httpx.Response) -> bytes:
+    def _longest(self, request: httpx.Request, response: httpx.Response) -> int:
+        usual = self._options.max_response_bytes
+        longest: int = request.extensions.get(LONGEST_ANSWER, usual)
+        return longest if response.is_success else usual
+
+    async def _body_of(self, response: httpx.Response, limit: int) -> bytes:
         """Read the body, up to the limit.
 
         Compressed ones are refused: none was asked for, and a small one can become endless.
@@ -257,8 +267,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
         received = bytearray()
         async for chunk in response.aiter_raw():
             received += chunk
-            if len(received) > self._options.max_response_bytes:
-                limit = self._options.max_response_bytes
+            if len(received) > limit:
                 raise httpx.ReadError(f"the answer is longer than {limit} bytes")
         return bytes(received)
 
