@@ -235,11 +235,12 @@ FACTS: dict[Reason, ReasonFacts] = {
     Reason.CREDENTIALS_INVALID: ReasonFacts(
         _STALLED,
         _WARNING,
-        "The Secret exists, but its keys are missing, mixed or empty.",
+        "The Secret exists, but its keys are missing, mixed or empty, or its type is one of "
+        "Kubernetes' own, such as the token of a service account.",
         "A key is misspelled, or two kinds of credentials are in one Secret.",
         "Put one complete set of keys into the Secret: `accessKey` and `secretKey`, or "
         "`username`, `password` and `domainName`, or `token`. The change is noticed within a "
-        "minute.",
+        "minute. One of another type has to be made anew, with the type `Opaque`.",
     ),
     Reason.CREDENTIALS_REFUSED: ReasonFacts(
         _STALLED,
