@@ -32,6 +32,7 @@ HEALTH = {
     "upgrade-overdue": "Progressing",
     "up-to-date": "Healthy",
     "already-up-to-date": "Healthy",
+    "suspended-at-rest": "Healthy",
     "upgrade-failed": "Degraded",
     "upgrade-timed-out": "Degraded",
     "upgrade-rejected": "Degraded",
@@ -129,7 +130,7 @@ def action_test() -> str:
 
 
 def _offered(scene: str) -> list[dict[str, Any]]:
-    suspended = scene == "suspended"
+    suspended = scene in live_manifests.SUSPENDED
     return [
         {"name": "suspend", "disabled": suspended, "iconClass": "fa fa-pause"},
         {"name": "resume", "disabled": not suspended, "iconClass": "fa fa-play"},

@@ -31,7 +31,7 @@ _REASONS_HEAD: Final = """\
 
 The reason of the conditions of a `MicroserviceEngine`, and of the Event that is posted when it
 becomes so. Beside `Ready` stands `Reconciling=True` where it goes on by itself, and `Stalled=True`
-where a person is needed.
+where a person is needed. Times are those of the default settings.
 """
 
 _ANNOTATIONS: Final = f"""\
@@ -97,16 +97,16 @@ def _row(situation: Situation, transition: Transition) -> str:
 
 
 def reasons() -> str:
-    """`docs/reference/reasons.md`: every reason, what it means and the way out."""
+    """`docs/reference/reasons.md`: every reason: meaning, cause, way out."""
     lines = [
         _REASONS_HEAD,
-        "| reason | condition | Event | what it means | the way out |",
-        "|---|---|---|---|---|",
+        "| reason | condition | Event | what it means | what leads to it | the way out |",
+        "|---|---|---|---|---|---|",
     ]
     for reason, facts in FACTS.items():
         lines.append(
             f'| <a id="{reason.lower()}"></a>`{reason}` | {facts.standing} | {facts.event_type} '
-            f"| {facts.meaning} | {facts.way_out} |"
+            f"| {facts.meaning} | {facts.cause} | {facts.way_out} |"
         )
     return "\n".join(lines) + "\n"
 

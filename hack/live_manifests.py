@@ -144,6 +144,7 @@ SCENES: dict[str, Callable[[], Status]] = {
     ),
     "up-to-date": lambda: _ended(job("Finished"), engine("2.4.0", job=JOB)),
     "already-up-to-date": lambda: _settled(engine=engine("2.4.1")),
+    "suspended-at-rest": lambda: _settled(engine=engine("2.4.0"), spec={"suspend": True}),
     "upgrade-failed": lambda: _ended(
         job("Error", "step UpgradeNode failed"), engine(status="UpgradeFailed", job=JOB)
     ),
@@ -170,9 +171,13 @@ SCENES: dict[str, Callable[[], Status]] = {
 }
 
 
+SUSPENDED = {"suspended", "suspended-at-rest"}
+"""The scenes of which the spec is suspended."""
+
+
 def live(scene: str) -> dict[str, Any]:
     """The whole object of a scene, as the API server would show it."""
-    spec = {**SPEC, "suspend": scene == "suspended"}
+    spec = {**SPEC, "suspend": scene in SUSPENDED}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,

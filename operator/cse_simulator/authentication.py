@@ -61,11 +61,18 @@ class Tally:
 
 
 @dataclass(slots=True)
-class KeyFailures:
-    """Failures in a row of an access key, and until when it is locked."""
+class Failures:
+    """Failures in a row of an access key or a user, and until when it is locked."""
 
     count: int = 0
     locked_until: float = 0.0
+
+    def add(self, now: float, survived: int, lock_seconds: float) -> None:
+        """Count one more, and lock when that is more than `survived`."""
+        self.count += 1
+        if self.count > survived:
+            self.count = 0
+            self.locked_until = now + lock_seconds
 
 
 class Authenticator:
@@ -75,7 +82,8 @@ class Authenticator:
         self._settings = settings
         self._clock = clock
         self._issued: dict[str, IssuedToken] = {}
-        self._failures: dict[str, KeyFailures] = {}
+        self._failures: dict[str, Failures] = {}
+        self._wrong_passwords: dict[tuple[str, str], Failures] = {}
         self._refused_tokens: dict[str, str] = {}
         self._number = 0
         self.tallies: dict[str, Tally] = {}
@@ -142,12 +150,28 @@ class Authenticator:
         except (AttributeError, KeyError, TypeError):
             return _iam_error(HTTPStatus.BAD_REQUEST, "The request body is invalid.")
         tally = self._tally(f"user {name}")
-        if not self._is_user(name, password, domain):
+        refusal = self._refused_password(name, password, domain)
+        if refusal:
             tally.refuse()
-            message = "The username or password is wrong."
-            return _iam_error(HTTPStatus.UNAUTHORIZED, message)
+            return _iam_error(HTTPStatus.UNAUTHORIZED, refusal)
         tally.accept()
+        known = self._settings.iam_projects
+        if known and project not in known.split(","):
+            message = f"Could not find project: {project}."
+            return _iam_error(HTTPStatus(self._settings.unknown_project_status), message)
         return self._issue(str(name), str(domain), str(project))
+
+    def _refused_password(self, name: Any, password: Any, domain: Any) -> str:
+        """IAM's words where it takes no password of this user, or not this one."""
+        settings, now = self._settings, self._clock.now()
+        failures = self._wrong_passwords.setdefault((str(name), str(domain)), Failures())
+        if now < failures.locked_until:
+            return "The user is locked."
+        if not self._is_user(name, password, domain):
+            failures.add(now, settings.user_lock_failures, settings.user_lock_seconds)
+            return "The username or password is wrong."
+        failures.count = 0
+        return ""
 
     def _authenticated(self, call: Call) -> Caller:
         token = call.headers.get("X-Auth-Token")
@@ -224,14 +248,11 @@ class Authenticator:
         if self._settings.is_open:
             return Caller(key)
         now = self._clock.now()
-        failures = self._failures.setdefault(key, KeyFailures())
+        failures = self._failures.setdefault(key, Failures())
         if now < failures.locked_until:
             raise unauthenticated("verify aksk signature fail, the access key is locked")
         if not self._is_signed(authorization, call, now):
-            failures.count += 1
-            if failures.count > self._settings.key_lock_failures:
-                failures.count = 0
-                failures.locked_until = now + self._settings.key_lock_seconds
+            failures.add(now, self._settings.key_lock_failures, self._settings.key_lock_seconds)
             raise unauthenticated("verify aksk signature fail")
         failures.count = 0
         return Caller(key)

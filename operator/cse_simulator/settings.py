@@ -114,6 +114,16 @@ class Settings:
         metadata={"help": "How long a token issued by POST /v3/auth/tokens is valid."},
     )
 
+    iam_projects: str = field(
+        default="",
+        metadata={"help": "Projects that IAM knows, with commas between them; none means any."},
+    )
+
+    unknown_project_status: int = field(
+        default=404,
+        metadata={"help": "HTTP status of a token request for a project that IAM does not know."},
+    )
+
     calls_per_second: float = field(
         default=0.0,
         metadata={
@@ -137,6 +147,15 @@ class Settings:
 
     key_lock_failures: int = field(
         default=5, metadata={"help": "Failures in a row that an access key survives."}
+    )
+
+    user_lock_seconds: float = field(
+        default=900.0,
+        metadata={"help": "How long a user is locked after too many wrong passwords in a row."},
+    )
+
+    user_lock_failures: int = field(
+        default=5, metadata={"help": "Wrong passwords in a row that a user survives."}
     )
 
     key_clock_skew_seconds: float = field(

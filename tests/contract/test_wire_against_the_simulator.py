@@ -23,6 +23,7 @@ from cse_operator.cloud.errors import (
     UnauthenticatedError,
 )
 from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_simulator.admin import (
     DEFAULT_PROJECT,
@@ -83,11 +84,14 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def connect(
-    http: httpx.AsyncClient, url: str, secret: dict[str, str], project: str = DEFAULT_PROJECT
+    http: httpx.AsyncClient,
+    url: str,
+    secret: dict[str, str],
+    project: str = DEFAULT_PROJECT,
+    gate: AuthenticationGate | None = None,
 ) -> CseClient:
     credentials = parse_secret({key: SecretStr(value) for key, value in secret.items()})
-    gate = AuthenticationGate()
-    auth = auth_for(credentials, gate, project_id=project, iam_endpoint=url)
+    auth = auth_for(credentials, gate or AuthenticationGate(), project_id=project, iam_endpoint=url)
     return CseClient(http, url, project, None, auth, TokenBucket(1000))
 
 
@@ -174,6 +178,56 @@ async def test_what_is_not_there_is_not_found(
         await upgrade(client, engine.id, "9.9.9")
     assert caught.failure.code
     assert caught.failure.http_status == 400
+
+
+@pytest.mark.parametrize("kind", ["access key", "password"])
+async def test_many_wrong_secrets_do_not_lock_the_owner_of_the_right_one_out(
+    simulation: Simulation,
+    engine: EngineSummary,
+    admin: AdminClient,
+    http: httpx.AsyncClient,
+    kind: str,
+) -> None:
+    field, name = {
+        "access key": ("secretKey", "key AKCONTRACT"),
+        "password": ("password", "user robot"),
+    }[kind]
+    budget = RefusalBudget()
+    right = connect(http, simulation.url, SECRETS[kind], gate=AuthenticationGate(budget))
+    await right.show_engine(engine.id)
+    wrong = [{**SECRETS[kind], field: f"wrong-{number}"} for number in range(20)]
+    for secret in wrong:
+        mistyped = connect(http, simulation.url, secret, gate=AuthenticationGate(budget))
+        with fails(UnauthenticatedError):
+            await mistyped.show_engine(engine.id)
+    await right.show_engine(engine.id)
+    anew = connect(http, simulation.url, SECRETS[kind], gate=right._auth.gate)
+    await anew.show_engine(engine.id)
+    assert admin.authentications()[name].most_refused_in_a_row == 4
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_a_project_that_iam_does_not_know_holds_back_no_other_one(
+    simulation: Simulation,
+    engine: EngineSummary,
+    admin: AdminClient,
+    http: httpx.AsyncClient,
+    status: int,
+) -> None:
+    admin.change_settings(iam_projects=DEFAULT_PROJECT, unknown_project_status=status)
+    try:
+        gate = AuthenticationGate()
+        mistyped = connect(http, simulation.url, SECRETS["password"], "mistyped", gate)
+        for _ in range(3):
+            with fails(UnauthenticatedError) as caught:
+                await mistyped.show_engine(engine.id)
+            assert "Could not find project: mistyped." in caught.failure.message
+        client = connect(http, simulation.url, SECRETS["password"], gate=gate)
+        await upgrade(client, engine.id)
+    finally:
+        admin.change_settings(iam_projects="", unknown_project_status=404)
+    refused = [call for call in admin.calls() if call.status == status]
+    assert [call.operation for call in refused] == ["IssueToken"]
 
 
 async def test_a_revoked_token_is_renewed_in_mid_job_without_a_second_upgrade(

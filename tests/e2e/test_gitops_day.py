@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-import yaml
-
 from support.engines import engine_manifest
+from support.git_repository import GitRepository
 from support.judge import Judge
 from support.scene import Scene, condition_types
 
 TOOL = "argocd-controller"
 
 
-class Repository:
-    """What Git says of one engine, applied as a GitOps tool applies it."""
+class Tool:
+    """Applies what is in git as a GitOps tool does: server-side, as another field manager."""
 
-    def __init__(self, scene: Scene, engine_id: str) -> None:
+    def __init__(self, scene: Scene, git: GitRepository) -> None:
         self._scene = scene
-        self._manifest = engine_manifest(
-            "orders", namespace=scene.namespace, projectId=scene.project, engineId=engine_id
-        )
-
-    def commit(self, version: str) -> None:
-        """Change the wanted version in Git."""
-        self._manifest["spec"]["version"] = version
+        self._git = git
 
     def sync(self, *flags: str) -> dict[str, Any]:
-        """Apply Git's manifest as another field manager does."""
+        """Check the newest commit out, apply its files and return the engine as it is then."""
         command = ("apply", "--server-side", "--force-conflicts", f"--field-manager={TOOL}")
-        manifest = yaml.safe_dump(self._manifest)
+        folder = str(self._git.checkout())
         applied: dict[str, Any] = json.loads(
-            self._scene.kubectl(*command, *flags, "-f", "-", "-o", "json", stdin=manifest)
+            self._scene.kubectl(*command, *flags, "-f", folder, "-o", "json")
         )
         return applied
 
@@ -44,20 +38,32 @@ class Repository:
         assert synced == live
 
 
-async def test_a_day_in_a_gitops_repository(scene: Scene) -> None:
+async def test_a_day_in_a_gitops_repository(scene: Scene, tmp_path: Path) -> None:
     engine = scene.engine()
     scene.secret()
-    git = Repository(scene, engine.id)
+    git = GitRepository(tmp_path / "git")
+    tool = Tool(scene, git)
     judge = Judge()
+
+    def commit(version: str) -> None:
+        manifest = engine_manifest(
+            "orders",
+            namespace=scene.namespace,
+            projectId=scene.project,
+            engineId=engine.id,
+            version=version,
+        )
+        git.commit("orders.yaml", manifest, f"orders: {version}")
+
     try:
-        git.commit("2.3.1")
-        assert judge.kstatus(git.sync()) == "InProgress"
+        commit("2.3.1")
+        assert judge.kstatus(tool.sync()) == "InProgress"
         there = await scene.until_reason("orders", "UpToDate")
         assert judge.kstatus(there) == "Current"
-        git.assert_in_sync()
+        tool.assert_in_sync()
 
-        git.commit("2.4.0")
-        assert judge.kstatus(git.sync()) == "InProgress"
+        commit("2.4.0")
+        assert judge.kstatus(tool.sync()) == "InProgress"
         upgraded = await scene.until(
             "orders",
             lambda item: (
@@ -66,20 +72,20 @@ async def test_a_day_in_a_gitops_repository(scene: Scene) -> None:
             ),
         )
         assert judge.kstatus(upgraded) == "Current"
-        git.assert_in_sync()
+        tool.assert_in_sync()
 
-        git.commit("2.3.1")
-        git.sync()
+        git.revert()
+        assert tool.sync()["spec"]["version"] == "2.3.1"
         refused = await scene.until_reason("orders", "DowngradeNotSupported")
         assert judge.kstatus(refused) == "Failed"
         assert "set spec.version to 2.4.0 or higher" in refused["status"]["message"]
-        git.assert_in_sync()
+        tool.assert_in_sync()
 
-        git.commit("2.4.0")
-        git.sync()
+        git.revert()
+        assert tool.sync()["spec"]["version"] == "2.4.0"
         mended = await scene.until_reason("orders", "UpToDate")
         assert judge.kstatus(mended) == "Current"
-        git.assert_in_sync()
+        tool.assert_in_sync()
     finally:
         judge.close()
     assert scene.accepted(engine) == {"2.4.0": 1}

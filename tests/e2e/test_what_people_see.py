@@ -1,13 +1,15 @@
-"""docs/fleet.md shows what kubectl shows of a fleet in all phases, and that it reads well.
+"""docs/fleet.md and the README show what kubectl shows, and that it reads well.
 
-`CSE_DOCS=write make test ARGS="-k what_people_see"` writes the page's blocks anew.
+`CSE_DOCS=write make test ARGS="-k what_people_see"` writes the pages' blocks anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,10 @@ from support.operator_process import OperatorProcess
 from support.repository import ROOT
 from support.scene import Scene
 
-PAGE = ROOT / "docs" / "fleet.md"
+PAGE, README = ROOT / "docs" / "fleet.md", ROOT / "README.md"
 BLOCK = re.compile(r"```console\n\$ (kubectl [^\n]+)\n(.*?)```\n", re.DOTALL)
+
+LIFE = "kubectl get mse -n payments -w"
 
 NARROW, WIDE = 80, 160
 """Columns of terminals."""
@@ -71,18 +75,40 @@ async def test_a_fleet_in_all_phases_reads_as_the_page_shows(
     await search.until_reason("edge", "Submitting")
     await fleet.event("invoices", "UpgradeFailed")
 
-    blocks = BLOCK.findall(PAGE.read_text())
-    shown = {command: fleet.kubectl(*command.split()[1:]) for command, _ in blocks}
-    if os.environ.get("CSE_DOCS") == "write":
-        write(shown)
-        blocks = BLOCK.findall(PAGE.read_text())
+    commands = {command for page in (PAGE, README) for command in blocks_of(page)} - {LIFE}
+    shown = {command: fleet.kubectl(*command.split()[1:]) for command in commands}
     items = fleet.kubectl.json("get", "mse", "-A")["items"]
     assert {item["status"]["phase"] for item in items} == set(Phase)
     assert widest(shown["kubectl get mse -n payments"]) <= NARROW
-    assert widest(shown["kubectl get mse -A"]) <= WIDE
+    assert widest(shown["kubectl get mse -A"]) <= NARROW
     assert shown["kubectl get mse -A -o wide"].index("MESSAGE") <= WIDE - 40
-    for command, block in blocks:
-        assert settled(shown[command]) == settled(block), command
+    assert_shown(PAGE, shown)
+    assert_shown(README, shown)
+
+
+async def test_an_upgrade_reads_as_the_readme_shows(
+    unserved_with_own_vendor: Scene, start_operator: Callable[..., OperatorProcess]
+) -> None:
+    scene = unserved_with_own_vendor
+    engine = scene.engine()
+    scene.secret()
+    start_operator(scene)
+    scene.resource(engine, version="2.3.1")
+    await scene.until_reason("orders", "UpToDate")
+
+    seen: list[str] = []
+    async with (
+        scene.kubectl.lines("get", "mse", "-n", scene.namespace, "-w") as lines,
+        asyncio.timeout(60),
+    ):
+        async for line in lines:
+            seen.append(line)
+            if len(seen) == len(["the header", "the engine as it is"]):
+                scene.patch("orders", version="2.4.0")
+            if line.split()[1:5] == ["2.4.0", "2.4.0", "True", "UpToDate"]:
+                break
+
+    assert_shown(README, {LIFE: "".join(f"{line}\n" for line in seen)})
 
 
 async def bring(scene: Scene, name: str, reason: str, plan: JobPlan | None = None) -> None:
@@ -107,8 +133,25 @@ def settled(text: str) -> str:
     return "\n".join([*lines, mark, *sorted({line.strip() for line in events.splitlines()})])
 
 
-def write(shown: dict[str, str]) -> None:
-    text = BLOCK.sub(
-        lambda block: f"```console\n$ {block[1]}\n{shown[block[1]]}```\n", PAGE.read_text()
-    )
-    PAGE.write_text(text)
+def blocks_of(page: Path) -> dict[str, str]:
+    """The commands of kubectl on a page, and what it says they show."""
+    return dict(BLOCK.findall(page.read_text()))
+
+
+def assert_shown(page: Path, shown: dict[str, str]) -> None:
+    """Hold the blocks of a page to what these commands have shown."""
+    if os.environ.get("CSE_DOCS") == "write":
+        write(page, shown)
+    blocks = blocks_of(page)
+    held = blocks.keys() & shown
+    assert held
+    for command in held:
+        assert settled(shown[command]) == settled(blocks[command]), command
+
+
+def write(page: Path, shown: dict[str, str]) -> None:
+    def block(found: re.Match[str]) -> str:
+        text = shown.get(found[1], found[2])
+        return f"```console\n$ {found[1]}\n{text}```\n"
+
+    page.write_text(BLOCK.sub(block, page.read_text()))

@@ -41,8 +41,9 @@ FLAGS = (
     "--credentials-cooldown=0.5",
 )
 
-MOST_REFUSALS = 4
-"""In a row, of one credential: one below the fifth, after which the next one locks it."""
+MOST_REFUSALS = 3
+"""Of one secret in a quarter of an hour; one more is left for a new secret, and the sixth in a row
+would lock its user."""
 
 
 @dataclass

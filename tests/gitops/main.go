@@ -1,5 +1,5 @@
-// A judge for the tests: what kstatus (the library behind Flux) and Argo CD's Lua make of an
-// object. It reads requests as JSON, one a line, and answers each with a line of JSON.
+// A judge for the tests: what kstatus (the library behind Flux), Flux's expressions and Argo CD's
+// Lua make of an object. It reads requests as JSON, one a line, and answers each with a line of JSON.
 package main
 
 import (
@@ -16,8 +16,10 @@ import (
 
 type request struct {
 	Object map[string]any `json:"object"`
-	// Lua is the script to run; without it, kstatus judges.
+	// Lua is the script to run; without it and Exprs, kstatus judges.
 	Lua string `json:"lua"`
+	// Exprs are Flux's healthCheckExprs for the object's kind.
+	Exprs *expressions `json:"exprs"`
 }
 
 type answer struct {
@@ -46,6 +48,13 @@ func judge(line []byte) answer {
 	}
 	if asked.Lua != "" {
 		return runLua(asked)
+	}
+	if asked.Exprs != nil {
+		verdict, err := asked.Exprs.judge(whole(asked.Object))
+		if err != nil {
+			return answer{Error: err.Error()}
+		}
+		return answer{Status: verdict.String()}
 	}
 	result, err := status.Compute(&unstructured.Unstructured{Object: whole(asked.Object)})
 	if err != nil {

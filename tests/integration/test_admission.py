@@ -99,7 +99,6 @@ def test_kubectl_lists_and_explains_it(
         "READY",
         "PHASE",
         "JOB",
-        "RESULT",
         "AGE",
     ]
     assert row.split()[:3] == ["orders", "2.4.0", "Pending"]

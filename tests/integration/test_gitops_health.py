@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from cse_operator.api.names import API_VERSION, KIND
 from support.judge import Judge
+from support.repository import ROOT
 
-ARGO = Path(__file__).resolve().parents[2] / "deploy" / "argocd" / "cse-operator.io"
+ARGO = ROOT / "deploy" / "argocd" / "cse-operator.io"
+FLUX = ROOT / "deploy" / "samples" / "gitops" / "flux" / "engines.yaml"
 FOLDER = ARGO / "MicroserviceEngine"
 SCENES = sorted(path.stem for path in (FOLDER / "testdata").glob("*.yaml"))
 
@@ -30,7 +33,7 @@ IN_PROGRESS = {
     "upgrading-unseen",
     "upgrade-overdue",
 }
-CURRENT = {"up-to-date", "already-up-to-date"}
+CURRENT = {"up-to-date", "already-up-to-date", "suspended-at-rest"}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,38 @@ def test_kstatus_sees_a_wait_as_in_progress_and_a_person_s_turn_as_failed(judge,
         expected = "Current"
 
     assert judge.kstatus(manifest(scene)) == expected
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_expressions_for_flux_say_what_kstatus_says(judge, scene):
+    live = manifest(scene)
+
+    for expressions in health_checks():
+        assert judge.flux(expressions, live) == judge.kstatus(live)
+
+
+def health_checks() -> list[dict[str, str]]:
+    """The expressions of the sample repository, one for each stage."""
+    samples = yaml.safe_load_all(FLUX.read_text())
+    stages = [sample["spec"] for sample in samples if sample["kind"] == "Kustomization"]
+    checks = [check for stage in stages for check in stage["healthCheckExprs"]]
+    assert {(check["apiVersion"], check["kind"]) for check in checks} == {(API_VERSION, KIND)}
+    return checks
+
+
+@pytest.mark.parametrize(
+    ("hold", "said"),
+    [
+        (("inProgress", "failed", "current"), "InProgress"),
+        (("failed", "current"), "Failed"),
+        (("current",), "Current"),
+        ((), "InProgress"),
+    ],
+)
+def test_an_expression_that_holds_counts_before_those_after_it(judge, hold, said):
+    expressions = dict.fromkeys(("inProgress", "failed", "current"), "false")
+
+    assert judge.flux(expressions | dict.fromkeys(hold, "true"), manifest("up-to-date")) == said
 
 
 def test_every_scene_of_the_test_data_is_judged():

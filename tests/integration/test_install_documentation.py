@@ -50,6 +50,14 @@ def test_the_api_server_takes_the_roles_it_shows(kubectl: Kubectl) -> None:
     assert len(applied.splitlines()) == 2
 
 
+def test_the_policy_it_shows_for_cilium_selects_the_operator(kubectl: Kubectl) -> None:
+    [policy] = [yaml.safe_load(block) for block in BLOCKS if "CiliumNetworkPolicy" in block]
+
+    ours = the(kustomized(kubectl, ROOT / "deploy" / "base"), "NetworkPolicy")
+    assert policy["spec"]["endpointSelector"] == ours["spec"]["podSelector"]
+    assert policy["metadata"]["namespace"] == ours["metadata"]["namespace"]
+
+
 @pytest.mark.timeout(BUILD_SECONDS)
 def test_the_chart_knows_every_value_it_sets(tmp_path: Path) -> None:
     helm = Helm(tmp_path)

@@ -86,6 +86,31 @@ async def test_a_secret_that_kubernetes_itself_uses_is_not_taken_for_credentials
         await SecretReader(client).read(namespace, "account")
 
 
+@pytest.mark.parametrize(
+    ("kind", "theirs"),
+    [
+        ("kubernetes.io/basic-auth", True),
+        ("bootstrap.kubernetes.io/token", True),
+        ("Opaque", False),
+        ("huaweicloud.example.com/iam", False),
+        ("my-kubernetes.io/iam", False),
+    ],
+)
+async def test_what_is_refused_is_told_by_the_domain_of_the_type(
+    client: ApiClient, control_plane: Cluster, namespace: str, kind: str, *, theirs: bool
+) -> None:
+    secret = {"metadata": {"name": "any"}, "type": kind, "stringData": {"password": "canary"}}
+    control_plane.request("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
+    if not theirs:
+        assert (await SecretReader(client).read(namespace, "any")).data
+        return
+    with pytest.raises(errors.SecretInvalid) as caught:
+        await SecretReader(client).read(namespace, "any")
+    assert kind in caught.value.sentence
+    assert "make one of the type Opaque" in caught.value.sentence
+    assert "canary" not in caught.value.sentence
+
+
 async def test_people_see_events_in_describe_and_in_get(
     client: ApiClient, control_plane: Cluster, namespace: str, kubectl: Kubectl
 ) -> None:

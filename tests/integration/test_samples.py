@@ -35,7 +35,7 @@ def test_a_sample_is_taken_as_it_is(kubectl: Kubectl, namespace: str, sample: Pa
 
 def test_the_sample_repository_is_taken_whole(kubectl: Kubectl, namespace: str) -> None:
     engines = kustomized(kubectl, REPOSITORY / "production")
-    files = {path.stem for path in (REPOSITORY / "production").glob("*.yaml")} - {"kustomization"}
+    files = {path.stem for path in (REPOSITORY / "production").rglob("*.yaml")} - {"kustomization"}
     assert {engine["metadata"]["name"] for engine in engines} == files
     assert {engine["kind"] for engine in engines} == {"MicroserviceEngine"}
     assert len({engine["spec"]["engineId"] for engine in engines}) == len(engines)
@@ -53,8 +53,24 @@ def test_the_sample_repository_has_what_the_page_shows(path: str, kind: str) -> 
 
 def test_what_applies_the_repository_points_into_it(kubectl: Kubectl) -> None:
     application = yaml.safe_load((REPOSITORY / "argocd/application.yaml").read_text())["spec"]
-    flux = yaml.safe_load((REPOSITORY / "flux/engines.yaml").read_text())["spec"]
+    source, *stages = yaml.safe_load_all((REPOSITORY / "flux/engines.yaml").read_text())
     engines = kustomized(kubectl, REPOSITORY / application["source"]["path"])
-    assert kustomized(kubectl, REPOSITORY / flux["path"]) == engines
+    by_stage = [kustomized(kubectl, REPOSITORY / stage["spec"]["path"]) for stage in stages]
+    assert [engine for stage in by_stage for engine in stage] == engines
     namespaces = {engine["metadata"]["namespace"] for engine in engines}
-    assert namespaces == {application["destination"]["namespace"]} == {flux["targetNamespace"]}
+    assert namespaces == {application["destination"]["namespace"]}
+    assert {stage["spec"]["targetNamespace"] for stage in stages} == namespaces
+    assert source["spec"]["url"] == application["source"]["repoURL"]
+    for stage in stages:
+        named = {"kind": source["kind"], "name": source["metadata"]["name"]}
+        assert stage["spec"]["sourceRef"] == named
+
+
+def test_argo_cd_and_flux_go_through_the_same_stages(kubectl: Kubectl) -> None:
+    _, *stages = yaml.safe_load_all((REPOSITORY / "flux/engines.yaml").read_text())
+    for number, stage in enumerate(stages):
+        before = [{"name": stages[number - 1]["metadata"]["name"]}] if number else []
+        assert stage["spec"].get("dependsOn", []) == before
+        for engine in kustomized(kubectl, REPOSITORY / stage["spec"]["path"]):
+            wave = engine["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]
+            assert int(wave) == number

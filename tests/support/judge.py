@@ -1,4 +1,4 @@
-"""Asks real GitOps tools what they make of an object: kstatus, and Lua as Argo CD runs it."""
+"""Asks real GitOps tools what they make of an object: kstatus, CEL and Lua as they run it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Judge:
     def kstatus(self, manifest: dict[str, Any]) -> str:
         """What Flux's library makes of a live object: Current, InProgress, Failed, …"""
         return str(self._ask({"object": manifest})["status"])
+
+    def flux(self, expressions: dict[str, str], manifest: dict[str, Any]) -> str:
+        """What Flux makes of a live object by one entry of `healthCheckExprs`."""
+        return str(self._ask({"object": manifest, "exprs": expressions})["status"])
 
     def lua(self, script: str, manifest: dict[str, Any]) -> Any:
         """What a script returns for a live object."""

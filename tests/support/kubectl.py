@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,23 @@ class Kubectl:
             env=processes.python_environment(),
             check=False,
         )
+
+    @asynccontextmanager
+    async def lines(self, *arguments: str) -> AsyncIterator[AsyncIterator[str]]:
+        """Run it as long as this lasts, for what it writes line by line (`--watch`)."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            f"--cache-dir={self._cache}",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            env=processes.python_environment(),
+        )
+        assert process.stdout is not None
+        try:
+            yield (line.decode().rstrip() async for line in process.stdout)
+        finally:
+            process.kill()
+            await process.wait()
 
     def json(self, *arguments: str) -> Any:
         """Run it with `-o json` and return the parsed answer."""

@@ -37,12 +37,13 @@ _COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Is it there", 0),
     ("Phase", "string", ".status.phase", "Where it stands", 0),
     ("Job", "integer", ".status.jobId", "Job of the latest upgrade call", 0),
-    ("Result", "string", ".status.result", "What became of that call", 0),
+    ("Age", "date", ".metadata.creationTimestamp", "Age of the resource", 0),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why, in a word", 1),
     ("Engine", "string", ".status.engine.name", "The engine's name", 1),
     ("Latest", "string", ".status.latestVersion", "The version the vendor offers", 1),
     ("Message", "string", ".status.message", "Why, in a sentence", 1),
-    ("Age", "date", ".metadata.creationTimestamp", "Age of the resource", 0),
 )
+"""Those without priority, of the whole cluster, in 80 columns; the long message comes last."""
 
 
 def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class ReasonFacts:
     event_type: Literal["Normal", "Warning"]
     """The type of the Event posted when it becomes so."""
     meaning: str
+    cause: str
+    """What usually leads to it."""
     way_out: str
 
 
@@ -69,12 +71,17 @@ _BY_ITSELF = "None needed: it goes on by itself."
 
 FACTS: dict[Reason, ReasonFacts] = {
     Reason.UP_TO_DATE: ReasonFacts(
-        _READY, _NORMAL, "The engine is at the wanted version, or at a later patch of it.", "None."
+        _READY,
+        _NORMAL,
+        "The engine is at the wanted version, or at a later patch of it.",
+        "It was there before, an upgrade succeeded, or the vendor patched it.",
+        "None.",
     ),
     Reason.SUBMITTING: ReasonFacts(
         _MOVING,
         _NORMAL,
         "The intent is recorded and the upgrade call is on its way.",
+        "`spec.version` is above the engine's version, or a failed upgrade is tried again.",
         _BY_ITSELF,
     ),
     Reason.UPGRADING: ReasonFacts(
@@ -82,12 +89,15 @@ FACTS: dict[Reason, ReasonFacts] = {
         _NORMAL,
         "The vendor runs the upgrade job; it is followed to its end, and until the engine shows "
         "its result.",
+        "The operator's call was accepted, or someone else started an upgrade, in the console "
+        "or by the API.",
         _BY_ITSELF,
     ),
     Reason.UPGRADE_OVERDUE: ReasonFacts(
         _MOVING,
         _WARNING,
         "The job has run for longer than `spec.upgrade.timeout`. It is still followed.",
+        "A large engine, a step that hangs at the vendor, or a `timeout` that is too short.",
         "Look at the job in the CSE console; ask the vendor's support with the job id. "
         "The operator records its result whenever it ends.",
     ),
@@ -96,36 +106,45 @@ FACTS: dict[Reason, ReasonFacts] = {
         _WARNING,
         "A call was sent and its answer was lost. The operator looks at the engine until it "
         "knows whether the call took effect, before it does anything else.",
+        "The connection broke after the call, the vendor answered with a server error, or the "
+        "operator was stopped before the answer came.",
         _BY_ITSELF,
     ),
     Reason.ENGINE_BUSY: ReasonFacts(
         _MOVING,
         _NORMAL,
         "The engine is being created, changed or upgraded by someone else.",
+        "A change in the console or by another program.",
         "None needed: the upgrade starts when the engine is Available again.",
     ),
     Reason.ENGINE_UNAVAILABLE: ReasonFacts(
         _MOVING,
         _WARNING,
         "The engine is in a state in which an upgrade would not be safe.",
+        "The vendor calls it Unavailable, or by a status that is not known.",
         "Look at the engine in the CSE console. The upgrade starts when it is Available.",
     ),
     Reason.SUSPENDED: ReasonFacts(
         _MOVING,
         _NORMAL,
         "`spec.suspend` is true: the engine is watched, and nothing is started.",
+        "Somebody set it, in Git or by Argo CD's action suspend, and an upgrade is due.",
         "Set `spec.suspend: false`.",
     ),
     Reason.CREDENTIALS_NOT_FOUND: ReasonFacts(
         _MOVING,
         _WARNING,
         "The Secret that `spec.credentialsRef` names does not exist in this namespace (yet).",
-        "Create the Secret. It is looked for again every minute.",
+        "It was not created yet, is in another namespace or under another name, or the "
+        "operator may not read it.",
+        "Create the Secret, or grant the right. It is looked for again every quarter of a minute.",
     ),
     Reason.CLOUD_UNAVAILABLE: ReasonFacts(
         _MOVING,
         _WARNING,
         "The vendor's API cannot be reached or answers with server errors.",
+        "An outage, a wrong endpoint or region, DNS, a proxy, a NetworkPolicy, a certificate "
+        "that is not trusted; or the vendor finds the look itself wrong.",
         "None needed when it passes. Otherwise check the endpoint, DNS, proxy and the "
         "NetworkPolicy with `cse-operator check`.",
     ),
@@ -133,12 +152,16 @@ FACTS: dict[Reason, ReasonFacts] = {
         _MOVING,
         _WARNING,
         "The vendor asked for fewer calls; the project's calls are held back.",
+        "Other programs call with the same project or user, or very many engines are upgraded "
+        "at once.",
         "None needed. If it lasts, lower `--calls-per-second`.",
     ),
     Reason.UPGRADE_REJECTED: ReasonFacts(
         _STALLED,
         _WARNING,
         "The vendor refused the upgrade call; its code and message are in the condition.",
+        "A version that the vendor does not offer for this engine, or a state of it that the "
+        "vendor does not upgrade from.",
         "Change `spec.version` to one the engine offers (`status.latestVersion`), or set the "
         "annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
@@ -146,6 +169,7 @@ FACTS: dict[Reason, ReasonFacts] = {
         _STALLED,
         _WARNING,
         "The upgrade job ended with an error.",
+        "A step of the job failed at the vendor; its words are in the condition.",
         "Look at the job in the CSE console, mend the cause, then set the annotation "
         "`cse-operator.io/retry-requested-at` to a new value, or change the spec.",
     ),
@@ -153,12 +177,15 @@ FACTS: dict[Reason, ReasonFacts] = {
         _STALLED,
         _WARNING,
         "The vendor ended the upgrade job by its own time-out.",
+        "A step of the job took longer than the vendor allows.",
         "As for `UpgradeFailed`.",
     ),
     Reason.VERSION_MISMATCH: ReasonFacts(
         _STALLED,
         _WARNING,
         "The job is finished, but the engine reports another version than the wanted one.",
+        "The vendor upgraded to another version, rolled back by itself, or still shows the "
+        "old one.",
         "Compare with the CSE console. If the engine is fine, set `spec.version` to what it "
         "reports; otherwise ask the vendor's support with the job id.",
     ),
@@ -167,6 +194,7 @@ FACTS: dict[Reason, ReasonFacts] = {
         _WARNING,
         "The answer of a call was lost, and other jobs ran since: whether the call took "
         "effect cannot be known from outside.",
+        "Somebody changed the engine while the operator looked for the effect of its call.",
         "Look at the engine's jobs in the CSE console. To have the upgrade called again, set "
         "the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
@@ -174,12 +202,15 @@ FACTS: dict[Reason, ReasonFacts] = {
         _STALLED,
         _WARNING,
         "The engine is at a higher version than the wanted one, and versions cannot go back.",
+        "A `git revert`, a typing error, or an upgrade in the console.",
         "Set `spec.version` to the version the engine has (`status.currentVersion`) or higher.",
     ),
     Reason.ENGINE_NOT_FOUND: ReasonFacts(
         _STALLED,
         _WARNING,
         "The vendor knows no engine with this id in this project and region.",
+        "It was deleted, an id or the region is wrong, or the credentials belong to another "
+        "project. Of one that was fine it is only said after three looks in a row.",
         "Check `engineId`, `projectId`, `region` and `enterpriseProjectId`. The first three "
         "cannot be changed: delete the resource and create it anew; no engine is touched.",
     ),
@@ -187,33 +218,46 @@ FACTS: dict[Reason, ReasonFacts] = {
         _STALLED,
         _WARNING,
         "The engine is frozen, deleted or failed in a way that only its owner can mend.",
-        "Look at the engine in the CSE console (payment, failed creation or change).",
+        "A bill that is not paid, or a creation, change or upgrade that failed without the "
+        "operator.",
+        "Look at the engine in the CSE console (payment, failed creation or change). One whose "
+        "upgrade failed is retried, where the vendor offers it, when the annotation "
+        "`cse-operator.io/retry-requested-at` is set to a new value.",
     ),
     Reason.ENGINE_ALREADY_MANAGED: ReasonFacts(
         _STALLED,
         _WARNING,
         "Another resource names the same engine and drives it: the oldest one, or one whose "
         "upgrade is under way.",
+        "A copied manifest, or one that moved to another namespace before the old one was pruned.",
         "Delete one of the two resources; no engine is touched by that.",
     ),
     Reason.CREDENTIALS_INVALID: ReasonFacts(
         _STALLED,
         _WARNING,
-        "The Secret exists, but its keys are missing, mixed or empty.",
+        "The Secret exists, but its keys are missing, mixed or empty, or its type is one of "
+        "Kubernetes' own, such as the token of a service account.",
+        "A key is misspelled, or two kinds of credentials are in one Secret.",
         "Put one complete set of keys into the Secret: `accessKey` and `secretKey`, or "
-        "`username`, `password` and `domainName`, or `token`.",
+        "`username`, `password` and `domainName`, or `token`. The change is noticed within a "
+        "minute. One of another type has to be made anew, with the type `Opaque`.",
     ),
     Reason.CREDENTIALS_REFUSED: ReasonFacts(
         _STALLED,
         _WARNING,
         "The vendor refused the credentials. They are not tried again for a while, because "
         "repeated failures lock a key.",
-        "Put working credentials into the Secret; the change is noticed within a minute.",
+        "A key was deleted, disabled or mistyped, a token has expired, or this machine's "
+        "clock is wrong.",
+        "Put working credentials into the Secret; the change is noticed within a minute and a "
+        "half.",
     ),
     Reason.PERMISSION_DENIED: ReasonFacts(
         _STALLED,
         _WARNING,
         "The credentials are good, but not allowed to do this.",
+        "The IAM user or agency lacks a right. Of one that was fine it is only said after "
+        "three looks in a row; of the upgrade call, at once.",
         "Grant the IAM actions `cse:engine:get`, `cse:engine:list`, `cse:engine:upgrade` and "
         "`cse:engine:update` for this project. Where it was the upgrade call that was refused, "
         "then set the annotation `cse-operator.io/retry-requested-at` to a new value.",
@@ -222,12 +266,14 @@ FACTS: dict[Reason, ReasonFacts] = {
         _STALLED,
         _WARNING,
         "The operator's settings do not allow this region.",
+        "A typing error, or a region that the operator is not meant for.",
         "Ask the operator's administrator to add it to `--allowed-regions`.",
     ),
     Reason.INVALID_SPEC: ReasonFacts(
         _STALLED,
         _WARNING,
         "The spec does not fit the resource's schema (an old CRD in the cluster?).",
+        "The CRD in the cluster is older or newer than the operator.",
         "Correct the field that the message names; apply the CRD of this version.",
     ),
 }

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import httpx
 
@@ -129,7 +129,7 @@ class StaticTokenAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add the token; the gate learns from the answer."""
-        async with self.gate.passage():
+        async with self.gate.passage(request.url.host):
             request.headers["X-Auth-Token"] = self._token.get_secret_value()
             response = yield request
             if await self.judge(response) is Verdict.REFUSED:
@@ -160,7 +160,7 @@ class AccessKeyAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Sign the request; the gate learns from the answer."""
-        async with self.gate.passage():
+        async with self.gate.attempt(request.url.host):
             request.headers["X-Project-Id"] = self._project_id
             # A proxy may change the other headers on the way, and break the signature thereby.
             signed = {
@@ -225,16 +225,22 @@ class PasswordTokenAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add a token, buying one where needed; buy one more if it is refused."""
-        async with self.gate.passage():
+        async with self.gate.passage(request.url.host):
             for again in (False, True):
                 bought = False
-                async with self._buying:
-                    if self._needs_token():
-                        self._expect_no_answer()
-                        answer = yield self._token_request(request)
-                        self._remember(await self._read(answer))
-                        bought = True
-                    token = self._usable_token()
+                if not self._is_being_renewed():
+                    async with self._buying:
+                        if self._needs_token():
+                            try:
+                                async with self.gate.attempt(self._iam_endpoint):
+                                    answer = yield self._token_request(request)
+                                    self._remember(await self._read(answer))
+                            except (GeneratorExit, asyncio.CancelledError):
+                                # httpx ends the flow there when no answer came, or in time.
+                                self._note_no_answer()
+                                raise
+                            bought = True
+                token = self._usable_token()
                 request.headers["X-Auth-Token"] = token.value.get_secret_value()
                 response = yield request
                 verdict = await self.judge(response)
@@ -252,12 +258,19 @@ class PasswordTokenAuth(CloudAuth):
         now = self._clock()
         return (self._token is None or now >= self._renew_at) and now >= self._ask_again_at
 
+    def _is_being_renewed(self) -> bool:
+        """Whether somebody else waits for IAM, and the token at hand is good meanwhile."""
+        return self._buying.locked() and self._is_valid(self._token)
+
+    def _is_valid(self, token: Token | None) -> TypeGuard[Token]:
+        return token is not None and self._clock() < self._expires_at
+
     def note_success(self) -> None:
         """Tell the gate of a good token: the password that bought it may have changed since."""
         self.gate.worked()
 
-    def _expect_no_answer(self) -> None:
-        """Leave IAM alone for a moment if it does not answer: the flow ends then, and here."""
+    def _note_no_answer(self) -> None:
+        """Leave IAM alone for a moment: the next attempt goes out with the token at hand."""
         self._ask_again_at = self._clock() + _TOKEN_PAUSE * (1 + self._jitter())
         self._failure = Failure(FailureKind.TRANSIENT, "IAM did not answer")
 
@@ -305,7 +318,7 @@ class PasswordTokenAuth(CloudAuth):
         Raises:
             CloudError: There is none; what IAM last said.
         """
-        if self._token is not None and self._clock() < self._expires_at:
+        if self._is_valid(self._token):
             return self._token
         if self._failure is None:
             raise RuntimeError("a token is neither there nor refused")

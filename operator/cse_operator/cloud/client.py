@@ -11,7 +11,7 @@ import random
 import re
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -21,7 +21,13 @@ from cse_operator.cloud.errors import CloudError, failure_of_response
 from cse_operator.cloud.judgement import OPERATION, Operation, parse_http_date
 from cse_operator.cloud.paging import collect_pages
 from cse_operator.cloud.redaction import redact
-from cse_operator.cloud.transport import DISPATCH, USER_AGENT, Dispatch, FencedClient
+from cse_operator.cloud.transport import (
+    DISPATCH,
+    LONGEST_ANSWER,
+    USER_AGENT,
+    Dispatch,
+    FencedClient,
+)
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -41,6 +47,15 @@ READ_RETRIES = 2
 """How often a read is repeated after a passing failure."""
 _READ_BACKOFF = 0.25
 _LONGEST_READ_PAUSE = 2.0
+
+_LONGEST_ANSWERS = {
+    # A row with all documented fields (SDK model EngineSimpleInfo) has 2.0 kB, and 4.1 kB with
+    # each text at its longest and in Chinese; a page has 1,000.
+    Operation.LIST_ENGINES: 4 * 1024 * 1024,
+    # Steps may bring logs and outputs, of which nothing is documented.
+    Operation.SHOW_JOB: 1024 * 1024,
+}
+"""Bytes that a successful answer may have where `MAX_RESPONSE_BYTES` are too few."""
 
 _ID = re.compile(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,62}[0-9a-zA-Z])?")
 _VERSION = re.compile(r"[0-9a-zA-Z]([-+._0-9a-zA-Z]{0,22}[0-9a-zA-Z])?")
@@ -300,11 +315,13 @@ class CseClient:
         url = httpx.URL(f"{self._origin}{target}")
         if url.raw_path != target.encode() or url.netloc != self._netloc:
             raise _malformed("The ids do not make a path of this API")
-        extensions = {
+        extensions: dict[str, Any] = {
             "timeout": self._http.timeout.as_dict(),
             OPERATION: call.operation,
             DISPATCH: call.dispatch,
         }
+        if call.operation in _LONGEST_ANSWERS:
+            extensions[LONGEST_ANSWER] = _LONGEST_ANSWERS[call.operation]
         return httpx.Request(
             call.method, url, headers=self._headers, content=call.body, extensions=extensions
         )

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import secrets
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -24,7 +24,7 @@ from cse_operator.cloud.errors import CredentialsInvalidError
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _PROCESS_KEY = secrets.token_bytes(32)
 _MAX_LENGTH = 32 * 1024
@@ -33,6 +33,9 @@ _MAX_LENGTH = 32 * 1024
 class _Kind(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
+    _whose: ClassVar[tuple[str, ...]] = ()
+    """The fields that say whose credentials they are."""
+
     @cached_property
     def fingerprint(self) -> str:
         """A name for exactly these values, the same throughout this process and nowhere else.
@@ -40,10 +43,21 @@ class _Kind(BaseModel):
         It lets connections, tokens and limits be shared per credential, and tells a rotated
         Secret from an unchanged one, without anybody keeping or showing the values.
         """
+        return self._digest(type(self).model_fields)
+
+    @cached_property
+    def identity(self) -> str:
+        """A name for whom the vendor locks after refusals, whatever the secret; likewise.
+
+        Upper and lower case count as the same: it is not documented whether IAM tells them apart.
+        """
+        return self._digest(self._whose, str.casefold)
+
+    def _digest(self, names: Iterable[str], spelling: Callable[[str], str] = str) -> str:
         digest = hmac.new(_PROCESS_KEY, type(self).__name__.encode(), hashlib.sha256)
-        for name in type(self).model_fields:
+        for name in names:
             value: SecretStr | None = getattr(self, name)
-            data = b"" if value is None else value.get_secret_value().encode()
+            data = b"" if value is None else spelling(value.get_secret_value()).encode()
             digest.update(f"\0{name}\0{len(data)}\0".encode() + data)
         return digest.hexdigest()[:32]
 
@@ -56,6 +70,7 @@ class _Kind(BaseModel):
 class AccessKey(_Kind):
     """A permanent access key, or a temporary one with its security token."""
 
+    _whose = ("access_key",)
     access_key: SecretStr
     secret_key: SecretStr
     security_token: SecretStr | None = None
@@ -64,6 +79,7 @@ class AccessKey(_Kind):
 class PasswordToken(_Kind):
     """An IAM user whose password buys tokens that are valid for a day."""
 
+    _whose = ("username", "domain_name")
     username: SecretStr
     password: SecretStr
     domain_name: SecretStr
@@ -72,6 +88,7 @@ class PasswordToken(_Kind):
 class StaticToken(_Kind):
     """A token that somebody else renews (it is valid for a day)."""
 
+    _whose = ("token",)
     token: SecretStr
 
 

@@ -133,16 +133,18 @@ class Verdict(Enum):
 def verdict_on_credentials(status: int, body: bytes) -> Verdict:
     """Say what an answer means for the credentials.
 
-    A 401 of the engine service refuses none: it stands for a missing engine.
+    It is refused for exactly what a read's failure calls `UNAUTHENTICATED`; a 401 of the engine
+    service is not, as it stands for a missing engine. Only who has passed the gateway is accepted:
+    a 403 without the gateway's own code may be a proxy's.
     """
     error = parse_error(body) if status >= 400 else VendorError()  # noqa: PLR2004
-    # By the gateway's own code first, as `_kind_of` has it: it may come with a 403, too.
-    refused = error.gateway_code in _GATEWAY_UNAUTHENTICATED
-    if refused and 400 <= status < 500 and status != 429:  # noqa: PLR2004
-        return Verdict.REFUSED
-    if 200 <= status < 300 or status == 403 or error.from_engine_service:  # noqa: PLR2004
+    if 200 <= status < 300 or error.from_engine_service:  # noqa: PLR2004
         return Verdict.ACCEPTED
-    return Verdict.REFUSED if status == 401 else Verdict.UNKNOWN  # noqa: PLR2004
+    kind, _ = _kind_of(Operation.SHOW_ENGINE, status, error)
+    if kind is FailureKind.UNAUTHENTICATED:
+        return Verdict.REFUSED
+    forbidden = kind is FailureKind.FORBIDDEN and error.gateway_code in _GATEWAY_FORBIDDEN
+    return Verdict.ACCEPTED if forbidden else Verdict.UNKNOWN
 
 
 def _kind_of(operation: Operation, status: int, error: VendorError) -> tuple[FailureKind, str]:
@@ -163,6 +165,8 @@ def _proves_refusal(status: int, error: VendorError) -> bool:
 
 
 def _kind_of_gateway_error(status: int, code: str) -> tuple[FailureKind, str]:
+    if not 400 <= status < 500:  # noqa: PLR2004
+        return _kind_of_status(status, known=True)
     if code in _GATEWAY_UNAUTHENTICATED:
         return FailureKind.UNAUTHENTICATED, ""
     if code in _GATEWAY_FORBIDDEN:

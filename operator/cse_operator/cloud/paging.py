@@ -22,6 +22,8 @@ PAGE_LIMIT = 1000
 """Engines asked for at once; a server may give fewer."""
 MAX_PAGES = 64
 """Calls for one listing, whatever the server answers."""
+MAX_ENGINES = 60_000
+"""Engines after which no further page is fetched. With names as they are they take 20 MB."""
 
 
 async def collect_pages(fetch: Callable[[int, int], Awaitable[EnginePage]]) -> list[EngineView]:
@@ -69,7 +71,7 @@ class _Listing:
 
     def is_done(self) -> bool:
         """Whether there is no reason to expect more."""
-        if not self._ids or self._calls >= MAX_PAGES:
+        if not self._ids or self._calls >= MAX_PAGES or len(self._ids) >= MAX_ENGINES:
             return True
         page = self._last
         if page is None or page.total is None or page.lines >= PAGE_LIMIT:

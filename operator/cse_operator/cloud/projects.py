@@ -26,6 +26,7 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client, tls_context
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
@@ -102,6 +103,7 @@ class Projects:
         self._ended_tokens = 0
         self._ended_throttled = 0.0
         self._gates: dict[tuple[str, str], AuthenticationGate] = {}
+        self._budgets: WeakValueDictionary[str, RefusalBudget] = WeakValueDictionary()
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._projects.values()))
@@ -244,8 +246,17 @@ class Projects:
             # get a refused key a fresh chance. Bounded all the same.
             if len(self._gates) >= MOST_GATES:
                 del self._gates[next(iter(self._gates))]
-            self._gates[name] = AuthenticationGate(cooling=self._options.credentials_cooldown)
+            self._gates[name] = AuthenticationGate(
+                self._budget(credentials), cooling=self._options.credentials_cooldown
+            )
         return self._gates[name]
+
+    def _budget(self, credentials: Credentials) -> RefusalBudget:
+        """What all secrets of one access key or user share; kept as long as the gate of one is."""
+        budget = self._budgets.get(credentials.identity)
+        if budget is None:
+            budget = self._budgets[credentials.identity] = RefusalBudget()
+        return budget
 
     def _http_for(self, endpoint: str) -> httpx.AsyncClient:
         if endpoint not in self._http:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import re
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -45,7 +46,14 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 USER_AGENT = f"cse-operator/{__version__}"
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024
+"""The longest answer that is read, unless the call says otherwise; an error is never longer."""
+
+LONGEST_ANSWER = "cse_operator.longest_answer"
+"""The request extension that says how many bytes a successful answer may have."""
+
+_HOST = re.compile(r"[^\s%]+")
+_PORTS = frozenset({None, *range(1, 2**16)})
 
 DISPATCH = "cse_operator.dispatch"
 """The request extension under which a changing call's `Dispatch` travels."""
@@ -167,6 +175,7 @@ class TransportOptions:
     allow_local_addresses: bool = False
     """Let names resolve to loopback and link-local addresses (a simulator, not the vendor)."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
+    """The longest answer to a call that does not say otherwise by `LONGEST_ANSWER`."""
 
     def timeout(self) -> httpx.Timeout:
         """The time-outs in httpx's terms; the total per call is the client's to bound."""
@@ -187,7 +196,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
         self._inner = AiohttpTransport(
             verify=context,
             trust_env=False,
-            proxy=_proxy(options.proxy),
+            proxy=None if options.proxy is None else proxy_of(options.proxy),
             client=lambda: self._session(context),
         )
 
@@ -232,7 +241,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         response = await self._inner.handle_async_request(request)
         try:
-            body = await self._body_of(response)
+            body = await self._body_of(response, self._longest(request, response))
         finally:
             await response.aclose()
         return httpx.Response(
@@ -243,7 +252,12 @@ class FencedTransport(httpx.AsyncBaseTransport):
             extensions=response.extensions,
         )
 
-    async def _body_of(self, response: httpx.Response) -> bytes:
+    def _longest(self, request: httpx.Request, response: httpx.Response) -> int:
+        usual = self._options.max_response_bytes
+        longest: int = request.extensions.get(LONGEST_ANSWER, usual)
+        return longest if response.is_success else usual
+
+    async def _body_of(self, response: httpx.Response, limit: int) -> bytes:
         """Read the body, up to the limit.
 
         Compressed ones are refused: none was asked for, and a small one can become endless.
@@ -253,8 +267,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
         received = bytearray()
         async for chunk in response.aiter_raw():
             received += chunk
-            if len(received) > self._options.max_response_bytes:
-                limit = self._options.max_response_bytes
+            if len(received) > limit:
                 raise httpx.ReadError(f"the answer is longer than {limit} bytes")
         return bytes(received)
 
@@ -300,13 +313,33 @@ def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _proxy(url: SecretStr | None) -> httpx.Proxy | None:
-    """The proxy, with its user and password as a header: aiohttp has deprecated the other way."""
-    if url is None:
-        return None
-    parsed = httpx.Proxy(url.get_secret_value())
-    if parsed.auth is None:
-        return parsed
-    user, password = parsed.auth
+def proxy_of(url: SecretStr) -> httpx.Proxy:
+    """The proxy, with its user and password as a header: aiohttp has deprecated the other way.
+
+    Raises:
+        ValueError: No call could go through it. The sentence holds nothing of the URL: what a
+            library complains of may be a part of the password, such as "Invalid port: 'pa'".
+    """
+    parsed = _origin(url.get_secret_value())
+    if parsed is None:
+        raise ValueError(
+            "this is not the URL of a proxy, such as http://user:password@proxy:3128 (special "
+            "characters of a password are percent-encoded: %2F stands for /)"
+        )
+    proxy = httpx.Proxy(parsed)
+    if proxy.auth is None:
+        return proxy
+    user, password = proxy.auth
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return httpx.Proxy(parsed.url, headers={"Proxy-Authorization": f"Basic {basic}"})
+    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
+
+
+def _origin(text: str) -> httpx.URL | None:
+    """Scheme, host and port. More than these is a password that holds a `/`, `?` or `#`."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return None
+    bare = url.path == "/" and not url.query and not url.fragment
+    whole = url.scheme in {"http", "https"} and _HOST.fullmatch(url.host) is not None
+    return url if bare and whole and url.port in _PORTS else None

@@ -25,8 +25,16 @@ from pydantic_core import from_json
 from cse_operator.cloud.redaction import clean, redact
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
 
+_MAX_VALUES = 300_000
+"""Values in one answer: a page of 1,000 engines has 80,000. Each costs up to 200 bytes of memory
+however few it has on the wire, such as the two of `[]`."""
+_MAX_ROWS = 5_000
+"""Five times as many engines as are asked for in one page."""
 _MAX_WORD = 128
-_MAX_ACTIONS = 32
+_MAX_TERM = 32
+"""The longest type, state, version or action: documented are 13 characters, of versions 24."""
+_MAX_ACTIONS = 8
+"""Four are documented."""
 _MAX_STEPS = 1000
 _MAX_INTEGER = 2**63 - 1
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
@@ -49,7 +57,7 @@ class EnginePage:
     ids: tuple[str, ...]
     """The ids of all entries that have one, those included that say too little else."""
     lines: int
-    """How many entries the page had, readable or not."""
+    """How many entries were read, usable or not."""
     total: int | None
     """How many engines there are altogether, if the vendor said so (it may be wrong)."""
 
@@ -98,6 +106,7 @@ def parse_engine_page(body: bytes, observed_at: datetime | None) -> EnginePage:
         lines = []
     if not isinstance(lines, list):
         raise WireError("the list of engines is not a list")
+    lines = lines[:_MAX_ROWS]
     found = [engine for line in lines if (engine := _engine(line, observed_at)) is not None]
     return EnginePage(
         engines=tuple(engine for engine in found if engine.status and engine.version),
@@ -153,6 +162,9 @@ def parse_accepted(body: bytes, engine_id: str) -> Accepted:
 
 
 def _document(body: bytes) -> dict[str, Any]:
+    # Counted without reading, and so with those in texts: no value is there without one of these.
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > _MAX_VALUES:
+        raise WireError(f"the answer has more than {_MAX_VALUES} values")
     try:
         document = from_json(body, allow_inf_nan=False)
     except ValueError:
@@ -173,13 +185,12 @@ def _engine(line: Any, observed_at: datetime | None) -> EngineView | None:
     return EngineView(
         engine_id=engine_id,
         name=_word(line.get("name")),
-        # Thousands of engines share a few types, states and versions.
-        type=sys.intern(_word(line.get("type"))),
-        status=sys.intern(_word(line.get("status"))),
-        version=sys.intern(_word(line.get("version"))),
-        latest_version=sys.intern(_word(line.get("latestVersion"))) or None,
+        type=_term(line.get("type")),
+        status=_term(line.get("status")),
+        version=_term(line.get("version")),
+        latest_version=_term(line.get("latestVersion")) or None,
         latest_job_id=_positive(line.get("latestJobId")),
-        additional_actions=tuple(word for action in actions if (word := _word(action))),
+        additional_actions=tuple(term for action in actions if (term := _term(action))),
         observed_at=observed_at,
     )
 
@@ -247,15 +258,20 @@ def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _word(value: Any) -> str:
+def _term(value: Any) -> str:
+    """A word of which thousands of engines share a few: a type, a state, a version, an action."""
+    return sys.intern(_word(value, _MAX_TERM))
+
+
+def _word(value: Any, limit: int = _MAX_WORD) -> str:
     """A short text of the vendor's, fit to be shown; numbers become text, the rest is empty."""
     if isinstance(value, str):
         # Nearly every word of nearly every answer: not worth a call.
-        if len(value) <= _MAX_WORD and value.isascii() and value.isprintable():
+        if len(value) <= limit and value.isascii() and value.isprintable():
             return value.strip()
-        return clean(value, _MAX_WORD)
+        return clean(value, limit)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return clean(str(value), _MAX_WORD)
+        return clean(str(value), limit)
     return ""
 
 

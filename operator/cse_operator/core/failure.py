@@ -35,7 +35,7 @@ class FailureKind(StrEnum):
     CREDENTIALS_MISSING = "CredentialsMissing"
     """The Secret that the resource names does not exist (yet)."""
     CREDENTIALS_INVALID = "CredentialsInvalid"
-    """The Secret exists but its keys are missing, mixed or empty."""
+    """The Secret exists but its keys are missing, mixed or empty, or are for something else."""
     REGION_NOT_ALLOWED = "RegionNotAllowed"
     """The operator's administrator has not allowed this region."""
 

@@ -75,10 +75,10 @@ def _of_engine(o: Observed, situation: Situation) -> str:
         raise ValueError(f"nothing to say about an engine that was not looked at: {situation}")
     version, status = engine.version, engine.status
     match situation:
-        case Situation.AT_TARGET if version == wanted:
-            return f"engine is at {version}"
         case Situation.AT_TARGET:
-            return f"engine is at {version}, a later patch of {wanted}"
+            patch = "" if version == wanted else f", a later patch of {wanted}"
+            # So that nobody wonders why the next wish will start nothing.
+            return f"engine is at {version}{patch}" + ("; suspended" if o.wish.suspend else "")
         case Situation.BEYOND_TARGET:
             return (
                 f"engine is at {version}, beyond the wanted {wanted}, and versions cannot go "

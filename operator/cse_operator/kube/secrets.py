@@ -22,8 +22,9 @@ TIME_TO_LIVE: Final = 30.0
 _PATH: Final = "/api/v1/namespaces/{namespace}/secrets/{name}"
 
 _KUBERNETES_OWN: Final = "kubernetes.io"
-"""The end of the domain of such types (kubernetes.io/service-account-token and others). The token
-of a service account, sent to the vendor at the word of a resource, would be given away."""
+"""The domain of such types, or the end of it (kubernetes.io/service-account-token,
+bootstrap.kubernetes.io/token). The token of a service account, sent to the vendor at the word of
+a resource, would be given away."""
 
 _Key = tuple[str, str]
 
@@ -140,7 +141,7 @@ class SecretReader:
                 f"There is no Secret {name} in the namespace {namespace}", status=error.status
             ) from None
         kind = str(found.get("type") or "")
-        if kind.partition("/")[0].endswith(_KUBERNETES_OWN):
+        if f".{kind.partition('/')[0]}".endswith(f".{_KUBERNETES_OWN}"):
             raise errors.SecretInvalid(
                 f"The Secret {name} in the namespace {namespace} is of the type {kind}, which is "
                 "Kubernetes' own and holds nothing for the vendor; make one of the type Opaque"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cse_operator.cloud.transport import proxy_of, tls_context
 from cse_operator.core.observed import Policy
 
 LAST_PORT: Final = 65_535
@@ -46,16 +47,21 @@ def _address_and_port(value: str) -> str:
 
 def _proxy_url(value: SecretStr | None) -> SecretStr | None:
     """Refuse what no call could go through, in words that do not hold the password."""
+    if not value:  # an empty variable is as good as none
+        return None
+    proxy_of(value)
+    return value
+
+
+def _certificates(value: Path | None) -> Path | None:
+    """Refuse a file that would make every call fail, before anything is started."""
     try:
-        parsed = urlsplit(value.get_secret_value() if value else "http://none")
-        usable = parsed.scheme in {"http", "https"} and parsed.hostname and parsed.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(
-            "this is not the URL of a proxy, such as http://user:password@proxy:3128 (special "
-            "characters of a password are percent-encoded: %2F stands for /)"
-        ) from None
+        if value is not None:
+            tls_context(value)
+    except ssl.SSLError:
+        raise ValueError(f"{value} does not hold CA certificates in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"{value} cannot be read: {error.strerror}") from None
     return value
 
 
@@ -98,7 +104,7 @@ class Settings(BaseSettings):
     https_proxy: Annotated[SecretStr | None, AfterValidator(_proxy_url)] = Field(
         default=None, description="proxy for calls to the vendor (the environment's is not used)"
     )
-    ca_bundle: Path | None = Field(
+    ca_bundle: Annotated[Path | None, AfterValidator(_certificates)] = Field(
         default=None, description="file with the CA certificates to trust for the vendor's API"
     )
 

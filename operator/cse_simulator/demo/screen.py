@@ -34,7 +34,7 @@ Resources = Sequence[Mapping[str, Any]]
 
 
 def row_of(resource: Mapping[str, Any]) -> Row:
-    """A resource as one row, the way `kubectl get mse -o wide` shows it."""
+    """A resource as one row, much as `kubectl get mse -o wide` shows it."""
     status = resource.get("status", {})
     return (
         resource["metadata"]["name"],

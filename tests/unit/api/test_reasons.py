@@ -21,7 +21,7 @@ def test_each_reason_is_a_word_that_kubernetes_accepts(reason):
 
 @pytest.mark.parametrize("reason", Reason)
 def test_each_reason_is_told_in_sentences_that_fit_a_table(reason):
-    for text in (FACTS[reason].meaning, FACTS[reason].way_out):
+    for text in (FACTS[reason].meaning, FACTS[reason].cause, FACTS[reason].way_out):
         assert text.endswith(".")
         assert "|" not in text
         assert "\n" not in text

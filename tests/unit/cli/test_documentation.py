@@ -97,14 +97,13 @@ def test_the_manifest_of_the_readme_is_the_sample():
     assert manifest == sample
 
 
-def test_the_picture_of_the_readme_has_the_columns_of_the_resource():
-    (picture,) = [block for block in blocks("console") if "NAME" in block]
-    lines = picture.splitlines()
-    header = next(line for line in lines if line.startswith("NAME"))
+def test_the_pictures_of_the_readme_have_the_columns_of_the_resource():
+    life, fleet = [block.splitlines() for block in blocks("console") if "NAME" in block]
     columns = crd.definition()["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = [column["name"].upper() for column in columns if not column.get("priority")]
-    assert header.split() == ["NAME", *shown]
-    phases = [line.split()[4] for line in lines[lines.index(header) + 1 :]]
+    assert life[1].split() == ["NAME", *shown]
+    assert fleet[1].split() == ["NAMESPACE", "NAME", *shown]
+    phases = [line.split()[4] for line in life[2:]]
     assert phases == ["UpToDate", "UpToDate", "Submitting", "Upgrading", "UpToDate"]
 
 

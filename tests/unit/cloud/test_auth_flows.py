@@ -179,6 +179,32 @@ async def test_a_refused_credential_is_sent_once_and_then_held_back(auth: Any, h
     assert len(sent) == 1
 
 
+@pytest.mark.parametrize("credentials", [KEY, USER])
+async def test_a_region_that_does_not_answer_holds_up_no_other_one(credentials: Any) -> None:
+    reached, silent = asyncio.Event(), asyncio.Event()
+
+    async def answer_in_one_region(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "cse.silent.example.com":
+            reached.set()
+            await silent.wait()
+        headers = {"X-Subject-Token": "token"}
+        return httpx.Response(200, json=ENGINE_ANSWER, headers=headers)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer_in_one_region), trust_env=False)
+    gate = AuthenticationGate(proven_for=0)
+
+    def client_in(region: str) -> CseClient:
+        auth = auth_for(credentials, gate, project_id=PROJECT, iam_endpoint=IAM)
+        return make_client(http, f"https://cse.{region}.example.com", auth=auth)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
+        waiting = calls.create_task(client_in("silent").show_engine(ENGINE))
+        await reached.wait()
+        await client_in("lively").show_engine(ENGINE)
+        assert not waiting.done()
+        silent.set()
+
+
 async def test_a_missing_engine_proves_the_credential_good() -> None:
     def missing(request: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"error_code": "SVCSTG.00501116", "error_msg": "none"})
@@ -269,7 +295,8 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_reach(
     vendor: Vendor, time: FakeTime
 ) -> None:
     def out_of_reach() -> httpx.Response:
-        raise httpx.ConnectError("no route to host")
+        time.advance(30)
+        raise httpx.ConnectTimeout("no route to host")
 
     client = client_of(vendor, password_auth(time))
     await client.show_engine(ENGINE)
@@ -282,6 +309,31 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_reach(
     time.advance(3 * 3600)
     with fails(TransientError):
         await client.show_engine(ENGINE)
+
+
+async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
+    vendor: Vendor, time: FakeTime
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow_iam(request: httpx.Request) -> httpx.Response:
+        if vendor.bought and request.url.host.startswith("iam."):
+            asked.set()
+            await answered.wait()
+        return vendor(request)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(slow_iam), trust_env=False)
+    gate = AuthenticationGate(proven_for=24 * 3600, clock=time)
+    client = make_client(http, auth=password_auth(time, gate))
+    await client.show_engine(ENGINE)
+    time.advance(22 * 3600)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
+        renewing = calls.create_task(client.show_engine(ENGINE))
+        await asked.wait()
+        await client.show_engine(ENGINE)
+        assert not renewing.done()
+        answered.set()
+    assert vendor.tokens_used() == ["token-1", "token-1", "token-2"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -318,6 +370,31 @@ async def test_a_good_token_does_not_vouch_for_the_password_that_bought_it_long_
         if gate.hold_back <= 0:
             await old.show_engine(ENGINE)
     assert gate.hold_back > 3000
+
+
+async def test_a_changed_password_is_refused_once_however_many_projects_need_a_token(
+    vendor: Vendor, time: FakeTime
+) -> None:
+    async def answer_later(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        return vendor(request)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer_later), trust_env=False)
+    gate = AuthenticationGate(clock=time, jitter=lambda: 0.0)
+    clients = [make_client(http, auth=password_auth(time, gate)) for _ in range(10)]
+    for _ in range(2):
+        for client in clients:
+            await client.show_engine(ENGINE)
+        time.advance(3600)
+    await clients[0].show_engine(ENGINE)
+    vendor.token_requests.clear()
+    vendor.good_tokens.clear()
+    vendor.iam_answer = vendor.refuse
+    results = await asyncio.gather(
+        *(client.show_engine(ENGINE) for client in clients), return_exceptions=True
+    )
+    assert {type(result) for result in results} == {UnauthenticatedError}
+    assert len(vendor.token_requests) == 1
 
 
 async def test_a_refused_token_is_renewed_once_and_the_call_made_again(

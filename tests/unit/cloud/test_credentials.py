@@ -138,6 +138,24 @@ def test_the_fingerprint_tells_values_apart_and_is_stable() -> None:
     assert len(set(others)) == len(others)
 
 
+@pytest.mark.parametrize(
+    ("data", "another_secret", "another_identity"),
+    [
+        (ACCESS, {"secretKey": "other"}, {"accessKey": "other"}),
+        (ACCESS, {"securityToken": "other"}, {"accessKey": "other"}),
+        (PASSWORD, {"password": "other"}, {"username": "other"}),
+        (PASSWORD, {"username": PASSWORD["username"].upper()}, {"domainName": "other"}),
+    ],
+)
+def test_the_identity_is_whom_the_vendor_locks_whatever_the_secret(
+    data: dict[str, str], another_secret: dict[str, str], another_identity: dict[str, str]
+) -> None:
+    identity = parse_secret(secret(data)).identity
+    assert parse_secret(secret({**data, **another_secret})).identity == identity
+    assert parse_secret(secret({**data, **another_identity})).identity != identity
+    assert not any(value in identity for value in data.values())
+
+
 def test_the_fingerprint_says_nothing_outside_this_process() -> None:
     program = (
         "from pydantic import SecretStr; from cse_operator.cloud.credentials import StaticToken;"

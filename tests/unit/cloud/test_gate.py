@@ -17,6 +17,10 @@ from support.cloud_calls import FakeTime, fails
 REFUSAL = Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail", 401, "APIGW.0301")
 
 
+HERE = "https://cse.here.example.com"
+ELSEWHERE = "https://cse.elsewhere.example.com"
+
+
 def make_gate(time: FakeTime, jitter: float = 0.0) -> AuthenticationGate:
     return AuthenticationGate(cooling=300, clock=time, jitter=lambda: jitter)
 
@@ -24,7 +28,7 @@ def make_gate(time: FakeTime, jitter: float = 0.0) -> AuthenticationGate:
 async def attempt(gate: AuthenticationGate, *, good: bool) -> bool:
     """One call through the gate; returns whether it went out."""
     try:
-        async with gate.passage():
+        async with gate.attempt(HERE):
             if good:
                 gate.accepted()
             else:
@@ -40,7 +44,7 @@ async def test_after_a_refusal_nothing_goes_out_for_the_cooling_period() -> None
     assert await attempt(gate, good=False)
     time.advance(299)
     with fails(UnauthenticatedError) as caught:
-        async with gate.passage():
+        async with gate.attempt(HERE):
             pytest.fail("the gate was open")
     assert caught.failure.retry_after == pytest.approx(1)
     assert caught.failure.code == "APIGW.0301"
@@ -58,7 +62,7 @@ async def test_the_words_do_not_change_while_the_time_runs() -> None:
     for _ in range(3):
         time.advance(10)
         with fails(UnauthenticatedError) as caught:
-            async with gate.passage():
+            async with gate.attempt(HERE):
                 pytest.fail("the gate was open")
         messages.add(caught.failure.message)
     assert len(messages) == 1
@@ -71,7 +75,7 @@ async def test_an_unproven_credential_goes_out_one_call_at_a_time() -> None:
 
     async def call() -> None:
         nonlocal under_way, most
-        async with gate.passage():
+        async with gate.attempt(HERE):
             under_way += 1
             most = max(most, under_way)
             await asyncio.sleep(0)
@@ -81,13 +85,39 @@ async def test_an_unproven_credential_goes_out_one_call_at_a_time() -> None:
     assert most == 1
 
 
+async def test_an_endpoint_that_does_not_answer_holds_up_no_other_one() -> None:
+    gate = make_gate(FakeTime())
+    silent = asyncio.Event()
+
+    async def call_into_the_void() -> None:
+        async with gate.attempt(HERE):
+            await silent.wait()
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
+        waiting = [calls.create_task(call_into_the_void()) for _ in range(10)]
+        await asyncio.sleep(0)
+        async with gate.attempt(ELSEWHERE):
+            assert not any(call.done() for call in waiting)
+            gate.accepted()
+        silent.set()
+
+
+async def test_a_refusal_at_one_endpoint_closes_the_gate_to_all() -> None:
+    gate = make_gate(FakeTime())
+    async with gate.attempt(HERE):
+        gate.refused(REFUSAL)
+    with fails(UnauthenticatedError):
+        async with gate.attempt(ELSEWHERE):
+            pytest.fail("the gate was open")
+
+
 async def test_one_refusal_answers_all_that_waited_for_it() -> None:
     gate = make_gate(FakeTime())
     sent = 0
 
     async def call() -> None:
         nonlocal sent
-        async with gate.passage():
+        async with gate.attempt(HERE):
             sent += 1
             await asyncio.sleep(0)
             gate.refused(REFUSAL)
@@ -104,7 +134,7 @@ async def test_a_proven_credential_goes_out_as_often_as_wished() -> None:
     everybody = asyncio.Barrier(10)
 
     async def call() -> None:
-        async with gate.passage():
+        async with gate.attempt(HERE):
             await everybody.wait()
 
     await asyncio.gather(*(call() for _ in range(10)))
@@ -113,7 +143,7 @@ async def test_a_proven_credential_goes_out_as_often_as_wished() -> None:
 async def test_a_call_without_a_verdict_lets_the_next_one_try() -> None:
     gate = make_gate(FakeTime())
     with pytest.raises(ConnectionError):
-        async with gate.passage():
+        async with gate.attempt(HERE):
             raise ConnectionError
     assert await attempt(gate, good=True)
 
@@ -125,20 +155,12 @@ async def test_calls_under_way_when_a_credential_goes_bad_count_as_one_refusal()
     everybody = asyncio.Barrier(10)
 
     async def call() -> None:
-        async with gate.passage():
+        async with gate.attempt(HERE):
             await everybody.wait()
             gate.refused(REFUSAL)
 
     await asyncio.gather(*(call() for _ in range(10)))
     assert gate.hold_back == pytest.approx(300)
-
-
-async def test_being_told_opens_the_gate_at_once() -> None:
-    gate = make_gate(FakeTime())
-    await attempt(gate, good=False)
-    assert gate.hold_back > 0
-    gate.reopen()
-    assert await attempt(gate, good=True)
 
 
 @given(

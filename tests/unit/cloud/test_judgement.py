@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -92,6 +92,26 @@ def test_the_gateways_word_for_refused_credentials_closes_the_gate_under_any_sta
     body = json.dumps(coded("APIGW.0301")).encode()
     assert judge(READ, status, body).kind is FailureKind.UNAUTHENTICATED
     assert verdict_on_credentials(status, body) is Verdict.REFUSED
+
+
+@given(
+    st.integers(300, 599),
+    st.none() | st.integers(0, 9999).map("APIGW.{:04}".format) | st.just("SVCSTG.00501116"),
+)
+@example(500, "APIGW.0301")
+@example(401, "APIGW.0308")
+@example(401, "APIGW.0101")
+def test_the_gate_closes_for_exactly_what_a_read_calls_a_refused_authentication(
+    status: int, code: str | None
+) -> None:
+    body = json.dumps(coded(code)).encode() if code else b""
+    refused = verdict_on_credentials(status, body) is Verdict.REFUSED
+    assert refused == (judge(READ, status, body).kind is FailureKind.UNAUTHENTICATED)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Forbidden by a proxy</html>", b"{}"])
+def test_a_403_that_is_not_the_vendors_says_nothing_about_the_credentials(body: bytes) -> None:
+    assert verdict_on_credentials(403, body) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Unauthorized</html>", b"[]"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.paging import MAX_PAGES, PAGE_LIMIT, collect_pages
+from cse_operator.cloud.paging import MAX_ENGINES, MAX_PAGES, PAGE_LIMIT, collect_pages
 from cse_operator.cloud.wire import EnginePage
 from cse_operator.core.observation import EngineView
 from support.cloud_calls import NOW
@@ -86,6 +86,12 @@ async def test_a_server_without_an_end_is_left() -> None:
     server = Server(10**5, 3, "item from 0", total=10**9)
     await collect_pages(server.fetch)
     assert server.calls == MAX_PAGES
+
+
+async def test_a_server_with_engines_without_end_is_left() -> None:
+    server = Server(10 * MAX_ENGINES, PAGE_LIMIT, "item from 0", total=None)
+    assert MAX_ENGINES <= len(await collect_pages(server.fetch)) < MAX_ENGINES + PAGE_LIMIT
+    assert server.calls < MAX_PAGES
 
 
 async def test_an_engine_seen_twice_counts_as_last_seen() -> None:

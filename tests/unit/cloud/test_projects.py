@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.credentials import StaticToken
+from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
+from cse_operator.cloud.errors import UnauthenticatedError
 from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
-from support.cloud_calls import ENGINE, PROJECT
+from cse_operator.core.failure import Failure, FailureKind
+from support.cloud_calls import ENGINE, PROJECT, fails
 
 OPTIONS = ProjectOptions(
     endpoints=EndpointPolicy(
@@ -37,8 +39,16 @@ async def projects() -> AsyncIterator[Projects]:
     await projects.close()
 
 
+TOKEN = StaticToken(token=SecretStr("canary-token"))
+
+
 def attach(
-    projects: Projects, resource: str, *, region: str = "cn-north-4", enterprise: str | None = None
+    projects: Projects,
+    resource: str,
+    *,
+    region: str = "cn-north-4",
+    enterprise: str | None = None,
+    credentials: Credentials = TOKEN,
 ) -> Project:
     return projects.attach(
         resource,
@@ -46,7 +56,7 @@ def attach(
         project_id=PROJECT,
         enterprise_project_id=enterprise,
         engine_id=ENGINE,
-        credentials=StaticToken(token=SecretStr("canary-token")),
+        credentials=credentials,
     )
 
 
@@ -79,3 +89,22 @@ async def test_enterprise_projects_of_one_project_share_its_limit(projects: Proj
     assert projects.throttled_seconds == 7.0
     projects.detach("a/c")
     assert projects.throttled_seconds == 7.0
+
+
+async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(
+    projects: Projects,
+) -> None:
+    for number in range(4):
+        key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr(f"sk-{number}"))
+        gate = attach(projects, f"namespace-{number}/x", credentials=key).auth.gate
+        async with gate.attempt("https://cse.example.com"):
+            gate.refused(Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail"))
+
+    key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
+    gate = attach(projects, "a/b", credentials=key).auth.gate
+    with fails(UnauthenticatedError):
+        async with gate.attempt("https://cse.example.com"):
+            pytest.fail("a fifth one was tried")
+    other = AccessKey(access_key=SecretStr("another"), secret_key=SecretStr("sk"))
+    async with attach(projects, "a/c", credentials=other).auth.gate.attempt("https://cse"):
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import warnings
 from collections.abc import AsyncIterator
@@ -15,7 +16,12 @@ from aiohttp.resolver import DefaultResolver
 from pydantic import SecretStr
 
 from cse_operator.cloud.errors import NotSentError, TransientError
-from cse_operator.cloud.transport import TransportOptions, build_http_client, is_local_address
+from cse_operator.cloud.transport import (
+    MAX_RESPONSE_BYTES,
+    TransportOptions,
+    build_http_client,
+    is_local_address,
+)
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, FakeTime, fails, make_client
 from support.raw_vendor import Act, RawRequest, RawVendor, answer, serving
 
@@ -44,6 +50,87 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
         exactly = answer(200, {**ENGINE_ANSWER, "description": "x" * 99_000})
         async with RawVendor(lambda _: exactly) as vendor:
             assert await look(http, vendor.url) == "2.3.1"
+
+
+ENTRYPOINT = {
+    "masterEntrypoint": "https://192.168.100.100:30100",
+    "masterEntrypointIpv6": "https://[2001:0db8:85a3:0000:0000:8a2e:0370:7334]:30100",
+    "slaveEntrypoint": "https://192.168.100.101:30100",
+    "slaveEntrypointIpv6": "https://[2001:0db8:85a3:0000:0000:8a2e:0370:7334]:30100",
+    "type": "HTTPS",
+}
+LONGEST_ROW = {
+    **ENGINE_ANSWER,
+    "name": "x" * 64,
+    "enterpriseProjectId": ENGINE,
+    "enterpriseProjectName": "\u4e2d" * 255,
+    "description": "\u4e2d" * 255,
+    "type": "MICROGATEWAY",
+    "specType": "MicroGateway",
+    "flavor": "cse.s1.xlarge2",
+    "payment": "1",
+    "authType": "RBAC",
+    "externalAddress": "192.168.100.100",
+    "publicAddress": "100.100.100.100",
+    "serviceEndpoint": {"SERVICECENTER": ENTRYPOINT, "KIE": ENTRYPOINT},
+    "publicServiceEndpoint": {"SERVICECENTER": ENTRYPOINT, "KIE": ENTRYPOINT},
+    "totalInstance": 20000,
+    "usedInstance": 19999,
+    "availableInstance": 1,
+    "createTime": 1635576800332,
+    "dueTo": 1635576800332,
+    "engineAdditionalActions": ["Noting", "ForceDelete", "Rollback", "Retry"],
+    "reference": {
+        "vpc": "x" * 64,
+        "azList": ["cn-north-4a", "cn-north-4b", "cn-north-4c"],
+        "networkId": ENGINE,
+        "subnetCidr": "192.168.100.0/24",
+        "subnetCidrV6": "2001:0db8:85a3:0000:0000:8a2e:0370:0000/64",
+        "subnetGateway": "192.168.100.1",
+        "publicIpId": ENGINE,
+        "serviceLimit": "20000",
+        "instanceLimit": "20000",
+        "inputs": {},
+    },
+}
+"""All fields of the SDK's model EngineSimpleInfo, each text as long as the console permits."""
+
+
+async def test_a_page_of_a_thousand_engines_fits_with_the_longest_of_their_documented_fields(
+    http: httpx.AsyncClient,
+) -> None:
+    rows = [{**LONGEST_ROW, "id": f"{number:032x}"} for number in range(1000)]
+    page = json.dumps({"total": 1000, "data": rows}, ensure_ascii=False).encode()
+    assert len(page) > 15 * MAX_RESPONSE_BYTES
+    async with RawVendor(lambda _: answer(200, page)) as vendor:
+        engines = await make_client(http, vendor.url).list_engines()
+    assert len(engines) == 1000
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "limit"),
+    [
+        ("list", 200, 4 * 1024 * 1024),
+        ("list", 500, 256 * 1024),
+        ("job", 200, 1024 * 1024),
+        ("engine", 200, 256 * 1024),
+    ],
+)
+async def test_each_call_has_a_longest_answer_and_an_error_the_shortest(
+    http: httpx.AsyncClient, call: str, status: int, limit: int
+) -> None:
+    endless = answer(status, b" " * (limit + 1), {"Connection": "close"})
+    async with RawVendor(lambda _: endless) as vendor:
+        time = FakeTime()
+        client = make_client(http, vendor.url, clock=time, sleep=time.sleep)
+        with fails(TransientError) as caught:
+            if call == "list":
+                await client.list_engines()
+            elif call == "job":
+                await client.show_job(ENGINE, 17655)
+            else:
+                await client.show_engine(ENGINE)
+    assert f"longer than {limit} bytes" in caught.failure.message
 
 
 async def test_an_answer_without_end_is_left_at_the_limit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +83,34 @@ def test_a_page_leaves_out_what_cannot_be_used_and_counts_it() -> None:
     assert [view.engine_id for view in page.engines] == [ENGINE]
     assert page.ids == (ENGINE, "vague")
     assert (page.lines, page.total) == (5, 5)
+
+
+@pytest.mark.parametrize("value", ["[]", '{"":0}', "0", '"a"'])
+def test_an_answer_of_too_many_values_is_refused_before_they_take_memory(value: str) -> None:
+    body = f'{{"data": [{",".join([value] * 300_001)}]}}'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(wire.WireError, match="more than 300000 values"):
+            wire.parse_engine_page(body, NOW)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_page_of_far_more_engines_than_asked_for_is_read_in_part() -> None:
+    lines = [{**ENGINE_ANSWER, "id": f"e{number}"} for number in range(6_000)]
+    page = wire.parse_engine_page(body_of({"data": lines}), NOW)
+    assert (len(page.engines), len(page.ids), page.lines) == (5_000, 5_000, 5_000)
+
+
+def test_what_is_kept_of_an_engine_is_short() -> None:
+    long = "\U0001f600" * 1000
+    texts = dict.fromkeys(("name", "type", "status", "version", "latestVersion"), long)
+    view = engine(**texts, engineAdditionalActions=[f"{number}{long}" for number in range(1000)])
+    terms = (view.type, view.status, view.version, view.latest_version, *view.additional_actions)
+    assert len(view.name) == 128
+    assert {len(term) for term in terms} == {32}
+    assert len(view.additional_actions) == 8
 
 
 def test_a_page_without_engines_may_be_null() -> None:

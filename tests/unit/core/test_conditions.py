@@ -71,6 +71,25 @@ def test_a_message_does_not_tick():
     assert decide(later, POLICY).status == first
 
 
+@pytest.mark.parametrize(
+    ("version", "suspend", "said"),
+    [
+        ("2.4.0", False, "engine is at 2.4.0"),
+        ("2.4.0", True, "engine is at 2.4.0; suspended"),
+        ("2.4.1", True, "engine is at 2.4.1, a later patch of 2.4.0; suspended"),
+    ],
+)
+def test_what_is_up_to_date_says_that_it_is_suspended_and_writes_nothing_more(
+    version, suspend, said
+):
+    seen = observed(engine=engine(version=version), wish=wish(suspend=suspend))
+    first = decide(seen, POLICY)
+    assert first.status.message == said
+    assert [condition.type for condition in first.status.conditions] == ["Ready"]
+    later = replace(seen, status=first.status, now=at(600), jitter=0.9)
+    assert decide(later, POLICY).status == first.status
+
+
 def test_a_long_message_is_cut_to_what_a_condition_may_hold():
     long = failure(FailureKind.NOT_FOUND)
     decision = decide(observed(failure=replace(long, message="x" * 5000)), POLICY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import certifi
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -43,7 +44,7 @@ FLAGS = [
     ("--allow-insecure-endpoint", "allow_insecure_endpoint", True),
     ("--allowed-regions=cn-north-4, cn-east-3", "allowed_regions", ("cn-north-4", "cn-east-3")),
     ("--https-proxy=http://proxy:3128", "https_proxy", SecretStr("http://proxy:3128")),
-    ("--ca-bundle=/etc/ca.pem", "ca_bundle", Path("/etc/ca.pem")),
+    (f"--ca-bundle={certifi.where()}", "ca_bundle", Path(certifi.where())),
     ("--poll-interval=2.5", "poll_interval", 2.5),
     ("--workers=8", "workers", 8),
     ("--listen=", "listen", ""),
@@ -77,6 +78,11 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "an unknown format": (("--log-format=xml",), "--log-format: "),
     "no port": (("--listen=localhost",), "--listen: 'localhost' is not an address with a port"),
     "a port beyond the last": (("--listen=:65536",), "--listen: ':65536' is not an address"),
+    "no CA bundle": (("--ca-bundle=/absent.pem",), "--ca-bundle: /absent.pem cannot be read: No "),
+    "a CA bundle of something else": (
+        (f"--ca-bundle={__file__}",),
+        "does not hold CA certificates in PEM form",
+    ),
     "a short lease": (("--lease-duration=1",), "--lease-duration: "),
     "a short grace": (("--unknown-outcome-grace=10",), "--unknown-outcome-grace 10 is too short"),
 }
@@ -91,6 +97,43 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(
     said = capsys.readouterr().err
     assert complaint in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:can/ary@proxy:3128",
+        "http://user:12/canary@proxy:3128",
+        "http://user:12?canary@proxy:3128",
+        "http://user:12#canary@proxy:3128",
+        "http://user:can\nary@proxy:3128",
+        "http://user:canary@pro xy:3128",
+        "http://user:canary@proxy:0",
+        "http://user:canary@proxy:65536",
+        "http://user:canary@",
+        "socks5://user:canary@proxy:3128",
+        "proxy:3128",
+    ],
+)
+def test_what_is_no_proxy_is_refused_without_a_word_of_it(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert try_to_read(f"--https-proxy={url}") is None
+    said = capsys.readouterr().err
+    assert said.startswith("--https-proxy: this is not the URL of a proxy, such as ")
+    assert "can" not in said.removeprefix("--https-proxy: ")
+    assert "ary" not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["http://proxy", "https://proxy.example.com:3128/", "http://user:p%2Fw@[::1]:3128"]
+)
+def test_a_proxy_may_have_a_user_a_port_or_neither(url: str) -> None:
+    assert read(f"--https-proxy={url}").https_proxy == SecretStr(url)
+
+
+def test_an_empty_proxy_is_none() -> None:
+    assert read("--https-proxy=").https_proxy is None
 
 
 def test_an_unknown_flag_ends_the_command(capsys: pytest.CaptureFixture[str]) -> None:

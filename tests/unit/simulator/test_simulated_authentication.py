@@ -101,6 +101,33 @@ def test_wrong_words_buy_nothing(vendor, wrong):
     assert "X-Subject-Token" not in answer.headers
 
 
+def test_more_than_five_wrong_passwords_in_a_row_lock_a_user_for_fifteen_minutes(vendor):
+    users = [{"name": name, "password": "right", "domain": "acme"} for name in ("bot", "other")]
+    v = vendor(users=users)
+    for _ in range(5):
+        assert issue(v, secret="wrong").status == 401
+    assert issue(v).status == 201
+    for _ in range(6):
+        assert issue(v, secret="wrong").status == 401
+    locked = issue(v)
+    assert (locked.status, locked.json["error"]["message"]) == (401, "The user is locked.")
+    assert issue(v, name="other").status == 201
+    v.clock.advance(900)
+    assert issue(v).status == 201
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_project_that_iam_does_not_know_buys_nothing_and_says_so(vendor, status):
+    users = [{"name": "bot", "password": "right", "domain": "acme"}]
+    v = vendor(users=users, iam_projects="p-1,p-2", unknown_project_status=status)
+    assert [issue(v, project=project).status for project in ("p-1", "p-2", "p-3")] == [
+        201,
+        201,
+        status,
+    ]
+    assert issue(v, secret="wrong", project="p-3").status == 401
+
+
 def test_a_malformed_token_request_is_refused(vendor):
     v = vendor()
     assert v.call("POST", "/v3/auth/tokens", {"auth": []}, headers={}).status == 400

@@ -1,0 +1,205 @@
+"""However many secrets name one access key or user, it does not come near the vendor's lock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.gate import AuthenticationGate
+from cse_operator.cloud.refusals import RefusalBudget
+from cse_operator.core.failure import Failure, FailureKind
+from support.cloud_calls import FakeTime, fails
+
+REFUSAL = Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail", 401, "APIGW.0301")
+ENDPOINTS = [f"https://cse.region-{number}.example.com" for number in range(8)]
+MOST = 4
+WINDOW = 900
+
+
+class Identity:
+    """An access key, the secrets that go with it, and what the vendor saw of it."""
+
+    def __init__(self, time: FakeTime) -> None:
+        self.time = time
+        self.budget = RefusalBudget(clock=time)
+        self.refused_at: list[float] = []
+
+    def secret(self, cooling: float = 300.0) -> AuthenticationGate:
+        """The gate of one more secret."""
+        return AuthenticationGate(self.budget, cooling=cooling, clock=self.time, jitter=lambda: 0.0)
+
+    async def call(
+        self, gate: AuthenticationGate, endpoint: str = ENDPOINTS[0], *, good: bool = False
+    ) -> Failure | None:
+        """Make a call with one of the secrets; returns why it was not sent."""
+        try:
+            async with gate.attempt(endpoint):
+                await asyncio.sleep(0)
+                if good:
+                    self.refused_at.clear()
+                    gate.accepted()
+                else:
+                    self.refused_at.append(self.time.now)
+                    gate.refused(REFUSAL)
+        except UnauthenticatedError as error:
+            return error.failure
+        return None
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+def identity(time: FakeTime) -> Identity:
+    return Identity(time)
+
+
+async def test_many_wrong_secrets_of_one_key_are_no_more_refusals_than_it_survives(
+    identity: Identity, time: FakeTime
+) -> None:
+    told = await asyncio.gather(*(identity.call(identity.secret()) for _ in range(20)))
+    assert len(identity.refused_at) == MOST
+    held_back = [failure for failure in told if failure is not None]
+    assert len(held_back) == 16
+    for failure in held_back:
+        assert failure.kind is FailureKind.UNAUTHENTICATED
+        assert "one more might lock it" in failure.message
+        assert "aksk" not in failure.message, "another tenant's refusal was told"
+        assert failure.retry_after == pytest.approx(WINDOW)
+    time.advance(WINDOW)
+    await asyncio.gather(*(identity.call(identity.secret()) for _ in range(20)))
+    assert len(identity.refused_at) == 2 * MOST
+
+
+async def test_a_new_secret_goes_in_all_directions_at_once_and_no_more_of_them_than_it_survives(
+    identity: Identity,
+) -> None:
+    gate = identity.secret()
+    await asyncio.gather(*(identity.call(gate, endpoint) for endpoint in ENDPOINTS))
+    assert len(identity.refused_at) == MOST
+
+
+async def test_a_new_secret_is_tried_although_old_ones_go_on_being_refused(
+    identity: Identity, time: FakeTime
+) -> None:
+    old = [identity.secret(cooling=1) for _ in range(2)]
+    for _ in range(50):
+        for gate in old:
+            await identity.call(gate)
+        time.advance(2)
+    assert len(identity.refused_at) == MOST - 1
+    assert await identity.call(identity.secret(), good=True) is None
+
+
+async def test_a_refused_secret_that_waits_for_the_others_says_so_in_the_vendors_words(
+    identity: Identity, time: FakeTime
+) -> None:
+    gate = identity.secret(cooling=1)
+    messages = set()
+    for _ in range(20):
+        failure = await identity.call(gate)
+        if failure is not None:
+            messages.add(failure.message)
+        time.advance(0.5)
+    [message] = messages
+    assert message.startswith("verify aksk signature fail; ")
+
+
+async def test_wrong_secrets_do_not_keep_out_the_right_one(
+    identity: Identity, time: FakeTime
+) -> None:
+    right = identity.secret()
+    assert await identity.call(right, good=True) is None
+    for _ in range(10):
+        time.advance(120)
+        await asyncio.gather(*(identity.call(identity.secret()) for _ in range(10)))
+        assert len(identity.refused_at) == MOST
+        assert await identity.call(right, good=True) is None
+
+
+async def test_a_success_has_the_refusals_before_it_forgotten(identity: Identity) -> None:
+    for _ in range(MOST - 1):
+        await identity.call(identity.secret())
+    await identity.call(identity.secret(), good=True)
+    for _ in range(MOST):
+        assert await identity.call(identity.secret()) is None
+    assert await identity.call(identity.secret()) is not None
+
+
+async def test_a_secret_that_was_withdrawn_is_not_tried_everywhere_at_once(
+    identity: Identity, time: FakeTime
+) -> None:
+    gate = identity.secret()
+    for endpoint in ENDPOINTS:
+        await identity.call(gate, endpoint, good=True)
+    time.advance(3600)
+    await asyncio.gather(*(identity.call(gate, endpoint) for endpoint in ENDPOINTS))
+    assert len(identity.refused_at) == MOST
+
+
+async def test_a_call_without_a_verdict_gives_its_attempt_back(identity: Identity) -> None:
+    for _ in range(2 * MOST):
+        with pytest.raises(ConnectionError):
+            async with identity.secret().attempt(ENDPOINTS[0]):
+                raise ConnectionError
+    assert await identity.call(identity.secret()) is None
+
+
+async def test_two_identities_have_nothing_to_do_with_each_other(time: FakeTime) -> None:
+    one, other = Identity(time), Identity(time)
+    for _ in range(2 * MOST):
+        await one.call(one.secret())
+    assert await other.call(other.secret()) is None
+
+
+async def test_another_secret_waits_for_the_verdict_on_those_under_way(identity: Identity) -> None:
+    verdict = asyncio.Event()
+
+    async def slow_call() -> None:
+        async with identity.secret().attempt(ENDPOINTS[0]):
+            await verdict.wait()
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
+        for _ in range(MOST):
+            calls.create_task(slow_call())
+        await asyncio.sleep(0)
+        late = calls.create_task(identity.call(identity.secret()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert identity.refused_at == []
+        verdict.set()
+    assert late.result() is None
+
+
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 600), st.lists(st.integers(0, 7), max_size=8))),
+    good=st.sets(st.integers(0, 7), max_size=1),
+)
+async def test_whatever_is_tried_refusals_in_a_row_stay_below_the_lock(
+    steps: list[tuple[float, list[int]]], good: set[int]
+) -> None:
+    time = FakeTime(0)
+    identity = Identity(time)
+    secrets = [identity.secret() for _ in range(8)]
+    for pause, tried in steps:
+        time.advance(pause)
+        await asyncio.gather(
+            *(identity.call(secrets[number], good=number in good) for number in tried)
+        )
+        lately = [moment for moment in identity.refused_at if moment > time.now - WINDOW]
+        assert len(lately) <= MOST
+
+
+async def test_a_budget_that_is_used_up_sends_nothing(time: FakeTime) -> None:
+    budget = RefusalBudget(most=1, clock=time)
+    budget.refused()
+    with fails(UnauthenticatedError) as caught:
+        async with budget.attempt(refused_before=False, otherwise=REFUSAL):
+            pytest.fail("there was nothing left")
+    assert caught.failure.retry_after == WINDOW
