@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
-import httpx
-
 from cse_operator.cloud.auth import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.credentials import Credentials, StaticToken
@@ -27,7 +25,12 @@ from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.refusals import RefusalBudget
-from cse_operator.cloud.transport import TransportOptions, build_http_client, tls_context
+from cse_operator.cloud.transport import (
+    FencedClient,
+    TransportOptions,
+    build_http_client,
+    tls_context,
+)
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
 
@@ -95,8 +98,8 @@ class Projects:
         self._listeners = listeners
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
-        self._http: dict[str, httpx.AsyncClient] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._http: dict[str, FencedClient] = {}
+        self._closing: dict[asyncio.Task[None], FencedClient] = {}
         self._buckets: WeakValueDictionary[tuple[str, str, str], TokenBucket] = (
             WeakValueDictionary()
         )
@@ -165,9 +168,10 @@ class Projects:
         endpoint = project.key[0]
         if all(other.key[0] != endpoint for other in left):
             # Whoever may name any region must not fill the memory with clients.
-            closing = asyncio.create_task(self._http.pop(endpoint).aclose(), name="close a client")
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            http = self._http.pop(endpoint)
+            closing = asyncio.create_task(http.close_when_idle(), name="close a client")
+            self._closing[closing] = http
+            closing.add_done_callback(self._closing.pop)
 
     @property
     def tokens_bought(self) -> int:
@@ -182,11 +186,13 @@ class Projects:
 
     async def close(self) -> None:
         """End all follow-ups and connections."""
+        clients = [*self._closing.values(), *self._http.values()]
         tasks = [task for project in self._projects.values() for task in project.tasks]
+        tasks += self._closing
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
-        for http in self._http.values():
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for http in clients:
             await http.aclose()
 
     def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
@@ -258,7 +264,7 @@ class Projects:
             budget = self._budgets[credentials.identity] = RefusalBudget()
         return budget
 
-    def _http_for(self, endpoint: str) -> httpx.AsyncClient:
+    def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
             self._http[endpoint] = build_http_client(self._options.transport, self._tls)
         return self._http[endpoint]
