@@ -142,10 +142,25 @@ async def test_enterprise_projects_of_one_project_share_its_limit(projects: Proj
     assert one.bucket is other.bucket
     assert one.bucket is not elsewhere.bucket
 
-    one.bucket._throttled_seconds = 7.0
+
+async def test_a_resource_that_is_made_anew_does_not_get_around_a_pause(
+    projects: Projects,
+) -> None:
+    attach(projects, "a/b").bucket.penalize(600)
+    projects.detach("a/b")
+    assert attach(projects, "a/b").bucket.pause > 590
+
+
+async def test_seconds_that_a_limit_held_calls_back_are_counted_once_and_for_ever(
+    projects: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cse_operator.cloud.projects.MOST_KEPT", 2)
+    attach(projects, "a/b").bucket._waited = 7.0
+    attach(projects, "a/b", enterprise="1")
     projects.detach("a/b")
     assert projects.throttled_seconds == 7.0
-    projects.detach("a/c")
+    for number in range(3):
+        attach(projects, "a/b", region=f"aa-north-{number}")
     assert projects.throttled_seconds == 7.0
 
 
