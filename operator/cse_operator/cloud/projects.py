@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
-import httpx
-
 from cse_operator.cloud.auth import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.credentials import Credentials, StaticToken
@@ -27,7 +25,12 @@ from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.refusals import RefusalBudget
-from cse_operator.cloud.transport import TransportOptions, build_http_client, tls_context
+from cse_operator.cloud.transport import (
+    FencedClient,
+    TransportOptions,
+    build_http_client,
+    tls_context,
+)
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
 
@@ -36,7 +39,8 @@ logger = logging.getLogger(__name__)
 FEW_ENGINES: Final = 3
 """Up to so many engines are looked at one by one at a resync, without a listing."""
 
-MOST_GATES: Final = 4096
+MOST_KEPT: Final = 4096
+"""Gates, and rate limits, that are kept although no project may need them any more."""
 
 ProjectKey = tuple[str, str, str | None, str]
 """Endpoint, project, enterprise project, fingerprint of the credential."""
@@ -95,11 +99,9 @@ class Projects:
         self._listeners = listeners
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
-        self._http: dict[str, httpx.AsyncClient] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-        self._buckets: WeakValueDictionary[tuple[str, str, str], TokenBucket] = (
-            WeakValueDictionary()
-        )
+        self._http: dict[str, FencedClient] = {}
+        self._closing: dict[asyncio.Task[None], FencedClient] = {}
+        self._buckets: dict[tuple[str, str, str], TokenBucket] = {}
         self._ended_tokens = 0
         self._ended_throttled = 0.0
         self._gates: dict[tuple[str, str], AuthenticationGate] = {}
@@ -158,16 +160,15 @@ class Projects:
     def _end(self, project: Project) -> None:
         left = list(self._projects.values())
         self._ended_tokens += project.auth.tokens_bought
-        if all(other.bucket is not project.bucket for other in left):
-            self._ended_throttled += project.bucket.throttled_seconds
         for task in project.tasks:
             task.cancel()
         endpoint = project.key[0]
         if all(other.key[0] != endpoint for other in left):
             # Whoever may name any region must not fill the memory with clients.
-            closing = asyncio.create_task(self._http.pop(endpoint).aclose(), name="close a client")
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            http = self._http.pop(endpoint)
+            closing = asyncio.create_task(http.close_when_idle(), name="close a client")
+            self._closing[closing] = http
+            closing.add_done_callback(self._closing.pop)
 
     @property
     def tokens_bought(self) -> int:
@@ -176,17 +177,19 @@ class Projects:
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that calls waited for a rate limit, of all projects there ever were."""
-        buckets = {id(p.bucket): p.bucket for p in self._projects.values()}.values()
-        return self._ended_throttled + sum(bucket.throttled_seconds for bucket in buckets)
+        """Seconds that the vendor's or our own limit held calls back, in all projects ever."""
+        kept = sum(bucket.throttled_seconds for bucket in self._buckets.values())
+        return self._ended_throttled + kept
 
     async def close(self) -> None:
         """End all follow-ups and connections."""
+        clients = [*self._closing.values(), *self._http.values()]
         tasks = [task for project in self._projects.values() for task in project.tasks]
+        tasks += self._closing
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
-        for http in self._http.values():
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for http in clients:
             await http.aclose()
 
     def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
@@ -219,10 +222,14 @@ class Projects:
         """The limit of a project: the vendor's is one for all its enterprise projects."""
         endpoint, project_id, _, fingerprint = key
         name = (endpoint, project_id, fingerprint)
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = self._buckets[name] = TokenBucket(self._options.calls_per_second)
-        return bucket
+        if name not in self._buckets:
+            # Kept when the project ends: a resource that is deleted and made again must not
+            # get around a pause. Bounded all the same.
+            if len(self._buckets) >= MOST_KEPT:
+                oldest = self._buckets.pop(next(iter(self._buckets)))
+                self._ended_throttled += oldest.throttled_seconds
+            self._buckets[name] = TokenBucket(self._options.calls_per_second)
+        return self._buckets[name]
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
         """How one project's calls prove who makes them; told apart by what can be refused."""
@@ -244,7 +251,7 @@ class Projects:
         if name not in self._gates:
             # Kept when the project ends: a resource that is deleted and made again must not
             # get a refused key a fresh chance. Bounded all the same.
-            if len(self._gates) >= MOST_GATES:
+            if len(self._gates) >= MOST_KEPT:
                 del self._gates[next(iter(self._gates))]
             self._gates[name] = AuthenticationGate(
                 self._budget(credentials), cooling=self._options.credentials_cooldown
@@ -258,7 +265,7 @@ class Projects:
             budget = self._budgets[credentials.identity] = RefusalBudget()
         return budget
 
-    def _http_for(self, endpoint: str) -> httpx.AsyncClient:
+    def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
             self._http[endpoint] = build_http_client(self._options.transport, self._tls)
         return self._http[endpoint]

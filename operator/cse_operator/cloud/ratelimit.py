@@ -56,18 +56,27 @@ class TokenBucket:
         self._sleep = sleep
         self._tokens = self._burst
         self._filled_at = clock()
-        self._paused_until = self._filled_at
+        self._paused_from = self._paused_until = self._filled_at
+        self._paused_before = 0.0
         self._urgent = asyncio.Lock()
         self._ordinary = asyncio.Lock()
         self._urgent_waiting = 0
         self._urgent_in_a_row = 0
         self._waiting = 0
-        self._throttled_seconds = 0.0
+        self._waited = 0.0
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that calls have waited here or were sent away for, all added up."""
-        return self._throttled_seconds
+        """Seconds of the vendor's pauses so far, whether or not anybody waited for their end.
+
+        To them are added the seconds that each call waited, or was sent away for, beyond a pause.
+        """
+        return self._paused_so_far + self._waited
+
+    @property
+    def _paused_so_far(self) -> float:
+        current = min(self._clock(), self._paused_until) - self._paused_from
+        return self._paused_before + current
 
     @property
     def pause(self) -> float:
@@ -76,7 +85,11 @@ class TokenBucket:
 
     def penalize(self, seconds: float) -> None:
         """Let nothing through for a while; a longer pause already running stays."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        now = self._clock()
+        if now >= self._paused_until:
+            self._paused_before = self._paused_so_far
+            self._paused_from = self._paused_until = now
+        self._paused_until = max(self._paused_until, now + seconds)
 
     async def acquire(self, *, urgent: bool = False) -> None:
         """Wait for permission to make one call.
@@ -87,7 +100,7 @@ class TokenBucket:
         self._refuse_if_too_long(self._expected_wait(urgent=urgent))
         self._waiting += 1
         self._urgent_waiting += urgent
-        entered = self._clock()
+        entered, paused_before = self._clock(), self._paused_so_far
         try:
             async with self._urgent if urgent else self._ordinary:
                 while (wait := self._wait(urgent=urgent)) > 0:
@@ -98,12 +111,13 @@ class TokenBucket:
         finally:
             self._waiting -= 1
             self._urgent_waiting -= urgent
-            self._throttled_seconds += max(self._clock() - entered, 0.0)
+            paused = self._paused_so_far - paused_before
+            self._waited += max(self._clock() - entered - paused, 0.0)
 
     def _refuse_if_too_long(self, wait: float) -> None:
         if wait <= self._max_wait:
             return
-        self._throttled_seconds += wait
+        self._waited += wait - self.pause
         raise ThrottledError(
             Failure(
                 FailureKind.THROTTLED,

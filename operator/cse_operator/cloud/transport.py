@@ -271,22 +271,44 @@ class FencedTransport(httpx.AsyncBaseTransport):
                 raise httpx.ReadError(f"the answer is longer than {limit} bytes")
         return bytes(received)
 
+    async def drain(self) -> None:
+        """Wait until no call is under way; from then on none gets through."""
+        for _ in range(self._options.connections):
+            await self._slots.acquire()
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._inner.aclose()
 
 
 class FencedClient(httpx.AsyncClient):
-    """An HTTP client over a `FencedTransport`: its users know whether a call left."""
+    """An HTTP client over a `FencedTransport`: its users know whether a call left.
+
+    No redirect is followed, nothing is taken from the environment (proxies, `.netrc`), and no
+    cookie is kept: the client may serve several credentials.
+    """
+
+    def __init__(self, transport: FencedTransport, timeout: httpx.Timeout) -> None:
+        super().__init__(
+            transport=transport,
+            timeout=timeout,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={"Accept-Encoding": "identity"},
+        )
+        self._fenced = transport
+
+    async def close_when_idle(self) -> None:
+        """Let the calls under way end, and close."""
+        await self._fenced.drain()
+        await self.aclose()
 
 
 def build_http_client(
     options: TransportOptions, context: ssl.SSLContext | None = None
 ) -> FencedClient:
     """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
-
-    No redirect is followed, nothing is taken from the environment (proxies, `.netrc`), and no
-    cookie is kept: the client may serve several credentials.
 
     Args:
         options: How to connect.
@@ -296,14 +318,8 @@ def build_http_client(
     Raises:
         OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
     """
-    return FencedClient(
-        transport=FencedTransport(options, context or tls_context(options.ca_bundle)),
-        timeout=options.timeout(),
-        trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"Accept-Encoding": "identity"},
-    )
+    transport = FencedTransport(options, context or tls_context(options.ca_bundle))
+    return FencedClient(transport, options.timeout())
 
 
 def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:

@@ -96,7 +96,7 @@ class Fleet(Collector):
         )
         yield CounterMetricFamily(
             "cse_operator_throttled_seconds",
-            "Seconds that calls to the vendor waited for a rate limit, its or ours.",
+            "Seconds that the vendor had a project pause, and that calls waited for our own limit.",
             value=sources.throttled_seconds(),
         )
         yield CounterMetricFamily(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +16,8 @@ from cse_operator.cloud.errors import UnauthenticatedError
 from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
-from support.cloud_calls import ENGINE, PROJECT, fails
+from support.cloud_calls import ENGINE, ENGINE_ANSWER, PROJECT, fails
+from support.raw_vendor import answer, serving
 
 OPTIONS = ProjectOptions(
     endpoints=EndpointPolicy(
@@ -30,11 +33,13 @@ OPTIONS = ProjectOptions(
 )
 
 
+NOBODY = Listeners(lambda _: None, lambda *_: None, lambda *_: None)
+
+
 @pytest.fixture
 async def projects() -> AsyncIterator[Projects]:
     """Projects nobody uses yet."""
-    nobody = Listeners(lambda _: None, lambda *_: None, lambda *_: None)
-    projects = Projects(OPTIONS, nobody)
+    projects = Projects(OPTIONS, NOBODY)
     yield projects
     await projects.close()
 
@@ -78,16 +83,84 @@ async def test_a_client_stays_while_another_project_uses_its_endpoint(projects: 
     assert len(projects._http) == 1
 
 
+@asynccontextmanager
+async def slow_vendor(received: asyncio.Event, told: asyncio.Event) -> AsyncIterator[Projects]:
+    """Projects of a vendor that answers one call, when it is told to."""
+
+    async def answer_when_told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        received.set()
+        await told.wait()
+        writer.write(answer(200, ENGINE_ANSWER))
+        await writer.drain()
+
+    async with asyncio.timeout(10), serving(answer_when_told) as port:
+        url = f"http://127.0.0.1:{port}"
+        options = replace(
+            OPTIONS,
+            endpoints=EndpointPolicy(cse_template=url, iam_template=url, allow_insecure=True),
+            transport=TransportOptions(allow_local_addresses=True),
+        )
+        projects = Projects(options, NOBODY)
+        yield projects
+        await projects.close()
+
+
+async def test_a_client_is_closed_when_the_calls_under_way_have_their_answers() -> None:
+    received, told = asyncio.Event(), asyncio.Event()
+    async with slow_vendor(received, told) as projects:
+        project = attach(projects, "a/b")
+        [http] = projects._http.values()
+        call = asyncio.create_task(project.client.show_engine(ENGINE))
+        await received.wait()
+        projects.detach("a/b")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        told.set()
+        assert (await call).engine_id == ENGINE
+        await asyncio.gather(*projects._closing)
+        assert http.is_closed
+
+
+async def test_the_end_of_the_process_does_not_wait_for_calls_without_an_answer() -> None:
+    received, never = asyncio.Event(), asyncio.Event()
+    async with slow_vendor(received, never) as projects:
+        project = attach(projects, "a/b")
+        [http] = projects._http.values()
+        call = asyncio.create_task(project.client.show_engine(ENGINE))
+        await received.wait()
+        projects.detach("a/b")
+        await projects.close()
+        assert http.is_closed
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+
 async def test_enterprise_projects_of_one_project_share_its_limit(projects: Projects) -> None:
     one, other = attach(projects, "a/b"), attach(projects, "a/c", enterprise="1")
     elsewhere = attach(projects, "a/d", region="cn-east-3")
     assert one.bucket is other.bucket
     assert one.bucket is not elsewhere.bucket
 
-    one.bucket._throttled_seconds = 7.0
+
+async def test_a_resource_that_is_made_anew_does_not_get_around_a_pause(
+    projects: Projects,
+) -> None:
+    attach(projects, "a/b").bucket.penalize(600)
+    projects.detach("a/b")
+    assert attach(projects, "a/b").bucket.pause > 590
+
+
+async def test_seconds_that_a_limit_held_calls_back_are_counted_once_and_for_ever(
+    projects: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cse_operator.cloud.projects.MOST_KEPT", 2)
+    attach(projects, "a/b").bucket._waited = 7.0
+    attach(projects, "a/b", enterprise="1")
     projects.detach("a/b")
     assert projects.throttled_seconds == 7.0
-    projects.detach("a/c")
+    for number in range(3):
+        attach(projects, "a/b", region=f"aa-north-{number}")
     assert projects.throttled_seconds == 7.0
 
 

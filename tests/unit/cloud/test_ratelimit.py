@@ -166,13 +166,53 @@ async def test_a_call_that_gives_up_leaves_its_place_to_the_others() -> None:
     assert staying.done()
 
 
-async def test_calls_that_are_sent_away_for_a_long_pause_count_as_held_back_for_it() -> None:
+async def test_a_long_pause_counts_as_it_passes_however_many_calls_it_sends_away() -> None:
     time = FakeTime(0)
     bucket = make_bucket(time)
     bucket.penalize(60)
-    with pytest.raises(ThrottledError):
+    for _ in range(10):
+        with fails(ThrottledError):
+            await bucket.acquire()
+        time.advance(3)
+    assert bucket.throttled_seconds == pytest.approx(30)
+    time.advance(300)
+    assert bucket.throttled_seconds == pytest.approx(60)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), max_size=20))
+async def test_pauses_that_overlap_count_once(pauses: list[tuple[float, float]]) -> None:
+    time = FakeTime(0)
+    bucket = make_bucket(time)
+    end = paused = 0.0
+    for gap, seconds in pauses:
+        paused += min(gap, max(end - time.now, 0.0))
+        time.advance(gap)
+        bucket.penalize(seconds)
+        end = max(end, time.now + seconds)
+        assert bucket.throttled_seconds == pytest.approx(paused)
+
+
+async def test_calls_that_wait_for_the_same_pause_do_not_count_it_again() -> None:
+    time = FakeTime(0)
+    bucket = make_bucket(time, rate=10)
+    bucket.penalize(5)
+    await asyncio.gather(*(bucket.acquire() for _ in range(3)))
+    assert bucket.throttled_seconds == pytest.approx(5)
+
+
+async def test_calls_that_our_own_limit_sends_away_count_as_held_back() -> None:
+    time = FakeTime(0)
+    turnstile = Turnstile(time)
+    bucket = TokenBucket(1, burst=1, max_wait=2, clock=time, sleep=turnstile.sleep)
+    await bucket.acquire()
+    waiting = [asyncio.create_task(bucket.acquire()) for _ in range(2)]
+    await asyncio.sleep(0)
+    with fails(ThrottledError):
         await bucket.acquire()
-    assert bucket.throttled_seconds == pytest.approx(60, abs=2)
+    assert bucket.throttled_seconds == pytest.approx(3)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_two_projects_do_not_slow_each_other() -> None:
