@@ -29,6 +29,7 @@ Resource = Mapping[str, Any]
 
 _SETTLE_SECONDS: Final = 120.0
 _TICK_SECONDS: Final = 0.2
+_SCHEMA: Final = f"/openapi/v3/apis/{world.GROUP_VERSION}"
 _CHECKOUT: Final = Path(__file__).resolve().parents[3]
 
 
@@ -161,6 +162,16 @@ def _install_definition(screen: Screen, place: Place, environment: Mapping[str, 
         raise DemoError(f"cse-operator crd: {definition.stderr.strip()}")
     place.kubectl("apply", "--filename=-", stdin=definition.stdout)
     place.kubectl("wait", "--for=condition=Established", f"crd/{RESOURCES}", "--timeout=60s")
+    _await_schema(place)
+
+
+def _await_schema(place: Place) -> None:
+    """Wait for the schema that `check` reads: it is published a moment after Established."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while place.kubectl.attempt("get", "--raw", _SCHEMA).returncode != 0:
+        if time.monotonic() > deadline:
+            raise DemoError(f"the API server does not publish {_SCHEMA}")
+        time.sleep(_TICK_SECONDS)
 
 
 def _check(screen: Screen, flags: list[str], environment: Mapping[str, str]) -> None:
