@@ -43,7 +43,7 @@ _PATTERNS = (
     (
         re.compile(
             rf"(?i)(?<![a-z0-9])({_KEYS_OF_SECRETS})([\"']?\s{{0,4}}[:=]\s{{0,4}})"
-            r"(?:\"[^\"]*\"?|'[^']*'?|(?:bearer|basic|sdk-hmac-sha256)\s+\S+|[^\s,;&\"'}\]]+)"
+            r"(?:\[redacted\]|\"[^\"]*\"?|'[^']*'?|(?:bearer|basic|sdk-hmac-sha256)\s+\S+|[^\s,;&\"'}\]]+)"
         ),
         rf"\1\2{_REDACTED}",
     ),

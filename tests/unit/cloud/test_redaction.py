@@ -107,6 +107,10 @@ def test_invisible_characters_do_not_hide_a_known_secret(hidden: str, secret: st
     assert shown == "wrong [redacted] given"
 
 
+def test_what_is_taken_out_already_is_not_taken_out_again() -> None:
+    assert redact("token: hunter2 x", [SecretStr("hunter2")]) == "token: [redacted] x"
+
+
 @pytest.mark.parametrize("hidden", ["\u200b", "\ufe0f"])
 def test_invisible_characters_do_not_hide_what_looks_like_a_secret(hidden: str) -> None:
     assert redact(f"the key {hidden.join(SECRET_KEY)}") == "the key [redacted]"
