@@ -6,7 +6,9 @@ import http.client
 import importlib
 import io
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -191,6 +193,37 @@ def test_generated_files_are_checked_and_written(script, tmp_path, monkeypatch, 
     assert generate.main() == 0
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 0
+
+
+def test_the_image_is_built_with_the_commit_and_the_repository_without_its_password(tmp_path):
+    builder = tmp_path / "bin" / "docker"
+    builder.parent.mkdir()
+    builder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    builder.chmod(0o755)
+    (tmp_path / "hack").mkdir()
+    shutil.copy(ROOT / "hack/image", tmp_path / "hack/image")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+
+    def run(*command: str) -> str:
+        environment = {"PATH": f"{builder.parent}:{os.environ['PATH']}", "BASE": "python@sha256:1"}
+        environment |= {"GIT_CONFIG_GLOBAL": "/dev/null", "HOME": str(tmp_path)}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    run("git", "init", "--quiet")
+    run("git", "remote", "add", "origin", "https://user:canary@git.example.com/cse-operator.git")
+    run("git", "add", ".")
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    run("git", *who, "commit", "--quiet", "--message=One")
+    commit = run("git", "rev-parse", "HEAD").strip()
+    built = run("hack/image", "example:1")
+    assert f"\nREVISION={commit}\n" in built
+    assert "\nSOURCE=https://git.example.com/cse-operator.git\n" in built
+    assert "\nBASE=python@sha256:1\n" in built
+    assert "\nVERSION=0." in built
+    (tmp_path / "changed").touch()
+    assert f"\nREVISION={commit}-dirty\n" in run("hack/image", "example:1")
 
 
 def test_make_lists_its_targets():
