@@ -30,11 +30,13 @@ RUN /opt/build/bin/hatchling build -t wheel -d /dist \
 FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="cse-operator" \
       org.opencontainers.image.description="Keeps Huawei Cloud CSE microservice engines at the version declared in Git" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
 
 # Whoever gets in finds nothing to install with.
 RUN python3 -c "import ensurepip, pathlib, pip, shutil; [shutil.rmtree(path) for path in (pathlib.Path(ensurepip.__file__).parent, *pathlib.Path(pip.__file__).parents[1].glob('pip*'))]" \

@@ -80,7 +80,7 @@ sbom: venv ## Write the bill of materials to dist/sbom.cdx.json (CycloneDX)
 
 .PHONY: audit
 audit: venv ## Ask osv.dev for known vulnerabilities of the locked packages
-	$(PYTHON) hack/audit.py requirements.lock
+	$(PYTHON) hack/audit.py requirements.lock requirements-dev.lock
 
 .PHONY: image
 image: ## Build the container image with docker, podman or buildah (TAG=…)

@@ -49,7 +49,9 @@ UNUSABLE: dict[str, dict[str, bytes]] = {
     "accented": {"secretKey": f"{CANARY}é".encode(), "accessKey": CANARY.encode()},
     "boundless": {"token": CANARY.encode() * 3000},
     "no-text": {"token": CANARY.encode() + b"\xff\xfe"},
+    "kubernetes": {"token": CANARY.encode()},
 }
+OF_TYPE = {"kubernetes": "bootstrap.kubernetes.io/token"}
 
 
 def told(values: dict[str, str]) -> str:
@@ -57,26 +59,36 @@ def told(values: dict[str, str]) -> str:
     return " ".join(f"{name}: {value} {value}" for name, value in values.items())
 
 
+def in_names(kind: str) -> dict[str, str]:
+    """What no name of an engine or step may show; a domain's name is often a part of one."""
+    return {key: value for key, value in KINDS[kind].items() if key not in IDENTITIES}
+
+
+IDENTITIES = {"username", "domainName"}
 Failure = Callable[[Simulation, str, str], None]
 
 
-def fault(operation: str, body: Any = None, **fields: Any) -> Failure:
-    """A fault of one engine; WORDS in an answer of its own become the credentials."""
-    said = body or {"error_code": "WORDS", "error_msg": "WORDS", "detail": "WORDS"}
+def fault(operation: str, **fields: Any) -> Failure:
+    """A fault of one engine; WORDS in what it says become the credentials."""
+    said = {"error_code": "WORDS", "error_msg": "WORDS", "detail": "WORDS"}
+    if "status" in fields:
+        fields = {"body": said, **fields}
 
     def arm(simulation: Simulation, engine: str, words: str) -> None:
-        answer = (
-            json.loads(json.dumps(said).replace("WORDS", words)) if "status" in fields else None
-        )
-        simulation.admin.add_fault(
-            Fault(operation=operation, engine_id=engine, body=answer, **fields)
-        )
+        filled = json.loads(json.dumps(fields).replace("WORDS", words))
+        simulation.admin.add_fault(Fault(operation=operation, engine_id=engine, **filled))
 
     return arm
 
 
-def failing_job(simulation: Simulation, engine: str, _: str) -> None:
+def failing_job(simulation: Simulation, engine: str, words: str) -> None:
     simulation.admin.plan_jobs(JobPlan(outcome="error", times=None), engine)
+    fault("ShowEngineJob", replace=dict.fromkeys(STEP_TEXTS, "WORDS"), times=None)(
+        simulation, engine, words
+    )
+
+
+STEP_TEXTS = ("tasks.*.taskName", "tasks.*.tasks.*.taskName", "tasks.*.tasks.*.output")
 
 
 def gateway(code: str) -> dict[str, str]:
@@ -104,7 +116,25 @@ FAILURES: dict[str, tuple[Failure, str]] = {
     ),
     "truncated": (fault("ShowEngineJob", truncate_at=20), "UpToDate"),
     "failing": (failing_job, "UpgradeFailed"),
+    "named": (
+        fault("ShowEngine", replace=dict.fromkeys(("name", "type"), "WORDS"), times=None),
+        "UpToDate",
+    ),
+    "redirect": (
+        fault("ShowEngine", status=302, headers={"Location": "/elsewhere"}, times=None),
+        "CloudUnavailable",
+    ),
+    "oversize": (
+        fault("ShowEngine", status=200, body={"description": "WORDS" + " x" * 150_000}, times=None),
+        "CloudUnavailable",
+    ),
 }
+
+
+NAMED = {"failing", "named"}
+"""Failures whose words are in the names of engines or steps."""
+LASTING = {*NAMED, "rejected", "forbidden", "down", "missing", "redirect"}
+"""Failures whose words are in the status as long as they last."""
 
 
 @pytest.fixture
@@ -158,13 +188,15 @@ async def test_no_value_of_a_secret_is_in_any_log_event_status_or_metric(
     admin.add_fault(
         Fault(operation="IssueToken", status=500, body={"error": told(KINDS["password"])})
     )
+    # A listing must not answer in the place of a look that is to fail.
+    admin.add_fault(Fault(operation="ListEngines", drop=["data.*.status"], times=None))
     expected = {}
     for kind, values in KINDS.items():
         scene.secret(kind, **values)
     for kind, failure in product(KINDS, FAILURES):
         arm, expected[f"{kind}-{failure}"] = FAILURES[failure]
         engine = scene.engine(f"{kind}-{failure}")
-        arm(scene.simulation, engine.id, told(KINDS[kind]))
+        arm(scene.simulation, engine.id, told(in_names(kind) if failure in NAMED else KINDS[kind]))
         policy = {"retryLimit": 0}
         scene.resource(engine, credentialsRef={"name": kind}, upgrade=policy)
     for name, raw in UNUSABLE.items():
@@ -175,6 +207,10 @@ async def test_no_value_of_a_secret_is_in_any_log_event_status_or_metric(
     with operator:
         for name, reason in expected.items():
             await scene.until_reason(name, reason)
+
+        for kind, failure in product(KINDS, LASTING):
+            # Without this, words that never arrived would be taken for words without secrets.
+            assert "[redacted]" in json.dumps(scene.get(f"{kind}-{failure}")["status"])
 
         # None of them is good any more, which the vendor says in many words.
         admin.clear_faults()
@@ -205,7 +241,9 @@ async def test_no_value_of_a_secret_is_in_any_log_event_status_or_metric(
 def create_raw_secret(scene: Scene, name: str, data: dict[str, bytes]) -> None:
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
     path = f"/api/v1/namespaces/{scene.namespace}/secrets"
-    scene.cluster.request("POST", path, {"metadata": {"name": name}, "data": encoded})
+    kind = OF_TYPE.get(name, "Opaque")
+    body = {"metadata": {"name": name}, "type": kind, "data": encoded}
+    scene.cluster.request("POST", path, body)
 
 
 def check(scene: Scene, name: str) -> str:
@@ -223,6 +261,26 @@ def check(scene: Scene, name: str) -> str:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "PROBLEM" in done.stdout
     return done.stdout + done.stderr
+
+
+async def test_no_key_is_shown_when_tls_fails(scene: Scene, tmp_path) -> None:
+    operator = OperatorProcess(
+        scene.cluster.kubeconfig,
+        tmp_path / "operator.log",
+        cse_endpoint=scene.simulation.url.replace("http:", "https:"),
+        namespaces=[scene.namespace],
+        flags=["--log-level=debug", "--request-timeout=2"],
+    )
+    scene.secret(**KINDS["key"])
+    scene.resource(scene.engine())
+    with operator:
+        await scene.until_reason("orders", "CloudUnavailable")
+        texts = shown(scene, operator)
+        assert operator.terminate() == 0
+    texts["log"] = operator.output()
+    assert_without_secrets(texts, scene)
+    assert "ssl" in texts["resources"].lower()
+    assert scene.calls() == []
 
 
 async def test_no_password_of_a_proxy_is_shown_when_the_proxy_fails(scene: Scene, tmp_path) -> None:

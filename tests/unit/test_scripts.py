@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
+import io
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.error
+from email.message import Message
 from types import ModuleType
 
 import pytest
@@ -100,21 +105,74 @@ def test_the_audit_fails_when_a_package_is_known_to_be_vulnerable(
     assert "aiohttp 3.14.5: https://osv.dev/vulnerability/PYSEC-2026-1" in capsys.readouterr().out
 
 
-def test_the_audit_says_that_it_could_not_be_done_without_a_network(
-    script, tmp_path, monkeypatch, capsys
-):
+@pytest.fixture
+def audited(script, tmp_path, monkeypatch, capsys):
+    """Audit a lock file twice given, with osv.dev answering as told; the code and what is said."""
     path = tmp_path / "requirements.lock"
     path.write_text(LOCK)
-    audit = script("audit")
 
-    def unreachable(queries):
-        raise urllib.error.URLError("no route to host")
+    def run(*answers: object) -> tuple[int, str, list[dict]]:
+        audit = script("audit")
+        waiting = list(answers)
+        asked = []
 
-    monkeypatch.setattr(audit, "ask", unreachable)
-    monkeypatch.setattr(sys, "argv", ["audit.py", str(path)])
+        def urlopen(request, timeout):
+            asked.append(json.loads(request.data))
+            answer = waiting.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return io.BytesIO(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
-    assert audit.main() == 0
-    assert "not audited" in capsys.readouterr().out
+        monkeypatch.setattr(audit.urllib.request, "urlopen", urlopen)
+        monkeypatch.setattr(sys, "argv", ["audit.py", str(path), str(path)])
+        code = audit.main()
+        assert not waiting
+        return code, capsys.readouterr().out, asked
+
+    return run
+
+
+def refusal(code: int) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError("https://api.osv.dev", code, "no", Message(), None)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        urllib.error.URLError("no route"),
+        TimeoutError("slow"),
+        http.client.RemoteDisconnected("gone"),
+        http.client.IncompleteRead(b""),
+        refusal(429),
+        refusal(503),
+        b"<html>Please log in</html>",
+    ],
+)
+def test_the_audit_says_that_it_could_not_be_done_and_stops_nobody(audited, trouble):
+    code, said, _ = audited(trouble)
+    assert code == 0
+    assert said.startswith("not audited: ")
+
+
+@pytest.mark.parametrize("trouble", [refusal(400), refusal(404), {}, {"results": [{}]}, []])
+def test_an_audit_that_is_not_understood_is_not_taken_for_a_missing_network(audited, trouble):
+    code, said, _ = audited(trouble)
+    assert code == 1
+    assert "do not understand each other" in said
+
+
+def test_the_audit_reads_all_pages_and_asks_for_each_package_once(audited):
+    code, said, asked = audited(
+        {"results": [{"vulns": [{"id": "PYSEC-1"}], "next_page_token": "more"}, {}]},
+        {"results": [{"vulns": [{"id": "PYSEC-2"}]}]},
+    )
+    assert code == 1
+    assert "vulnerability/PYSEC-1" in said
+    assert "vulnerability/PYSEC-2" in said
+    assert said.endswith("2 locked packages, 2 known vulnerabilities\n")
+    purls = ["pkg:pypi/aiohttp@3.14.5", "pkg:pypi/uv-loop-x@0.23.0"]
+    assert asked[0] == {"queries": [{"package": {"purl": purl}} for purl in purls]}
+    assert asked[1] == {"queries": [{"package": {"purl": purls[0]}, "page_token": "more"}]}
 
 
 def test_generated_files_are_checked_and_written(script, tmp_path, monkeypatch, capsys):
@@ -135,6 +193,37 @@ def test_generated_files_are_checked_and_written(script, tmp_path, monkeypatch, 
     assert generate.main() == 0
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 0
+
+
+def test_the_image_is_built_with_the_commit_and_the_repository_without_its_password(tmp_path):
+    builder = tmp_path / "bin" / "docker"
+    builder.parent.mkdir()
+    builder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    builder.chmod(0o755)
+    (tmp_path / "hack").mkdir()
+    shutil.copy(ROOT / "hack/image", tmp_path / "hack/image")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+
+    def run(*command: str) -> str:
+        environment = {"PATH": f"{builder.parent}:{os.environ['PATH']}", "BASE": "python@sha256:1"}
+        environment |= {"GIT_CONFIG_GLOBAL": "/dev/null", "HOME": str(tmp_path)}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    run("git", "init", "--quiet")
+    run("git", "remote", "add", "origin", "https://user:canary@git.example.com/cse-operator.git")
+    run("git", "add", ".")
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    run("git", *who, "commit", "--quiet", "--message=One")
+    commit = run("git", "rev-parse", "HEAD").strip()
+    built = run("hack/image", "example:1")
+    assert f"\nREVISION={commit}\n" in built
+    assert "\nSOURCE=https://git.example.com/cse-operator.git\n" in built
+    assert "\nBASE=python@sha256:1\n" in built
+    assert "\nVERSION=0." in built
+    (tmp_path / "changed").touch()
+    assert f"\nREVISION={commit}-dirty\n" in run("hack/image", "example:1")
 
 
 def test_make_lists_its_targets():

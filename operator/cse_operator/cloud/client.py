@@ -17,10 +17,11 @@ import httpx
 
 from cse_operator.cloud import wire
 from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.credentials import Identity
 from cse_operator.cloud.errors import CloudError, failure_of_response
 from cse_operator.cloud.judgement import OPERATION, Operation, parse_http_date
 from cse_operator.cloud.paging import collect_pages
-from cse_operator.cloud.redaction import redact
+from cse_operator.cloud.redaction import Redactor, redact
 from cse_operator.cloud.transport import (
     DISPATCH,
     LONGEST_ANSWER,
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from pydantic import SecretStr
+
     from cse_operator.cloud.auth import CloudAuth
     from cse_operator.cloud.ratelimit import TokenBucket
     from cse_operator.cloud.wire import EnginePage
     from cse_operator.core.observation import Accepted, EngineView, JobView
 
 _Answer = TypeVar("_Answer")
+if TYPE_CHECKING:
+    _Parser = Callable[[bytes, datetime | None, Redactor], _Answer]
 
 DEFAULT_PAUSE = 5.0
 """Seconds a project pauses after a 429 that does not say for how long."""
@@ -141,6 +146,8 @@ class CseClient:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._redacted: tuple[SecretStr, ...] = ()
+        self._redactor = Redactor()
 
     async def list_engines(self) -> list[EngineView]:
         """List the project's engines of all types (CSE API Reference, Querying Engines).
@@ -167,7 +174,9 @@ class CseClient:
         """
         path = f"{self._base}/{_checked_id('engine', engine_id)}"
         call = _Call(Operation.SHOW_ENGINE, "GET", path, engine_id)
-        return await self._read(call, lambda body, at: wire.parse_engine(body, engine_id, at))
+        return await self._read(
+            call, lambda body, at, redact: wire.parse_engine(body, engine_id, at, redact)
+        )
 
     async def show_job(self, engine_id: str, job_id: int) -> JobView:
         """Look at one job of an engine (CSE API Reference, Querying Details About a Task).
@@ -177,7 +186,9 @@ class CseClient:
         """
         path = f"{self._base}/{_checked_id('engine', engine_id)}/jobs/{_checked_job(job_id)}"
         call = _Call(Operation.SHOW_JOB, "GET", path, engine_id)
-        return await self._read(call, lambda body, at: wire.parse_job(body, engine_id, job_id, at))
+        return await self._read(
+            call, lambda body, at, redact: wire.parse_job(body, engine_id, job_id, at, redact)
+        )
 
     async def upgrade(self, engine_id: str, version: str, *, send_before: float) -> Accepted:
         """Start an upgrade (CSE API Reference, Upgrading an Engine). Sent at most once.
@@ -219,11 +230,11 @@ class CseClient:
         fenced = isinstance(self._http, FencedClient)
         dispatch = Dispatch(send_before, self._clock, sent=False if fenced else None)
         call = _Call(operation, "PUT", path, engine_id, body=body, dispatch=dispatch)
-        return await self._attempt(call, lambda answer, _: wire.parse_accepted(answer, engine_id))
+        return await self._attempt(
+            call, lambda answer, _, redact: wire.parse_accepted(answer, engine_id, redact)
+        )
 
-    async def _read(
-        self, call: _Call, parse: Callable[[bytes, datetime | None], _Answer]
-    ) -> _Answer:
+    async def _read(self, call: _Call, parse: _Parser[_Answer]) -> _Answer:
         """Make a read, and make it again after a passing failure, within one call's time."""
         started = self._clock()
         for attempt in range(READ_RETRIES):
@@ -243,9 +254,7 @@ class CseClient:
         pause = max(self._jitter() * _READ_BACKOFF * 4**attempt, failure.retry_after or 0.0)
         return pause if pause <= _LONGEST_READ_PAUSE else None
 
-    async def _attempt(
-        self, call: _Call, parse: Callable[[bytes, datetime | None], _Answer]
-    ) -> _Answer:
+    async def _attempt(self, call: _Call, parse: _Parser[_Answer]) -> _Answer:
         """Make one call once, and tell `on_call` what became of it."""
         started = time.monotonic()
         outcome = "Cancelled"
@@ -260,9 +269,7 @@ class CseClient:
                 self._on_call(call.operation.value, outcome, time.monotonic() - started)
         return answer
 
-    async def _exchange(
-        self, call: _Call, parse: Callable[[bytes, datetime | None], _Answer]
-    ) -> _Answer:
+    async def _exchange(self, call: _Call, parse: _Parser[_Answer]) -> _Answer:
         response = await self._send(call)
         if isinstance(response, Failure):
             raise CloudError.of(response)
@@ -270,7 +277,7 @@ class CseClient:
             raise CloudError.of(self._refusal(call, response))
         observed_at = parse_http_date(response.headers.get("Date"))
         try:
-            return parse(response.content, observed_at)
+            return parse(response.content, observed_at, self._current_redactor())
         except wire.WireError as error:
             changes = call.operation.changes
             failure = Failure(
@@ -281,6 +288,14 @@ class CseClient:
         # Outside the handlers, here and below: a chained exception would keep the request, and
         # with it the credentials in its headers, in reach of whatever shows a traceback.
         raise CloudError.of(failure)
+
+    def _current_redactor(self) -> Redactor:
+        """Takes the credentials out of names; those of users and domains may be parts of them."""
+        secrets = self._auth.secrets()
+        if secrets != self._redacted:
+            hidden = (secret for secret in secrets if not isinstance(secret, Identity))
+            self._redacted, self._redactor = secrets, Redactor(hidden)
+        return self._redactor
 
     async def _send(self, call: _Call) -> httpx.Response | Failure:
         """Send a call and wait for its answer, or say why there is none."""

@@ -30,6 +30,13 @@ _PROCESS_KEY = secrets.token_bytes(32)
 _MAX_LENGTH = 32 * 1024
 
 
+class Identity(SecretStr):
+    """Who a user is: not shown where an error repeats it, and yet no secret.
+
+    It may well be a part of an engine's name, which is shown: that of a company, for instance.
+    """
+
+
 class _Kind(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -154,7 +161,7 @@ def _usable(key: str, value: SecretStr) -> SecretStr:
     in_json = key in {"username", "password", "domainName"}
     if not text.isprintable() or not (in_json or text.isascii()):
         raise _invalid(f"The Secret's key {key} holds characters that no such value has")
-    return SecretStr(text)
+    return Identity(text) if key in {"username", "domainName"} else SecretStr(text)
 
 
 def _invalid(message: str) -> CredentialsInvalidError:

@@ -26,6 +26,12 @@ _MAX_EXAMINED = 8 * MAX_SHOWN
 _MIN_LITERAL = 4
 """Known secrets shorter than this are not searched for: they would blank ordinary words."""
 
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that show nothing (Unicode, Default_Ignorable_Code_Point); the other such
+characters are of the category C."""
+
 _KEYS_OF_SECRETS = (
     r"x-auth-token|x-subject-token|x-security-token|security-?_?token|(?:access|auth)?_?token"
     r"|proxy-authorization|authorization|set-cookie|cookie|signature|credentials?"
@@ -37,7 +43,7 @@ _PATTERNS = (
     (
         re.compile(
             rf"(?i)(?<![a-z0-9])({_KEYS_OF_SECRETS})([\"']?\s{{0,4}}[:=]\s{{0,4}})"
-            r"(?:\"[^\"]*\"?|'[^']*'?|(?:bearer|basic|sdk-hmac-sha256)\s+\S+|[^\s,;&\"'}\]]+)"
+            r"(?:\[redacted\]|\"[^\"]*\"?|'[^']*'?|(?:bearer|basic|sdk-hmac-sha256)\s+\S+|[^\s,;&\"'}\]]+)"
         ),
         rf"\1\2{_REDACTED}",
     ),
@@ -52,6 +58,10 @@ _PATTERNS = (
 )
 
 
+_HARMLESS = re.compile(r"(?!.*(?:MII|eyJ))[\w .-]{0,19}", re.ASCII)
+"""Too short and too plain for any of these, as nearly every word of nearly every answer is."""
+
+
 def clean(text: str, limit: int = MAX_SHOWN) -> str:
     """Make a text printable, on one line, and at most `limit` characters long.
 
@@ -60,13 +70,7 @@ def clean(text: str, limit: int = MAX_SHOWN) -> str:
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text.strip()
-    text = text[:_MAX_EXAMINED]
-    shown = "".join(
-        " " if character.isspace() else character
-        for character in text
-        if character.isspace() or unicodedata.category(character)[0] != "C"
-    )
-    shown = " ".join(shown.split())
+    shown = _visible(text[:_MAX_EXAMINED])
     return shown if len(shown) <= limit else f"{shown[: limit - 1].rstrip()}…"
 
 
@@ -78,16 +82,47 @@ def redact(text: str, secrets: Iterable[SecretStr] = (), limit: int = MAX_SHOWN)
         secrets: Values that must not be shown however they look, such as a short password.
         limit: The longest answer, in characters.
     """
-    for secret in secrets:
-        for spelling in _spellings(secret.get_secret_value()):
-            text = text.replace(spelling, _REDACTED)
-    if len(text) > _MAX_EXAMINED:
-        # A word cut in two may be a secret that no longer looks like one.
-        text = " ".join(text[:_MAX_EXAMINED].split()[:-1])
-    text = clean(text, _MAX_EXAMINED)
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return clean(text, limit)
+    return Redactor(secrets)(text, limit)
+
+
+class Redactor:
+    """Redacts many texts with the same secrets, prepared once."""
+
+    def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
+        values = [secret.get_secret_value() for secret in secrets]
+        self._as_said = [spelling for value in values for spelling in _spellings(value)]
+        visible = [_visible(spelling) for spelling in self._as_said]
+        self._as_seen = [spelling for spelling in visible if len(spelling) >= _MIN_LITERAL]
+
+    def __call__(self, text: str, limit: int = MAX_SHOWN) -> str:
+        """Clean a text and take out what is, or looks like, a secret."""
+        text = _without(text, self._as_said)
+        if len(text) <= limit and _HARMLESS.fullmatch(text):
+            return text.strip()
+        if not (text.isascii() and text.isprintable()):
+            # What is said with invisible characters in it must not be seen whole without them.
+            text = _without(_visible(text), self._as_seen)
+        if len(text) > _MAX_EXAMINED:
+            # A word cut in two may be a secret that no longer looks like one.
+            text = " ".join(text[:_MAX_EXAMINED].split()[:-1])
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
+        return clean(text, limit)
+
+
+def _without(text: str, spellings: list[str]) -> str:
+    for spelling in spellings:
+        text = text.replace(spelling, _REDACTED)
+    return text
+
+
+def _visible(text: str) -> str:
+    table = {
+        ord(character): " " if character.isspace() else None
+        for character in set(text)
+        if character.isspace() or unicodedata.category(character)[0] == "C"
+    }
+    return " ".join(_IGNORABLE.sub("", text.translate(table)).split())
 
 
 def _spellings(value: str) -> list[str]:

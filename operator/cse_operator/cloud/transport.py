@@ -52,6 +52,10 @@ MAX_RESPONSE_BYTES = 256 * 1024
 LONGEST_ANSWER = "cse_operator.longest_answer"
 """The request extension that says how many bytes a successful answer may have."""
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_METADATA_SERVICES = frozenset({ipaddress.ip_address("fd00:ec2::254")})
+"""Those that are not link-local (Amazon EC2, Instance metadata, IPv6)."""
+
 _HOST = re.compile(r"[^\s%]+")
 _PORTS = frozenset({None, *range(1, 2**16)})
 
@@ -149,13 +153,19 @@ def is_local_address(text: str) -> bool:
     """Whether an IP address is this machine's own, link-local, or no place to connect to."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or address
+        address = address.ipv4_mapped or address.sixtofour or _behind_nat64(address) or address
     return (
-        address.is_loopback
+        address in _METADATA_SERVICES
+        or address.is_loopback
         or address.is_link_local
         or address.is_unspecified
         or address.is_multicast
     )
+
+
+def _behind_nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a translator would connect to, or `None` (RFC 6052, section 2.1)."""
+    return ipaddress.IPv4Address(address.packed[-4:]) if address in _NAT64 else None
 
 
 @dataclass(frozen=True, slots=True)

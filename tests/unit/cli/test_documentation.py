@@ -141,3 +141,16 @@ def test_every_link_between_pages_leads_somewhere(page):
         assert found.exists(), target
         if anchor and found.suffix == ".md":
             assert anchor in anchors(found), target
+
+
+def test_every_row_of_the_threats_names_tests_that_exist():
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = [line.rsplit(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10
+    for shown_by in rows:
+        named = re.findall(r"(tests/\S+\.py): ([a-z0-9_, ]+)", shown_by)
+        assert named or "Makefile" in shown_by, shown_by
+        for path, names_of_tests in named:
+            tests = (ROOT / path).read_text(encoding="utf-8")
+            for name in names_of_tests.split(","):
+                assert f"def {name.strip()}(" in tests, name

@@ -14,9 +14,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from cse_operator import __version__
 from cse_operator.cloud.client import CseClient
+from cse_operator.cloud.credentials import parse_secret
 from cse_operator.cloud.errors import (
     BusyError,
     CloudError,
@@ -40,6 +42,7 @@ from support.cloud_calls import (
     gateway_error,
     make_client,
     mock_http,
+    static_auth,
 )
 
 BASE = f"{ENDPOINT}/v2/{PROJECT}/enginemgr/engines"
@@ -194,6 +197,16 @@ async def test_a_malformed_version_is_not_sent(version: str) -> None:
 async def test_a_malformed_job_id_is_not_sent(job_id: int) -> None:
     with fails(RejectedError):
         await client_of(Recorder(ok({}))).show_job(ENGINE, job_id)
+
+
+async def test_a_name_of_a_user_or_domain_may_be_a_part_of_an_engines_name() -> None:
+    values = {"username": "orders-admin", "password": "hunter2hunter2", "domainName": "acme"}
+    credentials = parse_secret({key: SecretStr(value) for key, value in values.items()})
+    auth = static_auth()
+    auth.secrets = lambda: (*credentials.secrets(),)  # type: ignore[method-assign]
+    named = {**ENGINE_ANSWER, "name": "acme-orders-admin of hunter2hunter2"}
+    view = await client_of(Recorder(ok(named)), auth=auth).show_engine(ENGINE)
+    assert view.name == "acme-orders-admin of [redacted]"
 
 
 async def test_an_answer_is_dated_by_the_vendors_own_clock() -> None:

@@ -46,9 +46,19 @@ def echo(request: RawRequest) -> str:
     return f"{words} {request.body.decode(errors='replace')}"
 
 
+def named(request: RawRequest) -> dict[str, Any]:
+    """An engine and a job whose names, states and steps repeat the credentials."""
+    tokens = (request.headers.get(name, "") for name in ("x-auth-token", "x-security-token"))
+    keys = f"{CANARY}-2 {CANARY}-3" if "authorization" in request.headers else ""
+    said = " ".join((*tokens, keys))
+    words = dict.fromkeys(("name", "type", "version", "latestVersion", "description"), said)
+    return {**words, "status": said, "tasks": [{"taskName": said, "status": "Executing"}]}
+
+
 Deed = Callable[[RawRequest], bytes | Act]
 FAILURES: dict[str, Deed] = {
     "success": lambda r: answer(200, ACCEPTED if r.method == "PUT" else ENGINE_ANSWER),
+    "names": lambda r: answer(200, {**ENGINE_ANSWER, **ACCEPTED, **named(r)}),
     "refused": lambda r: answer(401, {"error_code": "APIGW.0301", "error_msg": echo(r)}),
     "rejected": lambda r: answer(
         400, {"error_code": echo(r), "error_msg": echo(r), "detail": echo(r), "request_id": echo(r)}

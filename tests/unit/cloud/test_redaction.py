@@ -97,6 +97,35 @@ def test_what_is_shown_is_short_printable_and_can_be_encoded(text: str) -> None:
         shown.encode()
 
 
+@pytest.mark.parametrize(
+    "hidden", ["\u200b", "\u00ad", "\u202e", "\ufeff", "\x00", "\ufe0f", "\u034f", "\U000e0041"]
+)
+@pytest.mark.parametrize("secret", ["hunter2", "pass  word", "päss wörd"])
+def test_invisible_characters_do_not_hide_a_known_secret(hidden: str, secret: str) -> None:
+    said = hidden.join(secret)
+    shown = redact(f"wrong {said}{hidden} given", [SecretStr(secret)])
+    assert shown == "wrong [redacted] given"
+
+
+def test_what_is_taken_out_already_is_not_taken_out_again() -> None:
+    assert redact("token: hunter2 x", [SecretStr("hunter2")]) == "token: [redacted] x"
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\ufe0f"])
+def test_invisible_characters_do_not_hide_what_looks_like_a_secret(hidden: str) -> None:
+    assert redact(f"the key {hidden.join(SECRET_KEY)}") == "the key [redacted]"
+    assert redact(f"pass{hidden}word: {hidden}hunter2") == "password: [redacted]"
+
+
+def test_a_secret_with_blanks_that_a_long_text_ends_in_is_not_shown_in_part() -> None:
+    secret = "correct horse battery"
+    disguised = "\u200b".join(secret)
+    for filler in ("x ", "\u200b", "\u200b "):
+        for length in range(4060, 4110):
+            text = f"{(filler * 4110)[:length]} {disguised} {secret}"
+            assert "correct" not in redact(text, [SecretStr(secret)])
+
+
 def test_invisible_characters_and_line_breaks_do_not_get_through() -> None:
     assert clean("a\u202eb\x1b[31mc\r\n\td\ud800\u200be\x00") == "ab[31mc de"
 

@@ -356,6 +356,8 @@ async def test_a_name_that_leads_to_this_machine_is_not_followed(
         *((a, True) for a in ("127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1%eth0")),
         *((a, True) for a in ("0.0.0.0", "::", "224.0.0.1", "::ffff:127.0.0.1", "ff02::1")),
         *((a, True) for a in ("2002:7f00:0001::", "::ffff:169.254.169.254")),
+        *((a, True) for a in ("64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "fd00:ec2::254")),
+        *((a, False) for a in ("64:ff9b::808:808", "64:ff9b::a00:1", "fd00:ec2::253")),
         *((a, False) for a in ("10.0.0.1", "192.168.1.1", "100.125.1.1", "8.8.8.8", "fd00::1")),
     ],
 )
