@@ -1,7 +1,8 @@
 """Trouble with one engine, one project or one credential is not the others' trouble.
 
-The others may take twice as long as without it, in the median of twenty; a machine may be busy, so
-a moment more is let pass. What they would wait for lasts for a minute and more.
+The others may take twice as long as without it, in the median of twenty. A machine may be busy for
+a while, so a moment more is let pass, and what is late is measured again: trouble that holds others
+up does so in every round, and for longer than a moment.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ REFUSED = {"username": "refused", "password": "canary-password-0ld", "domainName
 NEIGHBOURS = 20
 A_MOMENT = 0.25
 """Seconds that a busy machine may add to a median."""
+ROUNDS = 5
+"""How often the neighbours are measured beside the trouble, until they are in time."""
 CROWD = 40
 """More than the operator works on at once."""
 
@@ -99,19 +102,23 @@ def street(control_plane: Cluster, tmp_path: Path) -> Iterator[Street]:
 
 
 @pytest.fixture
-def hold(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
+def hold(street: Street, request: pytest.FixtureRequest) -> Hold:
     """Hold neighbours to how long they took without the trouble, and show both in the report."""
 
-    def hold(clean: float, troubled: float) -> None:
-        took = f"{clean * 1000:7.0f} ms alone {troubled * 1000:7.0f} ms beside it"
-        line = f"{request.node.name:<100} {took} ({troubled / clean:.1f} times)"
+    async def hold(clean: float) -> None:
+        limit = max(2 * clean, clean + A_MOMENT)
+        troubled = []
+        while not troubled or (troubled[-1] > limit and len(troubled) < ROUNDS):
+            troubled.append(await street.upgrade(f"beside-{len(troubled)}"))
+        took = f"{clean * 1000:7.0f} ms alone {troubled[-1] * 1000:7.0f} ms beside it"
+        line = f"{request.node.name:<100} {took} ({troubled[-1] / clean:.1f} times)"
         request.node.user_properties.append(("neighbours", line))
-        assert troubled <= max(2 * clean, clean + A_MOMENT)
+        assert troubled[-1] <= limit, f"seconds in each round: {troubled}"
 
     return hold
 
 
-Hold = Callable[[float, float], None]
+Hold = Callable[[float], Awaitable[None]]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ async def test_an_engine_that_always_fails_holds_nobody_up(
     scene.resource(bad)
     await scene.admin.wait_for_async(str(trouble["operation"]), engine=bad.id, phase="received")
 
-    hold(clean, await street.upgrade("beside"))
+    await hold(clean)
     assert scene.accepted(bad) == {}
 
 
@@ -144,7 +151,7 @@ async def test_an_engine_whose_jobs_always_fail_holds_nobody_up(street: Street, 
     scene.resource(bad, upgrade={"retryLimit": 10})
     await scene.admin.wait_for_async("Retry", engine=bad.id)
 
-    hold(clean, await street.upgrade("beside"))
+    await hold(clean)
     assert scene.admin.engine(bad.id).version == "2.3.1"
 
 
@@ -169,7 +176,7 @@ async def test_a_project_in_trouble_holds_no_other_up(
         scene.resource(scene.engine(f"bad-{number}"))
     await scene.admin.wait_for_async("ShowEngine", phase="received")
 
-    hold(clean, await street.upgrade("beside"))
+    await hold(clean)
     assert scene.changing_calls() == []
 
 
@@ -184,7 +191,7 @@ async def test_a_credential_that_is_always_refused_is_not_locked_and_holds_nobod
             scene.resource(bad, credentialsRef={"name": "refused"})
     await admin.wait_for_authentication_async("user refused", "refused", MOST_REFUSALS)
 
-    hold(clean, await street.upgrade("beside"))
+    await hold(clean)
     for scene in (street.here, street.elsewhere):
         item = await scene.until_reason("bad-0", "CredentialsRefused")
         assert ready(item)["status"] == "False"
