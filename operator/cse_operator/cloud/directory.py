@@ -20,6 +20,14 @@ LISTING_FROM: Final = 8
 ENGINES_PER_PAGE: Final = 1000
 """What one call of a listing is taken to bring, when listings and looks are weighed."""
 
+SHARED_TIMES: Final = 4
+"""A listing is shared for so many times as long as it took: a large project, whose pages take a
+while to read, would else be listed without end in a burst."""
+
+LONGEST_SHARED: Final = 8.0
+"""Seconds for which a listing is shared at most; about half of what a decision may be old
+(`Policy.look_valid`)."""
+
 
 class Look(NamedTuple):
     """A look at an engine, and when it began and was answered (by the directory's clock)."""
@@ -80,9 +88,9 @@ class EngineDirectory:
         return max(1, -(-self._engines // ENGINES_PER_PAGE))
 
     @property
-    def listing_seconds(self) -> float:
-        """How long the last listing took."""
-        return self._snapshot_seconds
+    def shared_for(self) -> float:
+        """Seconds for which a listing is shared because of what it took, from its start."""
+        return min(SHARED_TIMES * self._snapshot_seconds, LONGEST_SHARED)
 
     @property
     def attached(self) -> int:
@@ -181,9 +189,7 @@ class EngineDirectory:
         return self._clock() - self._snapshot_started <= self._valid_for()
 
     def _valid_for(self) -> float:
-        # A listing of many pages takes longer than a single look: what it took is allowed
-        # once more, or a large project would list without end in a burst.
-        return self._fresh_for + 2 * self._snapshot_seconds
+        return self._fresh_for + self.shared_for
 
 
 def _digest(engine: EngineView | None) -> int | None:

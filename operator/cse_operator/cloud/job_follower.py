@@ -128,9 +128,7 @@ class JobFollower:
         running = [key for key, followed in self._followed.items() if not followed.ended]
         if len(running) <= STEPS_PER_ROUND:
             return running
-        # A large project's listing takes a while, and is shared for longer: else it would be
-        # listed without end.
-        shared_for = max(min(self._interval / 2, SHARED_FOR), 2 * self._directory.listing_seconds)
+        shared_for = max(min(self._interval / 2, SHARED_FOR), self._directory.shared_for)
         engines = await self._directory.list_now(at_most_old=shared_for)
         asked = dict.fromkeys(self._next_in_turn())
         asked.update(

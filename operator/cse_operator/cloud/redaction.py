@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -25,6 +26,9 @@ _REDACTED = "[redacted]"
 _MAX_EXAMINED = 8 * MAX_SHOWN
 _MIN_LITERAL = 4
 """Known secrets shorter than this are not searched for: they would blank ordinary words."""
+
+_MOST_TERMS = 256
+"""Words that a redactor remembers, however many somebody may invent."""
 
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -93,6 +97,16 @@ class Redactor:
         self._as_said = [spelling for value in values for spelling in _spellings(value)]
         visible = [_visible(spelling) for spelling in self._as_said]
         self._as_seen = [spelling for spelling in visible if len(spelling) >= _MIN_LITERAL]
+        self._terms: dict[tuple[str, int], str] = {}
+
+    def term(self, text: str, limit: int) -> str:
+        """Redact a short word of which there are few, and remember it; else as a call does."""
+        known = self._terms.get((text, limit))
+        if known is None:
+            known = sys.intern(self(text, limit))
+            if len(text) <= limit and len(self._terms) < _MOST_TERMS:
+                self._terms[text, limit] = known
+        return known
 
     def __call__(self, text: str, limit: int = MAX_SHOWN) -> str:
         """Clean a text and take out what is, or looks like, a secret."""

@@ -83,7 +83,7 @@ async def test_a_listing_that_took_long_serves_the_round_after_it_as_well() -> N
     project.reader.gate.clear()
     listing = asyncio.create_task(project.directory.list_now())
     await until_idle()
-    project.time.advance(6)
+    project.time.advance(2)
     project.reader.gate.set()
     await listing
     assert "list" not in await project.round()

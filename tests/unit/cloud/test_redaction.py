@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cse_operator.cloud.redaction import MAX_SHOWN, clean, redact
+from cse_operator.cloud.redaction import MAX_SHOWN, Redactor, clean, redact
 
 IAM_TOKEN = "MIIEIwYJKoZIhvcNAQcCoIIEFDCC"  # how such a token begins
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
@@ -145,3 +145,13 @@ def test_a_secret_cut_in_two_by_the_limit_is_not_shown_in_part() -> None:
 def test_a_hostile_text_does_not_keep_the_process_busy() -> None:
     hostile = "token" * 200_000 + "=" + "a-" * 200_000
     assert len(redact(hostile, [SecretStr(secrets.token_hex())])) <= MAX_SHOWN
+
+
+def test_a_word_that_is_remembered_is_as_redacted_as_one_that_is_not() -> None:
+    redactor = Redactor([SecretStr("hunter22")])
+    words = ["2.4.0", "hunter22", "of hunter22", "\u202eUpgrading", "x" * 40, "2.4.0"]
+    # More of them than are remembered, some of which are short.
+    words += [f"{number}-hunter22" for number in range(1_000)]
+    assert [redactor.term(word, 32) for word in words] == [redactor(word, 32) for word in words]
+    assert redactor.term("Available and on", 9) == "Availabl…"
+    assert redactor.term("Available and on", 32) == "Available and on"
