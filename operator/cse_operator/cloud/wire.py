@@ -7,10 +7,10 @@ as strings and strings as numbers, lists may be null, and both spellings of the 
 
 Whatever is shown of them is redacted here.
 
-A page of 1,000 engines has 80,000 values, of which eight for each engine are kept. So the rows are
-read with a schema that names these eight and says nothing of what they hold: only they become
-objects, and judging them is left to the mapping by hand, where a bad field costs that field and not
-the page. A page that is no list of objects is read again without it, to say what is wrong.
+`pydantic_core.from_json` and mapping by hand read a page of 1,000 engines (1 to 2 MB) in 10 to 15
+ms, redaction included. A schema that names the eight fields which are kept saves 2 of them and costs
+2 MiB at rest with 10,000 engines: it reads all into a tree of its own first, and leaves holes. By
+hand, one bad field costs that field and not the whole page.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import isfinite
-from typing import Any, Final
+from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError, core_schema, from_json
+from pydantic_core import from_json
 
 from cse_operator.cloud.redaction import Redactor, clean
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
@@ -45,39 +44,6 @@ _LATEST_TIME_MS = int((datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds(
 _NO_SECRETS = Redactor()
 _FINISHED = "Finished"
 _FAILED = frozenset({"Error", "Timeout"})
-
-
-def _of_these(**fields: core_schema.CoreSchema) -> core_schema.CoreSchema:
-    """Objects of which only these fields are read, and none has to be there."""
-    return core_schema.typed_dict_schema(
-        {
-            name: core_schema.typed_dict_field(schema, required=False)
-            for name, schema in fields.items()
-        },
-        extra_behavior="ignore",
-    )
-
-
-_ANY: Final = core_schema.any_schema()
-_PAGE: Final = SchemaValidator(
-    _of_these(
-        total=_ANY,
-        data=core_schema.list_schema(
-            _of_these(
-                id=_ANY,
-                name=_ANY,
-                type=_ANY,
-                status=_ANY,
-                version=_ANY,
-                latestVersion=_ANY,
-                latestJobId=_ANY,
-                engineAdditionalActions=_ANY,
-            ),
-            fail_fast=True,
-        ),
-    )
-)
-"""What `_engine` reads of each row."""
 
 
 class WireError(ValueError):
@@ -144,7 +110,7 @@ def parse_engine_page(
     Raises:
         WireError: It is no list of engines.
     """
-    document = _page(body)
+    document = _document(body)
     if "data" not in document:
         raise WireError("the answer has no list of engines")
     lines = document["data"]
@@ -212,23 +178,10 @@ def parse_accepted(body: bytes, engine_id: str, redact: Redactor = _NO_SECRETS) 
     return Accepted(engine_id=engine_id, engine_name=name, job_id=job_id)
 
 
-def _page(body: bytes) -> dict[str, Any]:
-    _check_size(body)
-    try:
-        page: dict[str, Any] = _PAGE.validate_json(body)
-    except ValidationError:
-        return _document(body)
-    return page
-
-
-def _check_size(body: bytes) -> None:
+def _document(body: bytes) -> dict[str, Any]:
     # Counted without reading, and so with those in texts: no value is there without one of these.
     if body.count(b",") + body.count(b"[") + body.count(b"{") > _MAX_VALUES:
         raise WireError(f"the answer has more than {_MAX_VALUES} values")
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    _check_size(body)
     try:
         document = from_json(body, allow_inf_nan=False)
     except ValueError:
@@ -341,7 +294,7 @@ def _raw(value: Any) -> str:
     """What the vendor says, as text: numbers become it, what is neither is empty."""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return ""
 

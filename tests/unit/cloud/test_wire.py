@@ -87,12 +87,6 @@ def test_a_page_leaves_out_what_cannot_be_used_and_counts_it() -> None:
     assert (page.lines, page.total) == (5, 5)
 
 
-def test_a_number_that_is_none_is_no_version() -> None:
-    rows = b'{"data": [{"id": "e1", "status": "Available", "version": NaN}]}'
-    page = wire.parse_engine_page(rows, NOW)
-    assert (page.engines, page.ids) == ((), ("e1",))
-
-
 @pytest.mark.parametrize("value", ["[]", '{"":0}', "0", '"a"'])
 def test_an_answer_of_too_many_values_is_refused_before_they_take_memory(value: str) -> None:
     body = f'{{"data": [{",".join([value] * 300_001)}]}}'.encode()
@@ -316,21 +310,3 @@ def test_arbitrary_json_is_borne(document: Any) -> None:
 @given(st.dictionaries(st.sampled_from(KEYS), ANY_JSON))
 def test_arbitrary_types_in_known_fields_are_borne(document: dict[str, Any]) -> None:
     parse_all(body_of({"id": ENGINE, "status": "Error", "version": "1", **document}))
-
-
-@given(st.lists(st.dictionaries(st.sampled_from(KEYS), ANY_JSON), max_size=4), ANY_JSON)
-def test_a_page_says_the_same_whether_all_of_it_is_read_or_what_is_kept(
-    lines: list[dict[str, Any]], total: Any
-) -> None:
-    usable = [{"id": ENGINE, "status": "Available", "version": "1", **line} for line in lines]
-    kept = wire.parse_engine_page(json_of(usable, total), NOW)
-    # With a line that is no object, all of the page has to be read.
-    whole = wire.parse_engine_page(json_of([*usable, "no engine"], total), NOW)
-    assert (whole.engines, whole.ids, whole.total) == (kept.engines, kept.ids, kept.total)
-    assert (kept.lines, whole.lines) == (len(lines), len(lines) + 1)
-
-
-def json_of(lines: list[Any], total: Any) -> bytes:
-    # What is no number is no JSON either, and makes one of the two readings refuse all.
-    numbers = json.loads(json.dumps({"data": lines, "total": total}), parse_constant=str)
-    return body_of(numbers)
