@@ -8,9 +8,9 @@ as strings and strings as numbers, lists may be null, and both spellings of the 
 Whatever is shown of them is redacted here.
 
 `pydantic_core.from_json` and mapping by hand read a page of 1,000 engines (1 to 2 MB) in 10 to 15
-ms, redaction included. A schema that names the eight fields which are kept saves 2 of them and costs
-2 MiB at rest with 10,000 engines: it reads all into a tree of its own first, and leaves holes. By
-hand, one bad field costs that field and not the whole page.
+ms, redaction included. A schema that names the eight fields which are kept saves 2 of them, and
+costs 2 MiB at rest with 10,000 engines: it reads all into a tree of its own first, and leaves
+holes. By hand, one bad field costs that field and not the whole page.
 """
 
 from __future__ import annotations
