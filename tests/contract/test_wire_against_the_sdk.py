@@ -756,6 +756,7 @@ NOT_PLAIN = st.builds(lambda before, at, after: before + at + after, IDS, OUTSID
 @given(text=NOT_PLAIN, job=st.integers(max_value=0))
 @example(text="..", job=0)
 @example(text="a/../b", job=0)
+@example(text="a b", job=0)
 @example(text="ü", job=-1)
 @example(text="a\r\nX-Project-Id: b", job=0)
 @example(text="a" * 65, job=0)
