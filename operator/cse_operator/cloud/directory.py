@@ -24,9 +24,9 @@ SHARED_TIMES: Final = 4
 """A listing is shared for so many times as long as it took: a large project, whose pages take a
 while to read, would else be listed without end in a burst."""
 
-LONGEST_SHARED: Final = 8.0
-"""Seconds for which a listing is shared at most; about half of what a decision may be old
-(`Policy.look_valid`)."""
+LONG_SHARED: Final = 8.0
+"""Seconds, about half of what a decision may be old (`Policy.look_valid`), above which a listing is
+shared for no longer than it took once more."""
 
 
 class Look(NamedTuple):
@@ -90,7 +90,8 @@ class EngineDirectory:
     @property
     def shared_for(self) -> float:
         """Seconds for which a listing is shared because of what it took, from its start."""
-        return min(SHARED_TIMES * self._snapshot_seconds, LONGEST_SHARED)
+        took = self._snapshot_seconds
+        return max(2 * took, min(SHARED_TIMES * took, LONG_SHARED))
 
     @property
     def attached(self) -> int:

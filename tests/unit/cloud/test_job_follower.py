@@ -77,13 +77,14 @@ async def test_many_jobs_cost_one_listing_and_ten_looks_a_round() -> None:
     assert Counter(call.split()[0] for call in calls) == {"list": 1, "job": STEPS_PER_ROUND}
 
 
-async def test_a_listing_that_took_long_serves_the_round_after_it_as_well() -> None:
+@pytest.mark.parametrize("seconds", [2, 6])
+async def test_a_listing_that_took_long_serves_the_round_after_it_as_well(seconds: float) -> None:
     project = Project()
     project.start(MANY)
     project.reader.gate.clear()
     listing = asyncio.create_task(project.directory.list_now())
     await until_idle()
-    project.time.advance(2)
+    project.time.advance(seconds)
     project.reader.gate.set()
     await listing
     assert "list" not in await project.round()
