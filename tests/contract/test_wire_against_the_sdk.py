@@ -508,6 +508,17 @@ def signed_again(request: Arrived, case: Case) -> bytes:
     return authorization.encode("ascii")
 
 
+async def sent_by_both(
+    recorder: Recorder, http: httpx.AsyncClient, vendors: sdk.CseClient, name: str, case: Case
+) -> tuple[Arrived, Arrived]:
+    """What arrives of one call of ours, and of the same call of the SDK."""
+    recorder.holds([])
+    await CALLS[name].ours(case.ours(http, recorder), case)
+    await case.theirs(vendors, lambda client: CALLS[name].theirs(client, case))
+    ours, theirs = recorder.take()
+    return ours, theirs
+
+
 def test_each_call_of_our_client_is_compared() -> None:
     ours = inspect.getmembers(CseClient, inspect.iscoroutinefunction)
     assert {name for name, _ in ours if not name.startswith("_")} == CALLS.keys()
@@ -522,10 +533,7 @@ def test_each_call_of_our_client_is_compared() -> None:
 async def test_a_request_is_the_sdks_in_all_but_the_differences_named(
     recorder: Recorder, http: httpx.AsyncClient, vendors: sdk.CseClient, name: str, case: Case
 ) -> None:
-    recorder.holds([])
-    await CALLS[name].ours(case.ours(http, recorder), case)
-    await case.theirs(vendors, lambda client: CALLS[name].theirs(client, case))
-    ours, theirs = recorder.take()
+    ours, theirs = await sent_by_both(recorder, http, vendors, name, case)
     assert_same(ours, theirs, expected_of(DIFFERENCES, name, case))
     enterprise = None if case.enterprise is None else case.enterprise.encode()
     assert ours.headers.get(ENTERPRISE) == enterprise
@@ -541,13 +549,10 @@ async def test_a_request_is_the_sdks_in_all_but_the_differences_named(
 async def test_the_signature_is_the_sdks_where_it_signs_the_documented_headers(
     recorder: Recorder, http: httpx.AsyncClient, aligned: sdk.CseClient, name: str, case: Case
 ) -> None:
-    recorder.holds([])
-    await CALLS[name].ours(case.ours(http, recorder), case)
     aligned.preset_headers = {"Content-Type": DOCUMENTED_TYPE}
     if case.enterprise is not None:
         aligned.preset_headers["X-Enterprise-Project-ID"] = case.enterprise
-    await case.theirs(aligned, lambda client: CALLS[name].theirs(client, case))
-    ours, theirs = recorder.take()
+    ours, theirs = await sent_by_both(recorder, http, aligned, name, case)
     assert_same(ours, theirs, OF_THE_LIBRARIES)
     assert ours.headers[SIGNATURE] == theirs.headers[SIGNATURE]
 
