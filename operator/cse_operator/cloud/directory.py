@@ -24,6 +24,10 @@ SHARED_TIMES: Final = 4
 """A listing is shared for so many times as long as it took: a large project, whose pages take a
 while to read, would else be listed without end in a burst."""
 
+SECONDS_PER_CALL: Final = 0.5
+"""A listing is shared for so many seconds for each of its calls after the first: large projects
+are not listed by more than two calls a second, however fast they are answered."""
+
 LONG_SHARED: Final = 8.0
 """Seconds, about half of what a decision may be old (`Policy.look_valid`), above which a listing is
 shared for no longer than it took once more."""
@@ -89,9 +93,10 @@ class EngineDirectory:
 
     @property
     def shared_for(self) -> float:
-        """Seconds for which a listing is shared because of what it took, from its start."""
-        took = self._snapshot_seconds
-        return max(2 * took, min(SHARED_TIMES * took, LONG_SHARED))
+        """Seconds for which a listing is shared because of what it cost, from its start."""
+        took, more_calls = self._snapshot_seconds, self.listing_calls - 1
+        wanted = max(SHARED_TIMES * took, SECONDS_PER_CALL * more_calls)
+        return max(2 * took, min(wanted, LONG_SHARED))
 
     @property
     def attached(self) -> int:

@@ -16,7 +16,7 @@ import kopf
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import GROUP, PLURAL, VERSION
-from cse_operator.kube.login import kopf_login
+from cse_operator.kube.watch import IsKnown, WatchLogin
 
 CHUNK: Final = 200
 
@@ -24,21 +24,23 @@ CHUNK: Final = 200
 def make_registry(
     api_client: ApiClient,
     on_event: Callable[[str | None, Mapping[str, Any]], None],
-    is_known: Callable[[Mapping[str, Any]], bool],
+    is_known: IsKnown,
 ) -> kopf.OperatorRegistry:
     """The handlers, in a registry of their own.
 
     Args:
         api_client: how to get into the cluster.
         on_event: told of each event: its type (None for those of a list) and its object.
-        is_known: whether an object brings nothing; nobody is told of its change then. Most
-            changes are the operator's own, and a filter costs kopf a third of a handler.
+        is_known: whether an object brings nothing; nobody is told of its change then. Asked as
+            early as can be, and once more when kopf has come to the event: most changes are the
+            operator's own, and the answer to its write may come after the watch has shown it.
     """
     registry = kopf.OperatorRegistry()
+    log_in = WatchLogin(api_client, is_known)
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return await kopf_login(api_client)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return await log_in()
 
     def is_news(event: kopf.RawEvent, **_: Any) -> bool:
         return event["type"] != "MODIFIED" or not is_known(event["object"])

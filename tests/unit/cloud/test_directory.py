@@ -227,3 +227,20 @@ async def test_a_listing_that_is_recent_enough_is_shared() -> None:
     assert await world.directory.list_now(at_most_old=0.5) is first
     world.time.advance(0.2)
     assert await world.directory.list_now(at_most_old=0.5) is not first
+
+
+@pytest.mark.parametrize(("engines", "seconds"), [(1_000, 0.0), (10_000, 4.5), (60_000, 8.0)])
+async def test_a_listing_of_many_calls_is_shared_for_half_a_second_for_each_more_up_to_a_limit(
+    engines: int, seconds: float
+) -> None:
+    names = [f"e{number}" for number in range(engines)]
+    world = Directory(*names)
+    await world.directory.list_now()
+    assert world.directory.shared_for == seconds
+
+    world.time.advance(seconds + 0.9)
+    await world.directory.look("e7")
+    assert world.reader.take_calls() == ["list"]
+    world.time.advance(0.2)
+    await world.directory.look("e7")
+    assert world.reader.take_calls() == ["engine e7"]

@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.kube import login
 from cse_operator.kube.errors import NotConfigured
+from cse_operator.kube.watch import WatchLogin
 from support.api_server_stub import api_server_stub, reply, write_kubeconfig
 
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -233,6 +234,22 @@ async def test_kopf_gets_a_fresh_token_each_time_it_asks(service_account: Path) 
         connection = await login.kopf_login(client)
         assert connection.token == "second-token"
         assert await token_of(client) == "Bearer second-token"
+
+
+async def test_kopf_gets_the_same_session_until_the_token_is_another(
+    service_account: Path,
+) -> None:
+    async with await login.connect(environ=IN_A_POD, service_account=service_account) as client:
+        log_in = WatchLogin(client, lambda _: False)
+        first, again = await log_in(), await log_in()
+        assert first is again
+        (service_account / "token").write_text("second-token")
+        second = await log_in()
+        assert second != first
+        for session, token in ((first, "first-token"), (second, "second-token")):
+            assert session.aiohttp_session.headers["Authorization"] == f"Bearer {token}"
+            assert token not in repr(session)
+            await session.aiohttp_session.close()
 
 
 async def test_kopfs_connection_does_not_show_its_token(service_account: Path) -> None:
