@@ -32,6 +32,7 @@ from cse_operator.cloud.transport import (
     tls_context,
 )
 from cse_operator.core.failure import Failure
+from cse_operator.core.multimap import Multimap
 from cse_operator.core.observation import JobView
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Project:
     follower: JobFollower
     users: dict[str, str] = field(default_factory=dict)
     """The engine that each resource names."""
-    users_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    users_of: Multimap[str] = field(default_factory=Multimap)
     """The resources that name each engine."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -136,7 +137,7 @@ class Projects:
             project = self._make(key, region, credentials)
             self._projects[key] = project
         project.users[resource] = engine_id
-        project.users_of[engine_id] = (*project.users_of.get(engine_id, ()), resource)
+        project.users_of.add(engine_id, resource)
         project.directory.attach(engine_id)
         self._project_of[resource] = project
         return project
@@ -148,10 +149,8 @@ class Projects:
             return
         project.follower.unfollow(resource)
         engine_id = project.users.pop(resource)
-        others = tuple(user for user in project.users_of.pop(engine_id) if user != resource)
-        if others:
-            project.users_of[engine_id] = others
-        else:
+        project.users_of.remove(engine_id, resource)
+        if not project.users_of[engine_id]:
             project.directory.detach(engine_id)
         if not project.users:
             del self._projects[project.key]
@@ -273,7 +272,7 @@ class Projects:
     def _engine_changed(self, key: ProjectKey, engine_id: str) -> None:
         project = self._projects.get(key)
         if project is not None:
-            for resource in project.users_of.get(engine_id, ()):
+            for resource in project.users_of[engine_id]:
                 self._listeners.on_engine_change(resource)
 
     async def _resync(self, project: Project) -> None:

@@ -23,7 +23,6 @@ import re
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -57,7 +56,7 @@ _METADATA_SERVICES = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 """Those that are not link-local (Amazon EC2, Instance metadata, IPv6)."""
 
 _HOST = re.compile(r"[^\s%]+")
-_PORTS = frozenset({None, *range(1, 2**16)})
+_LAST_PORT = 2**16 - 1
 
 DISPATCH = "cse_operator.dispatch"
 """The request extension under which a changing call's `Dispatch` travels."""
@@ -291,6 +290,13 @@ class FencedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _NoCookies(httpx.Cookies):
+    """No cookies, without a look at each answer for some, which is a fiftieth of what it costs."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Take none."""
+
+
 class FencedClient(httpx.AsyncClient):
     """An HTTP client over a `FencedTransport`: its users know whether a call left.
 
@@ -304,10 +310,19 @@ class FencedClient(httpx.AsyncClient):
             timeout=timeout,
             trust_env=False,
             follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={"Accept-Encoding": "identity"},
         )
         self._fenced = transport
+        self._no_cookies = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """None, whatever an answer wants to set."""
+        return self._no_cookies
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:  # noqa: ARG002 - the setter that the base has
+        raise AttributeError("this client has no cookies")
 
     async def close_when_idle(self) -> None:
         """Let the calls under way end, and close."""
@@ -368,4 +383,5 @@ def _origin(text: str) -> httpx.URL | None:
         return None
     bare = url.path == "/" and not url.query and not url.fragment
     whole = url.scheme in {"http", "https"} and _HOST.fullmatch(url.host) is not None
-    return url if bare and whole and url.port in _PORTS else None
+    there = url.port is None or 0 < url.port <= _LAST_PORT
+    return url if bare and whole and there else None

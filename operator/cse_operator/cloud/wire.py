@@ -19,6 +19,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -118,12 +119,15 @@ def parse_engine_page(
         lines = []
     if not isinstance(lines, list):
         raise WireError("the list of engines is not a list")
-    lines = lines[:_MAX_ROWS]
-    found = [engine for line in lines if (engine := _engine(line, observed_at, redact))]
+    del lines[_MAX_ROWS:]
+    read = len(lines)
+    lines.reverse()
+    # Taken out one by one, so that what is kept of one comes to lie where another one was.
+    found = [engine for _ in range(read) if (engine := _engine(lines.pop(), observed_at, redact))]
     return EnginePage(
         engines=tuple(engine for engine in found if engine.status and engine.version),
         ids=tuple(engine.engine_id for engine in found),
-        lines=len(lines),
+        lines=read,
         total=_integer(document.get("total")),
     )
 
@@ -183,7 +187,7 @@ def _document(body: bytes) -> dict[str, Any]:
     if body.count(b",") + body.count(b"[") + body.count(b"{") > _MAX_VALUES:
         raise WireError(f"the answer has more than {_MAX_VALUES} values")
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         # The parser's own words quote what it read.
         raise WireError("the answer is not JSON") from None
@@ -207,9 +211,17 @@ def _engine(line: Any, observed_at: datetime | None, redact: Redactor) -> Engine
         version=_term(line.get("version"), redact),
         latest_version=_term(line.get("latestVersion"), redact) or None,
         latest_job_id=_positive(line.get("latestJobId")),
-        additional_actions=tuple(term for action in actions if (term := _term(action, redact))),
+        additional_actions=_shared(
+            tuple(term for action in actions if (term := _term(action, redact)))
+        ),
         observed_at=observed_at,
     )
+
+
+@lru_cache(maxsize=64)
+def _shared(actions: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tuple for equal ones: thousands of engines offer the same few actions."""
+    return actions
 
 
 def _progress(

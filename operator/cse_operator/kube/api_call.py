@@ -127,7 +127,7 @@ def _describe(method: str, path: str, names: Mapping[str, str]) -> str:
 def _object(content: bytes) -> dict[str, Any] | None:
     """The object in an answer; None where there is none."""
     try:
-        answer = from_json(content)
+        answer = from_json(content, cache_strings="keys")
     except ValueError:
         return None
     metadata = answer.get("metadata") if isinstance(answer, dict) else None

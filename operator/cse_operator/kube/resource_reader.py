@@ -24,7 +24,7 @@ class ResourceReader:
     """Reads `MicroserviceEngine` resources as plain JSON data."""
 
     def __init__(
-        self, api_client: ApiClient, *, page_size: int = 200, timeout: float = DEFAULT_TIMEOUT
+        self, api_client: ApiClient, *, page_size: int = 100, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         """Make a reader.
 

@@ -100,7 +100,7 @@ class NewsOnly:
 
     def _is_old(self, line: bytes) -> bool:
         try:
-            event = from_json(line)
+            event = from_json(line, cache_strings="keys")
             return bool(event["type"] == "MODIFIED" and self._is_known(event["object"]))
         except (ValueError, TypeError, KeyError):
             return False  # kopf is the one to say what is wrong with it

@@ -43,7 +43,7 @@ class Access:
             region=spec.region,
             project_id=spec.project_id,
             enterprise_project_id=spec.enterprise_project_id,
-            engine_id=spec.engine_id,
+            engine_id=resource.engine_id,
             credentials=self._credentials_in(secret),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -31,7 +30,7 @@ from cse_operator.kube.login import connect
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
 from cse_operator.kube.status_writer import StatusWriter
-from cse_operator.runtime import handlers, probes
+from cse_operator.runtime import handlers, memory, probes
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.fleet import Fleet, Sources
@@ -53,8 +52,8 @@ SIGHT_INTERVAL: Final = 10.0
 FOREIGN_WRITE_DELAY: Final = 5.0
 """Seconds until a status that somebody else wrote is looked into."""
 
-COLLECT_AFTER: Final = 10_000
-"""New objects, beyond those that went away, after which garbage is collected."""
+REST_DELAY: Final = 1.0
+"""Seconds without work after which memory is given back."""
 
 PRUNE_DELAY: Final = 2.0
 """Seconds after the last event of a repeated list until what it lacked is looked for."""
@@ -71,6 +70,7 @@ class Operator:
         self._queue = KeyedQueue(lane_of=self._project_of, lane_limit=settings.workers)
         self._store = ResourceStore(wake=self._queue.add)
         self._queue.on_wait = self._metrics.queue_wait
+        self._queue.on_rest = self._rest
         self._reader = ResourceReader(api_client)
         self._projects = Projects(
             _project_options(settings),
@@ -92,6 +92,7 @@ class Operator:
         self._blind = False
         self._stopping = False
         self._prune_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
         self._met: set[str] = set()
         self._prunes: set[asyncio.Task[None]] = set()
 
@@ -212,13 +213,15 @@ class Operator:
     async def _sync(self) -> None:
         """List all resources before anything is done, so that the oldest of two is known."""
         async for page in self._reader.list_pages(self._settings.namespaces):
-            for obj in page:
-                self._store.put(obj)
+            while page:
+                # Taken out one by one, so that what is kept of one comes to lie where another one
+                # was, and not between those that go all at once.
+                self._store.put(page.pop())
         self._synced = True
         logger.info("%d resources of kind %s found", len(self._store), KIND)
         for key, _ in self._store:
             self._queue.add(key)
-        _spare_the_collector()
+        memory.spare_the_collector()
 
     async def _watch(self) -> None:
         await kopf.operator(
@@ -377,6 +380,17 @@ class Operator:
             finally:
                 self._queue.done(key)
 
+    def _rest(self) -> None:
+        """There is no more work: if it stays so for a moment, give back what it took."""
+        if self._rest_timer is None:
+            loop = asyncio.get_running_loop()
+            self._rest_timer = loop.call_later(REST_DELAY, self._tidy)
+
+    def _tidy(self) -> None:
+        self._rest_timer = None
+        if self._queue.is_at_rest:
+            memory.give_back()
+
     async def _reconcile(self, key: str) -> None:
         started = asyncio.get_running_loop().time()
         try:
@@ -408,17 +422,6 @@ class Operator:
         for task in (*workers, *self._prunes):
             task.cancel()
         await asyncio.gather(*workers, *self._prunes, return_exceptions=True)
-
-
-def _spare_the_collector() -> None:
-    """Have Python look for circles of garbage less often, and not among what stays for good.
-
-    Next to nothing here is garbage in circles, and at the default the search for it took an
-    eighth of a burst's time (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 def _project_options(settings: Settings) -> ProjectOptions:

@@ -51,6 +51,8 @@ class KeyedQueue:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self.on_wait: Callable[[float], None] = lambda _seconds: None
         """Told how long each key waited in the queue."""
+        self.on_rest: Callable[[], None] = lambda: None
+        """Told when the last work in hand is done and none waits."""
 
     def __len__(self) -> int:
         return len(self._since)
@@ -59,6 +61,11 @@ class KeyedQueue:
     def oldest_work(self) -> float:
         """Seconds that the longest of the works in hand has taken so far."""
         return self._clock() - min(self._working.values(), default=self._clock())
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is worked on, and nothing waits but for its time."""
+        return not self._working and not self._since
 
     def add(self, key: str) -> None:
         """Have the key worked on as soon as a worker is free."""
@@ -102,6 +109,8 @@ class KeyedQueue:
                 raise
         now = self._clock()
         self.on_wait(now - self._since.pop(key))
+        if not self._since:
+            self._since.clear()  # gives back the room of thousands that waited once
         self._working[key] = now
         return key
 
@@ -142,6 +151,8 @@ class KeyedQueue:
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+        if self.is_at_rest:
+            self.on_rest()
 
     def _wake_one(self) -> None:
         while self._waiters:

@@ -93,12 +93,12 @@ class _Work:
 
     @property
     def engine_id(self) -> str:
-        return self.resource.spec.engine_id
+        return self.resource.engine_id
 
     @property
     def engine(self) -> EngineKey:
         spec = self.resource.spec
-        return (spec.region, spec.project_id, spec.engine_id)
+        return (spec.region, spec.project_id, self.engine_id)
 
     @property
     def reachable(self) -> Project:

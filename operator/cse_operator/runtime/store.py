@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
+from cse_operator.core.multimap import Multimap
 from cse_operator.core.observation import JobView
 from cse_operator.core.observed import Rival
 from cse_operator.core.situations import stage_of
@@ -38,6 +39,8 @@ class Resource:
     resource_version: str
     generation: int
     spec: Spec
+    engine_id: str
+    """As in the spec. It is the store's own text, for those who keep it."""
     status: Status
     raw_status: dict[str, Any]
     reconcile_request: str | None
@@ -138,24 +141,44 @@ def _true_conditions(status: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
+class _Open:
+    """What a step that works on a resource has read of it."""
+
+    raw: dict[str, Any] | None = None
+    spec: Spec | None = None
+    status: Status | None = None
+
+
+@dataclass(slots=True)
 class Tracked:
     """One resource in the store: packed small at rest, and kept unpacked while worked on."""
 
+    key: str
     namespace: str
-    name: str
     uid: str
     version: int
     generation: int
     created: str
     deleting: bool
-    engine: EngineKey | None
-    _packed: bytes
+    region: str
+    project_id: str
+    engine_id: str
+    """As in the spec; all three are empty where the spec does not say them."""
+    _packed: bytes | None
+    """Its content, unless that changed while it is worked on."""
     _notes: Notes | None = None
-    _works: bool = False
-    _raw: dict[str, Any] | None = None
-    _spec: Spec | None = None
-    _status: Status | None = None
+    _open: _Open | None = None
     _summary: Summary | None = None
+
+    @property
+    def engine(self) -> EngineKey | None:
+        """The engine that it names."""
+        return (self.region, self.project_id, self.engine_id) if self.engine_id else None
+
+    @property
+    def name(self) -> str:
+        """Its name, which is in the key."""
+        return self.key[len(self.namespace) + 1 :]
 
     @property
     def reference(self) -> ObjectReference:
@@ -165,22 +188,21 @@ class Tracked:
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """While a step works on it, what was read of it is not read again."""
-        self._works = True
+        opened = self._open = _Open()
         try:
             yield
         finally:
-            self._works = False
-            if self._is_at_rest():
+            if self._is_at_rest(opened.raw):
                 self._notes = None
-            if self._raw is not None:
-                self._packed = pack(self._raw)
-            self._raw = self._spec = self._status = None
+            if self._packed is None:
+                self._packed = pack(self.raw)
+            self._open = None
 
-    def _is_at_rest(self) -> bool:
+    def _is_at_rest(self, raw: Mapping[str, Any] | None) -> bool:
         """Whether nothing is noted that the next step could miss."""
-        if self._raw is None or self._notes is None or not self._notes.say_nothing:
+        if raw is None or self._notes is None or not self._notes.say_nothing:
             return False
-        return "Ready" in _true_conditions(self._raw["status"])
+        return "Ready" in _true_conditions(raw["status"])
 
     @property
     def notes(self) -> Notes:
@@ -201,13 +223,14 @@ class Tracked:
 
     def take_in(self, content: dict[str, Any]) -> None:
         """Take in what decides, as it is now."""
-        self._summary = self._status = None
-        if not self._works:
+        self._summary = None
+        opened = self._open
+        if opened is None:
             self._packed = pack(content)
             return
-        if self._raw is None or self._raw["spec"] != content["spec"]:
-            self._spec = None
-        self._raw = content
+        if opened.raw is None or opened.raw["spec"] != content["spec"]:
+            opened.spec = None
+        opened.raw, opened.status, self._packed = content, None, None
 
     @property
     def summary(self) -> Summary:
@@ -225,11 +248,14 @@ class Tracked:
     @property
     def raw(self) -> dict[str, Any]:
         """Spec, status and requests as plain JSON data."""
-        raw = self._raw
-        if raw is None:
-            raw = unpack(self._packed)
-            if self._works:
-                self._raw = raw
+        opened = self._open
+        if opened is not None and opened.raw is not None:
+            return opened.raw
+        if self._packed is None:
+            raise AssertionError(f"{self.key}: what is not packed is at hand")
+        raw = unpack(self._packed)
+        if opened is not None:
+            opened.raw = raw
         return raw
 
     def parse(self) -> Resource:
@@ -239,11 +265,13 @@ class Tracked:
             InvalidSpecError: when the spec does not fit them; the text names the field.
         """
         raw = self.raw
+        spec = self._parse_spec(raw)
         return Resource(
             reference=self.reference,
             resource_version=str(self.version),
             generation=self.generation,
-            spec=self._parse_spec(raw),
+            spec=spec,
+            engine_id=self.engine_id or spec.engine_id,
             status=self.parse_status(),
             raw_status=raw["status"],
             reconcile_request=raw["reconcile"],
@@ -251,28 +279,30 @@ class Tracked:
         )
 
     def _parse_spec(self, raw: Mapping[str, Any]) -> Spec:
-        if self._spec is not None:
-            return self._spec
+        opened = self._open
+        if opened is not None and opened.spec is not None:
+            return opened.spec
         try:
             spec = Spec.model_validate(raw["spec"])
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in ("spec", *first["loc"]))
             raise InvalidSpecError(f"{where}: {first['msg']}") from None
-        if self._works:
-            self._spec = spec
+        if opened is not None:
+            opened.spec = spec
         return spec
 
     def parse_status(self) -> Status:
         """The status alone; one that cannot be read counts as none, and is written anew."""
-        if self._status is not None:
-            return self._status
+        opened = self._open
+        if opened is not None and opened.status is not None:
+            return opened.status
         try:
             status = Status.model_validate(self.raw["status"])
         except ValidationError:
             status = Status()
-        if self._works:
-            self._status = status
+        if opened is not None:
+            opened.status = status
         return status
 
 
@@ -297,12 +327,12 @@ def _news(before: Tracked, generation: int, new: Mapping[str, Any], *, deleting:
     return News.STATUS if same_wish else News.WISH
 
 
-def _engine_of(obj: Mapping[str, Any]) -> EngineKey | None:
+def _engine_of(obj: Mapping[str, Any]) -> EngineKey:
     spec = obj.get("spec") or {}
     region, project, engine = (spec.get(part) for part in ("region", "projectId", "engineId"))
     if isinstance(region, str) and isinstance(project, str) and isinstance(engine, str):
         return sys.intern(region), sys.intern(project), engine
-    return None
+    return "", "", ""
 
 
 class ResourceStore:
@@ -316,7 +346,9 @@ class ResourceStore:
     def __init__(self, wake: Callable[[str], None] = lambda _key: None) -> None:
         self._wake = wake
         self._tracked: dict[str, Tracked] = {}
-        self._by_engine: dict[EngineKey, tuple[str, ...]] = {}
+        # By the id alone, which next to always says which engine it is: a key of three for each
+        # resource would be a megabyte of ten thousand.
+        self._by_engine_id: Multimap[str] = Multimap()
 
     def __len__(self) -> int:
         return len(self._tracked)
@@ -360,18 +392,22 @@ class ResourceStore:
                 self._wake_all((*others, key))
             return key, news
         self.remove(key)
+        region, project_id, engine_id = _engine_of(obj)
         self._tracked[key] = Tracked(
+            key=key,
             namespace=sys.intern(metadata["namespace"]),
-            name=metadata["name"],
             uid=metadata["uid"],
             version=version,
             generation=metadata.get("generation", 1),
             created=sys.intern(metadata.get("creationTimestamp") or ""),
             deleting=deleting,
-            engine=_engine_of(obj),
+            region=region,
+            project_id=project_id,
+            engine_id=engine_id,
             _packed=pack(content),
         )
-        self._index(key)
+        if engine_id:
+            self._by_engine_id.add(engine_id, key)
         self._wake_all(self._others(key))
         return key, News.WISH
 
@@ -382,11 +418,7 @@ class ResourceStore:
             return None
         others = self._others(key)
         del self._tracked[key]
-        if tracked.engine is not None:
-            if others:
-                self._by_engine[tracked.engine] = others
-            else:
-                self._by_engine.pop(tracked.engine, None)
+        self._by_engine_id.remove(tracked.engine_id, key)
         self._wake_all(others)
         return tracked
 
@@ -409,18 +441,17 @@ class ResourceStore:
 
     def _others(self, key: str) -> tuple[str, ...]:
         """The keys of the other resources that name the same engine."""
-        engine = self._tracked[key].engine
-        named = self._by_engine.get(engine, ()) if engine is not None else ()
-        return tuple(other for other in named if other != key) if len(named) > 1 else ()
+        mine = self._tracked[key]
+        named = self._by_engine_id[mine.engine_id]
+        if len(named) < 2:  # noqa: PLR2004
+            return ()
+        return tuple(
+            other for other in named if other != key and self._tracked[other].engine == mine.engine
+        )
 
     def _wake_all(self, keys: tuple[str, ...]) -> None:
         for key in keys:
             self._wake(key)
-
-    def _index(self, key: str) -> None:
-        engine = self._tracked[key].engine
-        if engine is not None:
-            self._by_engine[engine] = (*self._by_engine.get(engine, ()), key)
 
 
 def _precedence(tracked: Tracked) -> tuple[bool, str, str]:

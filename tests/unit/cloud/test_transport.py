@@ -191,6 +191,8 @@ async def test_no_cookie_is_kept_for_another_call(http: httpx.AsyncClient) -> No
         await look(http, vendor.url)
         assert all("cookie" not in request.headers for request in vendor.requests)
     assert len(http.cookies.jar) == 0
+    with pytest.raises(AttributeError, match="no cookies"):
+        http.cookies = httpx.Cookies({"session": "abc"})
 
 
 async def test_nothing_is_taken_from_the_environment(

@@ -11,7 +11,7 @@ import pytest
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.states import Stage
 from cse_operator.kube import errors
-from cse_operator.runtime import app
+from cse_operator.runtime import app, memory
 from cse_operator.runtime.app import FOREIGN_WRITE_DELAY, Operator
 from cse_operator.runtime.settings import Settings
 from support.fake_vendor import failure, job_view, until_idle
@@ -60,6 +60,27 @@ async def queued(operator: Operator) -> set[str]:
         operator._queue.done(key)
         keys.add(key)
     return keys
+
+
+async def test_memory_is_given_back_once_when_there_was_no_work_for_a_moment(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back = asyncio.Event()
+    monkeypatch.setattr(memory, "give_back", given_back.set)
+    monkeypatch.setattr(app, "REST_DELAY", 0.0)
+    operator._on_event("ADDED", stored())
+    await queued(operator)
+    await asyncio.wait_for(given_back.wait(), 30)
+
+
+async def test_memory_is_not_given_back_while_there_is_work(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "give_back", lambda: pytest.fail("there is work"))
+    operator._queue.add(KEY)
+    operator._tidy()
+    await operator._queue.get()
+    operator._tidy()
 
 
 # -- events ------------------------------------------------------------------------------------

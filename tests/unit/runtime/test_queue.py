@@ -265,3 +265,20 @@ async def test_workers_that_come_and_go_get_every_key_whatever_its_lane() -> Non
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def test_it_tells_when_the_last_work_is_done_and_none_waits() -> None:
+    queue, rests = KeyedQueue(), []
+    queue.on_rest = lambda: rests.append(len(queue))
+    queue.add("a")
+    queue.add("b")
+    queue.add_after("later", 3600)
+    for key in (await queue.get(), await queue.get()):
+        assert not queue.is_at_rest
+        if key == "b":
+            queue.add("b")  # once more
+        queue.done(key)
+    assert rests == []
+    queue.done(await queue.get())
+    assert queue.is_at_rest
+    assert rests == [0]

@@ -233,3 +233,27 @@ def test_notes_of_a_ready_resource_are_dropped_and_those_of_a_troubled_one_stay(
         one.notes.enter(one.parse_status().upgrade, 7.0)
         one.notes.failures = 2
     assert one.notes.failures == 2
+
+
+@pytest.mark.parametrize("elsewhere", [{"region": "cn-south-1"}, {"projectId": "p2"}])
+def test_the_same_engine_id_elsewhere_is_another_engine(elsewhere: dict[str, str]) -> None:
+    store = stored(
+        resource("old", uid="uid-1"),
+        resource("new", uid="uid-2", spec=elsewhere, created="2026-03-14T02:00:00Z"),
+    )
+    assert store.rival("payments/new") is None
+    store.put(resource("newest", uid="uid-3", spec=elsewhere, created="2026-03-14T03:00:00Z"))
+    rival = store.rival("payments/newest")
+    assert rival is not None
+    assert rival.name == "new"
+    store.remove("payments/new")
+    assert store.rival("payments/newest") is None
+
+
+def test_a_step_that_changes_nothing_leaves_what_is_packed_as_it_is() -> None:
+    store = stored(resource(version=1))
+    one = tracked(store)
+    packed = one._packed
+    with one.at_work():
+        assert one.parse().spec.version == "2.4.0"
+    assert one._packed is packed
