@@ -61,7 +61,7 @@ class JobFollower:
         directory: shares its listings with the looks at engines.
         on_news: called with the key of the one who follows, the job's id, and the job or why
             it cannot be seen. Only called when that differs from what was reported last.
-        interval: seconds between rounds.
+        interval: seconds from the beginning of a round to that of the next.
         clock: monotonic seconds.
     """
 
@@ -100,14 +100,18 @@ class JobFollower:
 
     async def run(self) -> None:
         """Go round after round while there is something to follow; ends by cancellation."""
+        pause = self._interval
         while True:
             await self._something_to_follow.wait()
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(pause)
+            began = self._clock()
             try:
                 await self.round()
             except Exception:
                 # Nobody foresaw it, and nobody else would go on following.
                 logger.exception("a round of looks at running jobs failed; the next one follows")
+            # Rounds begin an interval apart, and there is a rest after one that takes long.
+            pause = max(self._interval - (self._clock() - began), self._interval / 2)
 
     async def round(self) -> None:
         """Ask once about everything that is followed."""

@@ -311,3 +311,26 @@ async def test_a_round_that_fails_for_an_unforeseen_reason_is_followed_by_the_ne
     await asyncio.gather(running, return_exceptions=True)
     assert ("r101", "Executing") in project.told()
     assert "nobody foresaw this" in caplog.text
+
+
+async def test_rounds_begin_an_interval_apart_and_a_long_one_is_followed_by_a_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = Project(interval=10)
+    project.start([101])
+    rests: list[float] = []
+    lasting = iter([0.0, 3.0, 9.0, 25.0])
+
+    async def last() -> None:
+        project.time.advance(next(lasting))
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) > 4:
+            raise asyncio.CancelledError
+
+    project.follower.round = last  # type: ignore[method-assign]
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    with pytest.raises(asyncio.CancelledError):
+        await project.follower.run()
+    assert rests == [10, 10, 7, 5, 5]
