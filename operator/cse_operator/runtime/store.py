@@ -271,7 +271,7 @@ class Tracked:
             resource_version=str(self.version),
             generation=self.generation,
             spec=spec,
-            engine_id=self.engine_id or spec.engine_id,
+            engine_id=self.engine_id,
             status=self.parse_status(),
             raw_status=raw["status"],
             reconcile_request=raw["reconcile"],
@@ -381,7 +381,9 @@ class ResourceStore:
         if before is not None and version <= before.version:
             return key, News.NOTHING
         content, deleting = _content(obj), "deletionTimestamp" in metadata
-        if before is not None and before.uid == metadata["uid"]:
+        region, project_id, engine_id = _engine_of(obj)
+        named = (region, project_id, engine_id) if engine_id else None
+        if before is not None and (before.uid, before.engine) == (metadata["uid"], named):
             news = _news(before, metadata.get("generation", 1), content, deleting=deleting)
             others = self._others(key)
             upgrading = bool(others) and before.upgrading
@@ -391,8 +393,9 @@ class ResourceStore:
             if others and before.upgrading != upgrading:
                 self._wake_all((*others, key))
             return key, news
+        # Also where the engine is another one, which a CRD of ours does not allow: what was noted
+        # is about the one before.
         self.remove(key)
-        region, project_id, engine_id = _engine_of(obj)
         self._tracked[key] = Tracked(
             key=key,
             namespace=sys.intern(metadata["namespace"]),

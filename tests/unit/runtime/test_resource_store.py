@@ -257,3 +257,19 @@ def test_a_step_that_changes_nothing_leaves_what_is_packed_as_it_is() -> None:
     with one.at_work():
         assert one.parse().spec.version == "2.4.0"
     assert one._packed is packed
+
+
+def test_a_resource_that_comes_to_name_another_engine_is_worked_on_for_that_one() -> None:
+    """No CRD of ours lets that happen; an altered one may."""
+    store = stored(
+        resource("old", uid="uid-1", version=1),
+        resource("new", uid="uid-2", version=2, created="2026-03-14T02:00:00Z"),
+    )
+    tracked(store, "payments/new").notes.failures = 3
+    moved = resource("new", uid="uid-2", version=3, created="2026-03-14T02:00:00Z")
+    moved["spec"]["engineId"] = "e2"
+    assert store.put(moved) == ("payments/new", News.WISH)
+    one = tracked(store, "payments/new")
+    assert one.parse().engine_id == one.parse().spec.engine_id == "e2"
+    assert one.notes.failures == 0
+    assert store.rival("payments/new") is None
