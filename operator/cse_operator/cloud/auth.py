@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -55,7 +56,7 @@ _TOKEN_PAUSE = 5.0
 """Seconds before IAM is asked again after it failed without refusing."""
 
 
-class CloudAuth(httpx.Auth):
+class CloudAuth(httpx.Auth, ABC):
     """What all kinds of authentication share: the gate, and the values no message may hold."""
 
     def __init__(self, gate: AuthenticationGate | None = None) -> None:
@@ -63,9 +64,9 @@ class CloudAuth(httpx.Auth):
         self.tokens_bought = 0
         """How many tokens were bought from IAM; none for other kinds."""
 
+    @abstractmethod
     def secrets(self) -> tuple[SecretStr, ...]:
         """The values that must not appear in any text."""
-        raise NotImplementedError
 
     def sync_auth_flow(
         self,

@@ -6,6 +6,7 @@ On a terminal the resources are a table that changes in place; elsewhere each ch
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -128,12 +129,12 @@ class Screen:
         self._console.print(text, soft_wrap=True, highlight=False)
 
 
-class _View:
+class _View(ABC):
     """Shows resources."""
 
+    @abstractmethod
     def show(self, resources: Resources) -> None:
         """Show them as they are now."""
-        raise NotImplementedError
 
 
 class _Lines(_View):
