@@ -115,8 +115,7 @@ def _rounds(options: argparse.Namespace) -> dict[int, tuple[str, ...]]:
 
 
 def _plan(size: int, options: argparse.Namespace) -> Plan:
-    brief = options.quick or size == TINY
-    lone, idle = (20, 10.0) if brief else (40, 60.0)
+    lone, idle = (20, 10.0) if options.quick else (50, 60.0)
     if options.guard:
         lone, idle = guard.LONE_CHANGES, guard.IDLE_SECONDS
     if size == HUGE:

@@ -53,7 +53,7 @@ FOREIGN_WRITE_DELAY: Final = 5.0
 """Seconds until a status that somebody else wrote is looked into."""
 
 REST_DELAY: Final = 1.0
-"""Seconds without work after which memory is given back."""
+"""Seconds from the end of the last work until memory is given back, if none has come until then."""
 
 PRUNE_DELAY: Final = 2.0
 """Seconds after the last event of a repeated list until what it lacked is looked for."""

@@ -19,8 +19,8 @@ _WINDOW: Final = -13
 a checksum, which are ten bytes; nothing else ever reads it."""
 
 _MEMORY: Final = 4
-"""With the usual 8 of `memLevel`, zlib clears a quarter of a megabyte each time it is used, which
-takes eight times as long as to compress one of these."""
+"""With the usual window and a `memLevel` of 8, zlib takes a quarter of a megabyte from the system
+each time it is used, which takes longer than all the rest of packing one of these."""
 
 _MOMENT: Final = "2026-01-01T00:00:00Z"
 _TYPICAL: Final[Mapping[str, Any]] = {

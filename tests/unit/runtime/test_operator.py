@@ -62,7 +62,7 @@ async def queued(operator: Operator) -> set[str]:
     return keys
 
 
-async def test_memory_is_given_back_once_when_there_was_no_work_for_a_moment(
+async def test_memory_is_given_back_a_moment_after_the_last_work(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back = asyncio.Event()
