@@ -13,22 +13,33 @@ from cse_simulator.engines import Address
 LIST_ENGINES = "ListEngines"
 SHOW_ENGINE = "ShowEngine"
 SHOW_ENGINE_JOB = "ShowEngineJob"
+LIST_ENGINE_JOBS = "QueryEngineJobList"
 UPGRADE = "Upgrade"
 RETRY = "Retry"
 ISSUE_TOKEN = "IssueToken"  # noqa: S105 - the name of an operation
 UNKNOWN = "Unknown"
-OPERATIONS = (LIST_ENGINES, SHOW_ENGINE, SHOW_ENGINE_JOB, UPGRADE, RETRY, ISSUE_TOKEN, UNKNOWN)
+OPERATIONS = (
+    LIST_ENGINES,
+    SHOW_ENGINE,
+    SHOW_ENGINE_JOB,
+    LIST_ENGINE_JOBS,
+    UPGRADE,
+    RETRY,
+    ISSUE_TOKEN,
+    UNKNOWN,
+)
 
 # Path segments after the leading slash; {} stands for a value.
 _ROUTES: dict[tuple[str, int, str], tuple[str, tuple[str, ...]]] = {
     ("GET", 4, ""): (LIST_ENGINES, ("v2", "{}", "enginemgr", "engines")),
     ("GET", 5, ""): (SHOW_ENGINE, ("v2", "{}", "enginemgr", "engines", "{}")),
     ("GET", 7, ""): (SHOW_ENGINE_JOB, ("v2", "{}", "enginemgr", "engines", "{}", "jobs", "{}")),
+    ("GET", 6, "jobs"): (LIST_ENGINE_JOBS, ("v2", "{}", "enginemgr", "engines", "{}", "jobs")),
     ("PUT", 6, "upgrade"): (UPGRADE, ("v2", "{}", "enginemgr", "engines", "{}", "upgrade")),
     ("PUT", 6, "actions"): (RETRY, ("v2", "{}", "enginemgr", "engines", "{}", "actions")),
     ("POST", 3, ""): (ISSUE_TOKEN, ("v3", "auth", "tokens")),
 }
-_NAMED_TAILS = {"upgrade", "actions"}
+_NAMED_TAILS = {"upgrade", "actions", "jobs"}
 
 
 @dataclass(slots=True)

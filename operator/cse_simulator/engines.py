@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cse_simulator import jobs
+from cse_simulator.jobs import Job, JobPlan
 
 ENGINE_TYPES = {"CSE": "CSE2", "NACOS": "Nacos2", "MICROGATEWAY": "MicroGateway"}
 """Engine types with their specType (Huawei Cloud CSE API Reference, engine details)."""
@@ -98,7 +98,9 @@ class Engine:
     created_at: float
     states: deque[EngineState]
     number: int
-    plans: list[jobs.JobPlan] = field(default_factory=list)
+    plans: list[JobPlan] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    """Its jobs, in the order in which they first began."""
 
     @classmethod
     def create(

@@ -17,6 +17,8 @@ PagingStyle = Literal["item", "item-from-one", "page", "page-from-zero"]
 UpgradePolicy = Literal["offered", "upward", "any"]
 RetryJobId = Literal["new", "same"]
 RunningEndTime = Literal["zero", "null", "absent", "start"]
+JobListForm = Literal["plain", "wrapped", "absent"]
+JobListOrder = Literal["newest-first", "oldest-first"]
 CredentialRecord = Literal["present", "sha256"]
 
 
@@ -40,18 +42,36 @@ class Settings:
     paging_style: PagingStyle = field(
         default="item",
         metadata={
-            "help": "What ListEngines takes `offset` for: the documentation says both. "
+            "help": "What lists take `offset` for: the documentation says both. "
             "`item-from-one` and `page` answer the offsets 0 and 1 alike."
         },
     )
 
+    job_list: JobListForm = field(
+        default="plain",
+        metadata={
+            "help": "The list of an engine's jobs: as the API reference has it, wrapped in a list "
+            "under `OK` as an older page has it, or not there (the gateway's 404 APIGW.0101)."
+        },
+    )
+
+    job_list_order: JobListOrder = field(
+        default="newest-first",
+        metadata={"help": "The order of that list; the documentation does not say."},
+    )
+
+    job_list_lag_ms: float = field(
+        default=0.0,
+        metadata={"help": "How much further that list lags behind than other reads."},
+    )
+
     maximum_limit: int = field(
         default=1000,
-        metadata={"help": "ListEngines answers at most this many rows, whatever `limit` says."},
+        metadata={"help": "Lists answer at most this many rows, whatever `limit` says."},
     )
 
     default_limit: int = field(
-        default=10, metadata={"help": "The `limit` of a ListEngines call that names none."}
+        default=10, metadata={"help": "The `limit` of a list call that names none."}
     )
 
     list_default_type: str = field(

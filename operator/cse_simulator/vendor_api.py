@@ -15,7 +15,7 @@ from cse_simulator.answers import (
 )
 from cse_simulator.authentication import Authenticator
 from cse_simulator.calls import Call, as_json
-from cse_simulator.clock import Clock
+from cse_simulator.clock import Clock, milliseconds
 from cse_simulator.jobs import Job
 from cse_simulator.recording import Recorder
 from cse_simulator.settings import PagingStyle, Settings
@@ -46,6 +46,7 @@ class VendorApi:
             calls.LIST_ENGINES: self._list_engines,
             calls.SHOW_ENGINE: self._show_engine,
             calls.SHOW_ENGINE_JOB: self._show_engine_job,
+            calls.LIST_ENGINE_JOBS: self._list_engine_jobs,
         }
 
     def answer(self, call: Call, *, forced: bool = False) -> Answer:
@@ -65,7 +66,7 @@ class VendorApi:
     def _answer(self, call: Call, *, forced: bool) -> Answer:
         if call.operation == calls.ISSUE_TOKEN:
             return self._authenticator.issue_token(call)
-        if call.operation == calls.UNKNOWN:
+        if call.operation == calls.UNKNOWN or self._is_absent(call):
             message = "The API does not exist or has not been published in the environment"
             raise GatewayRefusal(HTTPStatus.NOT_FOUND, "APIGW.0101", message)
         caller = self._authenticator.caller(call)
@@ -77,6 +78,9 @@ class VendorApi:
         if call.operation == calls.UPGRADE:
             return self._upgrade(call, caller.name, forced=forced)
         return self._retry(call, caller.name)
+
+    def _is_absent(self, call: Call) -> bool:
+        return call.operation == calls.LIST_ENGINE_JOBS and self._settings.job_list == "absent"
 
     def _throttle(self, call: Call) -> None:
         limit = self._settings.calls_per_second
@@ -97,15 +101,19 @@ class VendorApi:
             )
 
     def _list_engines(self, call: Call) -> Answer:
+        first, limit = self._part(call)
+        engine_type = call.parameters().get("type") or self._settings.list_default_type
+        total, page = self._world.page(call.address, engine_type, first, limit)
+        rows = b",".join(rendering.row(engine, state) for engine, state in page)
+        return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (total, rows))
+
+    def _part(self, call: Call) -> tuple[int, int]:
+        """The first row that a list call asks for, and how many."""
         parameters = call.parameters()
         limit = _natural(parameters.get("limit", ""), self._settings.default_limit)
         limit = min(limit, self._settings.maximum_limit)
         offset = _natural(parameters.get("offset", ""), 0)
-        engine_type = parameters.get("type") or self._settings.list_default_type
-        first = _first_row(self._settings.paging_style, offset, limit)
-        total, page = self._world.page(call.address, engine_type, first, limit)
-        rows = b",".join(rendering.row(engine, state) for engine, state in page)
-        return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (total, rows))
+        return _first_row(self._settings.paging_style, offset, limit), limit
 
     def _show_engine(self, call: Call) -> Answer:
         engine, state = self._world.visible(call.address)
@@ -114,6 +122,25 @@ class VendorApi:
     def _show_engine_job(self, call: Call) -> Answer:
         job, run, moment = self._world.visible_job(call.address, call.job_id)
         return Answer(HTTPStatus.OK, rendering.job(job, run, moment, self._settings))
+
+    def _list_engine_jobs(self, call: Call) -> Answer:
+        settings = self._settings
+        first, limit = self._part(call)
+        found = self._world.visible_jobs(call.address, settings.job_list_lag_ms / 1000)
+        moments = call.parameters()
+        since = _natural(moments.get("from-time", ""), 0)
+        until = _natural(moments.get("to-time", ""), 2**63)
+        started = [one for one in found if since <= milliseconds(one[1].started_at) <= until]
+        if settings.job_list_order == "newest-first":
+            started.reverse()
+        rows = b",".join(
+            rendering.job(job, run, moment, settings)
+            for job, run, moment in started[first : first + limit]
+        )
+        page = b'{"total":%d,"data":[%b]}' % (len(started), rows)
+        return Answer(
+            HTTPStatus.OK, b'{"OK":[%b]}' % page if settings.job_list == "wrapped" else page
+        )
 
     def _upgrade(self, call: Call, user: str, *, forced: bool) -> Answer:
         version = _text_field(call, "version")

@@ -151,6 +151,21 @@ class World:
             )
         return job, run, moment
 
+    def visible_jobs(self, address: Address, lag_seconds: float) -> list[tuple[Job, Run, float]]:
+        """Return an engine's jobs as readers are shown them, oldest first.
+
+        Args:
+            address: The engine.
+            lag_seconds: How much further than other reads this one lags behind.
+
+        Raises:
+            EngineRefusal: The engine is not to be seen.
+        """
+        engine, _ = self.visible(address)
+        moment = self.seen_at() - lag_seconds
+        shown = [(job, run) for job in engine.jobs if (run := job.run_at(moment)) is not None]
+        return [(job, run, moment) for job, run in sorted(shown, key=lambda one: one[1].started_at)]
+
     # --- the vendor's effects -----------------------------------------------------------------
 
     def upgrade(self, address: Address, version: str, user: str, *, unchecked: bool = False) -> Job:
@@ -227,6 +242,7 @@ class World:
             target_version=version,
         )
         self.jobs[job.id] = job
+        engine.jobs.append(job)
         self._run(engine, job, now)
         return job
 
@@ -282,6 +298,7 @@ class World:
         job.runs.append(Run(created_at, 0.0, "finish", 1, created_at, steps=CREATE_STEPS))
         self.jobs[job.id] = job
         engine = Engine.create(description, created_at, job.id, len(self.engines))
+        engine.jobs.append(job)
         siblings = self.projects.setdefault(description.project, [])
         if known is not None:
             siblings.remove(known)

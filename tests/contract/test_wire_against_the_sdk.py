@@ -42,7 +42,7 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.cloud.errors import RejectedError
-from cse_operator.cloud.paging import PAGE_LIMIT
+from cse_operator.cloud.paging import ENGINES
 from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT
@@ -308,7 +308,7 @@ USUAL = Case(
     version="2.4.0",
     job=17655,
     offset=0,
-    limit=PAGE_LIMIT,
+    limit=ENGINES.page,
     access_key="AKCONTRACT",
     secret_key="sk-contract",
     security_token=None,
@@ -521,7 +521,9 @@ async def sent_by_both(
 
 def test_each_call_of_our_client_is_compared() -> None:
     ours = inspect.getmembers(CseClient, inspect.iscoroutinefunction)
-    assert {name for name, _ in ours if not name.startswith("_")} == CALLS.keys()
+    named = {name for name, _ in ours if not name.startswith("_")}
+    assert named - CALLS.keys() == {"list_jobs"}, "only this call is not in the SDK"
+    assert CALLS.keys() <= named
 
 
 @IN_ONE_LOOP
@@ -585,7 +587,7 @@ async def test_each_page_of_a_listing_is_asked_for_as_the_sdk_asks_for_it(
 
     def same_pages(client: sdk.CseClient) -> None:
         for offset in offsets:
-            page = replace(case, offset=offset, limit=PAGE_LIMIT)
+            page = replace(case, offset=offset, limit=ENGINES.page)
             CALLS["list_engines"].theirs(client, page)
 
     await case.theirs(vendors, same_pages)

@@ -113,9 +113,21 @@ def test_everything_right_is_said_line_by_line(
     assert "1 of kind MicroserviceEngine" in answer.of("resources")[0]
     assert "an access key" in answer.of("Secret")[0]
     assert f"{engine.name} (CSE) is Available at 2.3.1, latest 2.4.0" in answer.of("engine")[0]
+    assert "the site has it, with 1 jobs" in answer.of("list of jobs")[0]
     assert "All is right." in answer.lines
     assert SECRET_KEY not in answer.text
     assert KEY not in answer.text
+
+
+def test_a_site_without_the_list_of_jobs_is_no_problem_but_said(
+    ask: Callable[..., Answer], create: Callable[..., None], vendor: Simulation
+) -> None:
+    create(accessKey=KEY, secretKey=SECRET_KEY)
+    vendor.admin.change_settings(job_list="absent")
+    answer = ask("--resource=orders")
+    assert answer.code == 0, answer.text
+    assert answer.problems() == []
+    assert "the site does not have it" in answer.of("list of jobs")[0]
 
 
 def test_without_a_resource_no_credentials_are_used(

@@ -162,7 +162,7 @@ async def check_credentials(
 ) -> list[Finding]:
     """Is the Secret good: read it, and make one call to the vendor with it.
 
-    At most one authentication is tried, so that checking never locks a key.
+    Nothing more is asked once the credentials were refused, so that checking never locks a key.
     """
     subject = "Secret"
     try:
@@ -184,22 +184,36 @@ async def check_credentials(
             credentials=credentials,
         )
         found = ok(subject, f"{namespace}/{target.secret} holds {_kind_of(credentials)}")
-        return [found, await _try(project, target)]
+        return [found, *await _try(project, target)]
     except CloudError as error:
         return [_of_failure(subject, error)]
     finally:
         await projects.close()
 
 
-async def _try(project: Project, target: Target) -> Finding:
+async def _try(project: Project, target: Target) -> list[Finding]:
     if target.engine_id is None:
-        return await _list(project)
+        return [await _list(project)]
     subject = "engine"
     try:
         engine = await project.client.show_engine(target.engine_id)
     except CloudError as error:
-        return _of_failure(subject, error)
-    return ok(subject, f"the credentials are good: {_described(engine)}")
+        return [_of_failure(subject, error)]
+    found = ok(subject, f"the credentials are good: {_described(engine)}")
+    return [found, await _list_jobs(project, target.engine_id)]
+
+
+async def _list_jobs(project: Project, engine_id: str) -> Finding:
+    """Does the site have the list of jobs, by which a lost answer is resolved soonest."""
+    subject = "list of jobs"
+    try:
+        jobs = await project.client.list_jobs(engine_id)
+    except CloudError as error:
+        return note(subject, f"it could not be read: {error.failure.sentence()}")
+    if jobs is None:
+        sentence = "the site does not have it: a lost answer is resolved by the engine's latest job"
+        return note(subject, sentence)
+    return ok(subject, f"the site has it, with {len(jobs)} jobs of the engine")
 
 
 async def _list(project: Project) -> Finding:

@@ -36,6 +36,7 @@ class Operation(StrEnum):
     LIST_ENGINES = "ListEngines"
     SHOW_ENGINE = "ShowEngine"
     SHOW_JOB = "ShowEngineJob"
+    LIST_JOBS = "QueryEngineJobList"
     UPGRADE = "UpgradeEngine"
     RETRY = "RetryEngine"
     CREATE_TOKEN = "KeystoneCreateUserTokenByPassword"  # noqa: S105 - the name of a call
@@ -120,6 +121,13 @@ def failure_of_response(  # noqa: PLR0917 - the parts of an answer
         request_id=error.request_id or _request_id(headers, secrets),
         retry_after=retry_after(headers),
     )
+
+
+def says_no_such_api(failure: Failure) -> bool:
+    """Whether the gateway itself said that it does not have the call (codes 0101 and 0103)."""
+    status = failure.http_status or 0
+    code = VendorError(failure.code).gateway_code
+    return 400 <= status < 500 and code in _GATEWAY_NO_SUCH_API  # noqa: PLR2004
 
 
 class Verdict(Enum):

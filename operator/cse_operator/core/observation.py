@@ -49,6 +49,10 @@ class JobView:
     message: str | None
     """What the job says of itself where it failed (description or the failed step), trimmed."""
     observed_at: datetime | None
+    scheduled: bool | None = None
+    """Whether the vendor says that it runs (`scheduling`); `None` where it says neither."""
+    created_by: str = ""
+    """The user whose call started it (`createUser`); empty where the vendor does not say."""
 
 
 @dataclass(frozen=True, slots=True)

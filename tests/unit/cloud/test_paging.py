@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.paging import MAX_ENGINES, MAX_PAGES, PAGE_LIMIT, collect_pages
-from cse_operator.cloud.wire import EnginePage
+from cse_operator.cloud.paging import ENGINES, Page, collect_pages
 from cse_operator.core.observation import EngineView
 from support.cloud_calls import NOW
 
 
 def view(number: int) -> EngineView:
     return EngineView(f"e{number}", "", "", "Available", "1.0.0", None, None, (), NOW)
+
+
+def page_of(shown: list[EngineView], total: int | None) -> Page[EngineView]:
+    return Page({engine.engine_id: engine for engine in shown}, len(shown), total)
 
 
 class Server:
@@ -26,7 +29,7 @@ class Server:
         self.total = total
         self.calls = 0
 
-    async def fetch(self, offset: int, limit: int) -> EnginePage:
+    async def fetch(self, offset: int, limit: int) -> Page[EngineView]:
         self.calls += 1
         size = min(limit, self.cap)
         start = {
@@ -35,9 +38,7 @@ class Server:
             "page from 0": offset * size,
             "page from 1": max(offset - 1, 0) * size,
         }[self.meaning]
-        shown = tuple(self.engines[start : start + size])
-        ids = tuple(engine.engine_id for engine in shown)
-        return EnginePage(shown, ids, len(shown), self.total)
+        return page_of(self.engines[start : start + size], self.total)
 
 
 @given(
@@ -59,24 +60,24 @@ async def test_every_engine_is_found_under_each_reading(
 
 @pytest.mark.parametrize("engines", [0, 1, 7, 999])
 async def test_one_honest_page_costs_one_call(engines: int) -> None:
-    server = Server(engines, PAGE_LIMIT, "item from 0", total=engines)
+    server = Server(engines, ENGINES.page, "item from 0", total=engines)
     assert len(await collect_pages(server.fetch)) == engines
     assert server.calls == 1
 
 
 async def test_a_full_page_is_not_taken_for_the_last_one() -> None:
-    server = Server(PAGE_LIMIT + 5, PAGE_LIMIT, "item from 0", total=PAGE_LIMIT)
-    assert len(await collect_pages(server.fetch)) == PAGE_LIMIT + 5
+    server = Server(ENGINES.page + 5, ENGINES.page, "item from 0", total=ENGINES.page)
+    assert len(await collect_pages(server.fetch)) == ENGINES.page + 5
 
 
 @pytest.mark.parametrize("total", [10**9, 4])
 async def test_a_server_that_repeats_its_last_engine_for_ever_is_left(total: int) -> None:
     calls = 0
 
-    async def fetch(offset: int, limit: int) -> EnginePage:
+    async def fetch(offset: int, limit: int) -> Page[EngineView]:
         nonlocal calls
         calls += 1
-        return EnginePage((view(1),), ("e1",), 1, total)
+        return page_of([view(1)], total)
 
     assert await collect_pages(fetch) == [view(1)]
     assert calls <= 4
@@ -85,23 +86,23 @@ async def test_a_server_that_repeats_its_last_engine_for_ever_is_left(total: int
 async def test_a_server_without_an_end_is_left() -> None:
     server = Server(10**5, 3, "item from 0", total=10**9)
     await collect_pages(server.fetch)
-    assert server.calls == MAX_PAGES
+    assert server.calls == ENGINES.pages
 
 
 async def test_a_server_with_engines_without_end_is_left() -> None:
-    server = Server(10 * MAX_ENGINES, PAGE_LIMIT, "item from 0", total=None)
-    assert MAX_ENGINES <= len(await collect_pages(server.fetch)) < MAX_ENGINES + PAGE_LIMIT
-    assert server.calls < MAX_PAGES
+    server = Server(10 * ENGINES.rows, ENGINES.page, "item from 0", total=None)
+    assert ENGINES.rows <= len(await collect_pages(server.fetch)) < ENGINES.rows + ENGINES.page
+    assert server.calls < ENGINES.pages
 
 
 async def test_an_engine_seen_twice_counts_as_last_seen() -> None:
     newer = EngineView("e0", "renamed", "", "Available", "1.0.1", None, None, (), NOW)
     pages = [
-        EnginePage((view(0), view(1)), ("e0", "e1"), 2, 3),
-        EnginePage((newer, view(2)), ("e0", "e2"), 2, 3),
+        page_of([view(0), view(1)], 3),
+        page_of([newer, view(2)], 3),
     ]
 
-    async def fetch(offset: int, limit: int) -> EnginePage:
+    async def fetch(offset: int, limit: int) -> Page[EngineView]:
         return pages.pop(0)
 
     assert await collect_pages(fetch) == [newer, view(1), view(2)]

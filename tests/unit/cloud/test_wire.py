@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cse_operator.cloud import wire
+from cse_operator.cloud import values, wire, wire_jobs
 from cse_operator.cloud.redaction import Redactor
 from cse_operator.core.observation import JobProgress
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, NOW, body_of
@@ -25,7 +25,7 @@ def engine(**changes: Any) -> Any:
 
 def job(**fields: Any) -> Any:
     document = {"id": 7, "engineId": ENGINE, "type": "Upgrade", "status": "Executing", **fields}
-    return wire.parse_job(body_of(document), ENGINE, 7, NOW)
+    return wire_jobs.parse_job(body_of(document), ENGINE, 7, NOW)
 
 
 def test_an_engine_is_read_as_it_is_documented() -> None:
@@ -70,20 +70,19 @@ def test_a_text_of_the_vendor_cannot_smuggle_control_characters() -> None:
 @pytest.mark.parametrize("field", ["status", "version"])
 @pytest.mark.parametrize("value", [None, "", [], {}])
 def test_an_engine_that_does_not_say_what_matters_is_refused(field: str, value: Any) -> None:
-    with pytest.raises(wire.WireError, match=field):
+    with pytest.raises(values.WireError, match=field):
         engine(**{field: value})
 
 
 def test_an_answer_about_another_engine_is_refused() -> None:
-    with pytest.raises(wire.WireError):
+    with pytest.raises(values.WireError):
         engine(id="another")
 
 
 def test_a_page_leaves_out_what_cannot_be_used_and_counts_it() -> None:
     lines = [ENGINE_ANSWER, {"id": "vague"}, {"name": "no id"}, None, 7]
     page = wire.parse_engine_page(body_of({"total": "5", "data": lines}), NOW)
-    assert [view.engine_id for view in page.engines] == [ENGINE]
-    assert page.ids == (ENGINE, "vague")
+    assert page.rows == {ENGINE: engine(), "vague": None}
     assert (page.lines, page.total) == (5, 5)
 
 
@@ -92,7 +91,7 @@ def test_an_answer_of_too_many_values_is_refused_before_they_take_memory(value: 
     body = f'{{"data": [{",".join([value] * 300_001)}]}}'.encode()
     tracemalloc.start()
     try:
-        with pytest.raises(wire.WireError, match="more than 300000 values"):
+        with pytest.raises(values.WireError, match="more than 300000 values"):
             wire.parse_engine_page(body, NOW)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
@@ -102,7 +101,43 @@ def test_an_answer_of_too_many_values_is_refused_before_they_take_memory(value: 
 def test_a_page_of_far_more_engines_than_asked_for_is_read_in_part() -> None:
     lines = [{**ENGINE_ANSWER, "id": f"e{number}"} for number in range(6_000)]
     page = wire.parse_engine_page(body_of({"data": lines}), NOW)
-    assert (len(page.engines), len(page.ids), page.lines) == (5_000, 5_000, 5_000)
+    assert (len(page.rows), page.lines) == (5_000, 5_000)
+
+
+JOB_ROW = {"id": 7, "engineId": ENGINE, "type": "Upgrade", "status": "Executing"}
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda page: page, lambda page: {"OK": [page]}, lambda page: {"OK": page}]
+)
+def test_a_page_of_jobs_is_read_as_it_is_and_wrapped(wrap: Any) -> None:
+    rows = [
+        {**JOB_ROW, "scheduling": 1, "createUser": "somebody"},
+        {**JOB_ROW, "id": "8", "scheduling": 0},
+        {**JOB_ROW, "id": 9, "engineId": "another"},
+        {"id": 10},
+        {"status": "Finished"},
+        None,
+    ]
+    body = body_of(wrap({"total": 6, "data": rows}))
+    page = wire_jobs.parse_job_page(body, ENGINE, NOW)
+    assert (page.lines, page.total) == (6, 6)
+    assert list(page.rows) == ["7", "8", "10"]
+    first, second = page.rows["7"], page.rows["8"]
+    assert first is not None
+    assert second is not None
+    assert (first.job_id, first.scheduled, first.created_by) == (7, True, "somebody")
+    assert (second.job_id, second.scheduled, second.created_by) == (8, False, "")
+    assert page.rows["10"] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"[]", b'{"OK": []}', b'{"OK": [{}]}', b'{"OK": 1}', b'{"data": {}}', b'{"data": "x"}'],
+)
+def test_what_is_no_page_of_jobs_is_refused(body: bytes) -> None:
+    with pytest.raises(values.WireError):
+        wire_jobs.parse_job_page(body, ENGINE, NOW)
 
 
 def test_what_is_kept_of_an_engine_is_short() -> None:
@@ -117,12 +152,12 @@ def test_what_is_kept_of_an_engine_is_short() -> None:
 
 def test_a_page_without_engines_may_be_null() -> None:
     page = wire.parse_engine_page(b'{"total": 0, "data": null}', NOW)
-    assert (page.engines, page.lines, page.total) == ((), 0, 0)
+    assert (page.rows, page.lines, page.total) == ({}, 0, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"data": {}}', b"{", b"\xff", b"null"])
 def test_what_is_no_page_is_refused(body: bytes) -> None:
-    with pytest.raises(wire.WireError):
+    with pytest.raises(values.WireError):
         wire.parse_engine_page(body, NOW)
 
 
@@ -144,17 +179,17 @@ def test_a_job_is_read_as_it_is_documented() -> None:
 def test_a_time_that_is_none_means_not_yet(time: Any) -> None:
     document = json.dumps({"status": "Executing", "endTime": time})
     if time == 1e400:
-        with pytest.raises(wire.WireError):
-            wire.parse_job(document.encode(), ENGINE, 7, NOW)
+        with pytest.raises(values.WireError):
+            wire_jobs.parse_job(document.encode(), ENGINE, 7, NOW)
     else:
-        assert wire.parse_job(document.encode(), ENGINE, 7, NOW).ended_at is None
+        assert wire_jobs.parse_job(document.encode(), ENGINE, 7, NOW).ended_at is None
 
 
 @pytest.mark.parametrize(
     "fields", [{"status": None}, {"id": 8}, {"id": "x"}, {"engineId": "another"}]
 )
 def test_an_answer_about_another_job_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(wire.WireError):
+    with pytest.raises(values.WireError):
         job(**fields)
 
 
@@ -230,9 +265,9 @@ def test_every_word_of_the_vendors_that_is_shown_is_free_of_secrets() -> None:
         body_of({"status": "Error", "description": said}),
     ]
     shown = [
-        *wire.parse_engine_page(b'{"data": [' + document + b"]}", NOW, redact).engines,
+        *wire.parse_engine_page(b'{"data": [' + document + b"]}", NOW, redact).rows.values(),
         wire.parse_engine(document, ENGINE, NOW, redact),
-        *(wire.parse_job(job, ENGINE, 7, NOW, redact) for job in jobs),
+        *(wire_jobs.parse_job(job, ENGINE, 7, NOW, redact) for job in jobs),
         wire.parse_accepted(body_of({"jobId": 7, "name": said}), ENGINE, redact),
     ]
     for answer in shown:
@@ -249,7 +284,7 @@ def test_an_accepted_call_names_its_job() -> None:
 
 @pytest.mark.parametrize("body", [b"{}", b'{"jobId": 0}', b'{"jobId": null}', b'{"jobId": "x"}'])
 def test_an_accepted_call_without_a_job_is_refused(body: bytes) -> None:
-    with pytest.raises(wire.WireError):
+    with pytest.raises(values.WireError):
         wire.parse_accepted(body, ENGINE)
 
 
@@ -263,11 +298,12 @@ def parse_all(body: bytes) -> None:
     parsers = (
         lambda: wire.parse_engine(body, ENGINE, NOW),
         lambda: wire.parse_engine_page(body, NOW),
-        lambda: wire.parse_job(body, ENGINE, 7, NOW),
+        lambda: wire_jobs.parse_job(body, ENGINE, 7, NOW),
+        lambda: wire_jobs.parse_job_page(body, ENGINE, NOW),
         lambda: wire.parse_accepted(body, ENGINE),
     )
     for parse in parsers:
-        with suppress(wire.WireError):
+        with suppress(values.WireError):
             str(parse()).encode()
 
 
