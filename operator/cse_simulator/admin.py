@@ -27,6 +27,7 @@ from cse_simulator.faults import Fault
 from cse_simulator.jobs import JobPlan, Outcome
 from cse_simulator.recording import Phase
 from cse_simulator.seeds import Generation
+from cse_simulator.world import FOREIGN_USER
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -338,9 +339,15 @@ class AdminClient:
         """Delete an engine."""
         self._call("DELETE", f"engines/{engine}")
 
-    def start_foreign_upgrade(self, engine: str, version: str) -> int:
-        """Start an upgrade as another person would, and return its job's id."""
-        body = {"engineId": engine, "version": version}
+    def start_foreign_upgrade(self, engine: str, version: str, *, user: str = FOREIGN_USER) -> int:
+        """Start an upgrade as another person would, and return its job's id.
+
+        Args:
+            engine: The engine's id.
+            version: The target version.
+            user: Whose job it is (`createUser`): a caller's own name shows one of ours.
+        """
+        body = {"engineId": engine, "version": version, "user": user}
         return int(self._call("POST", "upgrades", body)["id"])
 
     def job(self, job: int) -> dict[str, Any]:

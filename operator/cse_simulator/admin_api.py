@@ -20,7 +20,7 @@ from cse_simulator.faults import ArmedFault, Fault
 from cse_simulator.jobs import JobPlan, Outcome
 from cse_simulator.recording import Phase
 from cse_simulator.seeds import descriptions_from
-from cse_simulator.world import UnknownNameError
+from cse_simulator.world import FOREIGN_USER, UnknownNameError
 
 if TYPE_CHECKING:
     from cse_simulator.server import Simulator
@@ -218,7 +218,8 @@ class AdminApi:
 
     def _foreign_upgrade(self, _: list[str], __: Parameters, body: Any) -> Any:
         world = self._simulator.world
-        job = world.start_foreign_upgrade(_text(body, "engineId"), _text(body, "version"))
+        user = _text({"user": FOREIGN_USER} | body, "user")
+        job = world.start_foreign_upgrade(_text(body, "engineId"), _text(body, "version"), user)
         return {"id": job.id, "engineId": job.engine_id, "version": job.target_version}
 
     def _show_job(self, path: list[str], _: Parameters, __: Any) -> Any:

@@ -42,6 +42,10 @@ class JobPlan:
         seconds: How long the whole job would take; the simulator's setting by default.
         vanish_after_seconds: From this long after its start the job is not found any more.
         times: For how many jobs the plan holds; None for all.
+        first_status: What the job shows before its first step: `Init`, or `PreInit` as Nacos
+            engines' jobs do (seen by the vendor's Terraform provider).
+        last_status: What the job shows after its end instead of the documented word, such as
+            `UpgradeFailed` or a word that nobody knows; what becomes of the engine is `outcome`'s.
     """
 
     outcome: Outcome = "finish"
@@ -49,6 +53,8 @@ class JobPlan:
     seconds: float | None = None
     vanish_after_seconds: float | None = None
     times: int | None = 1
+    first_status: str = INIT
+    last_status: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Run:
     ends_at: float
     vanishes_at: float = math.inf
     steps: tuple[tuple[str, tuple[str, ...]], ...] = UPGRADE_STEPS
+    first_status: str = INIT
+    last_status: str = ""
 
     @classmethod
     def planned(cls, started_at: float, default_seconds: float, plan: JobPlan) -> Run:
@@ -89,7 +97,16 @@ class Run:
             ends_at = started_at + seconds * share
         vanishing = plan.vanish_after_seconds
         vanishes_at = math.inf if vanishing is None else started_at + vanishing
-        return cls(started_at, seconds, plan.outcome, failing, ends_at, vanishes_at)
+        return cls(
+            started_at,
+            seconds,
+            plan.outcome,
+            failing,
+            ends_at,
+            vanishes_at,
+            first_status=plan.first_status,
+            last_status=plan.last_status,
+        )
 
     def ended_now(self, moment: float, outcome: Outcome) -> Run:
         """Return this run as it is when it ends at this moment."""
@@ -103,8 +120,8 @@ class Run:
     def status(self, moment: float) -> str:
         """Return the job's status at a moment."""
         if self.has_ended(moment):
-            return FINAL_STATUS[self.outcome]
-        return INIT if moment < self._begins(0) else EXECUTING
+            return self.last_status or FINAL_STATUS[self.outcome]
+        return self.first_status if moment < self._begins(0) else EXECUTING
 
     def step_states(self, moment: float) -> list[StepState]:
         """Return all steps as they are at a moment."""

@@ -328,7 +328,7 @@ class World:
         now = self.settle()
         return self.known(engine_id).become(now, **changes)
 
-    def start_foreign_upgrade(self, engine_id: str, version: str, user: str = FOREIGN_USER) -> Job:
+    def start_foreign_upgrade(self, engine_id: str, version: str, user: str) -> Job:
         """Start an upgrade that no call asked for, as a person at the console would.
 
         Raises:

@@ -144,9 +144,10 @@ def test_a_made_up_status_comes_with_a_gateway_error_and_no_effect(
     assert admin.accepted_upgrades() == {}
 
 
-def test_a_made_up_status_after_the_effect_hides_a_running_upgrade(admin, wire, engine):
-    admin.add_fault(Fault(operation="Upgrade", status=504, after_effect=True))
-    assert wire.upgrade(engine).status == 504
+@pytest.mark.parametrize("status", [401, 429, 504])
+def test_a_made_up_status_after_the_effect_hides_a_running_upgrade(admin, wire, engine, status):
+    admin.add_fault(Fault(operation="Upgrade", status=status, after_effect=True))
+    assert wire.upgrade(engine).status == status
     assert admin.engine(engine.id).status == "Upgrading"
 
 
@@ -305,6 +306,18 @@ def test_a_foreign_upgrade_is_no_call_but_moves_the_engine(admin, wire, engine):
     assert "Upgrade" not in admin.counts()
     admin.end_job(job, "timeout")
     assert admin.engine(engine.id).actions == ("Retry",)
+
+
+@pytest.mark.parametrize("status", ["PreInit", "CreateFail"])
+def test_an_engine_shows_the_states_of_the_newer_lists(admin, wire, engine, status):
+    admin.patch_engine(engine.id, status=status)
+    assert wire.show(engine).json["status"] == status
+    assert wire.upgrade(engine).json["error_code"] == "SVCSTG.00501117"
+
+
+def test_a_foreign_upgrade_may_be_anybodys(admin, wire, engine):
+    job = admin.start_foreign_upgrade(engine.id, "2.4.0", user="somebody")
+    assert admin.job(job)["createUser"] == "somebody"
 
 
 def test_an_engine_changes_and_goes_as_the_administrator_says(admin, wire, engine):

@@ -165,7 +165,7 @@ def test_an_older_jobs_end_does_not_touch_an_engine_with_a_newer_one(vendor):
     engine = v.engine()
     v.upgrade(engine)
     v.clock.advance(5)
-    v.world.start_foreign_upgrade(engine.id, "2.5.0")
+    v.world.start_foreign_upgrade(engine.id, "2.5.0", "somebody")
     v.clock.advance(6)
     assert v.show(engine).json["status"] == "Upgrading"
     v.clock.advance(4)

@@ -47,6 +47,13 @@ def test_a_failing_job_stops_at_its_step_and_leaves_the_rest_undone(outcome, sta
     assert statuses(course, 43.1) == ["Finished", status, "Init", "Init", "Init"]
 
 
+def test_a_job_may_begin_and_end_with_words_that_the_newer_lists_have():
+    course = run(JobPlan("error", step=1, first_status="PreInit", last_status="UpgradeFailed"))
+    assert course.status(START) == "PreInit"
+    assert course.status(START + 5) == "Executing"
+    assert course.status(course.ends_at) == "UpgradeFailed"
+
+
 def test_a_job_that_never_ends_hangs_in_its_step():
     course = run(JobPlan("never", step=3))
     assert course.ends_at == math.inf
