@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from cse_operator.api import crd, names
 from cse_operator.api.reasons import FACTS
-from cse_operator.core.states import TRANSITIONS, Effect, Situation, Stage, Transition
+from cse_operator.core.machine import TRANSITIONS, Transition
+from cse_operator.core.states import Effect, Requeue, Situation, Stage
+
+ROOT: Final = Path(__file__).resolve().parents[1]
 
 _STATES_HEAD: Final = """\
-<!-- Generated from operator/cse_operator/core/states.py by `make generate`. -->
+<!-- Generated from operator/cse_operator/core/machine.py by `make generate`. -->
 # States of an upgrade
 
-A resource is in one of three stages, read from `status.upgrade`; so a restarted operator is where
+A resource is in one of four stages, read from `status.upgrade`; so a restarted operator is where
 the stopped one was. In a stage, what is seen is exactly one *situation*, and the situation decides
 what follows: at most one effect on the outside world, the next stage, the reason that is shown, and
 when to look again if nothing happens before. Watch events, news of a job, requests and the resync
@@ -53,6 +57,8 @@ _STAGES: Final = {
     Stage.UNANSWERED: "An intent is recorded and its call is on its way, or its answer was lost: "
     "what became of it is found out by looking ([exactly-once.md](exactly-once.md)).",
     Stage.RUNNING: "A job is known and is followed to its end.",
+    Stage.UNREADABLE: "Another build wrote the record, and this one does not understand it: "
+    "nothing is called, and nothing is written over it.",
 }
 
 
@@ -74,7 +80,7 @@ def states() -> str:
 
 def _edges() -> Iterator[str]:
     for (stage, situation), transition in TRANSITIONS.items():
-        calls = transition.effect in {Effect.UPGRADE, Effect.RETRY}
+        calls = transition.effect.is_call
         if stage is not transition.to or calls:
             effect = f" / {transition.effect}" if calls else ""
             yield f"{stage} --> {transition.to}: {situation}{effect}"
@@ -89,11 +95,88 @@ def _rows_of(stage: Stage) -> Iterator[str]:
 
 
 def _row(situation: Situation, transition: Transition) -> str:
-    looks = transition.effect in {Effect.LOOK, Effect.SHOW_JOB}
-    goes_on = "decides again" if looks or transition.reason is None else transition.requeue.value
+    shows = transition.reason is not None or transition.keeps
+    by_failure = transition.requeue is Requeue.BACKOFF and transition.reason is None
+    goes_on = transition.requeue.value if shows or by_failure else "decides again"
+    if transition.effect.is_look:
+        goes_on = "decides again"
     reason = f"`{transition.reason}`" if transition.reason else ""
+    if transition.keeps:
+        reason = "as before"
+    elif by_failure:
+        reason = "by the failure"
     effect = transition.effect if transition.effect is not Effect.NONE else ""
     return f"| {situation} | {effect} | {transition.to} | {reason} | {goes_on} |"
+
+
+_WHY: Final = {
+    Situation.RIVAL: "only the owner of the engine calls",
+    Situation.NOT_LOOKED: "nothing is decided on memory",
+    Situation.JOB_NOT_SEEN: "its type and its times tell whose it is",
+    Situation.JOBS_NOT_LISTED: "the call's job may be in it, behind a later one",
+    Situation.NEW_JOB: "an upgrade job that started after the baseline (for a retried job: one "
+    "that shows another end): it is followed, not called again",
+    Situation.LISTED_JOB: "an upgrade job in the list that started after the baseline",
+    Situation.REACHED_TARGET: "nothing is left to call; a late call would show a job by now",
+    Situation.OTHER_JOB: "ours may have run before it and failed: a person decides",
+    Situation.REFUSED_AND_BUSY: "the refusal says that it was not carried out, the job says why",
+    Situation.UNCHANGED_IN_GRACE: "the call may still arrive, and its effect still not be shown",
+    Situation.JOBS_UNREADABLE: "the call's job may be in it: the next call waits",
+    Situation.UNCHANGED_AND_WANTED: "the latest job is the one before the intent, the engine is "
+    "Available and behind: a call that had arrived would show",
+    Situation.RETRY_UNCHANGED: "the engine still offers Retry, and its job shows the old end",
+    Situation.LOOK_TOO_OLD: "the engine may have moved on",
+    Situation.CALL_NOT_YET: "another process may have a call on its way",
+    Situation.UNCHANGED_AND_BUSY: "the vendor refuses a call now",
+    Situation.UNCHANGED_AND_SUSPENDED: "a person said wait",
+    Situation.NO_MORE_CALLS: "a way that loses every call needs a person",
+    Situation.GIVEN_UP: "another version is wanted, or the engine is where no call leads: the "
+    "old call ends as Unknown",
+    Situation.NEVER_SENT: "it counts as never made",
+    Situation.ENGINE_GONE: "three looks, and the whole grace, say that it was deleted",
+}
+"""Why it is safe: the rows of an intent without an answer, in docs/exactly-once.md."""
+
+_ROWS_BEGIN: Final = (
+    "<!-- The rows of stage Unanswered: made from the code by `make generate`. -->\n"
+)
+_ROWS_END: Final = "<!-- The end of the rows. -->\n"
+
+
+def exactly_once() -> str:
+    """`docs/exactly-once.md`: written by hand, but for the rows of stage Unanswered."""
+    text = (ROOT / "docs" / "exactly-once.md").read_text(encoding="utf-8")
+    before, rest = text.split(_ROWS_BEGIN)
+    after = rest.split(_ROWS_END)[1]
+    rows = "".join(f"{row}\n" for row in _rows_of_a_lost_answer())
+    return f"{before}{_ROWS_BEGIN}{rows}{_ROWS_END}{after}"
+
+
+def _rows_of_a_lost_answer() -> Iterator[str]:
+    yield "| what is seen | what follows | why it is safe |"
+    yield "|---|---|---|"
+    for (stage, situation), transition in TRANSITIONS.items():
+        if stage is Stage.UNANSWERED and situation not in _ANSWERS:
+            yield f"| {situation} | {_follows(transition)} | {_WHY[situation]} |"
+
+
+_ANSWERS: Final = {
+    Situation.CALL_ACCEPTED,
+    Situation.CALL_REFUSED,
+    Situation.CALL_FORBIDDEN,
+    Situation.CALL_UNCLEAR,
+    Situation.CALL_NOT_SENT,
+}
+"""What the call itself was answered with: not a lost answer."""
+
+
+def _follows(transition: Transition) -> str:
+    if transition.effect is not Effect.NONE:
+        return str(transition.effect)
+    if transition.to is not Stage.UNANSWERED:
+        return f"goes on as {transition.to}"
+    shown = f", `{transition.reason}`" if transition.reason else ""
+    return f"waits{shown}"
 
 
 def reasons() -> str:
@@ -173,6 +256,7 @@ def _limits(field: dict[str, Any], *, required: bool) -> str:
 
 
 FILES: Final[dict[str, Callable[[], str]]] = {
+    "docs/exactly-once.md": exactly_once,
     "docs/states.md": states,
     "docs/reference/reasons.md": reasons,
     "docs/reference/api.md": api,

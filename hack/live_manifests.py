@@ -14,7 +14,16 @@ from typing import Any
 import yaml
 
 from cse_operator.api.names import API_VERSION, KIND
-from cse_operator.api.resource import NEVER_OBSERVED, Phase, Spec, Status
+from cse_operator.api.resource import (
+    NEVER_OBSERVED,
+    READER,
+    Action,
+    Phase,
+    Result,
+    Spec,
+    Status,
+)
+from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
@@ -74,7 +83,7 @@ def job(status: str, message: str | None = None, kind: str = "Upgrade") -> JobVi
 def _observed(**changes: Any) -> Observed:
     spec = Spec.model_validate({**SPEC, **changes.pop("spec", {})})
     generation = changes.pop("generation", 3)
-    seen = {"engine": engine(), "engine_is_fresh": True, **changes}
+    seen = {"engine": engine(), **changes}
     return Observed(wish=Wish.of(spec, generation), status=Status(), now=NOW, **seen)
 
 
@@ -106,13 +115,42 @@ def _uncertain() -> Status:
         status=_answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
         engine=engine(job=JOB),
         job=job("Finished", kind="Modify"),
+        jobs=(),
         known_for=9000.0,
     )
     return decide(o, Policy()).status
 
 
+def _retry_required() -> Status:
+    """The wanted version was refused, and then somebody else's upgrade failed."""
+    refused = _answered(FailureKind.REJECTED, "The version is not supported", 400)
+    record = refused.upgrade
+    if record is None:
+        raise AssertionError("a refusal is recorded")
+    elsewhere = record.model_copy(
+        update={
+            "action": Action.ADOPTED,
+            "wanted_version": "2.5.0",
+            "answered_versions": ("2.4.0",),
+            "job_id": JOB,
+            "result": Result.FAILED,
+        }
+    )
+    o = _observed(engine=engine(job=JOB))
+    return decide(
+        replace(o, status=refused.model_copy(update={"upgrade": elsewhere})), Policy()
+    ).status
+
+
+def _unreadable() -> Status:
+    """The intent of a newer build, seen by this one."""
+    stored = _intent().status.to_json()
+    stored["upgrade"]["minReader"] = READER + 1
+    return decide(replace(_observed(), status=read_status(stored)), Policy()).status
+
+
 def _failed(kind: FailureKind, message: str) -> Status:
-    o = _observed(engine=None, engine_is_fresh=False, failure=Failure(kind, message), failures=9)
+    o = _observed(engine=None, failure=Failure(kind, message), failures=9)
     return decide(o, Policy()).status
 
 
@@ -168,6 +206,10 @@ SCENES: dict[str, Callable[[], Status]] = {
     ),
     "credentials-refused": lambda: _failed(FailureKind.UNAUTHENTICATED, "decrypt token fail"),
     "rival": lambda: _settled(rival=Rival("orders-old")),
+    "waiting-to-call": lambda: _settled(may_call_in=20.0),
+    "version-not-comparable": lambda: _settled(engine=engine("2.5.0.SPC100")),
+    "retry-required": _retry_required,
+    "unreadable-status": _unreadable,
 }
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import live_manifests
 
-from cse_operator.api.resource import Result, UpgradeRecord
+from cse_operator.api.resource import Action, Result, UpgradeRecord
 from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.store import ResourceStore
@@ -52,7 +52,11 @@ def _exposed() -> Metrics:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     metrics.upgrade_ended(
         UpgradeRecord(
-            generation=1, requested_at=moment, finished_at=moment, result=Result.SUCCEEDED
+            action=Action.UPGRADE,
+            wanted_version="2.4.0",
+            requested_at=moment,
+            finished_at=moment,
+            result=Result.SUCCEEDED,
         )
     )
     sources = Sources(

@@ -241,7 +241,8 @@ def _intent(number: int) -> dict[str, Any]:
         "engine": {"name": "engine-00000", "type": "CSE", "status": "Available"},
         "upgrade": {
             "action": "Upgrade",
-            "generation": number,
+            "minReader": 1,
+            "wantedVersion": "2.4.0",
             "fromVersion": "2.3.1",
             "targetVersion": "2.4.0",
             "requestedAt": moment,

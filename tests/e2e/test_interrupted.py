@@ -12,7 +12,12 @@ from support.scene import Scene, ready
 
 Start = Callable[..., OperatorProcess]
 
-IMPATIENT = ("--request-timeout=1", "--unknown-outcome-grace=10")
+IMPATIENT = (
+    "--request-timeout=1",
+    "--read-lag=2",
+    "--clock-tolerance=1",
+    "--outcome-grace=10",
+)
 """An answer is waited for less long than usual."""
 
 

@@ -35,7 +35,14 @@ async def test_a_job_that_is_run_again_under_its_own_id_is_followed_to_its_secon
     scene.admin.change_settings(retry_job_id="same")
     engine = scene.engine()
     scene.secret()
-    start_operator(scene, "--request-timeout=2", "--send-window=1", "--unknown-outcome-grace=4")
+    start_operator(
+        scene,
+        "--request-timeout=2",
+        "--send-window=1",
+        "--read-lag=0",
+        "--clock-tolerance=1",
+        "--outcome-grace=4",
+    )
     scene.admin.plan_jobs(JobPlan(outcome="error"), engine.id)
     scene.resource(engine, upgrade={"retryLimit": 1})
 

@@ -154,7 +154,7 @@ def operator(scene: Scene, tmp_path) -> OperatorProcess:
         flags=[
             *("--log-level=debug", "--log-format=json"),
             *("--poll-interval=0.1", "--slow-interval=0.5"),
-            *("--request-timeout=2", "--unknown-outcome-grace=8"),
+            *("--request-timeout=2", "--read-lag=0", "--clock-tolerance=1", "--outcome-grace=8"),
         ],
     )
 

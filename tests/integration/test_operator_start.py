@@ -111,7 +111,7 @@ def test_where_its_address_is_taken_it_says_so(command: Command, control_plane: 
     ("flags", "complaint"),
     [
         (["--cse-endpoint=http://cse.example.com"], "needs https"),
-        (["--unknown-outcome-grace=1"], "is too short"),
+        (["--outcome-grace=1"], "is too short"),
         (["--https-proxy=http://user:canary/ss@proxy:3128"], "is not the URL of a proxy"),
     ],
 )

@@ -34,7 +34,9 @@ FLAGS = (
     "--calls-per-second=500",
     "--request-timeout=2",
     "--send-window=2",
-    "--unknown-outcome-grace=6",
+    "--read-lag=1",
+    "--clock-tolerance=1",
+    "--outcome-grace=6",
 )
 
 

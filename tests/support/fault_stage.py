@@ -32,7 +32,9 @@ from support.wait import ENGINES
 FLAGS = (
     "--request-timeout=1.5",
     "--send-window=1",
-    "--unknown-outcome-grace=4",
+    "--read-lag=0.5",
+    "--clock-tolerance=1",
+    "--outcome-grace=4",
     "--poll-interval=0.3",
     "--wait-interval=0.3",
     "--slow-interval=0.5",

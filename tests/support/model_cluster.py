@@ -13,6 +13,36 @@ from datetime import timedelta
 from typing import Any
 
 from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.api.status_reader import read_status
+
+
+class Dialect:
+    """How a newer build writes a record, which an older one cannot read."""
+
+    def __init__(self, *, by_word: bool) -> None:
+        """Make a dialect.
+
+        Args:
+            by_word: Whether it uses a new word; else it only asks for a later reader.
+        """
+        self._by_word = by_word
+
+    def written(self, status: dict[str, Any]) -> dict[str, Any]:
+        """A status as the newer build stores it."""
+        record = status.get("upgrade")
+        if record is None:
+            return status
+        own = {"action": f"New{record['action']}"} if self._by_word else {"minReader": 2}
+        return status | {"upgrade": record | own}
+
+
+def understood(status: dict[str, Any]) -> dict[str, Any]:
+    """A status as the newer build reads it, whoever wrote it."""
+    record = status.get("upgrade")
+    if record is None:
+        return status
+    own = {"action": record["action"].removeprefix("New"), "minReader": 1}
+    return status | {"upgrade": record | own}
 
 
 class ConflictError(Exception):
@@ -43,7 +73,8 @@ class StoredResource:
     status: dict[str, Any]
 
     def parse_status(self) -> Status:
-        return Status.model_validate(self.status)
+        """What it says, to who understands all dialects."""
+        return read_status(understood(self.status))
 
     @property
     def precedence(self) -> tuple[bool, float, str]:
@@ -72,15 +103,14 @@ class ModelCluster:
     intents: dict[int, Intent] = field(default_factory=dict)
     """By the version that stored it."""
     writes: int = 0
-    acts: dict[str, list[float]] = field(default_factory=dict)
-    """When a person asked for something of a resource, by uid: each edit of its spec, each
-    request for a retry."""
+    requests: dict[str, list[float]] = field(default_factory=dict)
+    """When a person requested a retry of a resource, by uid."""
     _versions: Any = field(default_factory=lambda: itertools.count(1))
 
     def create(self, name: str, wanted: str, now: float) -> None:
         version = next(self._versions)
         uid = f"uid-{version}"
-        self.acts[uid] = [now]
+        self.requests[uid] = []
         self.resources[name] = StoredResource(
             name=name,
             uid=uid,
@@ -96,12 +126,11 @@ class ModelCluster:
             status={"observedGeneration": -1, "phase": "Pending"},
         )
 
-    def edit(self, name: str, now: float, **changes: Any) -> None:
+    def edit(self, name: str, **changes: Any) -> None:
         """A person edits the spec."""
         before = self.resources[name]
         after = replace(before, **changes)
         if after != before:
-            self.acts[before.uid].append(now)
             self.resources[name] = replace(
                 after, generation=before.generation + 1, version=next(self._versions)
             )
@@ -109,7 +138,7 @@ class ModelCluster:
     def annotate(self, name: str, now: float, **changes: str) -> None:
         before = self.resources[name]
         if "retry_request" in changes:
-            self.acts[before.uid].append(now)
+            self.requests[before.uid].append(now)
         self.resources[name] = replace(before, version=next(self._versions), **changes)
 
     def write_status(self, seen: StoredResource, status: dict[str, Any]) -> StoredResource:

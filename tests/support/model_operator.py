@@ -11,19 +11,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cse_operator.api.resource import Status, UpgradeRecord
+from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
-from cse_operator.core.observation import Accepted, EngineView, JobView
+from cse_operator.core.observation import Accepted, EngineView
 from cse_operator.core.observed import Observed, Policy, Rival, Wish
-from cse_operator.core.situations import JOB_ENDINGS, stage_of
-from cse_operator.core.states import Effect, Stage
+from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.vendor_states import passes_by_itself
 from support.model_cluster import (
     ConflictError,
+    Dialect,
     GoneError,
     ModelCluster,
     StoredResource,
     UnavailableError,
+    understood,
 )
 from support.model_vendor import EPOCH, REFUSED, Call, ModelVendor, busy
 
@@ -41,9 +44,9 @@ class Weather:
 
     lag: float = 0.0
     """How old the state is that the vendor's reads show."""
-    listing_age: float = 0.0
-    """How old a shared listing is that answers a look that need not be direct."""
     look: str = "fine"
+    jobs: str = "fine"
+    """What the list of jobs meets: it may be absent, or fail."""
     put: str = "fine"
     kube: str = "fine"
     late: float = 0.0
@@ -56,6 +59,8 @@ LOOK_FAULTS: Final = {
     "unauthenticated": Failure(FailureKind.UNAUTHENTICATED, "bad token", 401, "APIGW.0301"),
     "forbidden": Failure(FailureKind.FORBIDDEN, "not allowed", 403, "APIGW.0302"),
 }
+
+NO_ENGINE = Failure(FailureKind.NOT_FOUND, "no such engine", 400, "SVCSTG.00501116")
 
 UNKNOWN = Failure(FailureKind.OUTCOME_UNKNOWN, "no answer")
 SERVER_ERROR = Failure(FailureKind.OUTCOME_UNKNOWN, "internal error", 500, "SVCSTG.00500500")
@@ -76,6 +81,8 @@ PUT_FAULTS: Final[dict[str, tuple[int, bool, Failure | None]]] = {
     "engine not found": (0, False, Failure(FailureKind.NOT_FOUND, "none", 404, "SVCSTG.00501116")),
     "refused": (0, False, REFUSED),
     "busy": (0, False, busy("Available")),
+    "throttled after the effect": (1, False, LOOK_FAULTS["throttled"]),
+    "unauthenticated after the effect": (1, False, LOOK_FAULTS["unauthenticated"]),
     "never sent": (0, False, Failure(FailureKind.NOT_SENT, "connection refused")),
 }
 
@@ -83,15 +90,13 @@ PUT_FAULTS: Final[dict[str, tuple[int, bool, Failure | None]]] = {
 @dataclass
 class Notes:
     failures: int = 0
-    job: JobView | None = None
-    job_seen: float = 0.0
-    missing_job: int | None = None
     ended_since: float | None = None
+    not_found_since: float | None = None
+    passing_looks: int = 0
     stage: object = None
     stage_since: float = 0.0
     wrote_intent: bool = False
     status_written: float = float("-inf")
-    followed: int | None = None
 
 
 @dataclass
@@ -102,10 +107,17 @@ class ModelOperator:
     cluster: ModelCluster
     policy: Policy
     wall_clock_error: float
+    dialect: Dialect | None = None
+    """How it writes records, if it is a newer build; it reads both then."""
+    waits_at_start: bool = False
+    """Whether it calls nothing before it has had the right to act for one outcome grace."""
+    began: float = 0.0
     weather: Weather = field(default_factory=Weather)
     cache: dict[str, StoredResource] = field(default_factory=dict)
     notes: dict[str, Notes] = field(default_factory=dict)
-    answers: dict[str, tuple[UpgradeRecord, Accepted | Failure]] = field(default_factory=dict)
+    answers: dict[str, tuple[Observed, UpgradeRecord, Accepted | Failure]] = field(
+        default_factory=dict
+    )
     due: dict[str, float] = field(default_factory=dict)
     running: dict[str, Steps] = field(default_factory=dict)
     requests_honoured: list[tuple[str, str]] = field(default_factory=list)
@@ -118,6 +130,7 @@ class ModelOperator:
             step.close()
         for forgotten in (self.cache, self.notes, self.answers, self.due, self.running):
             forgotten.clear()
+        self.began = self.vendor.now
         self.deliver()
 
     def deliver(self) -> None:
@@ -139,23 +152,6 @@ class ModelOperator:
         if before is None or replace(before, version=stored.version) != stored:
             self._add(stored.name, 0.0)
 
-    def poll(self) -> None:
-        """One round of the follower: news of the followed jobs."""
-        now = self.vendor.now
-        for name, notes in self.notes.items():
-            if notes.followed is None or name not in self.cache:
-                continue
-            job = self.vendor.show_job(notes.followed, self.weather.lag)
-            before = (notes.job and replace(notes.job, observed_at=None), notes.missing_job)
-            if job is None:
-                notes.missing_job, notes.job, notes.job_seen = notes.followed, None, now
-            else:
-                notes.job, notes.job_seen, notes.missing_job = job, now, None
-                if job.status in JOB_ENDINGS and notes.ended_since is None:
-                    notes.ended_since = self.vendor.now
-            if (notes.job and replace(notes.job, observed_at=None), notes.missing_job) != before:
-                self._add(name, 0.0)
-
     def go_on(self, name: str) -> str:
         """Go on with the step of a resource to its next boundary; start one if none is open."""
         if name not in self.running:
@@ -171,12 +167,9 @@ class ModelOperator:
         while self.go_on(name) != "the end of the step":
             pass
 
-    def next_due(self, *, follows: bool) -> float | None:
-        """When a step or, if it is to be counted, a round of the follower is due."""
-        times = list(self.due.values())
-        if follows and any(notes.followed is not None for notes in self.notes.values()):
-            times.append(self.vendor.now + POLL_INTERVAL)
-        return min(times, default=None)
+    def next_due(self) -> float | None:
+        """When a step is due."""
+        return min(self.due.values(), default=None)
 
     def _add(self, name: str, seconds: float) -> None:
         moment = self.vendor.now + seconds
@@ -217,9 +210,7 @@ class ModelOperator:
     def _step(self, name: str, resource: StoredResource) -> Steps:
         o = self._first_look(resource)
         notes = self.notes[resource.name]
-        # Of this step's own: news of the job may come in while it looks around.
-        engine_seen = engine_answered = 0.0
-        job_seen = notes.job_seen
+        engine_seen = engine_answered = job_seen = 0.0
         for _ in range(MOST_TURNS):
             decided_at = now = self.vendor.now
             o = replace(
@@ -227,8 +218,10 @@ class ModelOperator:
                 engine_age=now - engine_seen,
                 engine_since=now - engine_answered,
                 job_age=now - job_seen,
+                may_call_in=self._may_call_in(),
             )
             decision = decide(o, self.policy)
+            o = replace(o, status=decision.status) if decision.effect.is_look else o
             match decision.effect:
                 case Effect.NONE:
                     yield from self._conclude(resource, decision)
@@ -239,25 +232,38 @@ class ModelOperator:
                 case Effect.LOOK:
                     yield "before looking at the engine"
                     engine_seen = self.vendor.now
-                    # Waiting for a limit or for earlier pages, before the vendor sees it.
+                    # Waiting for a limit, before the vendor sees it.
                     yield "before the look arrives"
-                    age, o = self._look(o, notes)
-                    engine_seen = min(engine_seen, self.vendor.now - age)
-                    engine_answered = self.vendor.now - age
+                    o = self._look(o, notes)
+                    engine_answered = self.vendor.now
                     yield "after looking at the engine"
                 case Effect.SHOW_JOB:
                     yield "before looking at the job"
                     job_seen, o = self.vendor.now, self._show_job(o, decision, notes)
                     yield "after looking at the job"
+                case Effect.LIST_JOBS:
+                    yield "before looking at the list of jobs"
+                    o = self._list_jobs(o)
+                    yield "after looking at the list of jobs"
         raise AssertionError(f"the decisions go in circles at {decision.situation}")
+
+    def _may_call_in(self) -> float:
+        if not self.waits_at_start:
+            return 0.0
+        return max(self.policy.grace - (self.vendor.now - self.began), 0.0)
+
+    def read(self, resource: StoredResource) -> Status:
+        """The status as this build understands it."""
+        stored = resource.status
+        return read_status(understood(stored) if self.dialect is not None else stored)
 
     def _first_look(self, resource: StoredResource) -> Observed:
         notes = self.notes.setdefault(resource.name, Notes())
-        now, record = self.vendor.now, resource.record
-        stage = _stage_and_mark(record)
+        now, status = self.vendor.now, self.read(resource)
+        stage = _stage_and_mark(status)
         if notes.stage != stage:
             notes.stage, notes.stage_since, notes.wrote_intent = stage, now, False
-            notes.job, notes.missing_job, notes.ended_since = None, None, None
+            notes.ended_since = None
         return Observed(
             wish=Wish(
                 generation=resource.generation,
@@ -268,14 +274,14 @@ class ModelOperator:
                 reconcile_request=resource.reconcile_request,
                 retry_request=resource.retry_request,
             ),
-            status=resource.parse_status(),
+            status=status,
             now=self.wall_clock(),
-            job=notes.job,
-            missing_job=notes.missing_job,
             failures=notes.failures,
             known_for=now - notes.stage_since,
             wrote_intent=notes.wrote_intent,
             ended_for=now - notes.ended_since if notes.ended_since is not None else 0.0,
+            not_found_for=now - notes.not_found_since if notes.not_found_since else 0.0,
+            poll_interval=POLL_INTERVAL,
             progress_due=now - notes.status_written >= 60.0,
             rival=self._rival(resource),
         )
@@ -284,56 +290,76 @@ class ModelOperator:
         return EPOCH + timedelta(seconds=self.vendor.now + self.wall_clock_error)
 
     def _rival(self, mine: StoredResource) -> Rival | None:
-        first = min((mine, *self.cache.values()), key=lambda resource: resource.precedence)
+        first = min((mine, *self.cache.values()), key=self._precedence)
         return Rival(first.name) if first.uid != mine.uid else None
 
-    def _look(self, o: Observed, notes: Notes) -> tuple[float, Observed]:
-        weather = self.weather
-        if weather.look != "fine":
-            notes.failures += 1
-            failure = LOOK_FAULTS[weather.look]
-            return 0.0, replace(o, failure=failure, failures=notes.failures)
-        notes.failures = 0
-        directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
-        age = 0.0 if directly else weather.listing_age
-        engine: EngineView = self.vendor.show_engine(weather.lag + age)
-        assert engine.observed_at is not None
-        listed = replace(engine, observed_at=engine.observed_at - timedelta(seconds=age))
-        looked = replace(o, engine=listed, engine_is_fresh=True, failures=0)
-        return age, looked
+    def _precedence(self, resource: StoredResource) -> tuple[bool, float, str]:
+        """The lowest drives the engine: who has an upgrade open, then the oldest."""
+        idle = stage_of(self.read(resource)) is Stage.IDLE
+        return (idle, resource.created, resource.uid)
+
+    def _look(self, o: Observed, notes: Notes) -> Observed:
+        failure = self._look_failure()
+        if failure is not None:
+            return self._failed(o, failure, notes)
+        notes.failures, notes.not_found_since = 0, None
+        engine: EngineView = self.vendor.show_engine(self.weather.lag)
+        passes = passes_by_itself(engine.status)
+        notes.passing_looks = notes.passing_looks + 1 if passes else 0
+        return replace(o, engine=engine, failures=0, passing_looks=notes.passing_looks)
+
+    def _look_failure(self) -> Failure | None:
+        if self.weather.look == "fine":
+            return NO_ENGINE if self.vendor.state.status == "Deleted" else None
+        return LOOK_FAULTS[self.weather.look]
+
+    def _failed(self, o: Observed, failure: Failure, notes: Notes) -> Observed:
+        notes.failures += 1
+        if failure.kind is not FailureKind.NOT_FOUND:
+            notes.not_found_since = None
+        elif notes.not_found_since is None:
+            notes.not_found_since = self.vendor.now
+        since = notes.not_found_since
+        gone = self.vendor.now - since if since is not None else 0.0
+        return replace(o, failure=failure, failures=notes.failures, not_found_for=gone)
 
     def _show_job(self, o: Observed, decision: Decision, notes: Notes) -> Observed:
         assert decision.job_to_show is not None
         if self.weather.look != "fine":
-            notes.failures += 1
-            failure = LOOK_FAULTS[self.weather.look]
-            return replace(o, failure=failure, failures=notes.failures)
+            return self._failed(o, LOOK_FAULTS[self.weather.look], notes)
         job = self.vendor.show_job(decision.job_to_show, self.weather.lag)
-        if job is None:
+        if job is None or self.vendor.state.status == "Deleted":
             return replace(o, missing_job=decision.job_to_show)
+        if o.record is not None and o.record.job_id == job.job_id:
+            over = job.has_ended or job.has_stopped
+            since = notes.ended_since if notes.ended_since is not None else self.vendor.now
+            notes.ended_since = since if over else None
+            o = replace(o, ended_for=self.vendor.now - since if over else 0.0)
         return replace(o, job=job, missing_job=None)
+
+    def _list_jobs(self, o: Observed) -> Observed:
+        match self.weather.jobs:
+            case "absent":
+                return replace(o, jobs=())
+            case "fails":
+                return replace(o, jobs_failure=LOOK_FAULTS["transient"])
+            case _:
+                return replace(o, jobs=self.vendor.list_jobs(self.weather.lag))
 
     def _conclude(self, resource: StoredResource, decision: Decision) -> Steps:
         yield from self._write(resource, decision.status)
-        self._follow(resource.name, decision.status)
         if decision.requeue_after is not None:
             assert decision.requeue_after > 0
             self._add(resource.name, decision.requeue_after)
-
-    def _follow(self, name: str, status: Status) -> None:
-        notes, record = self.notes.setdefault(name, Notes()), status.upgrade
-        if record is None or not record.running:
-            notes.followed = None
-            return
-        job = notes.job
-        ended = job is not None and job.job_id == record.job_id and job.status in JOB_ENDINGS
-        if not ended:
-            notes.followed = record.job_id
 
     def _write(
         self, resource: StoredResource, status: Status
     ) -> Generator[str, None, StoredResource | None]:
         new = status.to_json()
+        if status.unreadable is not None:
+            assert new["upgrade"] == resource.status["upgrade"], "written over what is unreadable"
+        elif self.dialect is not None:
+            new = self.dialect.written(new)
         if _known(new) == _known(resource.status):
             return None
         yield "before writing the status"
@@ -355,25 +381,27 @@ class ModelOperator:
         name = resource.name
         stored = yield from self._write(resource, decision.status)
         assert stored is not None, "a call without an intent stored before it"
-        record = stored.record
+        read = self.read(stored)
+        record = read.upgrade
         assert record is not None
         assert record.unanswered
         notes = self.notes.setdefault(name, Notes())
-        notes.stage = _stage_and_mark(record)
+        notes.stage = _stage_and_mark(read)
         notes.stage_since, notes.wrote_intent = self.vendor.now, True
         outcome: Accepted | Failure
         if self.vendor.now - decided_at > SEND_WINDOW:
             outcome = Failure(FailureKind.NOT_SENT, "the window to send it has passed")
         else:
-            kind = "Upgrade" if decision.effect is Effect.UPGRADE else "Retry"
-            call = Call(kind, resource.uid, resource.wanted, stored.version, self.vendor.now)
+            kind = "Retry" if record.action is Action.RETRY else "Upgrade"
+            target = record.target_version or ""
+            call = Call(kind, resource.uid, target, stored.version, self.vendor.now)
             call.fault = self.weather.put
             outcome = self._send(call)
             yield "after the call's effect"
         yield "after the call's answer"
-        self.answers[name] = (record, outcome)
+        self.answers[name] = (o, record, outcome)
         if name in self.cache:
-            yield from self._record_answer(name, o)
+            yield from self._record_answer(name)
 
     def _send(self, call: Call) -> Accepted | Failure:
         arrivals, late, said = PUT_FAULTS[self.weather.put]
@@ -390,29 +418,30 @@ class ModelOperator:
         assert outcome is not None
         return outcome
 
-    def _record_answer(self, name: str, o: Observed | None = None) -> Steps:
-        record, outcome = self.answers[name]
+    def _record_answer(self, name: str) -> Steps:
+        o, record, outcome = self.answers[name]
         resource = self.cache[name]
-        if resource.record != record:
+        status = self.read(resource)
+        if status.upgrade != record:
             del self.answers[name]
             self._add(name, 0.0)
             return
-        if o is None:
-            o = self._first_look(resource)
         notes = self.notes.setdefault(name, Notes())
         notes.failures = 0 if isinstance(outcome, Accepted) else notes.failures + 1
-        o = replace(o, status=resource.parse_status(), failure=None, failures=notes.failures)
+        o = replace(o, status=status, failures=notes.failures, poll_interval=POLL_INTERVAL)
         decision = after_call(o, outcome, self.policy)
+        assert decision.broken is None
         yield from self._write(resource, decision.status)
         self.answers.pop(name, None)
         notes.stage = None
         if decision.requeue_after is not None:
             self._add(name, decision.requeue_after)
-        self._follow(name, decision.status)
 
 
-def _stage_and_mark(record: UpgradeRecord | None) -> object:
-    return stage_of(record), record and (record.job_id, record.attempts, record.requested_at)
+def _stage_and_mark(status: Status) -> object:
+    record = status.upgrade
+    mark = record and (record.job_id, record.attempts, record.requested_at)
+    return stage_of(status), mark
 
 
 def _arrive(vendor: ModelVendor, call: Call) -> None:

@@ -20,7 +20,13 @@ from cse_operator.core.versions import Comparison, compare
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ENGINE_ID = "engine-1"
 
-STATUS_OF_OUTCOME = {"finish": "Finished", "error": "Error", "timeout": "Timeout"}
+STATUS_OF_OUTCOME = {
+    "finish": "Finished",
+    "error": "Error",
+    "timeout": "Timeout",
+    # A word that nobody knows: only `scheduling` says that it runs no more.
+    "odd": "Cancelled",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Job:
             progress=None,
             message=None,
             observed_at=observed_at,
+            scheduled=not ended,
         )
 
 
@@ -85,6 +92,10 @@ class Call:
     sent_at: float
     fault: str = "fine"
     """What happened to it on its way."""
+    retried: list[Job] = field(default_factory=list)
+    """The failed jobs that it had run again."""
+    retried_owners: list[str | None] = field(default_factory=list)
+    """Whose they were before."""
     effects: list[tuple[float, EngineState, Accepted | Failure]] = field(default_factory=list)
     """When it arrived, the engine at that moment (before it), and the answer."""
 
@@ -121,6 +132,7 @@ class ModelVendor:
             (1.0, EngineState("2.3.0", "Available", create.id))
         ]
         self.next_job: tuple[str, float] = ("finish", 3.0)
+        self.latest_version = "2.5.0"
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -158,7 +170,7 @@ class ModelVendor:
             type="CSE",
             status=shown.status,
             version=shown.version,
-            latest_version="2.5.0",
+            latest_version=self.latest_version,
             latest_job_id=shown.latest_job_id,
             additional_actions=shown.actions,
             observed_at=self.date(),
@@ -167,6 +179,10 @@ class ModelVendor:
     def show_job(self, job_id: int, lag: float) -> JobView | None:
         job = self.jobs.get(job_id)
         return job.view(self.now - lag, self.date()) if job else None
+
+    def list_jobs(self, lag: float) -> tuple[JobView, ...]:
+        views = [job.view(self.now - lag, self.date()) for job in self.jobs.values()]
+        return tuple(view for view in views if view is not None)
 
     # -- changing calls -----------------------------------------------------------------------
 
@@ -189,6 +205,8 @@ class ModelVendor:
         if "Retry" not in self.state.actions:
             return busy(self.state.status)
         failed = self.jobs[self.state.latest_job_id]
+        call.retried.append(failed)
+        call.retried_owners.append(failed.owner)
         if not self.same_retry_job:
             return self._accepted(self.start("Upgrade", failed.target, call.owner))
         failed.taken_over = failed.taken_over or failed.owner != call.owner
@@ -221,8 +239,9 @@ class ModelVendor:
             self.become(status="Available")
         elif run.outcome == "finish":
             assert job.target is not None
-            ahead = compare(job.target, self.state.version) is Comparison.BEYOND
-            version = job.target if ahead else self.state.version
+            # Versions with letters included: what the vendor accepted, it carries out.
+            backward = compare(self.state.version, job.target) in _THERE
+            version = self.state.version if backward else job.target
             self.become(status="Available", version=version, actions=())
         else:
             self.become(status="UpgradeFailed", actions=("Retry",))
@@ -230,11 +249,14 @@ class ModelVendor:
     # -- the world moves by itself ----------------------------------------------------------------
 
     def become(self, **changes: Any) -> None:
+        """Change the engine; a deleted one does not come back."""
+        if self.state.status == "Deleted":
+            return
         self.states.append((self.now, replace(self.state, **changes)))
 
     def patch(self, version: str) -> None:
         """The vendor rolls out a version by its own; no job shows it."""
-        if compare(version, self.state.version) in {Comparison.BEYOND, Comparison.SATISFIED}:
+        if compare(self.state.version, version) is not Comparison.BEYOND:
             self.become(version=version)
             self.foreign_changes.append(self.now)
 
@@ -258,6 +280,8 @@ class ModelVendor:
         """The vendor no longer knows the engine's latest job."""
         self.jobs[self.state.latest_job_id].gone_from = self.now
 
+
+_THERE = {Comparison.SATISFIED, Comparison.BEYOND}
 
 REFUSED = Failure(
     FailureKind.REJECTED, "The target version is not supported.", 400, "SVCSTG.00501999"

@@ -7,22 +7,23 @@ each doing, and of `settle_and_check` at the end.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import HISTORY_LIMIT, Result
 from cse_operator.core.observed import Policy
-from cse_operator.core.versions import Comparison, compare, satisfies
-from support.model_cluster import ModelCluster, StoredResource
+from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
+from support.model_cluster import Dialect, ModelCluster, StoredResource
 from support.model_operator import RESYNC_INTERVAL, SEND_WINDOW, ModelOperator, Weather
-from support.model_vendor import Call, Job, ModelVendor
+from support.model_vendor import Call, EngineState, Job, ModelVendor
 
 POLICY: Final = Policy()
-MOST_LAG: Final = 10.0
-MOST_LATE: Final = 7.0
-OLDEST_LISTING: Final = 8.0
-CLOCKS_APART: Final = 5.0
-assert POLICY.grace > SEND_WINDOW + MOST_LATE + MOST_LAG + CLOCKS_APART
+MOST_LAG: Final = POLICY.lag
+MOST_LATE: Final = 15.0
+"""As long as the time-out of a request lets a call be on its way."""
+assert POLICY.grace >= SEND_WINDOW + MOST_LATE + MOST_LAG + POLICY.clocks
 
 UNSEEN: Final = POLICY.look_valid + SEND_WINDOW + MOST_LATE + MOST_LAG
 """So long nobody can know what somebody else did."""
@@ -39,17 +40,44 @@ class ModelWorld:
         lenient: bool,
         clock_errors: tuple[float, float],
         job: tuple[str, float],
+        newer_builds: tuple[str, str] = ("", ""),
+        waits_at_start: bool = False,
+        lists_jobs: str = "fine",
     ) -> None:
-        """Start with one resource that wants 2.4.0, and an engine at 2.3.0."""
+        """Start with one resource that wants 2.4.0, and an engine at 2.3.0.
+
+        Args:
+            clock_offset: How far the gateway's clock is ahead of the engine manager's.
+            same_retry_job: Whether Retry runs the failed job again instead of a new one.
+            lenient: Whether an upgrade to the version the engine has is accepted.
+            clock_errors: How wrong the operators' wall clocks are.
+            job: What becomes of the next job, and after how many seconds.
+            newer_builds: For each operator, how it writes what an older build cannot read:
+                by a "word", by a "reader", or, if it is none, "".
+            waits_at_start: Whether an operator calls nothing for one grace after its start.
+            lists_jobs: Whether the site has the list of jobs ("fine") or not ("absent").
+        """
         self.vendor = ModelVendor(
             clock_offset=clock_offset, same_retry_job=same_retry_job, lenient=lenient
         )
         self.vendor.next_job = job
         self.cluster = ModelCluster()
         self.operators = [
-            ModelOperator(self.vendor, self.cluster, POLICY, error) for error in clock_errors
+            ModelOperator(
+                self.vendor,
+                self.cluster,
+                POLICY,
+                error,
+                dialect=Dialect(by_word=newer == "word") if newer else None,
+                waits_at_start=waits_at_start,
+                began=self.vendor.now,
+            )
+            for error, newer in zip(clock_errors, newer_builds, strict=True)
         ]
+        self.differ = newer_builds[0] != newer_builds[1]
+        self.lists_jobs = lists_jobs
         self.requests = 0
+        self.offered = [self.vendor.latest_version]
         self.cluster.create("older", "2.4.0", self.vendor.now)
         for operator in self.operators:
             operator.deliver()
@@ -58,25 +86,26 @@ class ModelWorld:
 
     def go_on(self, which: int, name: str, boundaries: int, weather: Weather) -> None:
         """An operator goes on with its step for a resource."""
-        operator = self.operators[which]
-        operator.weather = weather
+        operator = self._in(weather, which)
         for _ in range(boundaries):
             operator.go_on(name)
 
     def whole_step(self, which: int, name: str, weather: Weather) -> None:
         """An operator learns what changed and does a step to its end."""
-        operator = self.operators[which]
-        operator.weather = weather
+        operator = self._in(weather, which)
         operator.deliver()
-        operator.poll()
         operator.finish(name)
 
-    def learn(self, which: int, lag: float) -> None:
-        """An operator's watch and follower bring what changed."""
+    def learn(self, which: int) -> None:
+        """An operator's watch brings what changed."""
+        self.operators[which].deliver()
+
+    def _in(self, weather: Weather, which: int) -> ModelOperator:
         operator = self.operators[which]
-        operator.weather = Weather(lag=lag)
-        operator.deliver()
-        operator.poll()
+        if self.lists_jobs == "absent":
+            weather.jobs = "absent"
+        operator.weather = weather
+        return operator
 
     def person(self, name: str, doing: str, wanted: str, limit: int) -> None:
         """A person does something to a resource; without one, creates it."""
@@ -88,11 +117,13 @@ class ModelWorld:
         request = f"request {self.requests}"
         match doing:
             case "wants a version":
-                self.cluster.edit(name, now, wanted=wanted)
+                self.cluster.edit(name, wanted=wanted)
             case "suspends or resumes":
-                self.cluster.edit(name, now, suspend=not resource.suspend)
+                self.cluster.edit(name, suspend=not resource.suspend)
             case "edits the policy":
-                self.cluster.edit(name, now, retry_limit=limit)
+                self.cluster.edit(name, retry_limit=limit)
+            case "edits the time-out":
+                self.cluster.edit(name, timeout=timedelta(hours=1 + limit))
             case "requests a retry":
                 self.cluster.annotate(name, now, retry_request=request)
             case "requests a look":
@@ -113,6 +144,11 @@ class ModelWorld:
                 vendor.console_modify()
             case "somebody mends the engine":
                 vendor.console_mend()
+            case "the vendor offers a version":
+                vendor.latest_version = version
+                self.offered.append(version)
+            case "the engine is deleted":
+                vendor.become(status="Deleted")
             case _:
                 vendor.forget_job()
 
@@ -121,6 +157,8 @@ class ModelWorld:
     def check(self) -> None:
         """Check what must hold at every moment."""
         self.each_call_has_an_intent_of_its_own_stored_before_it()
+        self.only_what_is_provably_behind_is_called()
+        self.only_own_jobs_are_retried_unless_a_person_asked()
         self.an_engine_that_is_there_is_not_upgraded_again()
         self.one_wish_leads_to_one_accepted_upgrade()
         self.retries_stay_within_what_was_asked_for()
@@ -144,9 +182,8 @@ class ModelWorld:
                 assert intent.target == call.target
 
     def an_engine_that_is_there_is_not_upgraded_again(self):
-        arrivals = [(c, at, s) for c in self.vendor.calls for at, s, _ in c.effects]
-        for call, at, state in arrivals:
-            if call.kind == "Retry" or compare(state.version, call.target) in {
+        for call, at, state in self._arrivals("Upgrade"):
+            if compare(state.version, call.target) in {
                 Comparison.BEHIND,
                 Comparison.INCOMPARABLE,
             }:
@@ -155,20 +192,47 @@ class ModelWorld:
                 f"{call.target} was called on an engine at {state.version}"
             )
 
+    def only_what_is_provably_behind_is_called(self):
+        for call, at, state in self._arrivals("Upgrade"):
+            if compare(state.version, call.target) is not Comparison.INCOMPARABLE:
+                continue
+            offered = any(is_offered(state.version, call.target, latest) for latest in self._offers)
+            assert offered or self._somebody_else_was_at_it(call.owner, at), (
+                f"{call.target} was called on an engine at {state.version}"
+            )
+
     def one_wish_leads_to_one_accepted_upgrade(self):
-        last: dict[tuple[str, str], Call] = {}
+        """Only a request for a retry, or a call for another wish in between, leads to another."""
+        last: dict[str, Call] = {}
         for call, _, _ in self._accepted("Upgrade"):
-            wish = (call.owner, call.target)
-            if wish in last and not self._left_no_trace(last[wish]):
-                since = last[wish].sent_at - SEND_WINDOW
-                acts = [at for at in self.cluster.acts[call.owner] if since < at <= call.sent_at]
-                assert acts, f"{call.target} was called again and nobody asked"
-            last[wish] = call
+            before = last.get(call.owner)
+            last[call.owner] = call
+            if before is None or before.target != call.target or self._left_no_trace(before):
+                continue
+            since = before.sent_at - SEND_WINDOW
+            requests = self.cluster.requests[call.owner]
+            others = [
+                other.sent_at
+                for other in self.vendor.calls
+                if other.owner == call.owner and other.target != call.target
+            ]
+            asked = [at for at in (*requests, *others) if since < at <= call.sent_at]
+            assert asked, f"{call.target} was called again and nobody asked"
 
     def retries_stay_within_what_was_asked_for(self):
-        for uid, acts in self.cluster.acts.items():
+        for uid, requests in self.cluster.requests.items():
+            upgrades = sum(call.owner == uid for call, _, _ in self._accepted("Upgrade"))
             retries = sum(call.owner == uid for call, _, _ in self._accepted("Retry"))
-            assert retries <= 2 * len(acts) + len(acts)
+            # Each job that was started, by a call or by a requested Retry, may be retried twice.
+            assert retries <= 2 * (upgrades + len(requests)) + len(requests)
+
+    def only_own_jobs_are_retried_unless_a_person_asked(self):
+        for call, at, _ in self._accepted("Retry"):
+            if self.cluster.requests[call.owner]:
+                continue
+            for job, owner in zip(call.retried, call.retried_owners, strict=True):
+                known = owner == call.owner or self._somebody_else_was_at_it(owner, at)
+                assert known, f"job {job.id} of {owner} was retried by {call.owner}"
 
     def every_stored_status_is_well_formed(self):
         for resource in self.cluster.resources.values():
@@ -182,6 +246,14 @@ class ModelWorld:
 
     # -- helpers ------------------------------------------------------------------------------
 
+    @property
+    def _offers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.offered, self.vendor.latest_version)))
+
+    def _arrivals(self, kind: str) -> list[tuple[Call, float, EngineState]]:
+        calls = [call for call in self.vendor.calls if call.kind == kind]
+        return [(call, at, state) for call in calls for at, state, _ in call.effects]
+
     def _accepted(self, kind: str) -> Iterator:
         found = [
             (c, at, state) for c in self.vendor.calls if c.kind == kind for at, state in c.accepted
@@ -194,7 +266,7 @@ class ModelWorld:
         forgotten = any(job.gone_from < float("inf") for job in jobs)
         return call.fault == "delivered twice" and forgotten
 
-    def _somebody_else_was_at_it(self, owner: str, at: float) -> bool:
+    def _somebody_else_was_at_it(self, owner: str | None, at: float) -> bool:
         """Whether somebody else's doing was too recent for anybody to know of it."""
         ends = [
             run.end for job in self.vendor.jobs.values() if job.owner != owner for run in job.runs
@@ -205,9 +277,12 @@ class ModelWorld:
         vendor, cluster = self.vendor, self.cluster
         vendor.next_job = ("finish", 3.0)
         for operator in self.operators:
-            operator.weather = Weather()
+            operator.weather = Weather(jobs="absent" if self.lists_jobs == "absent" else "fine")
             for name in list(operator.running):
                 operator.finish(name)
+        if self.differ:
+            # Two builds do not work side by side for ever: one of them is the leader.
+            self.operators = self.operators[:1]
         quiet_since, next_resync = vendor.now, vendor.now + RESYNC_INTERVAL
         for _ in range(3000):
             if vendor.next_event is None and vendor.now - quiet_since > 2.5 * RESYNC_INTERVAL:
@@ -227,14 +302,12 @@ class ModelWorld:
         vendor = self.vendor
         for operator in self.operators:
             operator.deliver()
-        idle = vendor.next_event is None
-        due = [operator.next_due(follows=idle) for operator in self.operators]
+        due = [operator.next_due() for operator in self.operators]
         moments = [moment for moment in (*due, vendor.next_event) if moment is not None]
         vendor.advance(max(min([*moments, at_the_latest]) - vendor.now, 0.01))
 
     def _do_what_is_due(self) -> None:
         for operator in self.operators:
-            operator.poll()
             for name, moment in list(operator.due.items()):
                 if moment <= self.vendor.now:
                     operator.finish(name)
@@ -244,19 +317,29 @@ class ModelWorld:
         assert status.observed_generation == resource.generation
         assert status.ready is not None
         reason = Reason(status.ready.reason)
-        others = self.cluster.resources.values()
+        reader = self.operators[0]
+        others = list(self.cluster.resources.values())
+        if stage_of(reader.read(resource)) is Stage.UNREADABLE:
+            assert reason is Reason.UNREADABLE_STATUS
+            return
+        if any(stage_of(reader.read(other)) is Stage.UNREADABLE for other in others):
+            return
         if resource.precedence != min(other.precedence for other in others):
             assert reason is Reason.ENGINE_ALREADY_MANAGED
             return
+        if truth.status == "Deleted":
+            assert reason is Reason.ENGINE_NOT_FOUND
+            assert stage_of(status) is Stage.IDLE, "the record of a deleted engine stays open"
+            return
         shown = (status.current_version, status.engine and status.engine.status)
         assert shown == (truth.version, truth.status)
-        match compare(truth.version, resource.wanted):
-            case Comparison.SATISFIED:
-                assert reason is Reason.UP_TO_DATE
-            case Comparison.BEYOND:
-                assert reason is Reason.DOWNGRADE_NOT_SUPPORTED
-            case _:
-                self._check_reason_for_not_upgrading(resource, reason)
+        standing = compare(truth.version, resource.wanted)
+        if standing is Comparison.SATISFIED and truth.status == "Available":
+            assert reason is Reason.UP_TO_DATE
+        elif standing is Comparison.BEYOND:
+            assert reason is Reason.DOWNGRADE_NOT_SUPPORTED
+        else:
+            self._check_reason_for_not_upgrading(resource, reason)
         for job in self.vendor.jobs.values():
             self._check_recorded(resource, job)
 
@@ -266,17 +349,26 @@ class ModelWorld:
         vanished = any(job.gone_from < float("inf") for job in upgrades)
         refused = any(call.owner == resource.uid for call in self.vendor.calls)
         others = any(job.owner != resource.uid for job in self.vendor.jobs.values())
+        intended = any(intent.owner == resource.uid for intent in self.cluster.intents.values())
+        incomparable = compare(self.vendor.state.version, resource.wanted)
         excuse = {
             Reason.SUSPENDED: resource.suspend,
-            Reason.UPGRADE_FAILED: "error" in outcomes or vanished,
+            Reason.UPGRADE_FAILED: bool(outcomes & {"error", "odd"}) or vanished,
             Reason.UPGRADE_TIMED_OUT: "timeout" in outcomes,
             Reason.UPGRADE_REJECTED: refused,
             Reason.PERMISSION_DENIED: refused,
             Reason.ENGINE_UNUSABLE: self.vendor.state.status == "UpgradeFailed",
-            Reason.OUTCOME_UNCERTAIN: others or vanished,
-            Reason.VERSION_MISMATCH: others or vanished,
+            Reason.OUTCOME_UNCERTAIN: intended,
+            Reason.RETRY_REQUIRED: refused or bool(outcomes & {"error", "odd", "timeout"}),
+            Reason.VERSION_MISMATCH: others or vanished or self._was_patched,
+            Reason.VERSION_NOT_COMPARABLE: incomparable is Comparison.INCOMPARABLE,
         }
         assert excuse.get(reason, False), f"{reason} although an upgrade is due"
+
+    @property
+    def _was_patched(self) -> bool:
+        """Whether the engine was moved by somebody else, also to where it was before."""
+        return bool(self.vendor.foreign_changes)
 
     def _check_recorded(self, resource: StoredResource, job: Job) -> None:
         """A job that a call of this resource started has its result in the status."""
@@ -289,9 +381,12 @@ class ModelWorld:
         unseen = job.id not in recorded or len(job.runs) > 1
         if (unseen and job.id != latest) or len(status.history) >= HISTORY_LIMIT:
             return
-        wanted = {"finish": Result.SUCCEEDED, "error": Result.FAILED, "timeout": Result.TIMED_OUT}[
-            job.outcome
-        ]
+        wanted = {
+            "finish": Result.SUCCEEDED,
+            "error": Result.FAILED,
+            "odd": Result.FAILED,
+            "timeout": Result.TIMED_OUT,
+        }[job.outcome]
         assert recorded.get(job.id) is wanted, f"job {job.id} ended as {job.outcome}: {recorded}"
 
 

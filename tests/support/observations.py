@@ -9,10 +9,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cse_operator.api.resource import Action, HistoryEntry, Result, Status, UpgradeRecord
+from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import (
+    Action,
+    Condition,
+    HistoryEntry,
+    Result,
+    Status,
+    UpgradeRecord,
+)
+from cse_operator.api.status_reader import read_status
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Observed, Policy, Wish
+from cse_operator.core.status import conditions
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 POLICY = Policy()
@@ -76,7 +86,8 @@ def job(**changes: Any) -> JobView:
 def record(**changes: Any) -> UpgradeRecord:
     """The intent of an upgrade, recorded ten seconds ago."""
     usual: dict[str, Any] = {
-        "generation": 3,
+        "action": Action.UPGRADE,
+        "wanted_version": "2.4.0",
         "from_version": "2.3.0",
         "target_version": "2.4.0",
         "requested_at": at(-10),
@@ -119,7 +130,13 @@ def status(upgrade: UpgradeRecord | None = None, **changes: Any) -> Status:
     }
     if upgrade.result is not None:
         entry = HistoryEntry(
-            job_id=upgrade.job_id, result=upgrade.result, finished_at=upgrade.finished_at
+            action=upgrade.action,
+            wanted_version=upgrade.wanted_version,
+            target_version=upgrade.target_version,
+            job_id=upgrade.job_id,
+            result=upgrade.result,
+            finished_at=upgrade.finished_at,
+            error=upgrade.error,
         )
         usual["history"] = (entry,)
     return Status(**(usual | changes))
@@ -131,7 +148,6 @@ def observed(upgrade: UpgradeRecord | None = None, **changes: Any) -> Observed:
         "status": status(upgrade),
         "now": NOON,
         "engine": engine(),
-        "engine_is_fresh": True,
     }
     return Observed(**(usual | changes))
 
@@ -143,3 +159,15 @@ def failure(kind: FailureKind, **changes: Any) -> Failure:
 BUSY = failure(FailureKind.BUSY, http_status=400, code="SVCSTG.00501117")
 LOST = failure(FailureKind.OUTCOME_UNKNOWN)
 REFUSED = failure(FailureKind.REJECTED, http_status=400, code="SVCSTG.00501999")
+
+
+def ready_conditions() -> tuple[Condition, ...]:
+    """The conditions of a resource that is Ready."""
+    return conditions(Status(), Reason.UP_TO_DATE, "engine is at 2.4.0", 3, NOON)
+
+
+def unreadable(**changes: Any) -> Observed:
+    """A resource whose open upgrade a newer build recorded in a word that is not known here."""
+    stored = status(record()).to_json()
+    stored["upgrade"]["action"] = "Rollback"
+    return observed(status=read_status(stored), **changes)

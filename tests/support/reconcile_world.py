@@ -116,6 +116,8 @@ class FakeCloud:
     refollowed: list[str] = field(default_factory=list)
     attached: set[str] = field(default_factory=set)
     no_access: Exception | None = None
+    listed: tuple[JobView, ...] | None = None
+    """The vendor's list of jobs; None where the site does not have it."""
     ids: Any = field(default_factory=lambda: itertools.count(101))
 
     async def _pause(self, what: str) -> None:
@@ -149,6 +151,10 @@ class FakeCloud:
         self.engines[engine_id] = engine_view(engine_id, status="Upgrading", latest_job_id=job_id)
         self.jobs[job_id] = job_view(job_id, engine_id)
         return Accepted(engine_id, "orders", job_id)
+
+    async def list_jobs(self, engine_id: str) -> tuple[JobView, ...] | None:
+        self.cluster.deeds.append("jobs")
+        return self.listed
 
     async def show_job(self, engine_id: str, job_id: int) -> JobView:
         self.cluster.deeds.append(f"job {job_id}")
@@ -187,6 +193,7 @@ class World:
         self.queue = KeyedQueue(clock=self.time)
         self.store = ResourceStore(wake=self.queue.add)
         self.events: list[str] = []
+        self.stopping = False
         poster = SimpleNamespace(post=lambda _ref, _type, reason, _message: self._posted(reason))
         metrics = Metrics()
         self.reconciler = Reconciler(
@@ -202,8 +209,13 @@ class World:
                 progress_interval=60.0,
                 send_window=5.0,
                 may_act_for=lambda: may_act_for,
+                is_stopping=lambda: self.stopping,
             )
         )
+
+    def stop(self) -> None:
+        """Tell the operator to stop."""
+        self.stopping = True
 
     def _posted(self, reason: str) -> None:
         self.events.append(reason)

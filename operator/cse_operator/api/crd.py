@@ -12,7 +12,14 @@ from typing import Any, Final
 import yaml
 
 from cse_operator.api import names
-from cse_operator.api.resource import NEVER_OBSERVED, Phase, Spec, Status
+from cse_operator.api.resource import (
+    NEVER_OBSERVED,
+    VERSION_ADVICE,
+    VERSION_FORM,
+    Phase,
+    Spec,
+    Status,
+)
 
 IMMUTABLE_FIELDS: Final = ("region", "projectId", "engineId")
 
@@ -79,6 +86,12 @@ def _schema_of(model: type[Spec] | type[Status]) -> dict[str, Any]:
     return _structural(schema, schema.get("$defs", {}))
 
 
+_VERSION_RULE: Final = {
+    "rule": f"self.matches('{VERSION_FORM}')",
+    "message": VERSION_ADVICE,
+}
+
+
 def _spec_schema() -> dict[str, Any]:
     schema = _schema_of(Spec)
     schema["properties"]["upgrade"]["default"] = {}
@@ -90,6 +103,7 @@ def _spec_schema() -> dict[str, Any]:
                 "resource (deleting this one touches no engine)",
             }
         ]
+    schema["properties"]["version"]["x-kubernetes-validations"] = [_VERSION_RULE]
     return schema
 
 

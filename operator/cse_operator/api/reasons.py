@@ -49,6 +49,10 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "PermissionDenied"
     REGION_NOT_ALLOWED = "RegionNotAllowed"
     INVALID_SPEC = "InvalidSpec"
+    WAITING_TO_CALL = "WaitingToCall"
+    VERSION_NOT_COMPARABLE = "VersionNotComparable"
+    RETRY_REQUIRED = "RetryRequired"
+    UNREADABLE_STATUS = "UnreadableStatus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,5 +279,46 @@ FACTS: dict[Reason, ReasonFacts] = {
         "The spec does not fit the resource's schema (an old CRD in the cluster?).",
         "The CRD in the cluster is older or newer than the operator.",
         "Correct the field that the message names; apply the CRD of this version.",
+    ),
+    Reason.WAITING_TO_CALL: ReasonFacts(
+        _MOVING,
+        _NORMAL,
+        "An upgrade is due, and the operator has started too recently to call it.",
+        "The operator was started or took over less than one outcome grace ago. A process that "
+        "died, or another operator, may still have a call on its way.",
+        _BY_ITSELF,
+    ),
+    Reason.VERSION_NOT_COMPARABLE: ReasonFacts(
+        _STALLED,
+        _WARNING,
+        "The engine's version and the wanted one cannot be ordered, so nothing is called: an "
+        "upgrade cannot be taken back.",
+        "One of them has letters in it, such as 2.4.0-rc1, or the vendor put a version such as "
+        "2.5.0.SPC100 there.",
+        "Set `spec.version` to what the engine reports (`status.currentVersion`), or to a later "
+        "version in numbers only. A version with letters is called only when it is the vendor's "
+        "latest (`status.latestVersion`) and newly wanted, or when a retry is requested by the "
+        "annotation `cse-operator.io/retry-requested-at`.",
+    ),
+    Reason.RETRY_REQUIRED: ReasonFacts(
+        _STALLED,
+        _WARNING,
+        "The wanted version was called before, that call ended without it, and another job ran "
+        "since. It is not called again by itself.",
+        "`spec.version` came back to a version whose upgrade was refused or failed, or somebody "
+        "else upgraded the engine meanwhile.",
+        "Compare with the CSE console, then set the annotation "
+        "`cse-operator.io/retry-requested-at` to a new value.",
+    ),
+    Reason.UNREADABLE_STATUS: ReasonFacts(
+        _STALLED,
+        _WARNING,
+        "Another version of the operator recorded an upgrade in words that this one does not "
+        "know. Nothing is called and nothing is written over the record; a retry request changes "
+        "nothing.",
+        "The operator was rolled back, or two versions of it run at once.",
+        "Run the newer version again. Otherwise look at the engine's jobs in the CSE console, and "
+        "if none runs, remove the record: `kubectl patch microserviceengine NAME "
+        '--subresource=status --type=json -p \'[{"op":"remove","path":"/status/upgrade"}]\'`.',
     ),
 }

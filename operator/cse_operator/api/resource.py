@@ -6,19 +6,37 @@ descriptions are what `kubectl explain` shows.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+)
 from pydantic.alias_generators import to_camel
 
 from cse_operator.api import duration
+from cse_operator.api.failure_kind import FailureKind
 
 NEVER_OBSERVED: Final = -1
 """`status.observedGeneration` of a resource that no operator has looked at yet (CRD default)."""
 
 HISTORY_LIMIT: Final = 10
+
+READER: Final = 1
+"""What this build can read of a record under `status.upgrade`, and what it writes as `minReader`.
+
+A build that gives `phase`, `action`, `result`, an error's `kind` or a condition type a new value
+raises it: an older build then leaves the record alone. A new fact that needs no new reader is an
+optional field whose loss makes no call.
+"""
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -31,7 +49,7 @@ Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 
 
 class Model(BaseModel):
-    """What all parts of the resource share: camel case outside, frozen, unknown fields kept out."""
+    """What all parts of the resource share: camel case outside, frozen, unknown fields ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -40,6 +58,12 @@ class Model(BaseModel):
         extra="ignore",
         use_enum_values=False,
     )
+
+
+class StatusModel(Model):
+    """A part of the status. Fields of a newer build are kept and written back as they came."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class Phase(StrEnum):
@@ -60,6 +84,8 @@ class Result(StrEnum):
     FAILED = "Failed"
     TIMED_OUT = "TimedOut"
     REJECTED = "Rejected"
+    UNKNOWN = "Unknown"
+    """The answer was lost, and no effect was ever seen."""
 
 
 class Action(StrEnum):
@@ -69,6 +95,21 @@ class Action(StrEnum):
     RETRY = "Retry"
     ADOPTED = "Adopted"
     """None of ours: someone else started the job, and it is followed all the same."""
+
+
+VERSION_FORM: Final = r"^[0-9]+[.][0-9]+[.][0-9]+([-+._].*)?$"
+"""At least three numeric parts, and no leading `v`."""
+
+VERSION_ADVICE: Final = (
+    "write at least three numeric parts and no leading v, such as 2.4.0 or 2.1.0.16"
+)
+
+
+def _whole_version(value: str) -> str:
+    """Refuse a version that the vendor would not write so: `v2.4.0`, `2.4`."""
+    if not re.fullmatch(VERSION_FORM.strip("^$"), value, re.ASCII):
+        raise ValueError(VERSION_ADVICE)
+    return value
 
 
 class CredentialsReference(Model):
@@ -129,9 +170,9 @@ class Spec(Model):
         max_length=64,
         pattern=r"^[0-9a-zA-Z]([-0-9a-zA-Z_]*[0-9a-zA-Z])?$",
     )
-    version: str = Field(
-        description="The wanted version, such as 2.4.0 (Nacos: four parts, such as 2.1.0.16). "
-        "Versions only go up.",
+    version: Annotated[str, AfterValidator(_whole_version)] = Field(
+        description="The wanted version, such as 2.4.0 (Nacos: four parts, such as 2.1.0.16), "
+        "without a leading v. Versions only go up. A later patch in the last part is accepted.",
         min_length=1,
         max_length=24,
         pattern=r"^[0-9a-zA-Z]([-+._0-9a-zA-Z]*[0-9a-zA-Z])?$",
@@ -148,7 +189,7 @@ class Spec(Model):
     )
 
 
-class EngineInfo(Model):
+class EngineInfo(StatusModel):
     """The engine as the vendor shows it."""
 
     name: str | None = Field(default=None, description="The engine's name.")
@@ -156,7 +197,7 @@ class EngineInfo(Model):
     status: str | None = Field(default=None, description="The engine's status at the vendor.")
 
 
-class Progress(Model):
+class Progress(StatusModel):
     """How far a job is."""
 
     completed: int = Field(description="Steps that are finished.")
@@ -164,9 +205,12 @@ class Progress(Model):
     step: str | None = Field(default=None, description="The step that runs.")
 
 
-class CallError(Model):
+class CallError(StatusModel):
     """What the vendor said when a call or a job failed."""
 
+    kind: FailureKind | None = Field(
+        default=None, description="What the answer to a call means; none for a job."
+    )
     http_status: int | None = Field(default=None, description="HTTP status of the answer.")
     code: str | None = Field(default=None, description="The vendor's error code.")
     message: str | None = Field(default=None, description="The vendor's message.")
@@ -174,19 +218,32 @@ class CallError(Model):
     request_id: str | None = Field(default=None, description="The vendor's request id.")
 
 
-class UpgradeRecord(Model):
+class UpgradeRecord(StatusModel):
     """One upgrade from its intent to its result.
 
     Written before the call (the intent), after its answer (the job) and at its end (the
     result). Without `jobId` and without `result` it is an intent whose answer is not known.
     """
 
+    min_reader: int = Field(
+        default=READER,
+        description="The oldest reader that understands this record; older builds call nothing.",
+    )
     action: Action = Field(
-        default=Action.UPGRADE,
         description="The call it was started with: Upgrade, Retry, or Adopted when someone "
         "else started it.",
     )
-    generation: int = Field(description="The generation of the spec that asked for it.")
+    wanted_version: str = Field(
+        description="The spec.version that was wanted then. With its end recorded here, only a "
+        "retry request calls for it again.",
+        min_length=1,
+    )
+    answered_versions: tuple[str, ...] = Field(
+        default=(),
+        description="Versions wanted before, whose ends stand as well: no call for another "
+        "wanted version came after them.",
+        json_schema_extra={"maxItems": HISTORY_LIMIT},
+    )
     from_version: str | None = Field(default=None, description="The version it started from.")
     target_version: str | None = Field(default=None, description="The version it leads to.")
     requested_at: Timestamp = Field(description="When the intent was recorded.")
@@ -201,11 +258,20 @@ class UpgradeRecord(Model):
         description="How many times the call was made; 0 while it certainly was not yet.",
     )
     retries: int = Field(default=0, description="How many of them were Retry calls.")
+    retry_due: Literal[True] | None = Field(
+        default=None,
+        description="True while a failed job of the operator's own waits for its Retry call.",
+    )
     retry_request: str | None = Field(
         default=None,
         description="The value of the annotation retry-requested-at that it answers.",
     )
     job_id: int | None = Field(default=None, description="The vendor's job.")
+    own_job: Literal[True] | None = Field(
+        default=None,
+        description="True where the vendor named the job in its answer to the operator's call. One "
+        "that was found by looking may be somebody else's, and is not retried by itself.",
+    )
     job_status: str | None = Field(default=None, description="The job's status at the vendor.")
     progress: Progress | None = Field(default=None, description="How far the job is.")
     started_at: Timestamp | None = Field(default=None, description="When the job started.")
@@ -223,19 +289,38 @@ class UpgradeRecord(Model):
         """Whether its job has to be followed."""
         return self.job_id is not None and self.result is None
 
+    def answers(self, wanted: str) -> bool:
+        """Whether it ended for a wanted version, so that only a request calls for that again.
 
-class HistoryEntry(Model):
+        Somebody else's job, or a Retry, that succeeded at another version leaves open what was
+        never called.
+        """
+        if self.result is None:
+            return False
+        if wanted in self.answered_versions:
+            return True
+        no_target_of_its_own = self.action in {Action.ADOPTED, Action.RETRY}
+        left_open = no_target_of_its_own and self.result is Result.SUCCEEDED
+        return wanted == self.wanted_version and not left_open
+
+
+class HistoryEntry(StatusModel):
     """One ended upgrade."""
 
+    action: Action | None = Field(default=None, description="The call it was started with.")
+    wanted_version: str | None = Field(
+        default=None, description="The spec.version that was wanted then."
+    )
     from_version: str | None = Field(default=None, description="The version before.")
     target_version: str | None = Field(default=None, description="The version it led to.")
     job_id: int | None = Field(default=None, description="The vendor's job.")
     result: Result = Field(description="What became of it.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     finished_at: Timestamp | None = Field(default=None, description="When it ended.")
+    error: CallError | None = Field(default=None, description="What the vendor said.")
 
 
-class Condition(Model):
+class Condition(StatusModel):
     """A condition as Kubernetes and its tools read them."""
 
     type: Literal["Ready", "Reconciling", "Stalled"] = Field(
@@ -248,7 +333,31 @@ class Condition(Model):
     message: str = Field(description="Why, in a sentence.", max_length=2048)
 
 
-class Status(Model):
+@dataclass(frozen=True, slots=True)
+class KeptApart:
+    """What is stored in a status and not understood by this build: written back as it came."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Entries of lists, by the list's name."""
+    unreadable: str | None = None
+    """Why no call may be decided on this status."""
+
+    def put_back_into(self, data: dict[str, Any]) -> dict[str, Any]:
+        """A status as it is stored, with what was kept apart in its place again.
+
+        What this build writes itself comes first, except for a record that it cannot read.
+        """
+        data = self.fields | data
+        if self.unreadable is not None:
+            data.pop("upgrade", None)
+            data |= {name: self.fields[name] for name in ("upgrade",) if name in self.fields}
+        for name, kept in self.entries.items():
+            data[name] = [*data.get(name, []), *kept]
+        return data
+
+
+class Status(StatusModel):
     """What the operator found and did. Only the operator writes it."""
 
     observed_generation: int = Field(
@@ -269,10 +378,16 @@ class Status(Model):
     history: tuple[HistoryEntry, ...] = Field(
         default=(),
         description="The last ten upgrades, newest first.",
-        max_length=HISTORY_LIMIT,
+        # Not max_length: a longer one, of another build, is read all the same.
+        json_schema_extra={"maxItems": HISTORY_LIMIT},
     )
     conditions: tuple[Condition, ...] = Field(
         default=(), description="Ready, and Reconciling or Stalled while they are true."
+    )
+    settled_version: str | None = Field(
+        default=None,
+        description="The spec.version that was last found reached, passed or not comparable. "
+        "While it is the wanted one, nothing new is called for.",
     )
     last_handled_reconcile_at: str | None = Field(
         default=None,
@@ -285,10 +400,31 @@ class Status(Model):
         "digest if it is longer than 256 characters.",
     )
 
+    _kept: KeptApart = PrivateAttr(default_factory=KeptApart)
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why this build cannot read what is stored (`status_reader.py`); None if it can."""
+        return self._kept.unreadable
+
+    def with_kept(self, kept: KeptApart) -> Self:
+        """The same status, with what is written back as it came."""
+        copy = self.model_copy()
+        copy._kept = kept  # noqa: SLF001 - its own class
+        return copy
+
+    def with_ended(self, entry: HistoryEntry) -> Self:
+        """The same status with one more upgrade at the head of its history."""
+        room = max(HISTORY_LIMIT - len(self._kept.entries.get("history", ())), 1)
+        return self.model_copy(update={"history": (entry, *self.history)[:room]})
+
     def to_json(self) -> dict[str, Any]:
         """The status as it is stored: camel case, without what is not set."""
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return {key: value for key, value in data.items() if value != []}
+        data = {key: value for key, value in data.items() if value != []}
+        if "upgrade" in data and not data["upgrade"]["answeredVersions"]:
+            del data["upgrade"]["answeredVersions"]
+        return self._kept.put_back_into(data)
 
     @property
     def ready(self) -> Condition | None:

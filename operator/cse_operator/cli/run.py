@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     if settings is None:
         return USAGE_ERROR
     logs.configure(form=settings.log_format, level=settings.log_level)
+    for warning in settings.warnings:
+        logger.warning("%s", warning)
     try:
         return _run(settings)
     except EndpointSettingError as error:

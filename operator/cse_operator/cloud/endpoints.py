@@ -69,6 +69,13 @@ class EndpointPolicy:
         """
         return self.iam_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
 
+    def identity_of(self, region: str) -> str:
+        """What tells the engines of one region from those of another: the endpoint, if allowed."""
+        try:
+            return self.cse(region).lower()
+        except RegionNotAllowedError:
+            return region
+
     def _checked(self, region: str) -> str:
         if not is_well_formed(region):
             raise _not_allowed("The region is not well formed: it looks like cn-north-4")

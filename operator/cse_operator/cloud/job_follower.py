@@ -20,7 +20,7 @@ from cse_operator.cloud.directory import EngineDirectory, EngineReader
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.situations import JOB_ENDINGS
+from cse_operator.core.vendor_states import JOB_ENDINGS
 
 logger = logging.getLogger(__name__)
 

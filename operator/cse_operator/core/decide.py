@@ -2,7 +2,7 @@
 
 A step of the runtime calls `decide()`, carries out the one effect it names, adds what came
 of it to the observation, and calls again until there is nothing left but to write the
-status. The table of states is in `states.py`, the questions in `situations.py`.
+status. What follows from what is the table of `machine.py`; the questions are in `situations.py`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import Condition, EngineInfo, Phase, Status
-from cse_operator.core import messages, records
+from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.resource import Phase, Status
+from cse_operator.core import messages
 from cse_operator.core.backoff import exponential, spread
-from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.failure import Failure
+from cse_operator.core.machine import BrokenRowError, Transition, apply
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Observed, Policy
-from cse_operator.core.situations import classify, grace_left, overdue_in, stage_of
-from cse_operator.core.states import TRANSITIONS, Effect, Requeue, Situation, Stage
-
-_PHASES: Final = {
-    Reason.UP_TO_DATE: Phase.UP_TO_DATE,
-    Reason.SUBMITTING: Phase.SUBMITTING,
-    Reason.VERIFYING_OUTCOME: Phase.SUBMITTING,
-    Reason.UPGRADING: Phase.UPGRADING,
-    Reason.UPGRADE_OVERDUE: Phase.UPGRADING,
-}
+from cse_operator.core.situations import classify, classify_answer, is_gone
+from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
+from cse_operator.core.status import concluded, conditions, kept
+from cse_operator.core.waits import grace_left, overdue_in
 
 _FAILURES: Final = {
     FailureKind.TRANSIENT: (Reason.CLOUD_UNAVAILABLE, Requeue.BACKOFF),
@@ -50,12 +46,6 @@ _DOUBTED: Final = frozenset({FailureKind.NOT_FOUND, FailureKind.FORBIDDEN})
 Never refused credentials, because trying those again locks a key.
 """
 
-_REFUSALS: Final = frozenset({FailureKind.REJECTED, FailureKind.FORBIDDEN, FailureKind.NOT_FOUND})
-_CALLS: Final = frozenset({Effect.UPGRADE, Effect.RETRY})
-_IN_DOUBT: Final = frozenset({FailureKind.OUTCOME_UNKNOWN, FailureKind.BUSY, FailureKind.TRANSIENT})
-
-_MESSAGE_LIMIT: Final = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -63,7 +53,7 @@ class Decision:
 
     `status` is the status to write; with an effect that changes the outside world, it is
     the intent, to be written *before* the effect. With a look as the effect it is not
-    written: the look may change it.
+    written, because the look may change it: the next decision of the step starts from it.
     """
 
     status: Status
@@ -71,61 +61,60 @@ class Decision:
     job_to_show: int | None = None
     requeue_after: float | None = None
     situation: Situation | None = None
+    broken: BrokenRowError | None = None
+    """Only of an answer to a call: to be raised once the answer is recorded, so that no job is
+    lost by it."""
 
 
 def decide(o: Observed, policy: Policy) -> Decision:
-    """Decide what follows from what was observed."""
-    if o.failure is not None and o.rival is None:
+    """Decide what follows from what was observed.
+
+    Raises:
+        BrokenRowError: A record changed otherwise than the table says; nothing may be called.
+    """
+    if o.failure is not None and o.rival is None and stage_of(o.status) is not Stage.UNREADABLE:
         return _could_not_look(o, o.failure, policy)
     # Each turn closes one stage; a job can be found, followed and ended in one step.
     for _ in range(len(Stage) + 1):
         situation = classify(o, policy)
-        transition = TRANSITIONS[stage_of(o.record), situation]
-        if transition.effect in {Effect.LOOK, Effect.SHOW_JOB}:
-            job = o.engine.latest_job_id if o.engine else None
-            return Decision(o.status, transition.effect, job_to_show=job, situation=situation)
-        if transition.effect in _CALLS and o.engine_age > policy.look_valid:
-            # The process was stopped, or the look was slow: the engine may have moved on.
-            return Decision(o.status, requeue_after=_seconds(o, Requeue.CONFIRM, policy))
-        status = records.advance(o, situation)
-        if transition.reason is not None:
-            message = messages.sentence(o, situation, status)
+        row, status, broken = apply(o, situation)
+        if broken is not None:
+            raise broken
+        if row.effect.is_look:
+            return Decision(o.status, row.effect, job_to_show=_job_to_show(o), situation=situation)
+        if row.keeps:
             return Decision(
-                _concluded(o, status, transition.reason, message, situation),
-                transition.effect,
-                requeue_after=_seconds(o, transition.requeue, policy),
-                situation=situation,
+                kept(o), requeue_after=_seconds(o, row.requeue, policy), situation=situation
             )
+        if row.reason is not None:
+            return _shown(o, status, situation, row, policy)
         o = replace(o, status=status)
-    raise AssertionError(f"the table of states leads nowhere from {stage_of(o.record)}")
+    raise AssertionError(f"the table of states leads nowhere from {stage_of(o.status)}")
 
 
-def after_call(o: Observed, outcome: Accepted | Failure, policy: Policy) -> Decision:
+def after_call(o: Observed, answer: Accepted | Failure, policy: Policy) -> Decision:
     """Decide what to record of a changing call, once it was answered or failed.
 
     Args:
         o: the observation, with the status that holds the intent.
-        outcome: the vendor's answer, or why there is none.
+        answer: the vendor's answer, or why there is none.
         policy: how patient to be.
+
+    Raises:
+        ValueError: No intent is open: there is nowhere to record an answer.
     """
-    if isinstance(outcome, Accepted):
-        status = records.accepted(o.status, outcome.job_id)
-        record = status.upgrade
-        assert record is not None  # noqa: S101 - it was just made
-        text = messages.upgrading(record)
-        return Decision(_concluded(o, status, Reason.UPGRADING, text, Situation.JOB_RUNS))
-    if outcome.kind in _REFUSALS:
-        return _refused(o, outcome, policy)
-    if outcome.kind in _IN_DOUBT:
-        status = records.doubted(o.status, outcome)
-        situation = Situation.UNCHANGED_IN_GRACE
-        text = messages.sentence(o, situation, status)
-        concluded = _concluded(o, status, Reason.VERIFYING_OUTCOME, text, situation)
-        # The first look comes soon: where the call took effect, the engine shows it by then.
-        return Decision(concluded, requeue_after=spread(policy.confirm, jitter=o.jitter))
+    if stage_of(o.status) is not Stage.UNANSWERED:
+        raise ValueError("a call was answered although no intent is open")
+    o = replace(o, answer=answer, failure=None)
+    situation = classify_answer(answer)
+    row, status, broken = apply(o, situation)
+    if row.reason is not None:
+        return replace(_shown(o, status, situation, row, policy), broken=broken)
+    assert isinstance(answer, Failure)  # noqa: S101 - an accepted call is shown
     # The intent stays, so that nothing that led to it (a request, the retries so far) is lost.
-    undone = replace(o, status=records.undone(o.status, outcome))
-    return _could_not_look(undone, outcome, replace(policy, patience=0))
+    undone = replace(o, status=status)
+    decision = _told(undone, answer, policy, patient=False)
+    return replace(decision, situation=situation, broken=broken)
 
 
 def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> Decision:
@@ -140,23 +129,40 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
     return Decision(status.model_copy(update=changes))
 
 
-def _refused(o: Observed, failure: Failure, policy: Policy) -> Decision:
-    """The vendor said no for good: recorded, and shown by what the refusal means."""
-    status = records.rejected(o.status, failure)
-    forbidden = failure.kind is FailureKind.FORBIDDEN
-    situation = Situation.FORBIDDEN if forbidden else Situation.REJECTED
-    reason = TRANSITIONS[Stage.IDLE, situation].reason
-    assert reason is not None  # noqa: S101 - the table says so
-    text = messages.sentence(o, situation, status)
-    concluded = _concluded(o, status, reason, text, situation)
-    # A look follows, because a refusal by a duplicate of the call would hide a running job, and
-    # it comes when it would show that job.
-    return Decision(concluded, requeue_after=policy.grace + policy.confirm * o.jitter)
+def _shown(
+    o: Observed, status: Status, situation: Situation, row: Transition, policy: Policy
+) -> Decision:
+    """The decision of a row that ends the step: the conclusion, and its effect if it has one."""
+    if row.reason is None or row.say is None:
+        raise AssertionError(f"nothing to say: {situation}")
+    message = row.say(o, status)
+    return Decision(
+        concluded(o, status, row.reason, message, row),
+        row.effect,
+        requeue_after=_seconds(o, row.requeue, policy),
+        situation=situation,
+    )
+
+
+def _job_to_show(o: Observed) -> int | None:
+    if o.record is not None and o.record.running:
+        return o.record.job_id
+    return o.engine.latest_job_id if o.engine else None
 
 
 def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
+    if is_gone(o, policy):
+        row, status, broken = apply(o, Situation.ENGINE_GONE)
+        if broken is not None:
+            raise broken
+        return _shown(o, status, Situation.ENGINE_GONE, row, policy)
+    return _told(o, failure, policy, patient=True)
+
+
+def _told(o: Observed, failure: Failure, policy: Policy, *, patient: bool) -> Decision:
+    """The decision where the vendor could not be asked: say why, unless it may pass."""
     reason, requeue = _FAILURES[failure.kind]
-    waits_for_more = o.failures < policy.patience and _is_patient_with(o, failure)
+    waits_for_more = patient and o.failures < policy.patience and _is_patient_with(o, failure)
     if waits_for_more and requeue is Requeue.SLOW:
         requeue = Requeue.WAIT
     seconds = _seconds(o, requeue, policy)
@@ -166,7 +172,7 @@ def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
     if waits_for_more:
         return Decision(o.status, requeue_after=seconds)
     message = messages.could_not_look(failure)
-    return Decision(_concluded(o, o.status, reason, message, None), requeue_after=seconds)
+    return Decision(concluded(o, o.status, reason, message, None), requeue_after=seconds)
 
 
 def _is_patient_with(o: Observed, failure: Failure) -> bool:
@@ -183,113 +189,46 @@ def _is_patient_with(o: Observed, failure: Failure) -> bool:
 
 
 def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:
+    fixed = {
+        Requeue.CONFIRM: policy.confirm,
+        Requeue.WAIT: policy.wait,
+        Requeue.SLOW: policy.slow,
+    }
+    if requeue in fixed:
+        return spread(fixed[requeue], jitter=o.jitter)
+    soon = policy.confirm * o.jitter
     match requeue:
-        case Requeue.NEVER:
-            return None
         case Requeue.POLL:
-            return _until_overdue(o)
-        case Requeue.CONFIRM:
-            return spread(policy.confirm, jitter=o.jitter)
-        case Requeue.WAIT:
-            return spread(policy.wait, jitter=o.jitter)
+            return _until_the_next_poll(o)
         case Requeue.GRACE:
-            # Looks grow rarer within the grace, and one comes right after its end.
-            left = grace_left(o, policy)
-            if left <= 0:
-                return spread(policy.wait, jitter=o.jitter)
-            left = max(policy.confirm, left)
-            return min(left, max(policy.confirm, o.known_for)) + policy.confirm * o.jitter
-        case Requeue.SLOW:
-            return spread(policy.slow, jitter=o.jitter)
+            return _until_the_grace_is_over(o, policy)
+        case Requeue.AFTER_GRACE:
+            # A refusal by a duplicate of the call would hide a running job until then.
+            return policy.grace + soon
+        case Requeue.MAY_CALL:
+            return max(policy.confirm, o.may_call_in) + soon
         case Requeue.BACKOFF:
-            return exponential(
-                o.failures,
-                base=policy.backoff_base,
-                limit=policy.backoff_limit,
-                jitter=o.jitter,
-            )
+            base, limit = policy.backoff_base, policy.backoff_limit
+            return exponential(o.failures, base=base, limit=limit, jitter=o.jitter)
+        case _:
+            return None
 
 
-def _until_overdue(o: Observed) -> float | None:
-    """The poller triggers what follows; only the time-out passes without any news."""
-    if o.record is None or o.job is None or o.job.job_id != o.record.job_id:
-        return None
-    seconds = overdue_in(o, o.record, o.job)
-    return seconds + 1.0 if seconds > 0 else None
+def _until_the_grace_is_over(o: Observed, policy: Policy) -> float:
+    """Looks grow rarer within the grace, and one comes right after its end."""
+    left = grace_left(o, policy)
+    if left <= 0:
+        return spread(policy.wait, jitter=o.jitter)
+    left = max(policy.confirm, left)
+    return min(left, max(policy.confirm, o.known_for)) + policy.confirm * o.jitter
 
 
-# -- the status, made from what is recorded and what is seen ---------------------------------
-
-
-def _concluded(
-    o: Observed, status: Status, reason: Reason, message: str, situation: Situation | None
-) -> Status:
-    message = message[:_MESSAGE_LIMIT]
-    changes: dict[str, object] = {
-        "observed_generation": o.wish.generation,
-        "phase": _phase(reason),
-        "message": message,
-        "conditions": conditions(o.status, reason, message, o.wish.generation, o.now),
-    }
-    # A look that came a moment before the job's end shows: not worth a write of its own.
-    if o.engine is not None and situation is not Situation.JOB_FINISHED_UNSEEN:
-        engine = o.engine
-        changes["current_version"] = engine.version or None
-        changes["latest_version"] = engine.latest_version
-        changes["engine"] = EngineInfo(name=engine.name, type=engine.type, status=engine.status)
-    if o.engine_is_fresh or situation is Situation.RIVAL:
-        answered = o.wish.reconcile_request or o.status.last_handled_reconcile_at
-        changes["last_handled_reconcile_at"] = answered
-    if situation in _NOTHING_TO_RETRY:
-        changes["last_handled_retry_at"] = records.handled_retry(o)
-    return status.model_copy(update=changes)
-
-
-_NOTHING_TO_RETRY: Final = frozenset(
-    {
-        Situation.AT_TARGET,
-        Situation.BEYOND_TARGET,
-        Situation.JOB_RUNS,
-        Situation.JOB_OVERDUE,
-        Situation.JOB_HIDDEN,
-        Situation.JOB_FINISHED_UNSEEN,
-    }
-)
-"""Where a requested retry is answered by doing nothing, so that it does not wait for later."""
-
-
-def _phase(reason: Reason) -> Phase:
-    if reason in _PHASES:
-        return _PHASES[reason]
-    return Phase.FAILED if FACTS[reason].standing is Standing.STALLED else Phase.WAITING
-
-
-def conditions(
-    old: Status, reason: Reason, message: str, generation: int, now: datetime
-) -> tuple[Condition, ...]:
-    """The conditions for a reason: Reconciling or Stalled while they are true, and Ready.
-
-    The abnormal ones come first, as kstatus reads them in order. A transition time moves
-    only when the condition's status changes.
-    """
-    before = {condition.type: condition for condition in old.conditions}
-    standing = FACTS[reason].standing
-
-    def condition(type_: Standing, status: str) -> Condition:
-        same = before.get(type_.value)
-        since = same.last_transition_time if same and same.status == status else now
-        return Condition.model_validate(
-            {
-                "type": type_.value,
-                "status": status,
-                "observedGeneration": generation,
-                "lastTransitionTime": since,
-                "reason": reason.value,
-                "message": message,
-            }
-        )
-
-    ready = condition(Standing.READY, "True" if standing is Standing.READY else "False")
-    if standing is Standing.READY:
-        return (ready,)
-    return (condition(standing, "True"), ready)
+def _until_the_next_poll(o: Observed) -> float | None:
+    """Seconds until the job is looked at again, or is overdue, whichever is earlier."""
+    record = o.record
+    job = o.shown_job(record.job_id) if record is not None else None
+    overdue = overdue_in(o, record, job) if record is not None and job is not None else 0.0
+    moments = [overdue + 1.0] if overdue > 0 else []
+    if o.poll_interval is not None:
+        moments.append(spread(o.poll_interval, jitter=o.jitter))
+    return min(moments, default=None)

@@ -1,38 +1,109 @@
-"""The sentence a person reads for each situation. Nothing in it ticks."""
+"""The sentence a person reads for each row of the table.
+
+No text contains a duration that passes or a time, so that an unchanged situation writes no status.
+Each function takes what was observed and the status with its record moved on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
 
 from cse_operator.api.duration import format_duration
+from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import RETRY_REQUESTED_AT
 from cse_operator.api.resource import Action, Status, UpgradeRecord
-from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed
-from cse_operator.core.states import Situation
 
 _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try again"
 
 
-def sentence(o: Observed, situation: Situation, status: Status) -> str:
-    """What is going on, and the way out where a person is needed.
+# -- about the record ---------------------------------------------------------------------------
 
-    Args:
-        o: what was observed.
-        situation: what it was classified as.
-        status: the status as it will be written, with the recorded upgrade moved on.
+
+def unreadable(_: Observed, status: Status) -> str:
+    """A record of another build: nothing is called, and the way out is a person's."""
+    return (
+        f"{status.unreadable}: another version of the operator wrote it, so nothing is called and "
+        "nothing is written over it; run that version again, or look at the engine's jobs in the "
+        "CSE console and, if none runs, remove status.upgrade (docs/runbook.md)"
+    )
+
+
+def submitting(_: Observed, status: Status) -> str:
+    """The intent is recorded."""
+    record = _record(status)
+    again = f", call {record.attempts}" if record.attempts > 1 else ""
+    return f"calling {_call(record)} from {record.from_version}{_to(record)}{again}"
+
+
+def verifying(_: Observed, status: Status) -> str:
+    """A call has no clear answer."""
+    record = _record(status)
+    return (
+        f"the call {_call(record)}{_to(record)} has no clear answer{_in_words(record)}; looking at "
+        "the engine before anything else is done"
+    )
+
+
+def jobs_unreadable(o: Observed, status: Status) -> str:
+    """The list that may hold the lost job cannot be read."""
+    record, failure = _record(status), o.jobs_failure
+    said = f" ({failure.sentence()})" if failure else ""
+    return (
+        f"the answer of the call {_call(record)}{_to(record)} was lost, and the engine's list of "
+        f"jobs, which may hold its job, cannot be read{said}; it is not called again before that, "
+        f"unless you {_RETRY_HINT}"
+    )
+
+
+def called_again_later(o: Observed, status: Status) -> str:
+    """A call had no visible effect, and the engine is busy."""
+    record = _record(status)
+    return (
+        f"the call {_call(record)}{_to(record)} had no effect that is seen, and the engine is "
+        f"{_engine(o).status}; it is called again when the engine is Available"
+    )
+
+
+def called_again_on_resume(_: Observed, status: Status) -> str:
+    """A call had no visible effect, and the resource is suspended."""
+    record = _record(status)
+    return (
+        f"the call {_call(record)}{_to(record)} had no effect that is seen; it is called again "
+        "when spec.suspend is false"
+    )
+
+
+def no_effect_seen(_: Observed, status: Status) -> str:
+    """No call had an effect, as often as it was made."""
+    record = _record(status)
+    times = f" after {record.attempts} calls" if record.attempts > 1 else ""
+    return (
+        f"the call {_call(record)}{_to(record)} has no clear answer{_in_words(record)}, and no "
+        f"effect is seen{times}; look at the engine's jobs in the CSE console, then {_RETRY_HINT}"
+    )
+
+
+def uncertain(o: Observed, status: Status) -> str:
+    """The answer was lost, and another job ran since.
+
+    The same words from every process, whatever it saw before: two would take turns otherwise.
     """
-    record = status.upgrade
-    say = _OF_RECORD.get(situation)
-    if record is None or say is None:
-        return _of_engine(o, situation)
-    return say(o, record)
+    latest = o.engine.latest_job_id if o.engine else None
+    job = o.shown_job(latest)
+    kind = f" ({job.type})" if job is not None else ""
+    return (
+        f"the answer of the upgrade call{_to(_record(status))} was lost and job {latest}{kind} ran "
+        "since, so its effect cannot be known; look at the engine's jobs in the CSE console, then "
+        + _RETRY_HINT
+    )
 
 
-def upgrading(record: UpgradeRecord) -> str:
+def follows(_: Observed, status: Status) -> str:
     """What runs, as far as it is known."""
+    record = _record(status)
     if record.action is Action.ADOPTED:
         return f"following job {record.job_id}, an upgrade that someone else started"
     text = f"upgrading from {record.from_version}{_to(record)}, job {record.job_id}"
@@ -42,6 +113,145 @@ def upgrading(record: UpgradeRecord) -> str:
         done = f"{record.progress.completed} of {record.progress.total} steps done"
         text += f", {done}" + (f", now {record.progress.step}" if record.progress.step else "")
     return text
+
+
+def overdue(o: Observed, status: Status) -> str:
+    """The job runs for longer than the time-out."""
+    limit = format_duration(timedelta(seconds=o.wish.timeout.total_seconds()))
+    return f"{follows(o, status)}; running for longer than {limit}, still followed"
+
+
+def just_ended(_: Observed, status: Status) -> str:
+    """A job ended, and reads may lag behind that."""
+    job_id = status.upgrade.job_id if status.upgrade else None
+    what = f"job {job_id}" if job_id is not None else "an upgrade"
+    return f"{what} has ended; waiting for the engine to show its result"
+
+
+def forbidden(_: Observed, status: Status) -> str:
+    """The call was not allowed."""
+    record = _record(status)
+    return (
+        f"the credentials may not do the upgrade{_to(record)}{_said(record)}; grant "
+        f"cse:engine:upgrade and cse:engine:update, then {_RETRY_HINT}"
+    )
+
+
+def rejected(_: Observed, status: Status) -> str:
+    """The vendor refused the call."""
+    record = _record(status)
+    hint = f"set spec.version to one the engine offers, or {_RETRY_HINT}"
+    return f"the vendor refused the upgrade{_to(record)}{_said(record)}; {hint}"
+
+
+def failed(_: Observed, status: Status) -> str:
+    """The job failed."""
+    return _ended_badly(_record(status), "failed")
+
+
+def timed_out(_: Observed, status: Status) -> str:
+    """The vendor ended the job by its own time-out."""
+    return _ended_badly(_record(status), "timed out at the vendor")
+
+
+def mismatched(o: Observed, status: Status) -> str:
+    """The job finished, and the engine is somewhere else."""
+    record = _record(status)
+    version = o.engine.version if o.engine else "another version"
+    what = f"job {record.job_id} is finished" if record.job_id else "the upgrade was there"
+    return (
+        f"{what}, but the engine is at {version} and not at {o.wish.version}; compare with the CSE "
+        f"console, then {_RETRY_HINT}"
+    )
+
+
+def answered(o: Observed, _: Status) -> str:
+    """The wish had its end, and another job ran since."""
+    return (
+        f"the upgrade to {o.wish.version} was called before and ended, and another job ran since; "
+        f"compare with the CSE console, then {_RETRY_HINT}"
+    )
+
+
+# -- about the engine ---------------------------------------------------------------------------
+
+
+def rival(o: Observed, _: Status) -> str:
+    """Another resource drives the engine; its name only within the own namespace."""
+    why = "which has an upgrade under way" if o.rival and o.rival.upgrading else "which is older"
+    if o.rival and o.rival.name:
+        other = f"{o.rival.name}, {why},"
+    elif o.rival and o.rival.upgrading:
+        other = f"a resource in another namespace, {why},"
+    else:
+        other = "an older resource in another namespace"
+    return f"{other} manages the same engine; delete one of the two (no engine is touched)"
+
+
+def at_target(o: Observed, _: Status) -> str:
+    """All is well."""
+    version, wanted = _engine(o).version, o.wish.version
+    patch = "" if version == wanted else f", a later patch of {wanted}"
+    # So that nobody wonders why the next wish will start nothing.
+    return f"engine is at {version}{patch}" + ("; suspended" if o.wish.suspend else "")
+
+
+def beyond_target(o: Observed, _: Status) -> str:
+    """Versions cannot go back."""
+    version = _engine(o).version
+    return (
+        f"engine is at {version}, beyond the wanted {o.wish.version}, and versions cannot go "
+        f"back; set spec.version to {version} or higher"
+    )
+
+
+def not_comparable(o: Observed, _: Status) -> str:
+    """Which of the two versions is the later one cannot be known."""
+    engine = _engine(o)
+    offered = f" (the vendor's latest is {engine.latest_version})" if engine.latest_version else ""
+    return (
+        f"engine is at {engine.version}, which cannot be ordered with the wanted {o.wish.version}, "
+        f"so nothing is called{offered}; set spec.version to {engine.version}, or to a later "
+        "version in numbers only"
+    )
+
+
+def not_yet(o: Observed, _: Status) -> str:
+    """A call is due, and the process has just begun."""
+    return (
+        f"engine is at {_engine(o).version}; the upgrade to {o.wish.version} is called soon: the "
+        "operator has just started, and waits until no call of an earlier process can be on its way"
+    )
+
+
+def suspended(o: Observed, _: Status) -> str:
+    """A person said wait."""
+    return (
+        f"engine is at {_engine(o).version}; the upgrade to {o.wish.version} waits until "
+        "spec.suspend is false"
+    )
+
+
+def busy(o: Observed, _: Status) -> str:
+    """The engine does something else."""
+    return f"engine is {_status(o)} at {_engine(o).version}{_waits(o)}"
+
+
+def unusable(o: Observed, _: Status) -> str:
+    """The engine needs its owner."""
+    return (
+        f"engine is {_status(o)} at {_engine(o).version}; look at it in the CSE console{_waits(o)}"
+    )
+
+
+def unavailable(o: Observed, _: Status) -> str:
+    """The engine is not well."""
+    return f"engine is {_status(o)} at {_engine(o).version}; waiting for it to be Available"
+
+
+def engine_gone(o: Observed, _: Status) -> str:
+    """The engine of an open record cannot be seen any more."""
+    return could_not_look(o.failure) if o.failure else "there is no such engine any more"
 
 
 def could_not_look(failure: Failure) -> str:
@@ -66,53 +276,30 @@ def could_not_look(failure: Failure) -> str:
     return said
 
 
-def _of_engine(o: Observed, situation: Situation) -> str:
-    wanted = o.wish.version
-    if situation is Situation.RIVAL:
-        return _rival(o)
-    engine = o.engine
-    if engine is None:
-        raise ValueError(f"nothing to say about an engine that was not looked at: {situation}")
-    version, status = engine.version, engine.status
-    match situation:
-        case Situation.AT_TARGET:
-            patch = "" if version == wanted else f", a later patch of {wanted}"
-            # So that nobody wonders why the next wish will start nothing.
-            return f"engine is at {version}{patch}" + ("; suspended" if o.wish.suspend else "")
-        case Situation.BEYOND_TARGET:
-            return (
-                f"engine is at {version}, beyond the wanted {wanted}, and versions cannot go "
-                f"back; set spec.version to {version} or higher"
-            )
-        case Situation.SUSPENDED:
-            return (
-                f"engine is at {version}; the upgrade to {wanted} waits until spec.suspend is false"
-            )
-        case Situation.BUSY:
-            return f"engine is {status}; the upgrade to {wanted} waits until it is Available"
-        case Situation.UNUSABLE:
-            return (
-                f"engine is {status} at {version}; look at it in the CSE console, the upgrade to "
-                f"{wanted} starts once it is Available"
-            )
-        case _:
-            return f"engine is {status} at {version}; waiting for it to be Available"
+# -- words --------------------------------------------------------------------------------------
 
 
-def _rival(o: Observed) -> str:
-    why = "which has an upgrade under way" if o.rival and o.rival.upgrading else "which is older"
-    if o.rival and o.rival.name:
-        other = f"{o.rival.name}, {why},"
-    elif o.rival and o.rival.upgrading:
-        other = f"a resource in another namespace, {why},"
-    else:
-        other = "an older resource in another namespace"
-    return f"{other} manages the same engine; delete one of the two (no engine is touched)"
+def _record(status: Status) -> UpgradeRecord:
+    if status.upgrade is None:
+        raise ValueError("there is no record to speak of")
+    return status.upgrade
 
 
-def _submitting(_: Observed, record: UpgradeRecord) -> str:
-    again = f", call {record.attempts}" if record.attempts > 1 else ""
-    return f"calling {_call(record)} from {record.from_version}{_to(record)}{again}"
+def _engine(o: Observed) -> EngineView:
+    if o.engine is None:
+        raise ValueError("there is nothing to say about an engine that was not looked at")
+    return o.engine
+
+
+def _status(o: Observed) -> str:
+    return _engine(o).status or "in no status"
+
+
+def _waits(o: Observed) -> str:
+    """Nothing where the engine has the wanted version already."""
+    if _engine(o).version == o.wish.version:
+        return ""
+    return f"; the upgrade to {o.wish.version} waits until it is Available"
 
 
 def _call(record: UpgradeRecord) -> str:
@@ -124,30 +311,8 @@ def _to(record: UpgradeRecord) -> str:
     return f" to {record.target_version}" if record.target_version else ""
 
 
-def _verifying(_: Observed, record: UpgradeRecord) -> str:
-    said = f" ({record.error.message})" if record.error and record.error.message else ""
-    return (
-        f"the call {_call(record)}{_to(record)} has no clear answer{said}; looking at the "
-        "engine before anything else is done"
-    )
-
-
-def _uncertain(o: Observed, record: UpgradeRecord) -> str:
-    # The same words from every process, whatever it saw before: two would take turns otherwise.
-    latest = o.engine.latest_job_id if o.engine else None
-    job = f"job {latest}"
-    if o.job is not None and o.job.job_id == latest:
-        job += f" ({o.job.type})"
-    return (
-        f"the answer of the upgrade call{_to(record)} was lost and {job} ran since, "
-        "so its effect cannot be known; look at the engine's jobs in the CSE console, then "
-        + _RETRY_HINT
-    )
-
-
-def _overdue(o: Observed, record: UpgradeRecord) -> str:
-    limit = format_duration(timedelta(seconds=o.wish.timeout.total_seconds()))
-    return f"{upgrading(record)}; running for longer than {limit}, still followed"
+def _in_words(record: UpgradeRecord) -> str:
+    return f" ({record.error.message})" if record.error and record.error.message else ""
 
 
 def _said(record: UpgradeRecord) -> str:
@@ -162,64 +327,6 @@ def _said(record: UpgradeRecord) -> str:
     return said + (f" ({', '.join(facts)})" if facts else "")
 
 
-def _forbidden(_: Observed, record: UpgradeRecord) -> str:
-    return (
-        f"the credentials may not do the upgrade{_to(record)}{_said(record)}; grant "
-        f"cse:engine:upgrade and cse:engine:update, then {_RETRY_HINT}"
-    )
-
-
-def _rejected(_: Observed, record: UpgradeRecord) -> str:
-    hint = f"set spec.version to one the engine offers, or {_RETRY_HINT}"
-    return f"the vendor refused the upgrade{_to(record)}{_said(record)}; {hint}"
-
-
-def _failed(_: Observed, record: UpgradeRecord) -> str:
-    return _ended_badly(record, "failed")
-
-
-def _timed_out(_: Observed, record: UpgradeRecord) -> str:
-    return _ended_badly(record, "timed out at the vendor")
-
-
 def _ended_badly(record: UpgradeRecord, how: str) -> str:
     what = f"the upgrade{_to(record)} {how}, job {record.job_id}{_said(record)}"
     return f"{what}; mend the cause, then {_RETRY_HINT}"
-
-
-def _just_ended(_: Observed, record: UpgradeRecord) -> str:
-    what = f"job {record.job_id}" if record.job_id is not None else "an upgrade"
-    return f"{what} has ended; waiting for the engine to show its result"
-
-
-def _follows(_: Observed, record: UpgradeRecord) -> str:
-    return upgrading(record)
-
-
-def _mismatched(o: Observed, record: UpgradeRecord) -> str:
-    version = o.engine.version if o.engine else "another version"
-    return (
-        f"job {record.job_id} is finished, but the engine is at {version} and not at "
-        f"{record.target_version}; compare with the CSE console, then {_RETRY_HINT}"
-    )
-
-
-_OF_RECORD: Final[dict[Situation, Callable[[Observed, UpgradeRecord], str]]] = {
-    Situation.JOB_RUNS: _follows,
-    Situation.JOB_HIDDEN: _follows,
-    Situation.JOB_FINISHED_UNSEEN: _follows,
-    Situation.JOB_OVERDUE: _overdue,
-    Situation.JUST_ENDED: _just_ended,
-    Situation.REJECTED: _rejected,
-    Situation.FORBIDDEN: _forbidden,
-    Situation.FAILED: _failed,
-    Situation.TIMED_OUT: _timed_out,
-    Situation.MISMATCHED: _mismatched,
-    Situation.UPGRADE_DUE: _submitting,
-    Situation.UNCHANGED_AND_WANTED: _submitting,
-    Situation.RETRY_OFFERED: _submitting,
-    Situation.RETRY_UNCHANGED: _submitting,
-    Situation.UNCHANGED_IN_GRACE: _verifying,
-    Situation.OTHER_JOB: _uncertain,
-}
-"""What is said of the recorded upgrade; of all else, what is said is about the engine."""

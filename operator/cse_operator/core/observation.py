@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from cse_operator.core import vendor_states
+
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
@@ -25,6 +27,12 @@ class EngineView:
     """When the vendor answered, by the vendor's own clock (its `Date` header), in UTC; None
     without such a header. Never this process's clock, which may be minutes off."""
 
+    @property
+    def offers_retry(self) -> bool:
+        """Whether its upgrade failed and the vendor's action Retry is open."""
+        failed = self.status == vendor_states.UPGRADE_FAILED
+        return failed and vendor_states.RETRY_ACTION in self.additional_actions
+
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
@@ -37,7 +45,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One look at a job (ShowEngineJob). Only its top-level `status` ends it."""
+    """One look at a job (ShowEngineJob, or its line in the list of jobs)."""
 
     job_id: int
     engine_id: str
@@ -53,6 +61,20 @@ class JobView:
     """Whether the vendor says that it runs (`scheduling`); `None` where it says neither."""
     created_by: str = ""
     """The user whose call started it (`createUser`); empty where the vendor does not say."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its top-level `status` is a known end. Nothing else proves one."""
+        return self.status in vendor_states.JOB_ENDINGS
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the vendor no longer runs it, in a status that this build does not know."""
+        if self.has_ended or self.status in vendor_states.JOB_RUNS:
+            return False
+        if self.scheduled is None:
+            return self.ended_at is not None
+        return not self.scheduled
 
 
 @dataclass(frozen=True, slots=True)

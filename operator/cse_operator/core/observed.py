@@ -10,7 +10,7 @@ from typing import Final
 from cse_operator.api.duration import parse_duration
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
-from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.observation import Accepted, EngineView, JobView
 
 LONGEST_ECHO: Final = 256
 """Characters of a request that are echoed as they came; a time has 20."""
@@ -72,13 +72,16 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How patient the operator is; all in seconds."""
+    """How patient the operator is; in seconds, except for the two counts."""
 
-    grace: float = 30.0
-    """How long the vendor's reads may lag behind a call before nothing means nothing."""
-    lag: float = 5.0
-    """The same behind a call that was answered as not carried out: the answer is believed, but
-    not by a look that may be from before the call."""
+    grace: float = 35.0
+    """The outcome grace: how long after an intent its call may still take effect, or its effect
+    not be shown yet. The send window (5), the request time-out (15), the read lag (10) and the
+    vendor's clocks (5)."""
+    lag: float = 10.0
+    """The read lag: how long a look may show an older state."""
+    clocks: float = 5.0
+    """How far two clocks of the vendor's (gateway and engine manager) may be apart."""
     look_valid: float = 15.0
     """How old a look at the engine may be for a call to be decided on it."""
     wait: float = 15.0
@@ -90,7 +93,10 @@ class Policy:
     backoff_base: float = 1.0
     backoff_limit: float = 300.0
     patience: int = 3
-    """Passing failures in a row before a resource that was fine says so."""
+    """Passing failures, or passing states of the engine, in a row before a resource that was
+    fine says so."""
+    repeats: int = 2
+    """How many times a call is made again whose outcome stays unknown, before a person is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +107,45 @@ class Observed:
     status: Status
     now: datetime
     engine: EngineView | None = None
-    engine_is_fresh: bool = False
-    """Whether the engine was looked at in this very step."""
+    """The engine, if this step looked at it."""
     engine_age: float = 0.0
-    """Seconds since the engine was seen so, by this process's steady clock: a look that is
-    shared, or a process that was stopped, makes it more than nothing."""
+    """Seconds since the engine was seen so, by this process's steady clock: a look that took
+    long, or a process that was stopped, makes it more than nothing."""
     engine_since: float = 0.0
     """Seconds since that look's answer was here. The vendor dated it before that."""
+    passing_looks: int = 0
+    """How many looks in a row, this one included, showed a state that passes by itself."""
     job: JobView | None = None
     """The job that matters now: the followed one, or the one an open intent may have started."""
     job_age: float = 0.0
     """Seconds since the job was looked at, whether it was shown or missing."""
     missing_job: int | None = None
     """A job that the vendor says it does not know."""
+    jobs: tuple[JobView, ...] | None = None
+    """The vendor's list of the engine's jobs; None while it was not asked for. Empty where the
+    site does not have it: what is not in it proves nothing."""
+    jobs_failure: Failure | None = None
+    """Why the list of jobs could not be read."""
     failure: Failure | None = None
-    """Why the engine could not be looked at."""
+    """Why the engine or the job could not be looked at."""
     failures: int = 0
     """How many failures in a row, this one included."""
+    not_found_for: float = 0.0
+    """Seconds for which every look has said that there is no such engine."""
+    answer: Accepted | Failure | None = None
+    """What the changing call was answered with, right after it."""
     known_for: float = 0.0
     """Seconds this process has known the recorded upgrade in its present stage: never more
     than the truth."""
     wrote_intent: bool = False
     """Whether this process wrote the open intent, so that it has known it from its beginning."""
     ended_for: float = 0.0
-    """Seconds since this process first saw the followed job ended."""
+    """Seconds since this process first saw the followed job ended or stopped."""
+    may_call_in: float = 0.0
+    """Seconds until this process may call Upgrade or Retry: its right to act has to be older than
+    what another process may have on its way."""
+    poll_interval: float | None = None
+    """Seconds between looks at a running job; None where its news come by themselves."""
     progress_due: bool = True
     """Whether a new step may be written (at most one a minute)."""
     rival: Rival | None = None
@@ -132,7 +153,10 @@ class Observed:
 
     @property
     def record(self) -> UpgradeRecord | None:
-        """The latest upgrade, as it is recorded."""
+        """The latest upgrade, as it is recorded.
+
+        None is also what an unreadable status has: `stage_of` tells the two apart.
+        """
         return self.status.upgrade
 
     @property
@@ -146,3 +170,16 @@ class Observed:
         """Whether a person asked for a look that was not answered yet."""
         request = self.wish.reconcile_request
         return request is not None and request != self.status.last_handled_reconcile_at
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the status says Ready for the present spec."""
+        ready = self.status.ready
+        present = self.status.observed_generation == self.wish.generation
+        return present and ready is not None and ready.status == "True"
+
+    def shown_job(self, job_id: int | None) -> JobView | None:
+        """A job as it was shown, by itself or in the vendor's list."""
+        if self.job is not None and self.job.job_id == job_id:
+            return self.job
+        return next((job for job in self.jobs or () if job.job_id == job_id), None)

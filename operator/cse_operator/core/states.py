@@ -1,32 +1,36 @@
-"""The state machine of an upgrade: one table, read by `decide()` and drawn in the docs.
+"""The words of the state machine: stages, situations, effects, and when to look again.
 
-A resource is in one of three stages, read from the recorded upgrade (`status.upgrade`), so
-that a restarted operator is where the crashed one was:
-
-* **Idle**: nothing is open; the last upgrade, if any, has its result.
-* **Unanswered**: an intent is recorded, and whether the call took effect is not known: the
-  call is on its way, or its answer was lost.
-* **Running**: a job is known and has to be followed to its end.
-
-What is seen in a stage is classified as exactly one *situation* (`situations.py`), and the
-table says what follows: the effect on the outside world (at most one), the next stage, the
-reason to show, and when to look again. Everything that changes a stage is in this table.
+The machine itself is the table in `machine.py`; `situations.py` says which situation holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import Status
 
 
 class Stage(StrEnum):
-    """Where the recorded upgrade stands."""
+    """Where the recorded upgrade stands; read from the status, so it outlives every process."""
 
     IDLE = "Idle"
+    """Nothing is open: the last upgrade, if any, has its result."""
     UNANSWERED = "Unanswered"
+    """An intent is recorded, and whether its call took effect is not known."""
     RUNNING = "Running"
+    """A job is known and has to be followed to its end."""
+    UNREADABLE = "Unreadable"
+    """Another build wrote what is recorded, and this one does not understand it."""
+
+
+def stage_of(status: Status) -> Stage:
+    """The stage that a recorded upgrade is in."""
+    if status.unreadable is not None:
+        return Stage.UNREADABLE
+    record = status.upgrade
+    if record is None or record.result is not None:
+        return Stage.IDLE
+    return Stage.UNANSWERED if record.job_id is None else Stage.RUNNING
 
 
 class Effect(StrEnum):
@@ -35,54 +39,89 @@ class Effect(StrEnum):
     NONE = "none"
     LOOK = "look at the engine"
     SHOW_JOB = "look at the job"
+    LIST_JOBS = "look at the list of jobs"
     UPGRADE = "call Upgrade"
     RETRY = "call Retry"
+
+    @property
+    def is_look(self) -> bool:
+        """Whether it only asks."""
+        return self in {Effect.LOOK, Effect.SHOW_JOB, Effect.LIST_JOBS}
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it changes an engine."""
+        return self in {Effect.UPGRADE, Effect.RETRY}
 
 
 class Requeue(Enum):
     """When to look again without being triggered."""
 
     NEVER = "on a trigger"
-    POLL = "followed by the poller"
+    POLL = "at the next poll"
     CONFIRM = "in a second"
     WAIT = "in a quarter of a minute"
-    GRACE = "after the grace"
+    GRACE = "more and more rarely, and right after the grace"
+    AFTER_GRACE = "after the grace"
+    MAY_CALL = "when a call may go out"
     SLOW = "in a minute"
     BACKOFF = "with backoff"
 
 
 class Situation(StrEnum):
-    """What is seen; one of them holds in each stage."""
+    """What is seen; exactly one of them holds in a stage."""
 
-    # In any stage
+    # In more than one stage
     RIVAL = "another resource drives the same engine"
-    NOT_LOOKED = "the engine was not looked at freshly"
-    # Idle
-    AT_TARGET = "the engine is at the wanted version"
-    BEYOND_TARGET = "the engine is beyond the wanted version"
-    FOREIGN_UPGRADE = "someone else's upgrade runs"
+    NOT_LOOKED = "the engine was not looked at in this step"
     JOB_NOT_SEEN = "a job has to be looked at first"
+    LOOK_TOO_OLD = "a call is due, and the look at the engine is too old for it"
+    CALL_NOT_YET = "a call is due, and this process may not call yet"
+    ENGINE_GONE = "every look says that there is no such engine any more"
+    # Unreadable
+    UNREADABLE = "the record was written by another build and cannot be read"
+    # Idle
+    AT_TARGET = "the engine is Available at the wanted version"
+    PASSING = "the engine is at the wanted version, Ready, and in a state that may pass"
+    BEYOND_TARGET = "the engine is beyond the wanted version"
+    NOT_COMPARABLE = "the two versions cannot be ordered"
+    FOREIGN_UPGRADE = "someone else's upgrade runs"
     JUST_ENDED = "a job ended just now, and reads may lag"
     REJECTED = "this wish was rejected"
     FORBIDDEN = "this wish's call was not allowed"
     FAILED = "this wish's job failed"
     TIMED_OUT = "this wish's job timed out"
     MISMATCHED = "this wish's job finished at another version"
-    RETRY_OFFERED = "the vendor offers Retry, and a retry is left or requested"
+    UNCERTAIN = "this wish's call had no effect that was ever seen"
+    ANSWERED = "this wish ended before, and another job ran since"
+    RETRY_OFFERED = "the vendor offers Retry, and a retry is due or requested"
     BUSY = "the engine is doing something else"
     UNAVAILABLE = "the engine is not Available"
     UNUSABLE = "the engine needs its owner"
     SUSPENDED = "an upgrade is due, and spec.suspend is true"
     UPGRADE_DUE = "an upgrade is due"
-    # Unanswered
-    NEW_JOB = "a job fits the intent"
-    REACHED_TARGET = "the engine is at the intent's target"
-    OTHER_JOB = "another kind of job ran since"
-    REFUSED_AND_BUSY = "the call was answered as busy, and another job ran"
-    UNCHANGED_IN_GRACE = "nothing is seen of the call, and reads may lag"
-    UNCHANGED_AND_WANTED = "nothing is seen of the call after the grace"
-    RETRY_UNCHANGED = "nothing is seen of the Retry call after the grace"
-    UNCHANGED_AND_UNWANTED = "nothing is seen of the call after the grace, and the wish changed"
+    # Unanswered, right after the call
+    CALL_ACCEPTED = "the call was answered with its job"
+    CALL_REFUSED = "the call was refused"
+    CALL_FORBIDDEN = "the call was not allowed"
+    CALL_UNCLEAR = "the call has no answer that says whether it took effect"
+    CALL_NOT_SENT = "the call never left this process"
+    # Unanswered, later looks
+    NEW_JOB = "the engine's latest job fits the intent"
+    LISTED_JOB = "a job in the vendor's list fits the intent"
+    JOBS_NOT_LISTED = "the vendor's list of jobs was not looked at"
+    JOBS_UNREADABLE = "the vendor's list of jobs cannot be read, after the grace"
+    REACHED_TARGET = "the engine is at the intent's target, after the grace"
+    OTHER_JOB = "another job ran since, after the grace"
+    REFUSED_AND_BUSY = "the call was answered as busy, and another job ran, after the grace"
+    UNCHANGED_IN_GRACE = "nothing is seen of the call, and it may still take effect"
+    UNCHANGED_AND_WANTED = "nothing is seen of the call, after the grace"
+    RETRY_UNCHANGED = "nothing is seen of the Retry call, after the grace"
+    UNCHANGED_AND_BUSY = "nothing is seen of the call, after the grace, on a busy engine"
+    UNCHANGED_AND_SUSPENDED = "nothing is seen of the call, after the grace, while suspended"
+    NO_MORE_CALLS = "nothing is seen of the call, after the grace, as often as it may be made"
+    GIVEN_UP = "nothing is seen of the call, after the grace, and it is not wanted any more"
+    NEVER_SENT = "the call never went out"
     # Running
     JOB_RUNS = "the job runs"
     JOB_OVERDUE = "the job runs for longer than the time-out"
@@ -91,70 +130,7 @@ class Situation(StrEnum):
     JOB_FINISHED_MISMATCHED = "the job is finished and the engine shows another version"
     JOB_FAILED = "the job failed"
     JOB_TIMED_OUT = "the job timed out"
+    JOB_STOPPED = "the vendor no longer runs the job, in a status that is not known"
     JOB_IN_DOUBT = "the job is the old one, and the engine names another"
     JOB_HIDDEN = "the vendor does not know the job (yet)"
     JOB_VANISHED = "the vendor does not know the job, and the engine is not upgrading"
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """What follows from a situation in a stage."""
-
-    to: Stage
-    effect: Effect = Effect.NONE
-    reason: Reason | None = None
-    """None: nothing to show yet, the step goes on in the next stage or after the look."""
-    requeue: Requeue = Requeue.NEVER
-
-
-_I, _U, _R = Stage.IDLE, Stage.UNANSWERED, Stage.RUNNING
-_S = Situation
-
-TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
-    # -- Idle: compare the wish with the engine -------------------------------------------
-    (_I, _S.RIVAL): Transition(_I, reason=Reason.ENGINE_ALREADY_MANAGED),
-    (_I, _S.NOT_LOOKED): Transition(_I, Effect.LOOK),
-    (_I, _S.JOB_NOT_SEEN): Transition(_I, Effect.SHOW_JOB),
-    (_I, _S.AT_TARGET): Transition(_I, reason=Reason.UP_TO_DATE),
-    (_I, _S.BEYOND_TARGET): Transition(_I, reason=Reason.DOWNGRADE_NOT_SUPPORTED),
-    (_I, _S.FOREIGN_UPGRADE): Transition(_R),
-    (_I, _S.JUST_ENDED): Transition(_I, reason=Reason.UPGRADING, requeue=Requeue.CONFIRM),
-    (_I, _S.REJECTED): Transition(_I, reason=Reason.UPGRADE_REJECTED),
-    (_I, _S.FORBIDDEN): Transition(_I, reason=Reason.PERMISSION_DENIED),
-    (_I, _S.FAILED): Transition(_I, reason=Reason.UPGRADE_FAILED),
-    (_I, _S.TIMED_OUT): Transition(_I, reason=Reason.UPGRADE_TIMED_OUT),
-    (_I, _S.MISMATCHED): Transition(_I, reason=Reason.VERSION_MISMATCH, requeue=Requeue.SLOW),
-    (_I, _S.RETRY_OFFERED): Transition(_U, Effect.RETRY, Reason.SUBMITTING),
-    (_I, _S.BUSY): Transition(_I, reason=Reason.ENGINE_BUSY, requeue=Requeue.WAIT),
-    (_I, _S.UNAVAILABLE): Transition(_I, reason=Reason.ENGINE_UNAVAILABLE, requeue=Requeue.WAIT),
-    (_I, _S.UNUSABLE): Transition(_I, reason=Reason.ENGINE_UNUSABLE, requeue=Requeue.SLOW),
-    (_I, _S.SUSPENDED): Transition(_I, reason=Reason.SUSPENDED),
-    (_I, _S.UPGRADE_DUE): Transition(_U, Effect.UPGRADE, Reason.SUBMITTING),
-    # -- Unanswered: find out what became of the call, by looking -------------------------
-    (_U, _S.RIVAL): Transition(_U, reason=Reason.ENGINE_ALREADY_MANAGED),
-    (_U, _S.NOT_LOOKED): Transition(_U, Effect.LOOK),
-    (_U, _S.JOB_NOT_SEEN): Transition(_U, Effect.SHOW_JOB),
-    (_U, _S.NEW_JOB): Transition(_R),
-    (_U, _S.REACHED_TARGET): Transition(_I),
-    (_U, _S.OTHER_JOB): Transition(_U, reason=Reason.OUTCOME_UNCERTAIN, requeue=Requeue.SLOW),
-    (_U, _S.REFUSED_AND_BUSY): Transition(_I),
-    (_U, _S.UNCHANGED_IN_GRACE): Transition(
-        _U, reason=Reason.VERIFYING_OUTCOME, requeue=Requeue.GRACE
-    ),
-    (_U, _S.UNCHANGED_AND_WANTED): Transition(_U, Effect.UPGRADE, Reason.SUBMITTING),
-    (_U, _S.RETRY_UNCHANGED): Transition(_U, Effect.RETRY, Reason.SUBMITTING),
-    (_U, _S.UNCHANGED_AND_UNWANTED): Transition(_I),
-    # -- Running: follow the job to its end -----------------------------------------------
-    (_R, _S.RIVAL): Transition(_R, reason=Reason.ENGINE_ALREADY_MANAGED),
-    (_R, _S.NOT_LOOKED): Transition(_R, Effect.LOOK),
-    (_R, _S.JOB_RUNS): Transition(_R, reason=Reason.UPGRADING, requeue=Requeue.POLL),
-    (_R, _S.JOB_OVERDUE): Transition(_R, reason=Reason.UPGRADE_OVERDUE, requeue=Requeue.POLL),
-    (_R, _S.JOB_FINISHED): Transition(_I),
-    (_R, _S.JOB_FINISHED_UNSEEN): Transition(_R, reason=Reason.UPGRADING, requeue=Requeue.CONFIRM),
-    (_R, _S.JOB_FINISHED_MISMATCHED): Transition(_I),
-    (_R, _S.JOB_FAILED): Transition(_I),
-    (_R, _S.JOB_TIMED_OUT): Transition(_I),
-    (_R, _S.JOB_IN_DOUBT): Transition(_U),
-    (_R, _S.JOB_HIDDEN): Transition(_R, reason=Reason.UPGRADING, requeue=Requeue.POLL),
-    (_R, _S.JOB_VANISHED): Transition(_I),
-}

@@ -1,9 +1,8 @@
-"""Comparing engine versions: numerically, part by part, any number of parts.
+"""Comparing engine versions: numerically, part by part, and only where that proves something.
 
-ServiceComb versions are `major.minor.patch`, Nacos versions have four parts; the last part
-is the patch, which the vendor rolls out on its own (Huawei Cloud CSE User Guide, upgrading
-an engine). A version that does not parse is compared for equality only, and the vendor
-judges it.
+ServiceComb versions are `major.minor.patch`, Nacos versions have four parts; the last part is the
+patch, which the vendor rolls out on its own (Huawei Cloud CSE User Guide, upgrading an engine). An
+upgrade cannot be taken back, so a version with letters in it is never taken for an older one.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ import re
 from enum import Enum
 from typing import Final
 
-_NUMERIC: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII)
-_SHORTEST_WITH_A_PATCH: Final = 3
+_PART: Final = r"[0-9]{1,9}"
+_NUMERIC: Final = re.compile(rf"{_PART}(\.{_PART})*", re.ASCII)
+_NUMERIC_START: Final = re.compile(rf"({_PART}(?:\.{_PART})*)(?![0-9])", re.ASCII)
+_FEWEST_PARTS: Final = 3
 
 
 class Comparison(Enum):
@@ -22,6 +23,7 @@ class Comparison(Enum):
     SATISFIED = "satisfied"
     """Equal, or the same release with a later patch."""
     BEHIND = "behind"
+    """Provably: both are numeric."""
     BEYOND = "beyond"
     """A later release: it cannot go back."""
     INCOMPARABLE = "incomparable"
@@ -36,22 +38,48 @@ def parse(version: str) -> tuple[int, ...] | None:
 
 
 def compare(current: str, wanted: str) -> Comparison:
-    """Say how `current` stands to `wanted`; missing parts count as zero."""
+    """Say how `current` stands to `wanted`.
+
+    A wanted version of n parts has its own last part as the patch, and missing parts count as
+    zero: 2.4.1.5 and 2.4.3 satisfy 2.4.0, 2.5.0 is beyond it, 2.3.9.9 is behind it.
+    """
     if current == wanted:
         return Comparison.SATISFIED
-    left, right = parse(current), parse(wanted)
-    if left is None or right is None:
+    have, want = parse(current), parse(wanted)
+    if have is None or want is None:
         return Comparison.INCOMPARABLE
-    width = max(len(left), len(right), _SHORTEST_WITH_A_PATCH)
-    left = left + (0,) * (width - len(left))
-    right = right + (0,) * (width - len(right))
-    if left < right:
+    parts = max(len(want), _FEWEST_PARTS)
+    have, want = _fitted(have, parts), _fitted(want, parts)
+    if have < want:
         return Comparison.BEHIND
-    if left == right or left[:-1] == right[:-1]:
-        return Comparison.SATISFIED
-    return Comparison.BEYOND
+    return Comparison.SATISFIED if have[:-1] == want[:-1] else Comparison.BEYOND
 
 
 def satisfies(current: str, wanted: str) -> bool:
     """Whether an engine at `current` needs no upgrade to be at `wanted`."""
     return compare(current, wanted) is Comparison.SATISFIED
+
+
+def is_offered(current: str, wanted: str, latest: str | None) -> bool:
+    """Whether the vendor offers exactly the wanted version, and its numbers do not go back.
+
+    The one way in which a version with letters can be called: the vendor upgrades to its latest
+    version only, so what it names there is above the engine's, unless the numbers say otherwise.
+    """
+    if wanted != latest:
+        return False
+    have, want = _numbers(current), _numbers(wanted)
+    if have is None or want is None:
+        return False
+    parts = max(len(have), len(want), _FEWEST_PARTS)
+    return _fitted(want, parts) >= _fitted(have, parts)
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    """The numeric parts at the beginning of a version: (2, 5, 0) of 2.5.0.SPC100."""
+    matched = _NUMERIC_START.match(version)
+    return parse(matched[1]) if matched else None
+
+
+def _fitted(parts: tuple[int, ...], length: int) -> tuple[int, ...]:
+    return (parts + (0,) * length)[:length]

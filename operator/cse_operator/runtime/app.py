@@ -68,12 +68,13 @@ class Operator:
         self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._metrics = Metrics()
         self._queue = KeyedQueue(lane_of=self._project_of, lane_limit=settings.workers)
-        self._store = ResourceStore(wake=self._queue.add)
+        options = _project_options(settings)
+        self._store = ResourceStore(wake=self._queue.add, endpoint_of=options.endpoints.identity_of)
         self._queue.on_wait = self._metrics.queue_wait
         self._queue.on_rest = self._rest
         self._reader = ResourceReader(api_client)
         self._projects = Projects(
-            _project_options(settings),
+            options,
             Listeners(self._engine_changed, self._job_news, self._metrics.cloud_call),
         )
         self._access = Access(SecretReader(api_client, keys=SECRET_KEYS), self._projects)
@@ -145,6 +146,7 @@ class Operator:
             progress_interval=self._settings.progress_interval,
             send_window=self._settings.send_window,
             may_act_for=elector.remaining if elector is not None else lambda: float("inf"),
+            is_stopping=self._stop.is_set,
         )
 
     def _fleet(self) -> Fleet:

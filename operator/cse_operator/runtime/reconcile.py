@@ -15,16 +15,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cse_operator.api.resource import Status, UpgradeRecord
+from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project
 from cse_operator.core.decide import Decision, after_call, decide, invalid_spec
 from cse_operator.core.failure import Failure, FailureKind
-from cse_operator.core.observation import Accepted, JobView
+from cse_operator.core.observation import Accepted, EngineView, JobView
 from cse_operator.core.observed import Observed, Policy, Wish
-from cse_operator.core.situations import JOB_ENDINGS, stage_of
-from cse_operator.core.states import Effect, Situation, Stage
+from cse_operator.core.states import Effect, Situation, Stage, stage_of
+from cse_operator.core.vendor_states import passes_by_itself
 from cse_operator.kube.errors import Conflict, Gone, KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.status_writer import StatusWriter
@@ -72,12 +73,16 @@ class Tools:
     """Seconds after a decision in which its call may be sent."""
     may_act_for: Callable[[], float] = lambda: float("inf")
     """Seconds for which this process may still start something (the Lease's rest)."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """Whether this process was told to stop: no call begins after that."""
 
 
 @dataclass(slots=True)
 class _Answer:
     """The outcome of a call that is not recorded yet: it must not be lost."""
 
+    o: Observed
+    """What the call was decided on; the spec may not even be readable any more."""
     record: UpgradeRecord
     outcome: Accepted | Failure
 
@@ -134,7 +139,7 @@ class Reconciler:
         try:
             with tracked.at_work():
                 if key in self._answers:
-                    await self._record_answer(key, tracked, self._answers[key])
+                    await self._record_answer(key, tracked)
                     return
                 await self._step(key, tracked)
         except (Conflict, Gone):
@@ -187,11 +192,11 @@ class Reconciler:
                 await self._act(work, o, decision)
                 return
             o = await self._observe(work, o, decision, seen)
-        raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.record)}")
+        raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.status)}")
 
     def _first_look(self, key: str, tracked: Tracked, resource: Resource) -> Observed:
         notes, now = tracked.notes, boottime()
-        notes.enter(resource.status.upgrade, now)
+        notes.enter(resource.status, now)
         return Observed(
             wish=Wish.of(
                 resource.spec,
@@ -207,7 +212,8 @@ class Reconciler:
             failures=notes.failures,
             known_for=now - notes.stage_since,
             wrote_intent=notes.wrote_intent,
-            ended_for=now - notes.ended_since if notes.ended_since is not None else 0.0,
+            ended_for=_since(notes.ended_since, now),
+            not_found_for=_since(notes.not_found_since, now),
             progress_due=now - notes.status_written >= self._tools.progress_interval,
             rival=self._tools.store.rival(key),
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
@@ -216,17 +222,22 @@ class Reconciler:
     async def _observe(self, work: _Work, o: Observed, decision: Decision, seen: _Seen) -> Observed:
         """Take the look that a decision asks for, and add what it showed."""
         engine_id, notes, project = work.engine_id, work.tracked.notes, work.reachable
+        o = replace(o, status=decision.status)
         try:
             if decision.effect is Effect.LOOK:
-                directly = o.look_requested or stage_of(o.record) is Stage.UNANSWERED
+                directly = o.look_requested or stage_of(o.status) is Stage.UNANSWERED
                 look = await project.directory.look(engine_id, directly=directly)
-                notes.failures, seen.engine, seen.engine_answered = 0, look.began, look.answered
-                return replace(o, engine=look.engine, engine_is_fresh=True, failures=0)
+                seen.engine, seen.engine_answered = look.began, look.answered
+                return _looked(o, look.engine, notes)
+            if decision.effect is Effect.LIST_JOBS:
+                return await _with_jobs(o, project.client, engine_id)
             job_id = decision.job_to_show
             if job_id is None:
                 raise AssertionError("a job without an id was asked for")
             seen.job = boottime()
             job = await project.client.show_job(engine_id, job_id)
+            if o.record is not None and o.record.job_id == job_id:
+                notes.job, notes.job_seen = job, seen.job
             return replace(o, job=job, missing_job=None)
         except CloudError as error:
             if decision.effect is Effect.SHOW_JOB and error.failure.kind is FailureKind.NOT_FOUND:
@@ -255,7 +266,7 @@ class Reconciler:
         """
         key, tracked = work.key, work.tracked
         rest = self._tools.may_act_for()
-        if rest < SHORTEST_REST or not self._is_its_turn(work, o):
+        if self._tools.is_stopping() or rest < SHORTEST_REST or not self._is_its_turn(work, o):
             self._tools.queue.add_after(key, SHORTEST_REST)
             return
         # Counted from the moment of the decision, which is also what the intent says.
@@ -267,7 +278,7 @@ class Reconciler:
             raise
         outcome: Accepted | Failure | None = None
         try:
-            outcome = await _call(work, decision, send_before=send_before)
+            outcome = await self._call(work, record, send_before=send_before)
         except CloudError as error:
             outcome = error.failure
         finally:
@@ -277,17 +288,33 @@ class Reconciler:
                 until=boottime() + self._tools.policy.grace,
                 job_id=_new_job(record, outcome),
             )
-        self._answers[key] = _Answer(record, outcome)
-        await self._record_answer(key, tracked, self._answers[key], o)
+        self._answers[key] = _Answer(o, record, outcome)
+        await self._record_answer(key, tracked)
 
     async def _write_intent(self, work: _Work, status: Status) -> UpgradeRecord:
+        """Write the intent, and read back what is stored: that, and nothing else, is called."""
         await self._write_decided(work, status)
-        record = work.tracked.parse_status().upgrade
-        if record is None or not record.unanswered:
+        stored = work.tracked.parse_status()
+        record, decided = stored.upgrade, status.upgrade
+        if record is None or decided is None or not record.unanswered:
             raise AssertionError(f"{work.key}: a call without a recorded intent")
-        work.tracked.notes.enter(record, boottime())
+        if _as_stored(record) != _as_stored(decided):
+            raise AssertionError(f"{work.key}: the stored intent is not the one that was decided")
+        work.tracked.notes.enter(stored, boottime())
         work.tracked.notes.wrote_intent = True
         return record
+
+    async def _call(self, work: _Work, record: UpgradeRecord, *, send_before: float) -> Accepted:
+        """Make the call that the stored intent names."""
+        if self._tools.is_stopping():
+            told = "the operator was told to stop before the call went out"
+            raise CloudError.of(Failure(FailureKind.NOT_SENT, told))
+        client = work.reachable.client
+        if record.action is Action.RETRY:
+            return await client.retry(work.engine_id, send_before=send_before)
+        if record.action is not Action.UPGRADE or record.target_version is None:
+            raise AssertionError(f"{work.key}: the intent names no call")
+        return await client.upgrade(work.engine_id, record.target_version, send_before=send_before)
 
     def _is_its_turn(self, work: _Work, o: Observed) -> bool:
         """Whether no other resource that names the engine came in between.
@@ -301,34 +328,37 @@ class Reconciler:
         latest = o.engine.latest_job_id if o.engine is not None else None
         return self._turns.take(work.engine, work.tracked.uid, now=boottime(), latest_job_id=latest)
 
-    async def _record_answer(
-        self, key: str, tracked: Tracked, answer: _Answer, o: Observed | None = None
-    ) -> None:
+    async def _record_answer(self, key: str, tracked: Tracked) -> None:
         """Write what became of a call; on a conflict, into the newer version of the resource."""
-        if tracked.parse_status().upgrade != answer.record:
+        answer, status = self._answers[key], tracked.parse_status()
+        if status.upgrade != answer.record:
             # The intent is no longer there: another operator has resolved it by looking, or
             # the resource is another one. What was learned here is seen by looking, too.
             logger.warning("%s: the intent was resolved elsewhere, its answer is not needed", key)
             del self._answers[key]
             self._tools.queue.add(key)
             return
-        resource = tracked.parse()
-        if o is None:
-            o = self._first_look(key, tracked, resource)
-        notes = tracked.notes
-        notes.failures = 0 if isinstance(answer.outcome, Accepted) else notes.failures + 1
-        o = replace(o, status=resource.status, failure=None, failures=notes.failures)
+        notes, accepted = tracked.notes, isinstance(answer.outcome, Accepted)
+        notes.failures = 0 if accepted else notes.failures + 1
+        o = replace(answer.o, status=status, now=_now(), failures=notes.failures)
         decision = after_call(o, answer.outcome, self._tools.policy)
-        await self._write_decided(_Work(key, tracked, resource, None), decision.status)
+        version, raw = str(tracked.version), tracked.raw["status"]
+        await self._write(key, tracked, version, raw, decision.status)
         del self._answers[key]
-        notes.enter(decision.status.upgrade, boottime())
+        notes.enter(decision.status, boottime())
         self._tools.queue.forget(key)
         if decision.requeue_after is not None:
             self._tools.queue.add_after(key, decision.requeue_after)
+        await self._follow_what_began(key, tracked, decision)
+        if decision.broken is not None:
+            raise decision.broken
+
+    async def _follow_what_began(self, key: str, tracked: Tracked, decision: Decision) -> None:
         try:
+            resource = tracked.parse()
             project = await self._tools.access.project_of(key, resource)
-        except CloudError:
-            # The Secret went away meanwhile: the next step says so.
+        except (CloudError, InvalidSpecError):
+            # The Secret went away meanwhile, or the spec broke: the next step says so.
             self._tools.queue.add(key)
             return
         # A Retry may run the same job again, and what was seen of it is its last run.
@@ -370,7 +400,7 @@ class Reconciler:
             return
         notes.status_written = boottime()
         self._tools.store.put(written)
-        if tracked.engine is not None and stage_of(status.upgrade) is Stage.IDLE:
+        if tracked.engine is not None and stage_of(status) is Stage.IDLE:
             self._turns.over(tracked.engine, tracked.uid)
         if tracked.version > int(written["metadata"]["resourceVersion"]):
             # Somebody wrote right after us, and the watch was faster than our answer.
@@ -410,14 +440,6 @@ def _aged(o: Observed, seen: _Seen, notes: Notes) -> Observed:
     )
 
 
-async def _call(work: _Work, decision: Decision, *, send_before: float) -> Accepted:
-    client = work.reachable.client
-    if decision.effect is Effect.RETRY:
-        return await client.retry(work.engine_id, send_before=send_before)
-    version = work.resource.spec.version
-    return await client.upgrade(work.engine_id, version, send_before=send_before)
-
-
 def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | None) -> int | None:
     """The job that a call started, unless it runs an old one again."""
     if not isinstance(outcome, Accepted) or outcome.job_id == record.baseline_job_id:
@@ -439,7 +461,7 @@ def _follow(work: _Work, status: Status, *, runs: bool) -> None:
     if record is None or record.job_id is None or record.result is not None:
         work.project.follower.unfollow(work.key)
         return
-    ended = job is not None and job.job_id == record.job_id and job.status in JOB_ENDINGS
+    ended = job is not None and job.job_id == record.job_id and job.has_ended
     if job is None or not ended:
         work.project.follower.follow(work.key, work.engine_id, record.job_id)
     elif runs:
@@ -467,18 +489,18 @@ def take_news(tracked: Tracked, job_id: int, news: JobView | Failure) -> None:
         before = notes.job
         notes.job, notes.job_seen, notes.missing_job = news, now, None
         notes.failure, notes.failures = None, 0
-        if news.status not in JOB_ENDINGS:
+        if not (news.has_ended or news.has_stopped):
             notes.ended_since = None
         elif notes.ended_since is None or before is None or before.ended_at != news.ended_at:
             notes.ended_since = now
         return
-    record = tracked.parse_status().upgrade
-    if record is None or record.job_id != job_id:
+    status = tracked.parse_status()
+    if status.upgrade is None or status.upgrade.job_id != job_id:
         return  # about a job that was followed before, and is not any more
     if news.kind is FailureKind.NOT_FOUND:
         notes.missing_job, notes.job_seen = job_id, now
         notes.job, notes.failure = None, None
-    elif stage_of(record) is Stage.RUNNING:
+    elif stage_of(status) is Stage.RUNNING:
         # Once another operator has recorded the job's end, nothing would take this back.
         notes.failure = news
         notes.failures += 1
@@ -486,7 +508,35 @@ def take_news(tracked: Tracked, job_id: int, news: JobView | Failure) -> None:
 
 def _failed(o: Observed, failure: Failure, notes: Notes) -> Observed:
     notes.failures += 1
-    return replace(o, failure=failure, failures=notes.failures)
+    if failure.kind is not FailureKind.NOT_FOUND:
+        notes.not_found_since = None
+    elif notes.not_found_since is None:
+        notes.not_found_since = boottime()
+    gone_for = _since(notes.not_found_since, boottime())
+    return replace(o, failure=failure, failures=notes.failures, not_found_for=gone_for)
+
+
+def _looked(o: Observed, engine: EngineView, notes: Notes) -> Observed:
+    """The observation with a look at the engine in it."""
+    notes.failures, notes.not_found_since = 0, None
+    notes.passing_looks = notes.passing_looks + 1 if passes_by_itself(engine.status) else 0
+    return replace(o, engine=engine, failures=0, passing_looks=notes.passing_looks)
+
+
+async def _with_jobs(o: Observed, client: CseClient, engine_id: str) -> Observed:
+    """The observation with the vendor's list of jobs: none where the site does not have it."""
+    try:
+        return replace(o, jobs=await client.list_jobs(engine_id) or ())
+    except CloudError as error:
+        return replace(o, jobs_failure=error.failure)
+
+
+def _as_stored(record: UpgradeRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _since(moment: float | None, now: float) -> float:
+    return now - moment if moment is not None else 0.0
 
 
 def _now() -> datetime:

@@ -117,11 +117,27 @@ class Settings(BaseSettings):
     progress_interval: float = Field(
         default=60.0, ge=0, description="seconds between two steps written for one resource"
     )
-    unknown_outcome_grace: float = Field(
-        default=30.0,
+    outcome_grace: float = Field(
+        default=35.0,
         gt=0,
         description="seconds to look for the effect of a call whose answer was lost, before it "
-        "is called again",
+        "is called again: at least --send-window, --request-timeout, --read-lag and "
+        "--clock-tolerance together",
+    )
+    read_lag: float = Field(
+        default=10.0, ge=0, description="seconds for which the vendor may show an older state"
+    )
+    clock_tolerance: float = Field(
+        default=5.0,
+        ge=DATE_RESOLUTION,
+        description="seconds that two clocks of the vendor may be apart",
+    )
+    outcome_repeats: int = Field(
+        default=2,
+        ge=0,
+        le=10,
+        description="how many times a call whose outcome stays unknown is made again, before a "
+        "person is asked",
     )
     send_window: float = Field(
         default=5.0,
@@ -184,21 +200,45 @@ class Settings(BaseSettings):
         default=15, ge=3, description="seconds after which a silent leader is replaced"
     )
 
+    @property
+    def longest_outcome(self) -> float:
+        """Seconds after an intent until the effect of its call is shown, at the latest."""
+        on_its_way = self.send_window + self.request_timeout
+        return on_its_way + self.read_lag + self.clock_tolerance
+
     @model_validator(mode="after")
     def _calls_end_within_the_grace(self) -> Self:
-        longest = self.request_timeout + self.send_window + DATE_RESOLUTION
-        if self.unknown_outcome_grace < longest:
+        if self.outcome_grace < self.longest_outcome:
             raise ValueError(
-                f"--unknown-outcome-grace {self.unknown_outcome_grace:g} is too short: a call may "
-                f"be under way for {longest:g} seconds (--request-timeout plus --send-window, and "
-                f"{DATE_RESOLUTION:g} for the vendor's clock), and must not be made again before "
-                "it is over"
+                f"--outcome-grace {self.outcome_grace:g} is too short: the effect of a call may be "
+                f"shown {self.longest_outcome:g} seconds after its intent (--send-window "
+                f"{self.send_window:g}, --request-timeout {self.request_timeout:g}, --read-lag "
+                f"{self.read_lag:g}, --clock-tolerance {self.clock_tolerance:g}), and it must not "
+                "be made again before that"
             )
         return self
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and better otherwise, in sentences."""
+        given = "outcome_grace" in self.model_fields_set
+        if not given or self.outcome_grace > self.longest_outcome:
+            return ()
+        sentence = (
+            f"--outcome-grace {self.outcome_grace:g} is exactly what --send-window, "
+            "--request-timeout, --read-lag and --clock-tolerance add up to: leave a second or two "
+            "more, for what nobody thought of"
+        )
+        return (sentence,)
 
     @property
     def policy(self) -> Policy:
         """How patient the decisions are."""
         return Policy(
-            grace=self.unknown_outcome_grace, wait=self.wait_interval, slow=self.slow_interval
+            grace=self.outcome_grace,
+            lag=self.read_lag,
+            clocks=self.clock_tolerance,
+            wait=self.wait_interval,
+            slow=self.slow_interval,
+            repeats=self.outcome_repeats,
         )

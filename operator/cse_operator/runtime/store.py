@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
-from cse_operator.api.resource import Spec, Status, UpgradeRecord
+from cse_operator.api.resource import Spec, Status
+from cse_operator.api.status_reader import read_status
 from cse_operator.core.failure import Failure
 from cse_operator.core.multimap import Multimap
 from cse_operator.core.observation import JobView
 from cse_operator.core.observed import Rival
-from cse_operator.core.situations import stage_of
-from cse_operator.core.states import Stage
+from cse_operator.core.states import Stage, stage_of
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.packing import pack, unpack
 
 EngineKey = tuple[str, str, str]
-"""Region, project and id of an engine: what makes two resources name the same one."""
+"""Endpoint, project and id of an engine: what makes two resources name the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +72,29 @@ class Notes:
     writing: bool = False
     """Whether a status write is under way: its echo may come before its answer."""
     status_written: float = 0.0
+    passing_looks: int = 0
+    """How many looks in a row showed a state of the engine that passes by itself."""
+    not_found_since: float | None = None
+    """Since when every look has said that there is no such engine."""
 
     @property
     def say_nothing(self) -> bool:
         """Whether they are as good as new ones once the resource is ready."""
         quiet = self.failures == 0 and self.failure is None and not self.writing
+        quiet = quiet and self.passing_looks == 0
         return quiet and self.stage is Stage.IDLE
 
-    def enter(self, record: UpgradeRecord | None, now: float) -> None:
+    def enter(self, status: Status, now: float) -> None:
         """Note the stage that the recorded upgrade is in, and since when.
 
         What was noted of another stage goes; news of the very job that is entered stays.
         """
+        record, stage = status.upgrade, stage_of(status)
         job_id = record.job_id if record is not None else None
         mark = record and (job_id, record.attempts, record.retries, record.requested_at)
-        if self.stage is stage_of(record) and self.stage_mark == mark:
+        if self.stage is stage and self.stage_mark == mark:
             return
-        self.stage, self.stage_mark, self.stage_since = stage_of(record), mark, now
+        self.stage, self.stage_mark, self.stage_since = stage, mark, now
         self.wrote_intent = False
         self.failure = None
         if self.job is not None and self.job.job_id != job_id:
@@ -160,7 +166,8 @@ class Tracked:
     generation: int
     created: str
     deleting: bool
-    region: str
+    endpoint: str
+    """Of the API in the region that the spec names: two names of one endpoint are one engine."""
     project_id: str
     engine_id: str
     """As in the spec; all three are empty where the spec does not say them."""
@@ -173,7 +180,7 @@ class Tracked:
     @property
     def engine(self) -> EngineKey | None:
         """The engine that it names."""
-        return (self.region, self.project_id, self.engine_id) if self.engine_id else None
+        return (self.endpoint, self.project_id, self.engine_id) if self.engine_id else None
 
     @property
     def name(self) -> str:
@@ -241,9 +248,10 @@ class Tracked:
 
     @property
     def upgrading(self) -> bool:
-        """Whether an upgrade is open: an intent or a running job."""
-        upgrade = self.raw["status"].get("upgrade")
-        return isinstance(upgrade, dict) and "result" not in upgrade
+        """Whether an upgrade is open: an intent, a running job, or what cannot be read."""
+        status = self.raw["status"]
+        upgrade = status.get("upgrade") if isinstance(status, dict) else status
+        return bool(upgrade) and stage_of(read_status({"upgrade": upgrade})) is not Stage.IDLE
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -293,14 +301,11 @@ class Tracked:
         return spec
 
     def parse_status(self) -> Status:
-        """The status alone; one that cannot be read counts as none, and is written anew."""
+        """The status alone, whoever wrote it."""
         opened = self._open
         if opened is not None and opened.status is not None:
             return opened.status
-        try:
-            status = Status.model_validate(self.raw["status"])
-        except ValidationError:
-            status = Status()
+        status = read_status(self.raw["status"])
         if opened is not None:
             opened.status = status
         return status
@@ -341,10 +346,16 @@ class ResourceStore:
     Args:
         wake: called with the key of each resource that may no longer have the rival it had,
             or has a new one, because another resource that names its engine changed.
+        endpoint_of: the endpoint of a region, by which engines are told apart.
     """
 
-    def __init__(self, wake: Callable[[str], None] = lambda _key: None) -> None:
+    def __init__(
+        self,
+        wake: Callable[[str], None] = lambda _key: None,
+        endpoint_of: Callable[[str], str] = lambda region: region,
+    ) -> None:
         self._wake = wake
+        self._endpoint_of = endpoint_of
         self._tracked: dict[str, Tracked] = {}
         # By the id alone, which next to always says which engine it is: a key of three for each
         # resource would be a megabyte of ten thousand.
@@ -382,7 +393,8 @@ class ResourceStore:
             return key, News.NOTHING
         content, deleting = _content(obj), "deletionTimestamp" in metadata
         region, project_id, engine_id = _engine_of(obj)
-        named = (region, project_id, engine_id) if engine_id else None
+        endpoint = sys.intern(self._endpoint_of(region)) if region else ""
+        named = (endpoint, project_id, engine_id) if engine_id else None
         if before is not None and (before.uid, before.engine) == (metadata["uid"], named):
             news = _news(before, metadata.get("generation", 1), content, deleting=deleting)
             others = self._others(key)
@@ -404,7 +416,7 @@ class ResourceStore:
             generation=metadata.get("generation", 1),
             created=sys.intern(metadata.get("creationTimestamp") or ""),
             deleting=deleting,
-            region=region,
+            endpoint=endpoint,
             project_id=project_id,
             engine_id=engine_id,
             _packed=pack(content),

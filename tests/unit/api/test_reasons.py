@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.core.states import TRANSITIONS
+from cse_operator.core.machine import TRANSITIONS
 
 
 def test_each_reason_has_its_facts():

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cse_operator.api.resource import (
+    Action,
     HistoryEntry,
     MicroserviceEngine,
     Phase,
@@ -67,9 +68,15 @@ def test_a_spec_that_could_leave_its_place_is_refused(field, value):
         MicroserviceEngine.model_validate({"spec": SPEC | {field: value}})
 
 
-@pytest.mark.parametrize("version", ["2.4.0", "2.1.0.16", "2.4.0-rc1", "2", "V2_4+b"])
+@pytest.mark.parametrize("version", ["2.4.0", "2.1.0.16", "2.4.0-rc1", "2.5.0.SPC100", "2.4.0_b+c"])
 def test_versions_of_all_known_kinds_are_accepted(version):
     assert Spec.model_validate(SPEC | {"version": version}).version == version
+
+
+@pytest.mark.parametrize("version", ["v2.4.0", "V2.4.0", "2.4", "2", "latest", "2.4.x", "2.4.0rc1"])
+def test_a_version_that_the_vendor_would_not_write_so_is_refused_with_advice(version):
+    with pytest.raises(ValidationError, match="no leading v, such as"):
+        Spec.model_validate(SPEC | {"version": version})
 
 
 def test_fields_of_a_later_version_are_not_in_the_way():
@@ -78,14 +85,15 @@ def test_fields_of_a_later_version_are_not_in_the_way():
 
 def test_a_status_is_stored_in_whole_seconds_of_utc_without_what_is_not_set():
     moment = datetime(2026, 1, 1, 20, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=8)))
-    record = UpgradeRecord(generation=1, requested_at=moment)
+    record = UpgradeRecord(action=Action.UPGRADE, wanted_version="2.4.0", requested_at=moment)
     stored = Status(observed_generation=1, phase=Phase.SUBMITTING, upgrade=record).to_json()
     assert stored == {
         "observedGeneration": 1,
         "phase": "Submitting",
         "upgrade": {
+            "minReader": 1,
             "action": "Upgrade",
-            "generation": 1,
+            "wantedVersion": "2.4.0",
             "requestedAt": "2026-01-01T12:00:00Z",
             "attempts": 1,
             "retries": 0,

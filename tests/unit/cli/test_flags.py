@@ -48,8 +48,8 @@ def test_every_bad_value_is_named_by_its_flag_without_a_traceback(capsys):
 
 
 def test_values_that_contradict_each_other_are_explained(capsys):
-    assert read("--unknown-outcome-grace=1") is None
-    assert capsys.readouterr().err.startswith("--unknown-outcome-grace 1 is too short: ")
+    assert read("--outcome-grace=1") is None
+    assert capsys.readouterr().err.startswith("--outcome-grace 1 is too short: ")
 
 
 @pytest.mark.parametrize("kind", [Settings, CheckSettings])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -12,8 +13,7 @@ from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Observed
-from cse_operator.core.situations import stage_of
-from cse_operator.core.states import Effect, Stage
+from cse_operator.core.states import Effect, Stage, stage_of
 from support.observations import (
     BUSY,
     LOST,
@@ -50,7 +50,7 @@ def test_an_intent_names_what_is_called_and_what_was_seen_before():
     intent = decision.status.upgrade
     assert intent is not None
     assert intent.unanswered
-    assert (intent.action, intent.generation, intent.attempts) == (Action.UPGRADE, 3, 1)
+    assert (intent.action, intent.wanted_version, intent.attempts) == (Action.UPGRADE, "2.4.0", 1)
     assert (intent.from_version, intent.target_version) == ("2.3.0", "2.4.0")
     assert (intent.baseline_job_id, intent.baseline_at) == (100, at(2.5))
     assert decision.status.phase is Phase.SUBMITTING
@@ -97,32 +97,41 @@ def test_a_forbidden_call_says_so_now_and_at_the_next_look():
     assert next_look.effect is Effect.NONE
 
 
-@pytest.mark.parametrize(
-    "outcome", [LOST, BUSY, failure(FailureKind.TRANSIENT, http_status=503)], ids=lambda f: f.kind
-)
-def test_a_call_in_doubt_is_looked_after_soon_and_not_repeated(outcome):
+NO_PLAIN_ANSWER = [
+    LOST,
+    BUSY,
+    failure(FailureKind.TRANSIENT, http_status=503),
+    failure(FailureKind.UNAUTHENTICATED, http_status=401, code="APIGW.0301"),
+    failure(FailureKind.THROTTLED, http_status=429, code="APIGW.0308"),
+]
+
+
+@pytest.mark.parametrize("answer", NO_PLAIN_ANSWER, ids=lambda answer: answer.kind)
+def test_any_answer_that_is_no_success_and_no_plain_refusal_gets_the_full_grace(answer):
     o, _ = called(observed())
-    decision = after_call(o, outcome, POLICY)
+    decision = after_call(o, answer, POLICY)
     assert reason_of(decision) == Reason.VERIFYING_OUTCOME
-    assert stage_of(decision.status.upgrade) is Stage.UNANSWERED
+    assert stage_of(decision.status) is Stage.UNANSWERED
     assert decision.requeue_after is not None
     assert decision.requeue_after < 2
-    again = decide(replace(o, status=decision.status, known_for=29), POLICY)
-    assert again.effect is Effect.NONE
+    later = replace(o, status=decision.status, jobs=())
+    assert decide(replace(later, known_for=POLICY.grace - 1), POLICY).effect is Effect.NONE
+    again = decide(replace(later, known_for=POLICY.grace), POLICY)
+    assert again.effect is Effect.UPGRADE
+    assert again.status.upgrade is not None
+    assert again.status.upgrade.attempts == 2
 
 
-CERTAINLY_NO_EFFECT = [
-    FailureKind.THROTTLED,
+CERTAINLY_NOT_SENT = [
     FailureKind.NOT_SENT,
-    FailureKind.UNAUTHENTICATED,
     FailureKind.CREDENTIALS_MISSING,
     FailureKind.CREDENTIALS_INVALID,
     FailureKind.REGION_NOT_ALLOWED,
 ]
 
 
-@pytest.mark.parametrize("kind", CERTAINLY_NO_EFFECT)
-def test_a_call_that_certainly_had_no_effect_is_made_again_without_a_grace(kind):
+@pytest.mark.parametrize("kind", CERTAINLY_NOT_SENT)
+def test_a_call_that_certainly_never_left_is_made_again_without_a_grace(kind):
     o, _ = called(observed())
     decision = after_call(o, failure(kind), POLICY)
     assert decision.status.upgrade is not None
@@ -134,27 +143,12 @@ def test_a_call_that_certainly_had_no_effect_is_made_again_without_a_grace(kind)
     assert again.status.upgrade.attempts == 1
 
 
-@pytest.mark.parametrize("status", [401, 429])
-def test_a_call_that_was_answered_as_not_done_is_made_again_when_a_look_would_show_it(status):
-    kind = FailureKind.UNAUTHENTICATED if status == 401 else FailureKind.THROTTLED
-    o, _ = called(observed())
-    decision = after_call(o, failure(kind, http_status=status), POLICY)
-    early, late = (
-        decide(replace(o, status=decision.status, known_for=seconds), POLICY)
-        for seconds in (POLICY.lag - 1, POLICY.lag)
-    )
-    assert (early.effect, reason_of(early)) == (Effect.NONE, Reason.VERIFYING_OUTCOME)
-    assert late.effect is Effect.UPGRADE
-    assert late.status.upgrade is not None
-    assert (late.status.upgrade.attempts, late.status.upgrade.error) == (1, None)
-
-
-def test_what_led_to_a_retry_survives_a_throttled_call():
+def test_what_led_to_a_retry_survives_a_call_that_never_left():
     failed = ended(Result.FAILED, retries=1)
     o, _ = called(
         observed(failed, engine=failed_engine(), wish=wish(retry_request="please", retry_limit=1))
     )
-    decision = after_call(o, failure(FailureKind.THROTTLED), POLICY)
+    decision = after_call(o, failure(FailureKind.NOT_SENT), POLICY)
     again = decide(replace(o, status=decision.status, job=job(status="Error")), POLICY)
     assert again.effect is Effect.RETRY
     assert again.status.upgrade is not None
@@ -163,22 +157,46 @@ def test_what_led_to_a_retry_survives_a_throttled_call():
 
 
 def test_the_vendors_wish_to_wait_is_obeyed():
-    o, _ = called(observed())
-    decision = after_call(o, failure(FailureKind.THROTTLED, retry_after=60.0), POLICY)
+    asked = failure(FailureKind.THROTTLED, retry_after=60.0)
+    decision = decide(observed(failure=asked, failures=1, engine=None), POLICY)
     assert decision.requeue_after is not None
     assert decision.requeue_after >= 54
 
 
-def test_a_call_that_has_no_effect_again_and_again_is_made_ever_more_rarely():
-    o = replace(called(observed())[0], engine=engine())
+def next_call(o: Observed, policy=POLICY) -> tuple[float, Observed] | None:
+    """After how many seconds the call is made again, if it ever is."""
+    for seconds in range(1, 86_400):
+        decision = decide(replace(o, known_for=float(seconds)), policy)
+        if decision.effect is Effect.UPGRADE:
+            return seconds, replace(o, status=decision.status)
+        if decision.status.ready and decision.status.ready.reason == Reason.OUTCOME_UNCERTAIN:
+            return None
+    return None
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 2])
+def test_a_call_of_unknown_outcome_is_made_again_ever_more_rarely_and_then_not_at_all(repeats):
+    policy = replace(POLICY, repeats=repeats)
+    o = replace(called(observed())[0], engine=engine(), jobs=())
     waits = []
-    for _ in range(6):
-        seconds = 1.0
-        while decide(replace(o, known_for=seconds), POLICY).effect is Effect.NONE:
-            seconds += 1.0
-        waits.append(seconds)
-        o = replace(o, status=decide(replace(o, known_for=seconds), POLICY).status)
-    assert waits == [30, 60, 120, 240, 240, 240]
+    while (called_again := next_call(o, policy)) is not None:
+        waits.append(called_again[0])
+        o = called_again[1]
+    assert waits == [35, 70, 140][:repeats]
+    uncertain = decide(replace(o, known_for=80_000.0), policy)
+    assert (uncertain.effect, reason_of(uncertain)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
+
+
+def test_an_uncertain_outcome_is_called_again_only_when_a_person_asks():
+    o = replace(called(observed())[0], engine=engine(), jobs=(), known_for=80_000.0)
+    assert o.record is not None
+    spent = o.record.model_copy(update={"attempts": 3})
+    o = replace(o, status=o.status.model_copy(update={"upgrade": spent}))
+    for edited in (wish(generation=9), wish(generation=9, timeout=timedelta(hours=9))):
+        assert decide(replace(o, wish=edited), POLICY).effect is Effect.NONE
+    asked = decide(replace(o, wish=wish(retry_request="9:00")), POLICY)
+    assert asked.effect is Effect.UPGRADE
+    assert asked.status.last_handled_retry_at == "9:00"
 
 
 def test_a_call_is_not_decided_on_a_look_that_is_too_old():

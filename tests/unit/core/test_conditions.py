@@ -58,7 +58,8 @@ def test_a_transition_time_moves_only_with_the_conditions_status():
 
 def test_a_stalled_resource_that_goes_on_is_stalled_no_more():
     stalled = decide(observed(ended(Result.FAILED)), POLICY).status
-    going_on = decide(observed(status=stalled, wish=wish(generation=4)), POLICY).status
+    wanted = wish(generation=4, version="2.5.0")
+    going_on = decide(observed(status=stalled, wish=wanted), POLICY).status
     assert [condition.type for condition in going_on.conditions] == ["Reconciling", "Ready"]
 
 
@@ -100,7 +101,7 @@ def test_a_long_message_is_cut_to_what_a_condition_may_hold():
 def test_a_passing_failure_is_not_shown_before_patience_ends():
     fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
     unreachable = failure(FailureKind.TRANSIENT)
-    unseen = observed(status=fine, failure=unreachable, engine=None, engine_is_fresh=False)
+    unseen = observed(status=fine, failure=unreachable, engine=None)
     for failures in (1, 2):
         assert decide(replace(unseen, failures=failures), POLICY).status == fine
     shown = decide(replace(unseen, failures=3), POLICY).status
@@ -113,7 +114,7 @@ def test_a_passing_failure_is_not_shown_before_patience_ends():
 @pytest.mark.parametrize("upgrade", [None, running()])
 def test_a_failure_that_gateways_give_in_passing_does_not_stall_what_was_fine(kind, upgrade):
     fine = decide(observed(upgrade, engine=engine(version="2.4.0"), job=job()), POLICY).status
-    unseen = observed(status=fine, failure=failure(kind), engine=None, engine_is_fresh=False)
+    unseen = observed(status=fine, failure=failure(kind), engine=None)
     for failures in (1, 2):
         decision = decide(replace(unseen, failures=failures), POLICY)
         assert decision.status == fine

@@ -18,14 +18,28 @@ from cse_operator.api.resource import (
 )
 from cse_operator.core.decide import decide
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.machine import TRANSITIONS
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Observed, Rival, Wish
-from cse_operator.core.situations import classify, stage_of
-from cse_operator.core.states import TRANSITIONS, Effect
-from cse_operator.core.versions import Comparison, compare
+from cse_operator.core.situations import classify
+from cse_operator.core.states import Effect, stage_of
+from cse_operator.core.versions import Comparison, compare, is_offered
 from support.observations import NOON, POLICY
 
-VERSIONS = st.sampled_from(["2.3.0", "2.4.0", "2.4.1", "2.5.0", "odd", ""])
+VERSIONS = st.sampled_from(
+    [
+        "2.3.0",
+        "2.4.0",
+        "2.4.1",
+        "2.5.0",
+        "2.4.1.5",
+        "2.4.0-rc1",
+        "2.5.0.SPC100",
+        "v2.4.0",
+        "odd",
+        "",
+    ]
+)
 JOB_IDS = st.sampled_from([None, 100, 101, 102])
 MOMENTS = st.none() | st.integers(-9000, 9000).map(lambda s: NOON + timedelta(seconds=s))
 AGES = st.sampled_from([0.0, 1.0, 10.0, 29.0, 31.0, 300.0, 9000.0])
@@ -41,7 +55,7 @@ engines = st.builds(
     type=st.just("CSE"),
     status=ENGINE_STATUSES,
     version=VERSIONS,
-    latest_version=st.none(),
+    latest_version=st.none() | VERSIONS,
     latest_job_id=JOB_IDS,
     additional_actions=st.sampled_from([(), ("Retry",), ("Noting",)]),
     observed_at=MOMENTS,
@@ -51,17 +65,21 @@ jobs = st.builds(
     job_id=st.sampled_from([100, 101, 102]),
     engine_id=st.just("engine-1"),
     type=st.sampled_from(["Upgrade", "Modify", "Odd", ""]),
-    status=st.sampled_from(["Init", "Executing", "Finished", "Error", "Timeout", "Odd"]),
+    status=st.sampled_from(["Init", "Executing", "Finished", "Error", "Timeout", "Odd", "PreInit"]),
     started_at=MOMENTS,
     ended_at=MOMENTS,
     progress=st.none(),
     message=st.none(),
     observed_at=MOMENTS,
+    scheduled=st.sampled_from([None, True, False]),
 )
 records = st.builds(
     UpgradeRecord,
     action=st.sampled_from(Action),
-    generation=st.integers(1, 4),
+    wanted_version=VERSIONS.filter(bool),
+    answered_versions=st.lists(VERSIONS.filter(bool), max_size=2).map(tuple),
+    own_job=st.sampled_from([None, True]),
+    retry_due=st.sampled_from([None, True]),
     from_version=VERSIONS,
     target_version=st.none() | VERSIONS,
     requestedAt=st.just(NOON),
@@ -73,7 +91,7 @@ records = st.builds(
     job_id=JOB_IDS,
     finished_at=MOMENTS,
     result=st.none() | st.sampled_from(Result),
-    error=st.none() | st.builds(CallError, http_status=st.sampled_from([None, 400, 403, 500])),
+    error=st.none() | st.builds(CallError, kind=st.none() | st.sampled_from(FailureKind)),
 )
 histories = st.lists(
     st.builds(
@@ -108,7 +126,11 @@ observations = st.builds(
     status=statuses,
     now=st.just(NOON),
     engine=st.none() | engines,
-    engine_is_fresh=st.booleans(),
+    may_call_in=st.sampled_from([0.0, 0.0, 0.0, 20.0]),
+    jobs=st.none() | st.lists(jobs, max_size=2).map(tuple),
+    jobs_failure=st.none() | st.just(Failure(FailureKind.TRANSIENT, "words")),
+    passing_looks=st.integers(0, 4),
+    not_found_for=AGES,
     engine_age=AGES,
     job=st.none() | jobs,
     job_age=AGES,
@@ -127,14 +149,14 @@ observations = st.builds(
 @settings(max_examples=600, deadline=None, database=None)
 @given(o=observations)
 def test_every_situation_that_can_be_seen_is_in_the_table(o):
-    assert (stage_of(o.record), classify(o, POLICY)) in TRANSITIONS
+    assert (stage_of(o.status), classify(o, POLICY)) in TRANSITIONS
 
 
 @settings(max_examples=600, deadline=None, database=None)
 @given(o=observations)
 def test_every_observation_is_decided(o):
     decision = decide(o, POLICY)
-    if decision.effect in {Effect.LOOK, Effect.SHOW_JOB}:
+    if decision.effect.is_look:
         return
     if decision.requeue_after is not None:
         assert decision.requeue_after > 0
@@ -152,7 +174,7 @@ def test_a_call_is_only_decided_on_a_fresh_look_with_an_intent_and_never_downwar
     if decision.effect not in {Effect.UPGRADE, Effect.RETRY}:
         return
     assert o.engine is not None
-    assert o.engine_is_fresh
+    assert o.may_call_in <= 0
     assert o.engine_age <= POLICY.look_valid
     assert o.rival is None
     assert not o.wish.suspend
@@ -165,7 +187,9 @@ def test_a_call_is_only_decided_on_a_fresh_look_with_an_intent_and_never_downwar
         assert intent.target_version == o.wish.version
         assert o.engine.status == "Available"
         standing = compare(o.engine.version, o.wish.version)
-        assert standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
-        assert o.engine.version
+        offered = is_offered(o.engine.version, o.wish.version, o.engine.latest_version)
+        assert standing is Comparison.BEHIND or (standing is Comparison.INCOMPARABLE and offered), (
+            "a call needs a proven behind"
+        )
     else:
         assert "Retry" in o.engine.additional_actions

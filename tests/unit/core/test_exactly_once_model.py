@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from support.model_operator import LOOK_FAULTS, PUT_FAULTS, Weather
-from support.model_world import MOST_LAG, MOST_LATE, OLDEST_LISTING, ModelWorld
+from support.model_world import MOST_LAG, MOST_LATE, ModelWorld
 
 THOROUGH = os.environ.get("CSE_OPERATOR_MODEL") == "thorough"
 
@@ -28,20 +28,23 @@ THOROUGH = os.environ.get("CSE_OPERATOR_MODEL") == "thorough"
 NAMES = ["older"] * 5 + ["younger"]
 OPERATORS = [0, 0, 0, 1]
 LAGS = [0.0, 0.0, 0.5, 4.0, MOST_LAG]
-AGES = [0.0, 0.0, OLDEST_LISTING]
+JOBS = ["fine", "fine", "fails"]
 LATENESSES = [MOST_LATE, 0.5]
 PUTS = ["fine"] * 4 + list(PUT_FAULTS)
 LOOKS = ["fine"] * 12 + list(LOOK_FAULTS)
 KUBES = ["fine"] * 12 + ["lost before the effect", "lost after the effect"]
-SECONDS = [1.0, 0.3, 2.0, 3.0, 6.0, 12.0, 31.0, 31.0, 70.0, 500.0, 10000.0]
-OUTCOMES = ["finish", "error", "timeout"]
+SECONDS = [1.0, 0.3, 2.0, 3.0, 6.0, 12.0, 36.0, 36.0, 75.0, 500.0, 10000.0]
+OUTCOMES = ["finish", "error", "timeout", "odd"]
 DURATIONS = [3.0, 1.0, 3.0, 20.0, 400.0, 10000.0]
-WANTED = ["2.4.0", "2.4.0", "2.5.0", "2.3.0"]
-OFFERED = ["2.3.4", "2.3.4", "2.4.0", "2.4.3", "2.5.0"]
+WANTED = ["2.4.0", "2.4.0", "2.5.0", "2.3.0", "2.5.0-rc1"]
+OFFERED = ["2.3.4", "2.3.4", "2.4.0", "2.4.3", "2.5.0", "2.4.0-sp1", "2.5.0-rc1", "2.4.0.SPC1"]
+BUILDS = [("", "")] * 4 + [("word", ""), ("", "word"), ("reader", ""), ("", "reader")]
+SITES = ["fine", "fine", "absent"]
 PEOPLES_DOINGS = [
     "wants a version",
     "suspends or resumes",
     "edits the policy",
+    "edits the time-out",
     "requests a retry",
     "requests a retry",
     "requests a look",
@@ -54,6 +57,8 @@ WORLDS_DOINGS = [
     "somebody mends the engine",
     "somebody mends the engine",
     "the vendor forgets a job",
+    "the vendor offers a version",
+    "the engine is deleted",
 ]
 
 one_of = st.sampled_from
@@ -70,12 +75,27 @@ class UpgradingAnEngine(RuleBasedStateMachine):
         lenient=st.booleans(),
         clock_errors=st.tuples(one_of([0.0, -900.0, 900.0]), one_of([0.0, -900.0, 900.0])),
         job=st.tuples(one_of(OUTCOMES), one_of(DURATIONS)),
+        builds=one_of(BUILDS),
+        waits=st.booleans(),
+        site=one_of(SITES),
         put=one_of(PUTS),
         late=one_of(LATENESSES),
         boundaries=one_of([20, 20, 4, 5, 6]),
     )
     def an_upgrade_begins(
-        self, *, offset, same_retry_job, lenient, clock_errors, job, put, late, boundaries
+        self,
+        *,
+        offset,
+        same_retry_job,
+        lenient,
+        clock_errors,
+        job,
+        builds,
+        waits,
+        site,
+        put,
+        late,
+        boundaries,
     ):
         self.world = ModelWorld(
             clock_offset=offset,
@@ -83,7 +103,12 @@ class UpgradingAnEngine(RuleBasedStateMachine):
             lenient=lenient,
             clock_errors=clock_errors,
             job=job,
+            newer_builds=builds,
+            waits_at_start=waits,
+            lists_jobs=site,
         )
+        if waits:
+            self.world.vendor.advance(36.0)
         self.world.go_on(0, "older", boundaries, Weather(put=put, late=late))
 
     @rule(
@@ -91,14 +116,14 @@ class UpgradingAnEngine(RuleBasedStateMachine):
         name=one_of(NAMES),
         boundaries=st.integers(1, 4),
         lag=one_of(LAGS),
-        age=one_of(AGES),
         look=one_of(LOOKS),
+        jobs=one_of(JOBS),
         put=one_of(PUTS),
         kube=one_of(KUBES),
         late=one_of(LATENESSES),
     )
-    def an_operator_goes_on(self, *, which, name, boundaries, lag, age, look, put, kube, late):
-        self.world.go_on(which, name, boundaries, Weather(lag, age, look, put, kube, late))
+    def an_operator_goes_on(self, *, which, name, boundaries, lag, look, jobs, put, kube, late):
+        self.world.go_on(which, name, boundaries, Weather(lag, look, jobs, put, kube, late))
 
     @rule(
         which=one_of(OPERATORS),
@@ -110,9 +135,9 @@ class UpgradingAnEngine(RuleBasedStateMachine):
     def an_operator_does_a_whole_step(self, which, name, lag, put, late):
         self.world.whole_step(which, name, Weather(lag=lag, put=put, late=late))
 
-    @rule(which=one_of(OPERATORS), lag=one_of(LAGS))
-    def an_operator_learns_what_changed(self, which, lag):
-        self.world.learn(which, lag)
+    @rule(which=one_of(OPERATORS))
+    def an_operator_learns_what_changed(self, which):
+        self.world.learn(which)
 
     @rule(which=one_of(OPERATORS))
     def an_operator_dies_and_comes_back(self, which):
@@ -181,6 +206,9 @@ def random_walk(seed: int, length: int = 40) -> list[Doing]:
         "lenient": one([True, True, False]),
         "clock_errors": (one([0.0, -900.0, 900.0]), one([0.0, -900.0, 900.0])),
         "job": (one(OUTCOMES), one(DURATIONS)),
+        "builds": one(BUILDS) if two_operators else ("", ""),
+        "waits": one([True, False, False]),
+        "site": one(SITES),
         "put": one(PUTS),
         "late": one(LATENESSES),
         "boundaries": one([20, 4, 5, 6, 1]),
@@ -189,7 +217,7 @@ def random_walk(seed: int, length: int = 40) -> list[Doing]:
     for _ in range(length):
         operator = {"which": one(OPERATORS) if two_operators else 0}
         weather = {"lag": one(LAGS), "put": one(PUTS), "late": one(LATENESSES)}
-        more = {"age": one(AGES), "look": one(LOOKS), "kube": one(KUBES)}
+        more = {"look": one(LOOKS), "jobs": one(JOBS), "kube": one(KUBES)}
         name = {"name": one(names)}
         doings: dict[str, tuple[float, dict[str, Any]]] = {
             "an_operator_goes_on": (
@@ -197,7 +225,7 @@ def random_walk(seed: int, length: int = 40) -> list[Doing]:
                 operator | name | weather | more | {"boundaries": dice.randint(1, 4)},
             ),
             "an_operator_does_a_whole_step": (0.20, operator | name | weather),
-            "an_operator_learns_what_changed": (0.06, operator | {"lag": one(LAGS)}),
+            "an_operator_learns_what_changed": (0.06, operator),
             "an_operator_dies_and_comes_back": (0.04, operator),
             "time_passes": (0.22, {"seconds": one(SECONDS)}),
             "a_person": (

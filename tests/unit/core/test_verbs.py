@@ -29,11 +29,11 @@ from support.observations import (
 
 
 def test_a_request_for_a_look_is_answered_by_a_look_and_echoed():
-    asked = observed(engine_is_fresh=False, wish=wish(reconcile_request="9:00", suspend=True))
+    asked = observed(engine=None, wish=wish(reconcile_request="9:00", suspend=True))
     assert decide(asked, POLICY).effect is Effect.LOOK
-    answered = decide(replace(asked, engine_is_fresh=True), POLICY)
+    answered = decide(replace(asked, engine=engine()), POLICY)
     assert answered.status.last_handled_reconcile_at == "9:00"
-    at_rest = decide(replace(asked, status=answered.status), POLICY)
+    at_rest = decide(replace(asked, engine=engine(), status=answered.status), POLICY)
     assert at_rest.effect is Effect.NONE
 
 
@@ -96,30 +96,29 @@ def test_a_request_for_a_retry_waits_until_the_resource_is_no_longer_suspended()
     assert decide(resumed, POLICY).effect is Effect.UPGRADE
 
 
-def test_a_request_is_open_again_when_its_call_had_no_effect_and_is_dropped():
-    intent = intent_of_retry(retry_request="9:00", retries=2)
+def test_a_request_is_open_again_when_its_call_certainly_had_no_effect():
+    intent = intent_of_retry(retry_request="9:00", retries=2, attempts=0)
     seen = observed(
         status=status(intent, last_handled_retry_at="9:00"),
         engine=failed_engine(),
         job=job(status="Error", ended_at=at(-300)),
         wish=wish(generation=4, suspend=True, retry_request="9:00"),
-        known_for=31,
     )
     dropped = decide(seen, POLICY)
+    assert dropped.effect is Effect.NONE
     assert dropped.status.last_handled_retry_at is None
     resumed = replace(seen, status=dropped.status, wish=wish(generation=5, retry_request="9:00"))
     assert decide(resumed, POLICY).effect is Effect.RETRY
 
 
-def test_a_dropped_retry_leaves_the_failed_upgrade_as_it_was():
+def test_a_retry_that_never_left_leaves_the_failed_upgrade_as_it_was():
     before = ended(Result.TIMED_OUT)
-    intent = intent_of_retry(retries=1)
+    intent = intent_of_retry(retries=1, attempts=0)
     seen = observed(
         status=replace_upgrade(status(before), intent),
         engine=failed_engine(),
         job=job(status="Timeout", ended_at=at(-3600)),
         wish=wish(suspend=True),
-        known_for=31,
     )
     left = decide(seen, POLICY).status
     assert left.upgrade is not None
@@ -132,7 +131,7 @@ def replace_upgrade(before, upgrade):
 
 
 def test_calling_again_honours_a_request_that_came_meanwhile():
-    seen = observed(record(), wish=wish(retry_request="9:00"), known_for=31)
+    seen = observed(record(), wish=wish(retry_request="9:00"), known_for=36, jobs=())
     assert decide(seen, POLICY).status.last_handled_retry_at == "9:00"
 
 
@@ -157,14 +156,34 @@ def test_a_retry_goes_on_to_the_failed_jobs_own_target():
     assert (decision.effect, decision.status.upgrade.target_version) == (Effect.RETRY, "2.4.0")
 
 
-def test_retries_are_counted_within_one_wish():
-    seen = observed(ended(Result.FAILED, retries=1), engine=failed_engine())
-    assert decide(seen, POLICY).effect is Effect.NONE
-    assert decide(replace(seen, wish=wish(retry_limit=2)), POLICY).effect is Effect.RETRY
-    new_spec = decide(replace(seen, wish=wish(generation=4)), POLICY)
-    assert new_spec.effect is Effect.RETRY
-    assert new_spec.status.upgrade is not None
-    assert new_spec.status.upgrade.retries == 1
+def test_a_retry_is_due_when_the_job_fails_and_never_later():
+    seen = observed(
+        running(own_job=True),
+        engine=failed_engine(),
+        job=job(status="Error", ended_at=at(-30)),
+    )
+    assert decide(seen, POLICY).effect is Effect.RETRY
+    used_up = replace(seen, status=status(running(own_job=True, retries=1)))
+    left = decide(used_up, POLICY)
+    assert left.effect is Effect.NONE
+    for limit in (1, 2, 10):
+        raised = replace(used_up, status=left.status, wish=wish(generation=4, retry_limit=limit))
+        assert decide(raised, POLICY).effect is Effect.NONE
+
+
+def test_a_retry_limit_of_zero_means_no_retry_without_a_request():
+    seen = observed(
+        running(own_job=True),
+        engine=failed_engine(),
+        job=job(status="Error", ended_at=at(-30)),
+        wish=wish(retry_limit=0),
+    )
+    left = decide(seen, POLICY)
+    assert left.effect is Effect.NONE
+    edited = replace(seen, status=left.status, wish=wish(generation=4, retry_limit=0))
+    assert decide(edited, POLICY).effect is Effect.NONE
+    asked = replace(edited, wish=wish(generation=4, retry_limit=0, retry_request="9:00"))
+    assert decide(asked, POLICY).effect is Effect.RETRY
 
 
 def test_no_retry_is_called_for_a_wish_that_has_another_target_now():

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cse_operator.api.reasons import FACTS, Reason
-from cse_operator.api.resource import Result, Status, UpgradeRecord
-from cse_operator.core.decide import conditions
+from cse_operator.api.resource import Action, Result, Status, UpgradeRecord
+from cse_operator.core.status import conditions
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.metrics import Metrics
@@ -55,7 +55,9 @@ def status(reason: Reason, message: str = "a sentence", **fields: Any) -> Status
 
 
 def record(**fields: Any) -> UpgradeRecord:
-    return UpgradeRecord(generation=1, requested_at=NOON, **fields)
+    return UpgradeRecord(
+        **({"action": Action.UPGRADE, "wanted_version": "2.4.0", "requested_at": NOON} | fields)
+    )
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason != Reason.SUBMITTING])

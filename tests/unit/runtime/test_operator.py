@@ -288,7 +288,12 @@ async def test_a_changed_engine_is_looked_into_unless_its_job_tells_when(
 
 
 async def test_news_of_a_job_are_noted_and_worked_on(operator: Operator) -> None:
-    upgrade = {"generation": 1, "requestedAt": "2026-03-14T02:00:00Z", "jobId": 101}
+    upgrade = {
+        "action": "Upgrade",
+        "wantedVersion": "2.4.0",
+        "requestedAt": "2026-03-14T02:00:00Z",
+        "jobId": 101,
+    }
     operator._on_event("ADDED", changed(stored(), status={"upgrade": upgrade}))
     await queued(operator)
     tracked = operator._store.get(KEY)

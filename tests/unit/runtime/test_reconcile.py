@@ -69,6 +69,7 @@ async def test_the_intent_is_written_before_the_call_and_the_answer_after_it(wor
 
 async def test_a_running_job_costs_no_call_and_no_write_of_its_own(world: World) -> None:
     await world.step()
+    assert await world.step() == ["job 101"]
     for _ in range(3):
         assert await world.step() == []
 
@@ -123,7 +124,7 @@ async def test_a_wish_that_changes_during_the_look_is_not_acted_on_in_its_old_fo
 async def test_a_write_by_another_operator_that_the_watch_already_told_is_no_licence_to_call(
     world: World,
 ) -> None:
-    intent = {"action": "Upgrade", "generation": 1, "requestedAt": "2025-06-01T12:00:00Z"}
+    intent = {"action": "Upgrade", "wantedVersion": "2.4.0", "requestedAt": "2025-06-01T12:00:00Z"}
 
     def another_operator_decides() -> None:
         status = {**world.status(), "phase": "Submitting", "upgrade": intent}
@@ -160,7 +161,7 @@ async def test_an_answer_is_recorded_although_the_spec_changed_during_the_call(
     world.cloud.during["call"] = [lambda: _change(world, version="2.5.0")]
     await world.step()
     _ = world.deeds
-    assert await world.step() == ["write Upgrading"]
+    assert await world.step() == ["job 101", "write Upgrading"]
     assert world.status()["upgrade"]["jobId"] == 101
     assert world.status()["upgrade"]["targetVersion"] == "2.4.0"
     assert world.cloud.followed == {KEY: 101}
@@ -176,6 +177,56 @@ async def test_an_answer_survives_an_api_server_that_is_away_and_is_not_asked_fo
     assert await world.step() == ["look", "write Submitting", "upgrade to 2.4.0"]
     assert await world.step() == []
     assert await world.step() == ["write Upgrading"]
+    assert world.status()["upgrade"]["jobId"] == 101
+
+
+async def test_a_spec_that_breaks_between_the_intent_and_the_answer_does_not_lose_the_job(
+    world: World,
+) -> None:
+    """As by a CRD of another version: the operator cannot read the spec any more."""
+    world.cloud.during["call"] = [lambda: _change(world, upgrade={"timeout": "soon"})]
+    assert (await world.step())[-1] == "write Upgrading"
+    assert world.status()["upgrade"]["jobId"] == 101
+    assert await world.step() == ["write Failed"]
+    assert world.reason() == "InvalidSpec"
+    assert world.status()["upgrade"]["jobId"] == 101
+
+
+async def test_no_call_begins_after_the_operator_was_told_to_stop(world: World) -> None:
+    world.cluster.before_write = [world.stop]
+    assert await world.step() == ["look", "write Submitting", "write Waiting"]
+    assert world.status()["upgrade"]["attempts"] == 0
+    assert await world.step() == ["look"]
+
+
+async def test_an_intent_that_is_not_stored_as_it_was_decided_leads_to_no_call(
+    world: World,
+) -> None:
+    """As an admission webhook or an older CRD may change what is written."""
+
+    def another_version() -> None:
+        stored_intent = world.cluster.objects[KEY]["status"]["upgrade"]
+        stored_intent["targetVersion"] = "2.5.0"
+
+    world.cluster.after_write = [another_version]
+    with pytest.raises(AssertionError, match="not the one that was decided"):
+        await world.step()
+    assert not any("upgrade to" in deed for deed in world.deeds)
+
+
+async def test_a_job_in_the_vendors_list_resolves_a_lost_answer(
+    world: World, time: FakeTime
+) -> None:
+    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    await world.step()
+    time.advance(60)
+    # Another job is the latest by now, and ours is behind it.
+    world.cloud.engines[ENGINE] = engine_view(ENGINE, latest_job_id=102)
+    world.cloud.jobs[102] = job_view(102, ENGINE, type="Modify", status="Finished")
+    world.cloud.jobs[101] = job_view(101, ENGINE)
+    world.cloud.listed = (world.cloud.jobs[101], world.cloud.jobs[102])
+    deeds = await world.step()
+    assert deeds == ["look", "job 102", "jobs", "write Upgrading"]
     assert world.status()["upgrade"]["jobId"] == 101
 
 
@@ -216,7 +267,6 @@ async def test_an_answer_is_not_written_into_a_successor_of_the_resource(world: 
     await world.step()
     assert "upgrade" not in world.status()
     await world.step()
-    assert await world.step() == []
     assert world.status()["upgrade"]["action"] == "Adopted"
     assert world.status()["upgrade"]["jobId"] == 101
 
@@ -272,8 +322,8 @@ async def test_a_look_that_took_too_long_is_not_acted_on(world: World, time: Fak
         (FailureKind.BUSY, "VerifyingOutcome"),
         (FailureKind.REJECTED, "UpgradeRejected"),
         (FailureKind.FORBIDDEN, "PermissionDenied"),
-        (FailureKind.THROTTLED, "Throttled"),
-        (FailureKind.UNAUTHENTICATED, "CredentialsRefused"),
+        (FailureKind.THROTTLED, "VerifyingOutcome"),
+        (FailureKind.UNAUTHENTICATED, "VerifyingOutcome"),
         (FailureKind.NOT_SENT, "CloudUnavailable"),
     ],
 )
@@ -298,7 +348,8 @@ async def test_a_lost_answer_leads_to_looks_and_to_no_second_call(
         time.advance(5)
         assert await world.step() == ["look"]
     time.advance(30)
-    assert (await world.step())[:3] == ["look", "write Submitting", "upgrade to 2.4.0"]
+    deeds = await world.step()
+    assert deeds[:4] == ["look", "jobs", "write Submitting", "upgrade to 2.4.0"]
 
 
 async def test_an_unforeseen_error_of_a_call_leaves_the_intent_to_be_resolved(
@@ -469,7 +520,7 @@ async def test_after_a_call_whose_resource_is_gone_the_next_one_waits_for_its_ef
     world.delete(KEY)
     world.apply(stored(uid="successor"))
     assert await world.step() == ["look"]
-    time.advance(29)
+    time.advance(34)
     assert await world.step() == ["look"]
     time.advance(2)
     assert (await world.step())[-2:] == ["upgrade to 2.4.0", "write Upgrading"]

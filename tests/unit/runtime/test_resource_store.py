@@ -18,7 +18,12 @@ SPEC = {
     "version": "2.4.0",
     "credentialsRef": {"name": "huaweicloud"},
 }
-UPGRADE = {"generation": 1, "requestedAt": "2026-03-14T02:00:00Z", "jobId": 17655}
+UPGRADE = {
+    "action": "Upgrade",
+    "wantedVersion": "2.4.0",
+    "requestedAt": "2026-03-14T02:00:00Z",
+    "jobId": 17655,
+}
 
 
 def resource(
@@ -226,11 +231,11 @@ def test_notes_of_a_ready_resource_are_dropped_and_those_of_a_troubled_one_stay(
     store.put(resource(version=1, status=ready))
     one = tracked(store)
     with one.at_work():
-        one.notes.enter(one.parse_status().upgrade, 7.0)
+        one.notes.enter(one.parse_status(), 7.0)
         one.raw  # noqa: B018 - the step reads it
     assert one.notes.stage is None
     with one.at_work():
-        one.notes.enter(one.parse_status().upgrade, 7.0)
+        one.notes.enter(one.parse_status(), 7.0)
         one.notes.failures = 2
     assert one.notes.failures == 2
 

@@ -15,7 +15,7 @@ KEY = "payments/orders"
 
 INTENT = {
     "action": "Upgrade",
-    "generation": 1,
+    "wantedVersion": "2.4.0",
     "requestedAt": "2025-06-01T12:00:00Z",
     "attempts": 1,
     "retries": 0,

@@ -1,0 +1,116 @@
+"""A job is known: it is followed to its end."""
+
+from __future__ import annotations
+
+from cse_operator.api.reasons import Reason
+from cse_operator.api.resource import UpgradeRecord
+from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.states import Situation
+from cse_operator.core.vendor_states import (
+    AVAILABLE,
+    JOB_FINISHED,
+    JOB_RUNS,
+    JOB_TIMEOUT,
+    UPGRADE_FAILED,
+    UPGRADING,
+)
+from cse_operator.core.versions import satisfies
+from cse_operator.core.waits import (
+    between,
+    elapsed_since_intent,
+    ended_entry,
+    is_current,
+    overdue_in,
+    since_end,
+)
+
+
+def running(o: Observed, policy: Policy) -> Situation:
+    """The situation of a resource whose job is followed."""
+    record = o.record
+    assert record is not None  # noqa: S101 - the stage says so
+    job = o.shown_job(record.job_id)
+    if job is None:
+        return _without_job(o, record, policy)
+    if not (job.has_ended or job.has_stopped):
+        return _not_ended(o, record, job, policy)
+    current = is_current(o, record, job, policy)
+    by_its_clock = between(record.baseline_at, job.observed_at) - policy.look_valid
+    if not current and max(o.known_for - o.job_age, by_its_clock) < policy.grace:
+        return Situation.JOB_RUNS
+    if o.engine is None:
+        return Situation.NOT_LOOKED
+    if not current and _may_be_another(o, record, o.engine):
+        return Situation.JOB_IN_DOUBT
+    if job.has_stopped:
+        return _not_ended(o, record, job, policy)
+    if job.status == JOB_FINISHED:
+        return _finished(o, record, job, policy)
+    return Situation.JOB_TIMED_OUT if job.status == JOB_TIMEOUT else Situation.JOB_FAILED
+
+
+def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+    """Whether the call started another job than the one it was answered with.
+
+    Whether Retry runs the failed job again or a new one is not documented, so its answer is held
+    against what the engine says is its latest job.
+    """
+    latest = engine.latest_job_id
+    return latest not in {None, record.job_id} and ended_entry(o, latest) is None
+
+
+def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:
+    """The job shows no known end: it runs, or the vendor has a word that is not known here."""
+    if job.status in JOB_RUNS:
+        return _still_running(o, record, job)
+    if o.engine is None:
+        return Situation.NOT_LOOKED
+    engine = o.engine
+    if engine.status == UPGRADE_FAILED and elapsed_since_intent(o, policy) >= policy.grace:
+        return Situation.JOB_STOPPED
+    stopped_for = max(o.ended_for, between(job.ended_at, job.observed_at))
+    waits = engine.status == UPGRADING or stopped_for < policy.grace
+    if waits or not job.has_stopped:
+        return _still_running(o, record, job)
+    at_target = _reached(record, engine) and engine.status == AVAILABLE
+    return Situation.JOB_FINISHED if at_target else Situation.JOB_STOPPED
+
+
+def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
+    # What was said once stays said: another process may not know the job for as long.
+    said = o.status.ready is not None and o.status.ready.reason == Reason.UPGRADE_OVERDUE
+    reported = said and o.status.observed_generation == o.wish.generation
+    overdue = reported or overdue_in(o, record, job) <= 0
+    return Situation.JOB_OVERDUE if overdue else Situation.JOB_RUNS
+
+
+def _finished(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:
+    engine = o.engine
+    assert engine is not None  # noqa: S101 - the caller looked
+    reached = record.target_version is None or satisfies(engine.version, record.target_version)
+    if reached and engine.status != UPGRADING:
+        return Situation.JOB_FINISHED
+    ended_at = job.ended_at or job.observed_at
+    if since_end(ended_at, engine.observed_at, o.ended_for, policy) < policy.lag:
+        return Situation.JOB_FINISHED_UNSEEN
+    return Situation.JOB_FINISHED if reached else Situation.JOB_FINISHED_MISMATCHED
+
+
+def _reached(record: UpgradeRecord, engine: EngineView) -> bool:
+    """Whether the engine is at the target of the upgrade, as far as that is known."""
+    target = record.target_version
+    return target is not None and satisfies(engine.version, target)
+
+
+def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situation:
+    """The followed job was not shown: not asked for yet, or the vendor does not know it."""
+    if o.missing_job != record.job_id:
+        return Situation.JOB_NOT_SEEN
+    if o.engine is None:
+        return Situation.NOT_LOOKED
+    early = elapsed_since_intent(o, policy) - o.job_age < policy.grace
+    if early or o.engine.status == UPGRADING:
+        return Situation.JOB_HIDDEN
+    reached = _reached(record, o.engine) and o.engine.status != UPGRADE_FAILED
+    return Situation.JOB_FINISHED if reached else Situation.JOB_VANISHED

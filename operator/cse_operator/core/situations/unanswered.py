@@ -1,0 +1,137 @@
+"""An intent without an answer: what became of its call is found out by looking."""
+
+from __future__ import annotations
+
+from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.resource import Action, UpgradeRecord
+from cse_operator.core.observation import EngineView
+from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.situations.may_call import now_or_later
+from cse_operator.core.states import Situation
+from cse_operator.core.vendor_states import (
+    AVAILABLE,
+    UPGRADE_FAILED,
+    UPGRADE_JOB_TYPE,
+    UPGRADING,
+)
+from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
+from cse_operator.core.waits import (
+    ended_entry,
+    grace_left,
+    is_current,
+    is_sent,
+    listed_job,
+    within_grace,
+)
+
+
+def unanswered(o: Observed, policy: Policy) -> Situation:
+    """The situation of a resource whose call has no recorded answer."""
+    record, engine = o.record, o.engine
+    assert record is not None  # noqa: S101 - the stage says so
+    if not is_sent(record):
+        return Situation.NEVER_SENT
+    if engine is None:
+        return Situation.NOT_LOOKED
+    candidate = _candidate_job(o, record, engine, policy)
+    if candidate in {Situation.JOB_NOT_SEEN, Situation.NEW_JOB}:
+        return candidate
+    if listed_job(o) is not None:
+        return Situation.LISTED_JOB
+    if within_grace(o, policy):
+        # Also where the engine is at the target: a late call would start a job all the same.
+        hidden = engine.latest_job_id != record.baseline_job_id and _may_ask_for_jobs(o)
+        return Situation.JOBS_NOT_LISTED if hidden else Situation.UNCHANGED_IN_GRACE
+    if _may_ask_for_jobs(o):
+        return Situation.JOBS_NOT_LISTED
+    if record.target_version and satisfies(engine.version, record.target_version):
+        return Situation.REACHED_TARGET
+    if candidate is not None:
+        return candidate
+    if grace_left(o, policy) > 0:
+        return Situation.UNCHANGED_IN_GRACE
+    return _call_again(o, record, engine, policy)
+
+
+def _may_ask_for_jobs(o: Observed) -> bool:
+    return o.jobs is None and o.jobs_failure is None
+
+
+def _candidate_job(
+    o: Observed, record: UpgradeRecord, engine: EngineView, policy: Policy
+) -> Situation | None:
+    """Whether the engine's latest job is the one the intent started; None when none can be."""
+    candidate = engine.latest_job_id
+    same_job = candidate == record.baseline_job_id
+    if candidate is None or (same_job and record.action is not Action.RETRY):
+        return None
+    if not same_job and ended_entry(o, candidate):
+        return None
+    job = o.shown_job(candidate)
+    if job is None:
+        if o.missing_job != candidate:
+            return Situation.JOB_NOT_SEEN
+        # A job the engine names and the vendor does not show: reads lag, or it is forgotten.
+        if same_job or engine.status == UPGRADING:
+            return None
+        return _other_job(o, record, engine)
+    if not is_current(o, record, job, policy):
+        return None
+    upgrading = engine.status == UPGRADING and not job.has_ended
+    if job.type == UPGRADE_JOB_TYPE or upgrading:
+        return Situation.NEW_JOB
+    return _other_job(o, record, engine)
+
+
+def _other_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
+    """A job ran since the intent that does not tell what became of the call."""
+    shown = o.shown_job(engine.latest_job_id) is not None
+    if shown and record.error is not None and record.error.kind is FailureKind.BUSY:
+        return Situation.REFUSED_AND_BUSY
+    if not _is_wanted(o, record, engine) or o.retry_requested:
+        return Situation.GIVEN_UP
+    return Situation.OTHER_JOB
+
+
+def _is_wanted(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+    """Whether the wish is still the intent's, and the engine provably not there yet."""
+    if record.wanted_version != o.wish.version:
+        return False
+    if record.action is Action.RETRY:
+        return True
+    standing = compare(engine.version, o.wish.version)
+    if standing is Comparison.INCOMPARABLE:
+        return is_offered(engine.version, o.wish.version, engine.latest_version)
+    return standing is Comparison.BEHIND
+
+
+def _call_again(
+    o: Observed, record: UpgradeRecord, engine: EngineView, policy: Policy
+) -> Situation:
+    """Nothing is seen of the call, and no wait is left: is it made again?"""
+    if not _is_wanted(o, record, engine):
+        return Situation.GIVEN_UP
+    if engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING:
+        # Something ran that the look before the intent did not show.
+        return _other_job(o, record, engine)
+    retrying = record.action is Action.RETRY
+    if _is_out_of_reach(o, record, engine):
+        return Situation.GIVEN_UP
+    if o.wish.suspend:
+        return Situation.UNCHANGED_AND_SUSPENDED
+    if not (engine.offers_retry if retrying else engine.status == AVAILABLE):
+        return Situation.UNCHANGED_AND_BUSY
+    if not o.retry_requested:
+        if o.jobs_failure is not None:
+            return Situation.JOBS_UNREADABLE
+        if record.attempts > policy.repeats:
+            return Situation.NO_MORE_CALLS
+    due = Situation.RETRY_UNCHANGED if retrying else Situation.UNCHANGED_AND_WANTED
+    return now_or_later(o, due, policy)
+
+
+def _is_out_of_reach(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+    """Whether the intent's call cannot follow any more."""
+    if record.action is Action.RETRY:
+        return not engine.offers_retry and engine.status != UPGRADING
+    return engine.status == UPGRADE_FAILED and o.retry_requested

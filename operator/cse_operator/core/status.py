@@ -1,0 +1,103 @@
+"""The status as people and tools read it, made from what is recorded and what is seen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.resource import Condition, EngineInfo, Phase, Status
+from cse_operator.core import records
+from cse_operator.core.machine import Transition
+from cse_operator.core.observed import Observed
+
+_PHASES: Final = {
+    Reason.UP_TO_DATE: Phase.UP_TO_DATE,
+    Reason.SUBMITTING: Phase.SUBMITTING,
+    Reason.VERIFYING_OUTCOME: Phase.SUBMITTING,
+    Reason.UPGRADING: Phase.UPGRADING,
+    Reason.UPGRADE_OVERDUE: Phase.UPGRADING,
+}
+
+_MESSAGE_LIMIT: Final = 1024
+
+
+def concluded(
+    o: Observed, status: Status, reason: Reason, message: str, row: Transition | None
+) -> Status:
+    """The status that shows a conclusion.
+
+    Args:
+        o: what was observed.
+        status: the status with its record moved on.
+        reason: the reason of the conditions.
+        message: the sentence of the conditions.
+        row: the row of the table that led here; None where the engine could not be seen.
+    """
+    message = message[:_MESSAGE_LIMIT]
+    changes: dict[str, object] = {
+        "observed_generation": o.wish.generation,
+        "phase": phase_of(reason),
+        "message": message,
+        "conditions": conditions(o.status, reason, message, o.wish.generation, o.now),
+    }
+    if o.engine is not None and (row is None or row.shows_engine):
+        engine = o.engine
+        changes["current_version"] = engine.version or None
+        changes["latest_version"] = engine.latest_version
+        changes["engine"] = EngineInfo(name=engine.name, type=engine.type, status=engine.status)
+    if o.engine is not None or o.rival is not None:
+        changes["last_handled_reconcile_at"] = answered_look(o)
+    if row is not None and row.answers_retry:
+        changes["last_handled_retry_at"] = records.handled_retry(o)
+    return status.model_copy(update=changes)
+
+
+def kept(o: Observed) -> Status:
+    """The status as it was, but for a requested look that is answered with this step."""
+    if o.engine is None:
+        return o.status
+    return o.status.model_copy(update={"last_handled_reconcile_at": answered_look(o)})
+
+
+def answered_look(o: Observed) -> str | None:
+    """The request for a look that this step answers (or the last one answered)."""
+    return o.wish.reconcile_request or o.status.last_handled_reconcile_at
+
+
+def phase_of(reason: Reason) -> Phase:
+    """The phase that goes with a reason."""
+    if reason in _PHASES:
+        return _PHASES[reason]
+    return Phase.FAILED if FACTS[reason].standing is Standing.STALLED else Phase.WAITING
+
+
+def conditions(
+    old: Status, reason: Reason, message: str, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions for a reason: Reconciling or Stalled while they are true, and Ready.
+
+    The abnormal ones come first, as kstatus reads them in order. A transition time moves
+    only when the condition's status changes.
+    """
+    before = {condition.type: condition for condition in old.conditions}
+    standing = FACTS[reason].standing
+
+    def condition(type_: Standing, status: str) -> Condition:
+        same = before.get(type_.value)
+        since = same.last_transition_time if same and same.status == status else now
+        return Condition.model_validate(
+            {
+                "type": type_.value,
+                "status": status,
+                "observedGeneration": generation,
+                "lastTransitionTime": since,
+                "reason": reason.value,
+                "message": message,
+            }
+        )
+
+    ready = condition(Standing.READY, "True" if standing is Standing.READY else "False")
+    if standing is Standing.READY:
+        return (ready,)
+    return (condition(standing, "True"), ready)
