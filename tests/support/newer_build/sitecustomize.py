@@ -1,0 +1,33 @@
+"""Imported by Python at its start where this folder is on its path: a build of the next version.
+
+It writes records that today's build cannot read, and reads both. `NEWER_BUILD` says how they
+differ: by a `word` that is new, or by the `reader` that they ask for.
+"""
+
+import os
+
+from cse_operator.api import resource, status_reader
+
+_by_word = os.environ["NEWER_BUILD"] == "word"
+_to_json, _read_status = resource.Status.to_json, status_reader.read_status
+
+
+def to_json(self):
+    stored = _to_json(self)
+    record = stored.get("upgrade")
+    if record is None:
+        return stored
+    own = {"action": f"New{record['action']}"} if _by_word else {"minReader": resource.READER + 1}
+    return stored | {"upgrade": record | own}
+
+
+def read_status(stored):
+    if isinstance(stored, dict) and isinstance(stored.get("upgrade"), dict):
+        record = stored["upgrade"]
+        known = {"action": record["action"].removeprefix("New"), "minReader": resource.READER}
+        stored = stored | {"upgrade": record | known}
+    return _read_status(stored)
+
+
+resource.Status.to_json = to_json
+status_reader.read_status = read_status
