@@ -119,7 +119,6 @@ _WHY: Final = {
     Situation.LISTED_JOB: "an upgrade job in the list that started after the baseline",
     Situation.REACHED_TARGET: "nothing is left to call; a late call would show a job by now",
     Situation.OTHER_JOB: "ours may have run before it and failed: a person decides",
-    Situation.REFUSED_AND_BUSY: "the refusal says that it was not carried out, the job says why",
     Situation.UNCHANGED_IN_GRACE: "the call may still arrive, and its effect still not be shown",
     Situation.JOBS_UNREADABLE: "the call's job may be in it: the next call waits",
     Situation.UNCHANGED_AND_WANTED: "the latest job is the one before the intent, the engine is "
@@ -128,6 +127,7 @@ _WHY: Final = {
     Situation.LOOK_TOO_OLD: "the engine may have moved on",
     Situation.CALL_NOT_YET: "another process may have a call on its way",
     Situation.UNCHANGED_AND_BUSY: "the vendor refuses a call now",
+    Situation.UNCHANGED_AND_UNUSABLE: "the engine needs its owner first",
     Situation.UNCHANGED_AND_SUSPENDED: "a person said wait",
     Situation.NO_MORE_CALLS: "a way that loses every call needs a person",
     Situation.GIVEN_UP: "another version is wanted, or the engine is where no call leads: the "

@@ -13,6 +13,15 @@ REFUSED_AT_CREATION = [
     ({"version": "2" * 25}, "spec.version: Too long: may not be more than 24 bytes"),
     ({"version": ""}, "spec.version"),
     ({"version": "2.4.0 or so"}, "spec.version"),
+    (
+        {"version": "v2.4.0"},
+        'spec.version: Invalid value: "v2.4.0": write at least three',
+    ),
+    (
+        {"version": "2.4"},
+        "numeric parts and no leading v, such as 2.4.0",
+    ),
+    ({"version": "latest"}, "at least three numeric parts"),
     ({"engineId": "../../v3/evil"}, "spec.engineId"),
     ({"engineId": ".."}, "spec.engineId"),
     ({"engineId": "a/b"}, "spec.engineId"),

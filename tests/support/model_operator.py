@@ -90,6 +90,7 @@ PUT_FAULTS: Final[dict[str, tuple[int, bool, Failure | None]]] = {
 @dataclass
 class Notes:
     failures: int = 0
+    unsent: int = 0
     ended_since: float | None = None
     not_found_since: float | None = None
     passing_looks: int = 0
@@ -302,11 +303,13 @@ class ModelOperator:
         failure = self._look_failure()
         if failure is not None:
             return self._failed(o, failure, notes)
-        notes.failures, notes.not_found_since = 0, None
+        notes.not_found_since = None
+        if o.job_failure is None:
+            notes.failures = 0
         engine: EngineView = self.vendor.show_engine(self.weather.lag)
         passes = passes_by_itself(engine.status)
         notes.passing_looks = notes.passing_looks + 1 if passes else 0
-        return replace(o, engine=engine, failures=0, passing_looks=notes.passing_looks)
+        return replace(o, engine=engine, failures=notes.failures, passing_looks=notes.passing_looks)
 
     def _look_failure(self) -> Failure | None:
         if self.weather.look == "fine":
@@ -325,10 +328,15 @@ class ModelOperator:
 
     def _show_job(self, o: Observed, decision: Decision, notes: Notes) -> Observed:
         assert decision.job_to_show is not None
-        if self.weather.look != "fine":
-            return self._failed(o, LOOK_FAULTS[self.weather.look], notes)
+        failure = self._look_failure()
+        if failure is not None:
+            # Of a deleted engine's jobs, the vendor says nothing that can be read.
+            gone = failure is NO_ENGINE
+            notes.failures += 1
+            unseen = LOOK_FAULTS["transient"] if gone else failure
+            return replace(o, job_failure=unseen, failures=notes.failures)
         job = self.vendor.show_job(decision.job_to_show, self.weather.lag)
-        if job is None or self.vendor.state.status == "Deleted":
+        if job is None:
             return replace(o, missing_job=decision.job_to_show)
         if o.record is not None and o.record.job_id == job.job_id:
             over = job.has_ended or job.has_stopped
@@ -427,8 +435,9 @@ class ModelOperator:
             self._add(name, 0.0)
             return
         notes = self.notes.setdefault(name, Notes())
-        notes.failures = 0 if isinstance(outcome, Accepted) else notes.failures + 1
-        o = replace(o, status=status, failures=notes.failures, poll_interval=POLL_INTERVAL)
+        unsent = isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
+        notes.unsent = notes.unsent + 1 if unsent else 0
+        o = replace(o, status=status, failures=notes.unsent, poll_interval=POLL_INTERVAL)
         decision = after_call(o, outcome, self.policy)
         assert decision.broken is None
         yield from self._write(resource, decision.status)

@@ -384,10 +384,11 @@ class Status(StatusModel):
     conditions: tuple[Condition, ...] = Field(
         default=(), description="Ready, and Reconciling or Stalled while they are true."
     )
-    settled_version: str | None = Field(
-        default=None,
-        description="The spec.version that was last found reached, passed or not comparable. "
-        "While it is the wanted one, nothing new is called for.",
+    settled_versions: tuple[str, ...] = Field(
+        default=(),
+        description="Wanted versions that were found reached, passed or not comparable since the "
+        "last call. While one of them is wanted, it is not new.",
+        json_schema_extra={"maxItems": HISTORY_LIMIT},
     )
     last_handled_reconcile_at: str | None = Field(
         default=None,

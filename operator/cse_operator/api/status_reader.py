@@ -18,7 +18,7 @@ from cse_operator.api.resource import READER, KeptApart, Status, UpgradeRecord
 
 _RECORD: Final = "upgrade"
 _LISTS: Final = frozenset({"conditions", "history"})
-_DECIDES: Final = frozenset({"lastHandledRetryAt", "settledVersion"})
+_DECIDES: Final = frozenset({"lastHandledRetryAt", "settledVersions"})
 """A call could follow from the loss of one of these."""
 
 

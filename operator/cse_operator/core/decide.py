@@ -72,8 +72,9 @@ def decide(o: Observed, policy: Policy) -> Decision:
     Raises:
         BrokenRowError: A record changed otherwise than the table says; nothing may be called.
     """
-    if o.failure is not None and o.rival is None and stage_of(o.status) is not Stage.UNREADABLE:
-        return _could_not_look(o, o.failure, policy)
+    failure = o.failure or _unseen_job(o, policy)
+    if failure is not None and o.rival is None and stage_of(o.status) is not Stage.UNREADABLE:
+        return _could_not_look(o, failure, policy)
     # Each turn closes one stage; a job can be found, followed and ended in one step.
     for _ in range(len(Stage) + 1):
         situation = classify(o, policy)
@@ -88,7 +89,8 @@ def decide(o: Observed, policy: Policy) -> Decision:
             )
         if row.reason is not None:
             return _shown(o, status, situation, row, policy)
-        o = replace(o, status=status)
+        # In the new stage nothing has been known for long.
+        o = replace(o, status=status, known_for=0.0, wrote_intent=False)
     raise AssertionError(f"the table of states leads nowhere from {stage_of(o.status)}")
 
 
@@ -136,12 +138,24 @@ def _shown(
     if row.reason is None or row.say is None:
         raise AssertionError(f"nothing to say: {situation}")
     message = row.say(o, status)
+    seconds = _seconds(o, row.requeue, policy)
+    if o.jobs_failure is not None and o.jobs_failure.retry_after is not None:
+        seconds = max(seconds or 0.0, spread(o.jobs_failure.retry_after, jitter=o.jitter))
     return Decision(
         concluded(o, status, row.reason, message, row),
         row.effect,
-        requeue_after=_seconds(o, row.requeue, policy),
+        requeue_after=seconds,
         situation=situation,
     )
+
+
+def _unseen_job(o: Observed, policy: Policy) -> Failure | None:
+    """Why the job cannot be seen, unless the engine has to be looked at for it first.
+
+    Of a deleted engine, the vendor may answer for its jobs with a server error (502).
+    """
+    in_doubt = stage_of(o.status) is Stage.RUNNING and o.failures >= policy.patience
+    return None if in_doubt and o.engine is None else o.job_failure
 
 
 def _job_to_show(o: Observed) -> int | None:

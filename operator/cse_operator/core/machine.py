@@ -76,7 +76,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     ),
     (_I, _S.NOT_COMPARABLE): _T(
         _I,
-        record=records.settled_for_the_wish,
+        record=records.settled_if_judged,
         reason=_W.VERSION_NOT_COMPARABLE,
         say=messages.not_comparable,
         answers_retry=True,
@@ -176,12 +176,11 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_U, _S.OTHER_JOB): _T(
         _U, reason=_W.OUTCOME_UNCERTAIN, say=messages.uncertain, requeue=_Q.SLOW
     ),
-    (_U, _S.REFUSED_AND_BUSY): _T(_I, record=records.dropped),
     (_U, _S.UNCHANGED_IN_GRACE): _T(
         _U, reason=_W.VERIFYING_OUTCOME, say=messages.verifying, requeue=_Q.GRACE
     ),
     (_U, _S.JOBS_UNREADABLE): _T(
-        _U, reason=_W.VERIFYING_OUTCOME, say=messages.jobs_unreadable, requeue=_Q.BACKOFF
+        _U, reason=_W.VERIFYING_OUTCOME, say=messages.jobs_unreadable, requeue=_Q.SLOW
     ),
     (_U, _S.UNCHANGED_AND_WANTED): _T(
         _U, _E.UPGRADE, records.called_again, _W.SUBMITTING, messages.submitting
@@ -195,6 +194,9 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     ),
     (_U, _S.UNCHANGED_AND_BUSY): _T(
         _U, reason=_W.ENGINE_BUSY, say=messages.called_again_later, requeue=_Q.WAIT
+    ),
+    (_U, _S.UNCHANGED_AND_UNUSABLE): _T(
+        _U, reason=_W.ENGINE_UNUSABLE, say=messages.called_again_later, requeue=_Q.SLOW
     ),
     (_U, _S.UNCHANGED_AND_SUSPENDED): _T(
         _U, reason=_W.SUSPENDED, say=messages.called_again_on_resume

@@ -127,7 +127,9 @@ class Observed:
     jobs_failure: Failure | None = None
     """Why the list of jobs could not be read."""
     failure: Failure | None = None
-    """Why the engine or the job could not be looked at."""
+    """Why the engine could not be looked at."""
+    job_failure: Failure | None = None
+    """Why the job could not be looked at."""
     failures: int = 0
     """How many failures in a row, this one included."""
     not_found_for: float = 0.0

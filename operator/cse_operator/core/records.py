@@ -42,7 +42,14 @@ def settled(o: Observed) -> Status:
 
 def settled_for_the_wish(o: Observed) -> Status:
     """The same, and the wanted version counts as compared: it is not new any more."""
-    return settled(o).model_copy(update={"settled_version": o.wish.version})
+    versions = dict.fromkeys((o.wish.version, *o.status.settled_versions))
+    return settled(o).model_copy(update={"settled_versions": tuple(versions)[:HISTORY_LIMIT]})
+
+
+def settled_if_judged(o: Observed) -> Status:
+    """The same, if the look said what the vendor offers: only then was the version judged."""
+    judged = o.engine is not None and o.engine.latest_version
+    return settled_for_the_wish(o) if judged else settled(o)
 
 
 def progressed(o: Observed) -> Status:
@@ -136,12 +143,9 @@ def accepted(o: Observed) -> Status:
 
 def refused(o: Observed) -> Status:
     """The vendor refused the call for good: that is the result."""
-    changes = {
-        "result": Result.REJECTED,
-        "error": call_error(_failure(o)),
-        "answered_versions": (),
-    }
-    return with_ended(o, open_record(o.status).model_copy(update=changes))
+    record = open_record(o.status)
+    changes = {"result": Result.REJECTED, "error": call_error(_failure(o)), **_called(record)}
+    return _nothing_settled(with_ended(o, record.model_copy(update=changes)), record)
 
 
 def unclear(o: Observed) -> Status:
@@ -155,7 +159,8 @@ def not_sent(o: Observed) -> Status:
     """The call certainly had no effect: the intent stays, and all that led to it."""
     record = open_record(o.status)
     changes = {"attempts": max(record.attempts - 1, 0), "error": None}
-    return with_record(o.status, record.model_copy(update=changes))
+    status = with_record(o.status, record.model_copy(update=changes))
+    return _request_open_again(status, record)
 
 
 def following_the_latest(o: Observed) -> Status:
@@ -180,9 +185,8 @@ def dropped(o: Observed) -> Status:
     A request for a retry that led to it is open again, and the upgrade that ended before it stands
     as it did.
     """
-    status, record = o.status, open_record(o.status)
-    if record.retry_request is not None:
-        status = status.model_copy(update={"last_handled_retry_at": None})
+    record = open_record(o.status)
+    status = _request_open_again(o.status, record)
     if not status.history:
         return with_record(status, None)
     last, retrying = status.history[0], record.action is Action.RETRY
@@ -193,6 +197,8 @@ def dropped(o: Observed) -> Status:
         from_version=last.from_version,
         target_version=last.target_version,
         requested_at=last.started_at or record.requested_at,
+        baseline_job_id=record.baseline_job_id,
+        baseline_at=record.baseline_at,
         job_id=last.job_id,
         started_at=last.started_at,
         finished_at=last.finished_at,
@@ -304,17 +310,34 @@ def with_record(status: Status, record: UpgradeRecord | None) -> Status:
 def _with_job(
     o: Observed, job_id: int, started_at: datetime | None = None, *, own: bool = False
 ) -> Status:
-    """The open call has a job. Versions wanted before an Upgrade are new again from here on."""
+    """The open call has a job."""
     record = open_record(o.status)
     changes: dict[str, object] = {
         "job_id": job_id,
         "own_job": True if own else None,
         "error": None,
         "started_at": started_at,
+        **_called(record),
     }
-    if record.action is Action.UPGRADE:
-        changes["answered_versions"] = ()
-    return with_record(o.status, record.model_copy(update=changes))
+    return _nothing_settled(with_record(o.status, record.model_copy(update=changes)), record)
+
+
+def _called(record: UpgradeRecord) -> dict[str, object]:
+    """A call of Upgrade was made: from here on, versions wanted before are new again."""
+    return {"answered_versions": ()} if record.action is Action.UPGRADE else {}
+
+
+def _nothing_settled(status: Status, record: UpgradeRecord) -> Status:
+    if record.action is not Action.UPGRADE:
+        return status
+    return status.model_copy(update={"settled_versions": ()})
+
+
+def _request_open_again(status: Status, record: UpgradeRecord) -> Status:
+    """A request for a retry that led to a call which had no effect is open again."""
+    if record.retry_request is None:
+        return status
+    return status.model_copy(update={"last_handled_retry_at": None})
 
 
 def _following(o: Observed, job: JobView | None) -> Status:

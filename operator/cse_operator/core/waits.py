@@ -104,6 +104,8 @@ def may_predate_the_end(o: Observed, engine: EngineView, policy: Policy) -> bool
         # The target is what a look from after the end shows, or something beyond it.
         standing = compare(engine.version, record.target_version)
         return standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
+    if record.result is Result.SUCCEEDED and engine.version == record.from_version:
+        return True  # somebody else's job, whose target is not known, and nothing has moved
     if record.job_id is None:
         return False
     return engine.latest_job_id != record.job_id or engine.status == UPGRADING
@@ -132,6 +134,8 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy)
     if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
         if not (job.has_ended or job.has_stopped):
             return not ended_lately(o, job.observed_at, job.job_id, policy)
+        if job.started_at and job.started_at > record.baseline_at + CLOCK_TOLERANCE:
+            return True
         return job.ended_at is not None and job.ended_at > _old_end(o, record.baseline_at, job)
     return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
 

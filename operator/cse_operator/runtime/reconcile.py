@@ -102,8 +102,9 @@ class _Work:
 
     @property
     def engine(self) -> EngineKey:
-        spec = self.resource.spec
-        return (spec.region, spec.project_id, self.engine_id)
+        if self.tracked.engine is None:
+            raise AssertionError(f"{self.key}: nothing is worked on without an engine")
+        return self.tracked.engine
 
     @property
     def reachable(self) -> Project:
@@ -208,7 +209,7 @@ class Reconciler:
             now=_now(),
             job=notes.job,
             missing_job=notes.missing_job,
-            failure=notes.failure,
+            job_failure=notes.failure,
             failures=notes.failures,
             known_for=now - notes.stage_since,
             wrote_intent=notes.wrote_intent,
@@ -240,9 +241,12 @@ class Reconciler:
                 notes.job, notes.job_seen = job, seen.job
             return replace(o, job=job, missing_job=None)
         except CloudError as error:
-            if decision.effect is Effect.SHOW_JOB and error.failure.kind is FailureKind.NOT_FOUND:
+            if decision.effect is not Effect.SHOW_JOB:
+                return _failed(o, error.failure, notes)
+            if error.failure.kind is FailureKind.NOT_FOUND:
                 return replace(o, missing_job=decision.job_to_show)
-            return _failed(o, error.failure, notes)
+            notes.failures += 1
+            return replace(o, job_failure=error.failure, failures=notes.failures)
 
     async def _conclude(self, work: _Work, decision: Decision) -> None:
         """Write the status if it changed, and see to it that what comes next is noticed."""
@@ -338,9 +342,9 @@ class Reconciler:
             del self._answers[key]
             self._tools.queue.add(key)
             return
-        notes, accepted = tracked.notes, isinstance(answer.outcome, Accepted)
-        notes.failures = 0 if accepted else notes.failures + 1
-        o = replace(answer.o, status=status, now=_now(), failures=notes.failures)
+        notes = tracked.notes
+        notes.unsent = notes.unsent + 1 if _is_unsent(answer.outcome) else 0
+        o = replace(answer.o, status=status, now=_now(), failures=notes.unsent)
         decision = after_call(o, answer.outcome, self._tools.policy)
         version, raw = str(tracked.version), tracked.raw["status"]
         await self._write(key, tracked, version, raw, decision.status)
@@ -518,9 +522,11 @@ def _failed(o: Observed, failure: Failure, notes: Notes) -> Observed:
 
 def _looked(o: Observed, engine: EngineView, notes: Notes) -> Observed:
     """The observation with a look at the engine in it."""
-    notes.failures, notes.not_found_since = 0, None
+    notes.not_found_since = None
+    if o.job_failure is None:
+        notes.failures = 0
     notes.passing_looks = notes.passing_looks + 1 if passes_by_itself(engine.status) else 0
-    return replace(o, engine=engine, failures=0, passing_looks=notes.passing_looks)
+    return replace(o, engine=engine, failures=notes.failures, passing_looks=notes.passing_looks)
 
 
 async def _with_jobs(o: Observed, client: CseClient, engine_id: str) -> Observed:
@@ -529,6 +535,10 @@ async def _with_jobs(o: Observed, client: CseClient, engine_id: str) -> Observed
         return replace(o, jobs=await client.list_jobs(engine_id) or ())
     except CloudError as error:
         return replace(o, jobs_failure=error.failure)
+
+
+def _is_unsent(outcome: Accepted | Failure) -> bool:
+    return isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
 
 
 def _as_stored(record: UpgradeRecord) -> dict[str, Any]:

@@ -72,6 +72,8 @@ class Notes:
     writing: bool = False
     """Whether a status write is under way: its echo may come before its answer."""
     status_written: float = 0.0
+    unsent: int = 0
+    """How many calls in a row never left this process."""
     passing_looks: int = 0
     """How many looks in a row showed a state of the engine that passes by itself."""
     not_found_since: float | None = None
@@ -81,7 +83,7 @@ class Notes:
     def say_nothing(self) -> bool:
         """Whether they are as good as new ones once the resource is ready."""
         quiet = self.failures == 0 and self.failure is None and not self.writing
-        quiet = quiet and self.passing_looks == 0
+        quiet = quiet and self.passing_looks == 0 and self.unsent == 0
         return quiet and self.stage is Stage.IDLE
 
     def enter(self, status: Status, now: float) -> None:

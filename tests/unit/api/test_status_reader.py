@@ -140,7 +140,7 @@ def test_our_own_condition_in_a_strange_form_is_written_anew_and_not_doubled():
     assert fresh.to_json()["conditions"] == [CONDITION]
 
 
-@pytest.mark.parametrize("field", ["lastHandledRetryAt", "settledVersion"])
+@pytest.mark.parametrize("field", ["lastHandledRetryAt", "settledVersions"])
 def test_a_field_from_whose_loss_a_call_could_follow_stops_all_calls(field):
     assert read_status(STORED | {field: {"at": "9:00"}}).unreadable is not None
 

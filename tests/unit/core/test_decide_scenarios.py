@@ -142,7 +142,7 @@ SCENARIOS: dict[str, Scenario] = {
         Reason.UPGRADE_FAILED,
     ),
     "the engine was hot-fixed to a version that cannot be ordered": Scenario(
-        observed(status=status(settled_version="2.4.0"), engine=engine(version="2.4.0-sp1")),
+        observed(status=status(settled_versions=("2.4.0",)), engine=engine(version="2.4.0-sp1")),
         ((I, S.NOT_COMPARABLE),),
         Reason.VERSION_NOT_COMPARABLE,
     ),
@@ -279,7 +279,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "a version with letters is not called at rest": Scenario(
         observed(
-            status=status(settled_version="2.4.0-rc1"),
+            status=status(settled_versions=("2.4.0-rc1",)),
             wish=wish(version="2.4.0-rc1"),
             engine=engine(latest_version="2.4.0-rc1"),
         ),
@@ -382,8 +382,8 @@ SCENARIOS: dict[str, Scenario] = {
             jobs=(),
             known_for=60,
         ),
-        ((U, S.REFUSED_AND_BUSY), (I, S.BUSY)),
-        Reason.ENGINE_BUSY,
+        ((U, S.OTHER_JOB),),
+        Reason.OUTCOME_UNCERTAIN,
     ),
     "nothing is seen of the call yet": Scenario(
         observed(record()), ((U, S.UNCHANGED_IN_GRACE),), Reason.VERIFYING_OUTCOME
@@ -481,6 +481,11 @@ SCENARIOS: dict[str, Scenario] = {
         observed(record(), wish=wish(generation=4, suspend=True), known_for=36, jobs=()),
         ((U, S.UNCHANGED_AND_SUSPENDED),),
         Reason.SUSPENDED,
+    ),
+    "the engine was frozen while the answer was missing": Scenario(
+        observed(record(), engine=engine(status="Frozen"), known_for=36, jobs=()),
+        ((U, S.UNCHANGED_AND_UNUSABLE),),
+        Reason.ENGINE_UNUSABLE,
     ),
     "two calls more had no effect either": Scenario(
         observed(record(attempts=3), known_for=36 * 4, jobs=()),

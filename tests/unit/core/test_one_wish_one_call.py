@@ -7,17 +7,21 @@ from datetime import timedelta
 
 import pytest
 
+from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Action, Result
-from cse_operator.core.decide import Decision, decide
+from cse_operator.api.resource import Action, CallError, Result
+from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Situation
 from support.observations import (
     POLICY,
+    REFUSED,
     at,
     ended,
     engine,
     failed_engine,
+    failure,
+    intent_of_retry,
     job,
     observed,
     record,
@@ -258,3 +262,165 @@ def test_a_process_that_has_just_started_says_so_and_calls_later():
     assert waits.requeue_after is not None
     assert 12.0 <= waits.requeue_after <= 13.5
     assert decide(observed(status=waits.status), POLICY).effect is Effect.UPGRADE
+
+
+def test_a_busy_answer_of_a_doubled_call_proves_nothing():
+    """The call was accepted, its double refused; its job failed, and a change came after it."""
+    busy = CallError(kind=FailureKind.BUSY, code="SVCSTG.00501117")
+    seen = observed(
+        record(error=busy),
+        engine=engine(latest_job_id=102),
+        job=job(job_id=102, type="Modify", status="Finished", ended_at=at(-1)),
+        jobs=(),
+        known_for=60,
+    )
+    decision = decide(seen, POLICY)
+    assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
+
+
+def test_a_refused_retry_does_not_make_an_older_wish_new():
+    failed = ended(Result.FAILED)
+    asked = observed(
+        failed, engine=failed_engine(), wish=wish(version="2.5.0", retry_request="9:00")
+    )
+    intent = decide(asked, POLICY)
+    assert intent.effect is Effect.RETRY
+    refused = after_call(replace(asked, status=intent.status), REFUSED, POLICY)
+    mended = observed(
+        status=refused.status, engine=engine(latest_job_id=101), wish=wish(retry_request="9:00")
+    )
+    decision = decide(mended, POLICY)
+    assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.RETRY_REQUIRED)
+
+
+@pytest.mark.parametrize(("started", "reason"), [(-5, "UpgradeFailed"), (None, "OutcomeUncertain")])
+def test_a_retried_job_that_failed_again_without_a_time_of_its_end_is_not_retried_again(
+    started, reason
+):
+    seen = observed(
+        status=status(intent_of_retry(baseline_at=at(-60))),
+        engine=failed_engine(),
+        job=job(status="Error", started_at=None if started is None else at(started)),
+        jobs=(),
+        known_for=60,
+    )
+    decision = decide(seen, POLICY)
+    assert (decision.effect, reason_of(decision)) == (Effect.NONE, reason)
+
+
+def test_an_adopted_upgrade_s_version_is_waited_for_like_an_own_one_s():
+    adopted = running(action=Action.ADOPTED, target_version=None)
+    over = job(status="Finished", ended_at=at(-1))
+    seen = observed(adopted, engine=engine(latest_job_id=101), job=over, known_for=600)
+    decision = decide(seen, POLICY)
+    assert (decision.effect, decision.situation) == (Effect.NONE, Situation.JUST_ENDED)
+    shown = replace(seen, status=decision.status, engine=engine(version="2.4.0", latest_job_id=101))
+    assert reason_of(decide(shown, POLICY)) == Reason.UP_TO_DATE
+
+
+def test_a_wish_that_was_reached_before_is_not_new_when_it_comes_back():
+    at_rest = decide(observed(engine=engine(version="2.5.0"), wish=wish(version="2.5.0")), POLICY)
+    left = decide(observed(status=at_rest.status, engine=engine(version="2.5.0")), POLICY)
+    hotfixed = engine(version="2.5.0-sp1", latest_version="2.5.0")
+    back = decide(observed(status=left.status, engine=hotfixed, wish=wish(version="2.5.0")), POLICY)
+    assert (back.effect, reason_of(back)) == (Effect.NONE, Reason.VERSION_NOT_COMPARABLE)
+
+
+@pytest.mark.parametrize("shown", [{"latest_version": None}, {"status": "Modifying"}])
+def test_a_new_version_with_letters_is_not_judged_before_the_vendor_says_what_it_offers(shown):
+    wanted = wish(version="2.4.0-rc1")
+    early = decide(observed(engine=engine(**shown), wish=wanted), POLICY)
+    assert early.effect is Effect.NONE
+    offered = engine(latest_version="2.4.0-rc1")
+    decision = decide(observed(status=early.status, engine=offered, wish=wanted), POLICY)
+    assert decision.effect is Effect.UPGRADE
+
+
+def test_a_call_that_never_left_does_not_bring_a_stranger_s_old_job_into_the_record():
+    refused = observed(ended(Result.REJECTED), wish=wish(version="2.5.0"))
+    intent = decide(refused, POLICY)
+    unsent = after_call(
+        replace(refused, status=intent.status), failure(FailureKind.NOT_SENT), POLICY
+    )
+    later = replace(
+        refused,
+        status=unsent.status,
+        job=job(job_id=100, status="Error", started_at=at(-9e6), ended_at=at(-8.9e6)),
+    )
+    decision = decide(later, POLICY)
+    assert decision.effect is Effect.UPGRADE
+    assert all(entry.job_id != 100 for entry in decision.status.history)
+
+
+def test_the_end_of_a_job_that_ran_for_long_does_not_cost_its_retry_when_reads_lag():
+    seen = observed(
+        running(own_job=True),
+        engine=engine(status="Upgrading", latest_job_id=101),
+        job=job(status="Error", ended_at=at(-1)),
+        known_for=600,
+    )
+    lagging = decide(seen, POLICY)
+    assert lagging.situation is Situation.JUST_ENDED
+    shown = replace(seen, status=lagging.status, engine=failed_engine(), known_for=2)
+    assert decide(shown, POLICY).effect is Effect.RETRY
+
+
+def test_a_retry_that_is_due_is_stopped_by_a_lower_limit():
+    seen = observed(
+        ended(Result.FAILED, retry_due=True), engine=failed_engine(), wish=wish(retry_limit=0)
+    )
+    assert decide(seen, POLICY).effect is Effect.NONE
+
+
+def test_a_request_is_not_used_up_by_a_call_that_never_left():
+    spent = record(attempts=3)
+    asked = observed(spent, known_for=600, jobs=(), wish=wish(retry_request="9:00"))
+    intent = decide(asked, POLICY)
+    assert intent.effect is Effect.UPGRADE
+    unsent = after_call(replace(asked, status=intent.status), failure(FailureKind.NOT_SENT), POLICY)
+    again = decide(replace(asked, status=unsent.status), POLICY)
+    assert again.effect is Effect.UPGRADE
+
+
+def test_a_running_job_of_a_deleted_engine_ends_although_the_vendor_answers_502_for_the_job():
+    """Of a deleted Nacos engine, the vendor answers so for what is below it."""
+    unseen = failure(FailureKind.TRANSIENT, http_status=502)
+    seen = observed(running(), engine=None, job_failure=unseen, failures=3)
+    assert decide(seen, POLICY).effect is Effect.LOOK
+    gone = replace(
+        seen, failure=failure(FailureKind.NOT_FOUND), failures=4, not_found_for=POLICY.grace
+    )
+    decision = decide(gone, POLICY)
+    assert decision.status.result is Result.FAILED
+    assert reason_of(decision) == Reason.ENGINE_NOT_FOUND
+    there = replace(seen, engine=engine(status="Upgrading", latest_job_id=101))
+    assert reason_of(decide(there, POLICY)) == Reason.CLOUD_UNAVAILABLE
+
+
+def test_a_job_that_the_vendor_no_longer_runs_on_a_failed_engine_does_not_swallow_a_request():
+    seen = observed(
+        running(),
+        engine=failed_engine(),
+        job=job(scheduled=False, started_at=at(-86_400)),
+        known_for=86_400,
+        wish=wish(retry_request="9:00"),
+    )
+    assert decide(seen, POLICY).effect is Effect.RETRY
+
+
+def test_calls_that_are_not_sent_again_and_again_are_tried_ever_more_rarely():
+    o = observed(record())
+    waits = [
+        after_call(replace(o, failures=unsent), failure(FailureKind.NOT_SENT), POLICY).requeue_after
+        for unsent in (1, 4, 12)
+    ]
+    assert waits == sorted(waits)
+    assert waits[-1] is not None
+    assert waits[-1] > 100
+
+
+def test_a_list_of_jobs_that_cannot_be_read_is_asked_for_at_the_vendors_pace():
+    throttled = failure(FailureKind.THROTTLED, retry_after=120.0)
+    decision = decide(observed(record(), known_for=40, jobs_failure=throttled), POLICY)
+    assert decision.requeue_after is not None
+    assert decision.requeue_after >= 100

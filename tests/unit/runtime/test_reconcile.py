@@ -419,7 +419,7 @@ async def test_a_follower_that_fails_is_told_after_some_patience_and_recovers(
         take_news(tracked, 101, failure())
         assert await world.step() == []
     take_news(tracked, 101, failure())
-    assert await world.step() == ["write Waiting"]
+    assert await world.step() == ["look", "write Waiting"]
     assert world.reason() == "CloudUnavailable"
     take_news(tracked, 101, job_view(101, ENGINE))
     assert await world.step() == ["write Upgrading"]

@@ -85,6 +85,8 @@ def _job_behind_refusal(o: Observed, engine: EngineView, policy: Policy) -> Situ
     record, latest = o.record, engine.latest_job_id
     if record is None or record.result not in {Result.REJECTED, Result.UNKNOWN}:
         return None
+    if record.baseline_at is None:
+        return None  # whether a job is older than the call cannot be known
     if latest in {None, record.baseline_job_id, o.missing_job} or ended_entry(o, latest):
         return None
     job = o.shown_job(latest)
@@ -102,10 +104,10 @@ def _at_target(o: Observed, engine: EngineView, policy: Policy) -> Situation:
         return Situation.JUST_ENDED if predates else Situation.AT_TARGET
     if passes_by_itself(engine.status) and _may_pass(o, policy):
         return Situation.PASSING
-    latched = _latched(o, engine, policy) if ended_badly or engine.offers_retry else None
+    latched = _latched(o, engine, policy)
     if latched is Situation.RETRY_OFFERED:
         return _may_call(o, latched, policy)
-    return latched or _not_available(engine)
+    return latched if latched and ended_badly else _not_available(engine)
 
 
 def _due(o: Observed, engine: EngineView, policy: Policy, standing: Comparison) -> Situation:
@@ -119,11 +121,11 @@ def _due(o: Observed, engine: EngineView, policy: Policy, standing: Comparison) 
         return _may_call(o, latched, policy)
     if latched is not None:
         return latched
+    if engine.status != AVAILABLE:
+        return _not_available(engine)
     if standing is Comparison.INCOMPARABLE and not _may_be_called_by_name(o, engine):
         predates = may_predate_the_end(o, engine, policy)
         return Situation.JUST_ENDED if predates else Situation.NOT_COMPARABLE
-    if engine.status != AVAILABLE:
-        return _not_available(engine)
     return _may_call(o, Situation.UPGRADE_DUE, policy)
 
 
@@ -132,7 +134,7 @@ def _may_be_called_by_name(o: Observed, engine: EngineView) -> bool:
 
     At rest nothing is called for it, whatever the vendor's latest version becomes.
     """
-    new = o.status.settled_version != o.wish.version or o.retry_requested
+    new = o.wish.version not in o.status.settled_versions or o.retry_requested
     return new and is_offered(engine.version, o.wish.version, engine.latest_version)
 
 
@@ -169,6 +171,8 @@ def _retry_by_itself(
     """Whether our own failed job is due for its Retry, or the engine does not show its end yet."""
     ours = record.target_version == o.wish.version
     if not record.retry_due or not ours or o.wish.suspend:
+        return None
+    if record.retries >= o.wish.retry_limit:
         return None
     if engine.offers_retry:
         latest = engine.latest_job_id == record.job_id

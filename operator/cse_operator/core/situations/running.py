@@ -62,7 +62,7 @@ def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> b
 
 def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:
     """The job shows no known end: it runs, or the vendor has a word that is not known here."""
-    if job.status in JOB_RUNS:
+    if job.status in JOB_RUNS and job.scheduled is not False:
         return _still_running(o, record, job)
     if o.engine is None:
         return Situation.NOT_LOOKED
@@ -105,6 +105,8 @@ def _reached(record: UpgradeRecord, engine: EngineView) -> bool:
 
 def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situation:
     """The followed job was not shown: not asked for yet, or the vendor does not know it."""
+    if o.job_failure is not None and o.engine is None:
+        return Situation.NOT_LOOKED
     if o.missing_job != record.job_id:
         return Situation.JOB_NOT_SEEN
     if o.engine is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.resource import Action, UpgradeRecord
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed, Policy
@@ -10,6 +9,7 @@ from cse_operator.core.situations.may_call import now_or_later
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
     AVAILABLE,
+    UNUSABLE_STATUSES,
     UPGRADE_FAILED,
     UPGRADE_JOB_TYPE,
     UPGRADING,
@@ -76,7 +76,8 @@ def _candidate_job(
             return None
         return _other_job(o, record, engine)
     if not is_current(o, record, job, policy):
-        return None
+        # An end without a time may be the old one or the new one.
+        return Situation.OTHER_JOB if job.has_ended and job.ended_at is None else None
     upgrading = engine.status == UPGRADING and not job.has_ended
     if job.type == UPGRADE_JOB_TYPE or upgrading:
         return Situation.NEW_JOB
@@ -85,9 +86,6 @@ def _candidate_job(
 
 def _other_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
     """A job ran since the intent that does not tell what became of the call."""
-    shown = o.shown_job(engine.latest_job_id) is not None
-    if shown and record.error is not None and record.error.kind is FailureKind.BUSY:
-        return Situation.REFUSED_AND_BUSY
     if not _is_wanted(o, record, engine) or o.retry_requested:
         return Situation.GIVEN_UP
     return Situation.OTHER_JOB
@@ -120,7 +118,8 @@ def _call_again(
     if o.wish.suspend:
         return Situation.UNCHANGED_AND_SUSPENDED
     if not (engine.offers_retry if retrying else engine.status == AVAILABLE):
-        return Situation.UNCHANGED_AND_BUSY
+        unusable = engine.status in UNUSABLE_STATUSES
+        return Situation.UNCHANGED_AND_UNUSABLE if unusable else Situation.UNCHANGED_AND_BUSY
     if not o.retry_requested:
         if o.jobs_failure is not None:
             return Situation.JOBS_UNREADABLE
