@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
-import kopf
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import KIND
@@ -25,12 +24,13 @@ from cse_operator.core.failure import Failure
 from cse_operator.core.observation import JobView
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.events import EventPoster
+from cse_operator.kube.kopf_watch import KopfWatch
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
 from cse_operator.kube.login import connect
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
 from cse_operator.kube.status_writer import StatusWriter
-from cse_operator.runtime import handlers, memory, probes
+from cse_operator.runtime import memory, probes
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.fleet import Fleet, Sources
@@ -81,16 +81,19 @@ class Operator:
         self._events = EventPoster(api_client, instance=self._identity)
         self._metrics.add(self._fleet())
         self._stop = asyncio.Event()
-        self._end_watch = asyncio.Event()
         self._leading = asyncio.Event()
-        self._watching = asyncio.Event()
+        self._watch = KopfWatch(
+            api_client,
+            self._on_event,
+            identity=self._identity,
+            namespaces=lambda: settings.namespaces,
+        )
         self._elector = self._make_elector() if settings.leader_elect else None
         self._reconciler = Reconciler(self._tools())
         self._failures: dict[str, int] = {}
         self._synced = False
         self._lost_lease = False
         self._sees = False
-        self._blind = False
         self._stopping = False
         self._prune_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -112,7 +115,7 @@ class Operator:
                 await stack.enter_async_context(self._probes())
             if not await self._synced_before_a_stop():
                 return 0
-            watch = asyncio.create_task(self._watch(), name="watch")
+            watch = asyncio.create_task(self._watch.run(), name="watch")
             election = self._start_election()
             workers = [
                 asyncio.create_task(self._work(), name=f"worker {n}")
@@ -123,12 +126,9 @@ class Operator:
             if election is not None:
                 election.cancel()
                 await asyncio.gather(election, return_exceptions=True)
-            # kopf comes last: when it ends, it waits five seconds for whatever else was begun
-            # in this event loop since its start, and then cancels that.
-            await stack.aclose()
-            self._end_watch.set()
-            await asyncio.wait({watch})
-        return 1 if failed or self._lost_lease or self._blind else 0
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        return 1 if failed or self._lost_lease else 0
 
     # -- the parts ---------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class Operator:
     def _not_ready(self) -> str | None:
         if not self._synced:
             return "the resources are not listed yet\n"
-        if not self._watching.is_set():
+        if not self._watch.started.is_set():
             return "the watch has not started yet\n"
         return "stopping\n" if self._stopping else None
 
@@ -225,20 +225,6 @@ class Operator:
             self._queue.add(key)
         memory.spare_the_collector()
 
-    async def _watch(self) -> None:
-        await kopf.operator(
-            registry=handlers.make_registry(self._api_client, self._on_event, self._store.knows),
-            settings=handlers.make_settings(),
-            clusterwide=not self._settings.namespaces,
-            namespaces=self._settings.namespaces,
-            standalone=True,
-            # Else kopf asks for the name of the user, and a container's may have none.
-            identity=self._identity,  # type: ignore[arg-type]
-            memories=handlers.make_memories(),
-            stop_flag=self._end_watch,
-            ready_flag=self._watching,
-        )
-
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -248,14 +234,11 @@ class Operator:
         self, watch: asyncio.Task[None], election: asyncio.Task[None] | None
     ) -> bool:
         """Wait for a signal or the loss of the Lease; True if a part fails before that."""
-        started = asyncio.create_task(self._watching.wait(), name="watch has started")
         told = asyncio.create_task(self._stop.wait(), name="told to stop")
         sight = asyncio.create_task(self._test_sight(), name="test of the watch's sight")
-        await asyncio.wait({watch, started}, return_when=asyncio.FIRST_COMPLETED)
-        self._take_signals()  # kopf took them for itself, and would stop watching before the rest
         parts = {watch} if election is None else {watch, election}
         await asyncio.wait({*parts, told}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (started, told, sight):
+        for task in (told, sight):
             task.cancel()
         failed = [part for part in parts if part.done() and not part.cancelled()]
         errors = [(part, error) for part in failed if (error := part.exception()) is not None]
@@ -264,7 +247,7 @@ class Operator:
         return bool(errors)
 
     async def _test_sight(self) -> None:
-        """Have the process end if the watch has shown nothing for long, though there is something.
+        """Begin the watch again if it has shown nothing for long, though there is something.
 
         kopf asks once, at its start, which kinds there are. Where an answer lacks ours, or that of
         namespaces, as it may from an API server that has just come up, kopf waits for ever.
@@ -274,10 +257,9 @@ class Operator:
             await asyncio.sleep(SIGHT_INTERVAL)
             present = await self._some_uids()
             if missed & present and not self._sees:
-                logger.error("the watch shows nothing of what there is: stopping, to begin it anew")
-                self._blind = True
-                self._stop.set()
-                return
+                logger.warning("the watch shows nothing of what there is, it begins again")
+                self._watch.begin_again()
+                present = set()
             missed = present
 
     async def _some_uids(self) -> set[str]:

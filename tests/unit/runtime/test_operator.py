@@ -148,16 +148,19 @@ async def test_the_deletion_of_a_predecessor_does_not_touch_the_successor(
 # -- a watch that shows nothing ----------------------------------------------------------------
 
 
-async def test_a_watch_that_shows_nothing_of_what_is_listed_ends_the_process(
+async def test_a_watch_that_shows_nothing_of_what_is_listed_begins_again(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "SIGHT_INTERVAL", 0.0)
     reader = reader_of(operator)
     reader.failures = [errors.Unavailable("away")]
     reader.pages = [[], [stored()]]
-    await operator._test_sight()
-    assert operator._stop.is_set()
-    assert operator._blind
+    began_again = asyncio.Event()
+    operator._watch.begin_again = began_again.set  # type: ignore[method-assign]
+    sight = asyncio.create_task(operator._test_sight())
+    await asyncio.wait_for(began_again.wait(), 30)
+    sight.cancel()
+    assert not operator._stop.is_set()
 
 
 async def test_a_watch_with_nothing_to_show_is_waited_for_and_one_that_shows_it_is_trusted(
@@ -191,7 +194,7 @@ async def test_an_election_that_fails_for_an_unforeseen_reason_ends_the_process(
         await asyncio.Event().wait()
 
     watch = asyncio.create_task(wait(), name="watch")
-    operator._watching.set()
+    operator._watch.started.set()
     election = asyncio.create_task(fail(), name="election")
     try:
         async with asyncio.timeout(10):
@@ -426,7 +429,7 @@ async def test_it_is_ready_once_all_is_listed_and_watched(operator: Operator) ->
     reader_of(operator).pages = [[stored("a"), stored("b", engineId="other")], [stored("c")]]
     await operator._sync()
     told.append(operator._not_ready())
-    operator._watching.set()
+    operator._watch.started.set()
     told.append(operator._not_ready())
     assert told == [
         "the resources are not listed yet\n",
