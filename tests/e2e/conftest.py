@@ -20,10 +20,16 @@ QUICK = (
     "--poll-interval=0.1",
     "--wait-interval=0.3",
     "--slow-interval=0.5",
+    "--request-timeout=2",
+    "--send-window=0.5",
+    "--read-lag=0.5",
+    "--clock-tolerance=1",
+    "--outcome-grace=4.1",
     "--allowed-regions=cn-north-4,cn-east-3",
     "--log-format=json",
 )
-"""Looks that come sooner than in production, and none that is not due: no resync."""
+"""Looks that come sooner than in production, and none that is not due: no resync. The outcome
+grace, which passes before the first call, is as short as the settings allow."""
 
 POOL = 70
 """Namespaces that a shared operator serves: each test takes one."""

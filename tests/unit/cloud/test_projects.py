@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import UnauthenticatedError
-from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
+from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, PROJECT, fails
@@ -26,20 +26,19 @@ OPTIONS = ProjectOptions(
     ),
     transport=TransportOptions(),
     calls_per_second=50,
-    poll_interval=5,
-    resync_interval=600,
     credentials_cooldown=300,
     request_timeout=15,
 )
 
 
-NOBODY = Listeners(lambda _: None, lambda *_: None, lambda *_: None)
+def nobody(*_: object) -> None:
+    """Nobody is told of calls."""
 
 
 @pytest.fixture
 async def projects() -> AsyncIterator[Projects]:
     """Projects nobody uses yet."""
-    projects = Projects(OPTIONS, NOBODY)
+    projects = Projects(OPTIONS, nobody)
     yield projects
     await projects.close()
 
@@ -60,7 +59,6 @@ def attach(
         region=region,
         project_id=PROJECT,
         enterprise_project_id=enterprise,
-        engine_id=ENGINE,
         credentials=credentials,
     )
 
@@ -101,7 +99,7 @@ async def slow_vendor(received: asyncio.Event, told: asyncio.Event) -> AsyncIter
             endpoints=EndpointPolicy(cse_template=url, iam_template=url, allow_insecure=True),
             transport=TransportOptions(allow_local_addresses=True),
         )
-        projects = Projects(options, NOBODY)
+        projects = Projects(options, nobody)
         yield projects
         await projects.close()
 
