@@ -20,16 +20,10 @@ QUICK = (
     "--poll-interval=0.1",
     "--wait-interval=0.3",
     "--slow-interval=0.5",
-    "--request-timeout=2",
-    "--send-window=0.5",
-    "--read-lag=0.5",
-    "--clock-tolerance=1",
-    "--outcome-grace=4.1",
     "--allowed-regions=cn-north-4,cn-east-3",
     "--log-format=json",
 )
-"""Looks that come sooner than in production, and none that is not due: no resync. The outcome
-grace, which passes before the first call, is as short as the settings allow."""
+"""Looks that come sooner than in production, and none that is not due: no resync."""
 
 POOL = 70
 """Namespaces that a shared operator serves: each test takes one."""
@@ -62,6 +56,7 @@ def shared_operator(
     )
     free = list(namespaces)
     with operator:
+        operator.wait_until_it_may_call()
         yield operator, free
         assert operator.terminate() == 0
     for name in namespaces:

@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 OnEvent = Callable[[str | None, Mapping[str, Any]], None]
 """Told of each event: its type (None for those of a list) and its object."""
 
-PAGE: Final = 20
-"""Resources in one page of kopf's lists. One may have 1.5 MiB, and kopf holds a page three times
-while it reads it."""
+PAGE: Final = 5
+"""Resources in one page of kopf's lists. One may have 1.5 MiB, and kopf holds a page as bytes, as
+text and as objects while it reads it."""
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 15.0

@@ -13,7 +13,7 @@ from cse_operator.kube.events import EventPoster
 from cse_operator.kube.kopf_watch import KopfWatch
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
 from cse_operator.kube.resource_reader import ResourceReader
-from cse_operator.kube.secrets import SecretReader
+from cse_operator.kube.secrets import TIME_TO_LIVE, SecretReader
 from cse_operator.kube.status_writer import StatusWriter
 from cse_operator.runtime.access import Access, project_options
 from cse_operator.runtime.announce import Announcer
@@ -31,8 +31,8 @@ from cse_operator.runtime.statuses import Statuses
 from cse_operator.runtime.workers import Workers
 from cse_operator.runtime.workqueue import Group, WorkQueue
 
-PAGE: Final = 20
-"""Resources in one page of our lists: one may have 1.5 MiB, and a page is held twice while read."""
+PAGE: Final = 8
+"""Resources in one page of our lists: one may have 1.5 MiB, and five when it is read."""
 
 
 class Parts:
@@ -78,7 +78,12 @@ class Parts:
         self.ownership = Ownership(grace=policy.grace, wake=self.queue.add)
         self.cache = Cache(self.ownership, options.endpoints.identity_of)
         self.reader = ResourceReader(api_client, page_size=PAGE)
-        access = Access(SecretReader(api_client, keys=SECRET_KEYS), self.projects)
+        secrets = SecretReader(
+            api_client,
+            keys=SECRET_KEYS,
+            time_to_live=min(TIME_TO_LIVE, settings.resync_interval),
+        )
+        access = Access(secrets, self.projects)
         statuses = Statuses(
             StatusWriter(api_client),
             self.cache,
