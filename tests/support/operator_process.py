@@ -19,9 +19,10 @@ HASTE = (
     "--send-window=0.5",
     "--read-lag=0.5",
     "--clock-tolerance=1",
-    "--outcome-grace=4.1",
+    "--outcome-grace=5.1",
 )
-"""The outcome grace, which has to pass before the first call, as short as the settings allow."""
+"""The outcome grace, which has to pass before the first call, as short as the settings
+allow with a Lease of three seconds."""
 
 
 class OperatorProcess:

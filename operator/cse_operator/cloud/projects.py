@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from cse_operator.cloud.auth import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
+from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.credentials import Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.gate import AuthenticationGate
@@ -43,6 +44,8 @@ class ProjectOptions:
     calls_per_second: float
     credentials_cooldown: float
     request_timeout: float
+    clock: Callable[[], float] = boottime
+    """What the deadlines of changing calls are readings of; it stands at infinity at a stop."""
 
 
 @dataclass(slots=True)
@@ -170,6 +173,7 @@ class Projects:
             bucket,
             request_timeout=options.request_timeout,
             on_call=self._on_call,
+            clock=options.clock,
         )
         return Project(key, client, auth, bucket)
 

@@ -40,6 +40,13 @@ class Authority:
         if self._since is None:
             self._since = self._clock()
 
+    def clock(self) -> float:
+        """The clock of the calls' deadlines: all of them are over once a stop was asked for.
+
+        A call may have waited for its turn or for a connection when the stop came.
+        """
+        return FOREVER if self._stopped else self._clock()
+
     def stop(self) -> None:
         """Begin no call any more: the process ends."""
         self._stopped = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from kubernetes.aio.client import ApiClient
@@ -60,7 +61,6 @@ class Parts:
         policy = settings.policy
         self.metrics = Metrics()
         self.events = EventPoster(api_client, instance=identity)
-        self.projects = Projects(options, self.metrics.cloud_call)
         self.elector: LeaderElector | None = None
         if settings.leader_elect:
             self.elector = LeaderElector(
@@ -73,6 +73,9 @@ class Parts:
                 times=LeaseTimes.within(settings.lease_duration),
             )
         self.authority = Authority(grace=policy.grace, remaining=self._lease_remaining)
+        self.projects = Projects(
+            replace(options, clock=self.authority.clock), self.metrics.cloud_call
+        )
         self.queue = WorkQueue(slots=settings.workers * PROJECTS_AT_ONCE, group_of=self._group_of)
         self.queue.on_wait = self.metrics.queue_wait
         self.ownership = Ownership(grace=policy.grace, wake=self.queue.add)

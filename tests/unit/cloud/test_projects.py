@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.errors import NotSentError, UnauthenticatedError
 from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
@@ -132,6 +132,22 @@ async def test_the_end_of_the_process_does_not_wait_for_calls_without_an_answer(
         assert http.is_closed
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_a_call_that_waits_for_its_turn_when_the_operator_is_told_to_stop_is_not_sent() -> (
+    None
+):
+    now = [1000.0]
+    options = replace(OPTIONS, clock=lambda: now[0], calls_per_second=0.5)
+    projects = Projects(options, nobody)
+    project = attach(projects, "a/b")
+    await project.bucket.acquire()
+    call = asyncio.create_task(project.client.upgrade(ENGINE, "2.4.0", send_before=1005.0))
+    await asyncio.sleep(0)
+    now[0] = float("inf")
+    with fails(NotSentError):
+        await call
+    await projects.close()
 
 
 async def test_enterprise_projects_of_one_project_share_its_limit(projects: Projects) -> None:

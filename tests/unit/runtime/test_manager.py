@@ -186,3 +186,11 @@ def test_a_lease_gives_the_right_to_act_until_a_stop_takes_it() -> None:
     assert authority.remaining() == 7
     authority.stop()
     assert authority.remaining() == 0
+
+
+def test_at_a_stop_the_deadline_of_every_call_that_waits_is_over() -> None:
+    authority = Authority(grace=0.0, clock=FakeTime())
+    send_before = authority.clock() + 5.0
+    assert send_before - authority.clock() == 5
+    authority.stop()
+    assert send_before - authority.clock() < 0
