@@ -192,6 +192,67 @@ async def test_large_objects_stay_below_the_limit_of_the_pod(
         assert most < POD_LIMIT
 
 
+async def test_a_namespace_that_is_forbidden_is_skipped_and_served_when_it_is_not(
+    control_plane: Cluster, tmp_path: Path
+) -> None:
+    suite = secrets.token_hex(4)
+    allowed, forbidden = (f"town-{suite}-{name}" for name in ("allowed", "forbidden"))
+    for name in (allowed, forbidden):
+        control_plane.create_namespace(name)
+    accounts = f"/api/v1/namespaces/{allowed}/serviceaccounts"
+    control_plane.request("POST", accounts, {"metadata": {"name": "operator"}})
+    _allow(control_plane, allowed, account=allowed)
+    token = control_plane.service_account_token(allowed, "operator")
+    kubeconfig = control_plane.write_kubeconfig(tmp_path / "kubeconfig", token)
+    with start_simulator(job_seconds=0.3) as simulation:
+        here, there = (Scene(control_plane, name, simulation) for name in (allowed, forbidden))
+        for scene in (here, there):
+            scene.secret()
+            scene.resource(scene.engine())
+        with OperatorProcess(
+            kubeconfig,
+            tmp_path / "log",
+            cse_endpoint=simulation.url,
+            namespaces=[allowed, forbidden],
+            flags=[*QUICK, "--resync-interval=1"],
+        ) as operator:
+            await here.until_reason("orders", "UpToDate")
+            assert f"namespace {forbidden} is skipped" in operator.output()
+            assert "cse_operator_skipped_namespaces 1.0" in operator.get("/metrics")[1]
+            _allow(control_plane, forbidden, account=allowed)
+            await there.until_reason("orders", "UpToDate")
+            assert "cse_operator_skipped_namespaces 0.0" in operator.get("/metrics")[1]
+    for name in (allowed, forbidden):
+        control_plane.delete_namespace(name, (ENGINES, "api/v1/secrets", "api/v1/events"))
+
+
+def _allow(cluster: Cluster, namespace: str, *, account: str) -> None:
+    """Give the operator's account the rights that it needs in a namespace."""
+    group = "cse-operator.io"
+    rules = [
+        (group, "microserviceengines", ["get", "list", "watch"]),
+        (group, "microserviceengines/status", ["patch"]),
+        ("", "secrets", ["get"]),
+        ("", "events", ["create"]),
+    ]
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    role = {
+        "metadata": {"name": "operator"},
+        "rules": [
+            {"apiGroups": [group], "resources": [resource], "verbs": verbs}
+            for group, resource, verbs in rules
+        ],
+    }
+    cluster.request("POST", f"{path}/roles", role)
+    who = {"kind": "ServiceAccount", "name": "operator", "namespace": account}
+    binding = {
+        "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+        "subjects": [who],
+    }
+    cluster.request("POST", f"{path}/rolebindings", binding)
+
+
 def _most_memory(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
