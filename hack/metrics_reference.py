@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import live_manifests
 
 from cse_operator.api.resource import Action, Result, UpgradeRecord
+from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
-from cse_operator.runtime.store import ResourceStore
+from cse_operator.runtime.ownership import Ownership
 
 HEAD = """\
 <!-- Generated from the code by `make generate`. -->
@@ -42,8 +43,8 @@ def render() -> str:
 
 def _exposed() -> Metrics:
     """Metrics in which everything has happened once, so that all labels are there."""
-    metrics, store = Metrics(), ResourceStore()
-    store.put(live_manifests.live("upgrading"))
+    metrics, cache = Metrics(), Cache(Ownership(grace=35.0), lambda region: region)
+    cache.watched(live_manifests.live("upgrading"))
     metrics.cloud_call("ShowEngine", "Success", 0.1)
     metrics.reconciled(0.1)
     metrics.reconcile_error("kubernetes")
@@ -60,8 +61,13 @@ def _exposed() -> Metrics:
         )
     )
     sources = Sources(
-        store=store,
+        cache=cache,
         queue_depth=lambda: 0,
+        backoff_depth=lambda: 0,
+        resync_age=lambda: 0.0,
+        skipped_namespaces=lambda: 0,
+        start_wait=lambda: 0.0,
+        watch_begun=lambda: 1,
         tokens_bought=lambda: 0,
         throttled_seconds=lambda: 0.0,
         events_lost=lambda: 0,

@@ -85,6 +85,12 @@ def _ours(place: Place) -> list[str]:
         f"--iam-endpoint={place.cloud}",
         "--allow-insecure-endpoint",
         f"--poll-interval={POLL_SECONDS}",
+        # Nothing is called before one outcome grace has passed, which the peers do not wait for.
+        "--request-timeout=5",
+        "--send-window=2",
+        "--read-lag=1",
+        "--clock-tolerance=1",
+        "--outcome-grace=10",
         # The peers have no such limit; the vendor's own would make all of them equally slow.
         "--calls-per-second=100000",
         "--log-level=warning",

@@ -56,6 +56,7 @@ def shared_operator(
     )
     free = list(namespaces)
     with operator:
+        operator.wait_until_it_may_call()
         yield operator, free
         assert operator.terminate() == 0
     for name in namespaces:

@@ -39,8 +39,8 @@ CROWD = 40
 
 FLAGS = (
     # A call that is not answered is waited for longer than everything else here takes.
-    "--request-timeout=90",
-    "--outcome-grace=120",
+    "--request-timeout=20",
+    "--outcome-grace=22.5",
     "--poll-interval=0.3",
     "--wait-interval=0.3",
     "--slow-interval=0.3",
@@ -97,7 +97,8 @@ def street(control_plane: Cluster, tmp_path: Path) -> Iterator[Street]:
             cse_endpoint=simulation.url,
             namespaces=namespaces,
             flags=FLAGS,
-        ):
+        ) as operator:
+            operator.wait_until_it_may_call()
             yield Street(simulation, here, elsewhere)
     for namespace in namespaces:
         collections = (ENGINES, "api/v1/secrets", "api/v1/events")

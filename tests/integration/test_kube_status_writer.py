@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from cse_operator.kube import errors, login
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.status_writer import StatusWriter
-from cse_simulator.control_plane import Cluster
+from cse_simulator.control_plane import ApiError, Cluster
 from support.engines import create_engine, engine_path, patch_engine
 
 
@@ -47,7 +48,7 @@ async def test_a_write_changes_status_and_nothing_else(
     assert stored == written
     ours = [f for f in stored["metadata"]["managedFields"] if f["manager"] == "cse-operator"]
     assert [(f["operation"], f["subresource"]) for f in ours] == [("Update", "status")]
-    assert set(ours[0]["fieldsV1"]) == {"f:status"}
+    assert ours[0]["fieldsV1"] == {"f:status": {}}
     for engine_metadata in (engine["metadata"], stored["metadata"]):
         for ticking in ("resourceVersion", "managedFields"):
             engine_metadata.pop(ticking)
@@ -69,6 +70,50 @@ async def test_a_key_that_is_gone_is_removed(
     )
     assert written is not None
     assert written["status"] == second
+
+
+async def test_a_merge_patch_keeps_the_fields_that_it_does_not_name(
+    client: ApiClient, control_plane: Cluster, namespace: str
+) -> None:
+    engine = create_engine(control_plane, "orders", namespace=namespace)
+    writer = StatusWriter(client)
+    before = {**engine["status"], "engine": {"name": "a", "type": "CSE"}, "message": "looking"}
+    written = await writer.write(reference_to(engine), version_of(engine), engine["status"], before)
+    assert written is not None
+    after = {**before, "engine": {"name": "b", "type": "CSE"}}
+    written = await writer.write(reference_to(engine), version_of(written), before, after)
+    assert written is not None
+    assert written["status"] == after
+
+
+async def test_who_applies_one_field_of_the_status_claims_all_of_it(
+    client: ApiClient, control_plane: Cluster, namespace: str
+) -> None:
+    engine = create_engine(control_plane, "orders", namespace=namespace)
+    full = {**engine["status"], "message": "looking", "currentVersion": "2.3.1"}
+    await StatusWriter(client).write(
+        reference_to(engine), version_of(engine), engine["status"], full
+    )
+
+    def apply(**query: str) -> Any:
+        manifest = {
+            "apiVersion": engine["apiVersion"],
+            "kind": engine["kind"],
+            "metadata": {"name": "orders", "namespace": namespace},
+            "status": {"observedGeneration": 1, "message": "mine"},
+        }
+        return control_plane.request(
+            "PATCH",
+            f"{engine_path(namespace, 'orders')}/status",
+            manifest,
+            query={"fieldManager": "somebody", **query},
+            content_type="application/apply-patch+yaml",
+        )
+
+    with pytest.raises(ApiError, match="conflict") as refused:
+        apply()
+    assert refused.value.status == HTTPStatus.CONFLICT
+    assert "currentVersion" not in apply(force="true")["status"]
 
 
 async def test_an_unchanged_status_makes_no_call(

@@ -36,7 +36,7 @@ FLAGS = (
     "--send-window=2",
     "--read-lag=1",
     "--clock-tolerance=1",
-    "--outcome-grace=6",
+    "--outcome-grace=7.5",
 )
 
 

@@ -114,6 +114,7 @@ class Stage:
         if elects:
             namespace = f"--lease-namespace=fault-{ids[0]}"
             self._flags += ["--leader-elect", f"--lease-duration={LEASE_SECONDS}", namespace]
+            self._flags.append(f"--outcome-grace={LEASE_SECONDS + 2}")
         self._skew_seconds = skew_seconds
         self._exit = AsyncExitStack()
 

@@ -14,6 +14,16 @@ from typing import Self
 
 from support import processes
 
+HASTE = (
+    "--request-timeout=2",
+    "--send-window=0.5",
+    "--read-lag=0.5",
+    "--clock-tolerance=1",
+    "--outcome-grace=5.1",
+)
+"""The outcome grace, which has to pass before the first call, as short as the settings
+allow with a Lease of three seconds."""
+
 
 class OperatorProcess:
     """`python -m cse_operator run …` against a cluster, ended with the `with` block.
@@ -38,7 +48,7 @@ class OperatorProcess:
         Args:
             kubeconfig: The rights it runs under.
             log: The file that its output is appended to.
-            flags: Further flags of `run`.
+            flags: Further flags of `run`, which go before `HASTE`.
             environment: Further variables.
             namespaces: What it watches; all when empty.
             cse_endpoint: The simulator's URL, which serves IAM too and is plain HTTP.
@@ -51,7 +61,7 @@ class OperatorProcess:
         self._environment = processes.python_environment(
             {"KUBECONFIG": str(kubeconfig), **(environment or {})}
         )
-        arguments = [f"--listen=127.0.0.1:{self.port}", *flags]
+        arguments = [f"--listen=127.0.0.1:{self.port}", *HASTE, *flags]
         if namespaces:
             arguments.append(f"--namespaces={','.join(namespaces)}")
         if cse_endpoint is not None:
@@ -90,6 +100,13 @@ class OperatorProcess:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the operator did not get ready:\n{self.output()}")
             time.sleep(0.05)
+
+    def wait_until_it_may_call(self) -> None:
+        """Wait until it has held the right to act for one outcome grace."""
+        deadline = time.monotonic() + 120
+        while "cse_operator_start_wait_seconds 0.0" not in self.get("/metrics")[1]:
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
 
     def get(self, path: str) -> tuple[int, str]:
         """Return the status and the body of `/healthz`, `/readyz` or `/metrics`; 0 if refused."""

@@ -1,4 +1,4 @@
-"""A reconciler with real queue, store and decisions, between a cluster and a cloud in the hand.
+"""A reconciler with real queue, cache and decisions, between a cluster and a cloud in the hand.
 
 What happens in between is up to the test: `cluster.before_write` and `cloud.during` run at the
 moments at which the real world has time to change.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from cse_operator.cloud.directory import Look
+from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.observation import Accepted, EngineView, JobView
 from cse_operator.core.observed import Policy
@@ -21,10 +21,15 @@ from cse_operator.kube import errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.status_writer import merge_patch
 from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.authority import Authority
+from cse_operator.runtime.cache import Cache, CachedResource
+from cse_operator.runtime.calls import Calls
 from cse_operator.runtime.metrics import Metrics
-from cse_operator.runtime.queue import KeyedQueue
-from cse_operator.runtime.reconcile import Reconciler, Tools
-from cse_operator.runtime.store import ResourceStore
+from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.polls import Polls
+from cse_operator.runtime.reconcile import Intervals, Reconciler, Tools
+from cse_operator.runtime.statuses import Statuses
+from cse_operator.runtime.workqueue import Group, WorkQueue
 from support.cloud_calls import FakeTime
 from support.fake_vendor import engine_view, failure, job_view
 from support.resources import Object, changed
@@ -41,6 +46,8 @@ class FakeCluster:
     """Run before the next writes, one each."""
     after_write: list[Hook] = field(default_factory=list)
     """Run after the next writes, before the operator has their answer, one each."""
+    refusals: list[Exception] = field(default_factory=list)
+    """What every write is answered with, if there is one; it has no effect."""
     deeds: list[str] = field(default_factory=list)
     """What the operator did to cluster and cloud, in order."""
 
@@ -55,6 +62,9 @@ class FakeCluster:
         patch = merge_patch(old_status, new_status)
         if not patch:
             return None
+        if self.refusals:
+            self.deeds.append("refused")
+            raise self.refusals[0]
         if self.before_write:
             await _run(self.before_write.pop(0))
         key = f"{reference.namespace}/{reference.name}"
@@ -66,7 +76,7 @@ class FakeCluster:
             raise errors.Conflict("somebody wrote first")
         after = changed(now, status=_merged(now["status"], patch))
         self.objects[key] = after
-        self.deeds.append(f"write {after['status']['phase']}")
+        self.deeds.append(f"write {after['status'].get('phase', 'the mark')}")
         if self.after_write:
             await _run(self.after_write.pop(0))
         return copy.deepcopy(after)
@@ -106,33 +116,37 @@ class FakeCloud:
     cluster: FakeCluster
     time: FakeTime
     engines: dict[str, EngineView] = field(default_factory=dict)
-    jobs: dict[int, JobView] = field(default_factory=dict)
+    jobs: dict[int, JobView | Exception] = field(default_factory=dict)
     outcomes: list[Exception] = field(default_factory=list)
     """What the next changing calls are answered with; they have no effect."""
     during: dict[str, list[Hook]] = field(default_factory=dict)
     """Run during the next `look` or `call`, one each."""
     send_before: list[float] = field(default_factory=list)
-    followed: dict[str, int] = field(default_factory=dict)
-    refollowed: list[str] = field(default_factory=list)
     attached: set[str] = field(default_factory=set)
     no_access: Exception | None = None
     listed: tuple[JobView, ...] | None = None
     """The vendor's list of jobs; None where the site does not have it."""
+    live_reads: int = 0
+    rotations: list[object] = field(default_factory=list)
+    """Other projects that the next live reads of the Secret lead to; an exception is raised."""
     ids: Any = field(default_factory=lambda: itertools.count(101))
+
+    def __post_init__(self) -> None:
+        self.project: object = SimpleNamespace(client=self)
 
     async def _pause(self, what: str) -> None:
         if self.during.get(what):
             await _run(self.during[what].pop(0))
 
-    # --- what the directory and the client do -------------------------------------------------
+    # --- what the client does -----------------------------------------------------------------
 
-    async def look(self, engine_id: str, *, directly: bool = False) -> Look:
-        began, view = self.time(), self.engines.get(engine_id)
+    async def show_engine(self, engine_id: str) -> EngineView:
+        view = self.engines.get(engine_id)
         self.cluster.deeds.append("look")
         await self._pause("look")
         if view is None:
             raise CloudError.of(failure())
-        return Look(view, began, self.time())
+        return view
 
     async def upgrade(self, engine_id: str, version: str, *, send_before: float) -> Accepted:
         return await self._change(engine_id, f"upgrade to {version}", send_before, next(self.ids))
@@ -158,64 +172,85 @@ class FakeCloud:
 
     async def show_job(self, engine_id: str, job_id: int) -> JobView:
         self.cluster.deeds.append(f"job {job_id}")
-        return self.jobs[job_id]
-
-    # --- what the follower does ---------------------------------------------------------------
-
-    def follow(self, key: str, engine_id: str, job_id: int) -> None:
-        if key not in self.followed:
-            self.refollowed.append(key)
-        self.followed[key] = job_id
-
-    def unfollow(self, key: str) -> None:
-        self.followed.pop(key, None)
+        if job_id not in self.jobs:
+            raise CloudError.of(failure(FailureKind.NOT_FOUND))
+        shown = self.jobs[job_id]
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
 
     # --- what the access does -----------------------------------------------------------------
 
-    async def project_of(self, key: str, resource: object) -> Any:
+    async def project_of(self, key: str, resource: object, *, live: bool = False) -> Any:
+        self.live_reads += live
         if self.no_access is not None:
             raise self.no_access
+        if live and self.rotations:
+            project = self.rotations.pop(0)
+            if isinstance(project, Exception):
+                raise project
+            self.project = project
         self.attached.add(key)
-        return SimpleNamespace(directory=self, client=self, follower=self)
+        return self.project
 
     def release(self, key: str) -> None:
         self.attached.discard(key)
-        self.unfollow(key)
 
 
 class World:
     """All of it together, with the watch in the test's hand."""
 
-    def __init__(self, *, time: FakeTime, may_act_for: float = float("inf")) -> None:
+    def __init__(
+        self, *, time: FakeTime, may_act_for: float = float("inf"), start_grace: float = 0.0
+    ) -> None:
         self.time = time
         self.cluster = FakeCluster()
         self.cloud = FakeCloud(self.cluster, self.time)
-        self.queue = KeyedQueue(clock=self.time)
-        self.store = ResourceStore(wake=self.queue.add)
+        self.queue = WorkQueue(
+            slots=64,
+            group_of=lambda key: Group(key.partition("/")[0], None),
+            clock=self.time,
+            jitter=lambda: 0.0,
+        )
+        policy = Policy()
+        self.ownership = Ownership(grace=policy.grace, wake=self.queue.add, clock=self.time)
+        self.cache = Cache(self.ownership, lambda region: region)
+        self.authority = Authority(
+            grace=start_grace, remaining=lambda: may_act_for, clock=self.time
+        )
+        self.authority.begin()
         self.events: list[str] = []
-        self.stopping = False
         poster = SimpleNamespace(post=lambda _ref, _type, reason, _message: self._posted(reason))
         metrics = Metrics()
+        access: Any = self.cloud
+        cluster: Any = self.cluster
+        announcer = Announcer(poster, metrics)  # type: ignore[arg-type]
+        statuses = Statuses(cluster, self.cache, self.queue, self.ownership, announcer)
+        self.calls = Calls(
+            queue=self.queue,
+            access=access,
+            ownership=self.ownership,
+            authority=self.authority,
+            statuses=statuses,
+            policy=policy,
+            send_window=5.0,
+        )
         self.reconciler = Reconciler(
             Tools(
                 queue=self.queue,
-                store=self.store,
-                writer=self.cluster,  # type: ignore[arg-type]
-                reader=self.cluster,  # type: ignore[arg-type]
-                access=self.cloud,  # type: ignore[arg-type]
-                announcer=Announcer(poster, metrics),  # type: ignore[arg-type]
+                cache=self.cache,
+                reader=cluster,
+                access=access,
+                ownership=self.ownership,
+                authority=self.authority,
+                statuses=statuses,
+                calls=self.calls,
+                polls=Polls(interval=5.0, limit=100.0),
                 metrics=metrics,
-                policy=Policy(),
-                progress_interval=60.0,
-                send_window=5.0,
-                may_act_for=lambda: may_act_for,
-                is_stopping=lambda: self.stopping,
+                policy=policy,
+                intervals=Intervals(progress=60.0, resync=600.0),
             )
         )
-
-    def stop(self) -> None:
-        """Tell the operator to stop."""
-        self.stopping = True
 
     def _posted(self, reason: str) -> None:
         self.events.append(reason)
@@ -235,13 +270,13 @@ class World:
 
     def watch(self, key: str) -> None:
         """Let the watch deliver an object as it is now."""
-        self.store.put(copy.deepcopy(self.cluster.objects[key]))
+        self.cache.watched(copy.deepcopy(self.cluster.objects[key]))
 
     def delete(self, key: str, *, watched: bool = True) -> None:
         """Delete an object, and let the watch say so."""
         obj = self.cluster.objects.pop(key)
         if watched:
-            self.store.remove(key, uid=obj["metadata"]["uid"])
+            self.cache.remove(key, uid=obj["metadata"]["uid"])
 
     def status(self, key: str = "payments/orders") -> Object:
         """The status as it is stored."""
@@ -253,11 +288,37 @@ class World:
         ready = next(c for c in self.status(key)["conditions"] if c["type"] == "Ready")
         return str(ready["reason"])
 
+    def cached(self, key: str = "payments/orders") -> CachedResource:
+        """What the operator knows of a resource."""
+        found = self.cache.get(key)
+        assert found is not None
+        return found
+
+    def due_in(self, key: str = "payments/orders") -> float:
+        """Seconds until the resource comes again by itself."""
+        return self.queue._delays._due[key][0] - self.time()
+
     async def step(self, key: str = "payments/orders") -> list[str]:
         """Do one step for a resource, and return what it did."""
         _ = self.deeds
+        self.queue._delays.drop(key)
         await self.reconciler.reconcile(key)
         return self.deeds
+
+    async def run(self, seconds: float) -> int:
+        """Let the queue do what is due in the next seconds; returns how many steps it were."""
+        end, steps = self.time() + seconds, 0
+        while True:
+            while (key := self.queue._next()) is not None:
+                await self.reconciler.reconcile(key)
+                self.queue.done(key)
+                steps += 1
+            due = min((moment for moment, _ in self.queue._delays._due.values()), default=end)
+            if due >= end:
+                self.time.now = end
+                return steps
+            self.time.now = max(due, self.time.now)
+            self.queue._delays._ring()
 
 
 def _key(obj: Object) -> str:

@@ -109,6 +109,8 @@ def _spec_schema() -> dict[str, Any]:
 
 def _status_schema() -> dict[str, Any]:
     schema = _schema_of(Status)
+    # One owner, one unit: the API server need not track who owns which field of it (ADR 0010).
+    schema["x-kubernetes-map-type"] = "atomic"
     schema["default"] = {"observedGeneration": NEVER_OBSERVED, "phase": Phase.PENDING.value}
     del schema["properties"]["observedGeneration"]["default"]
     conditions = schema["properties"]["conditions"]

@@ -18,7 +18,6 @@ from cse_operator.cli.cloud_checks import (
     check_credentials,
     check_endpoints,
     find_target,
-    project_options,
 )
 from cse_operator.cli.cluster_checks import (
     check_cluster,
@@ -32,6 +31,7 @@ from cse_operator.cloud.endpoints import EndpointSettingError
 from cse_operator.cloud.projects import ProjectOptions
 from cse_operator.kube.errors import KubeError, NotConfigured
 from cse_operator.kube.login import connect
+from cse_operator.runtime.access import project_options
 from cse_operator.runtime.settings import Settings
 
 DESCRIPTION: Final = """\

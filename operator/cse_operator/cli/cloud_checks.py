@@ -20,17 +20,15 @@ from cse_operator.cloud.credentials import (
     PasswordToken,
     parse_secret,
 )
-from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
+from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.redaction import redact
-from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.cloud.transport import build_http_client
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observation import EngineView
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
-from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 
 _SHOWN: Final = 20
 _TLS_DETAIL: Final = re.compile(r" ssl:(<[^>]*>|\S+)")
@@ -56,35 +54,6 @@ class Target:
     engine_id: str | None = None
     """None: the project's engines are listed."""
     wanted: str = ""
-
-
-def project_options(settings: Settings) -> ProjectOptions:
-    """How `cse-operator run` would call the vendor with these settings.
-
-    Raises:
-        EndpointSettingError: An endpoint is none, or is not allowed.
-    """
-    return ProjectOptions(
-        endpoints=EndpointPolicy(
-            cse_template=settings.cse_endpoint,
-            iam_template=settings.iam_endpoint,
-            allowed_regions=settings.allowed_regions,
-            allow_insecure=settings.allow_insecure_endpoint,
-        ),
-        transport=TransportOptions(
-            connections=settings.cloud_connections * PROJECTS_AT_ONCE,
-            read_timeout=settings.request_timeout,
-            connect_timeout=min(10.0, settings.request_timeout),
-            proxy=settings.https_proxy,
-            ca_bundle=settings.ca_bundle,
-            allow_local_addresses=settings.allow_insecure_endpoint,
-        ),
-        calls_per_second=settings.calls_per_second,
-        poll_interval=settings.poll_interval,
-        resync_interval=settings.resync_interval,
-        credentials_cooldown=settings.credentials_cooldown,
-        request_timeout=settings.request_timeout,
-    )
 
 
 async def check_endpoints(options: ProjectOptions, regions: frozenset[str]) -> list[Finding]:
@@ -173,14 +142,13 @@ async def check_credentials(
         return [problem(subject, error.sentence, way_out)]
     except CloudError as error:
         return [_of_failure(subject, error)]
-    projects = Projects(options, Listeners(_ignore, _ignore, _ignore))
+    projects = Projects(options, _ignore)
     try:
         project = projects.attach(
             "check",
             region=target.region,
             project_id=target.project_id,
             enterprise_project_id=target.enterprise_project_id,
-            engine_id=target.engine_id or "none",
             credentials=credentials,
         )
         found = ok(subject, f"{namespace}/{target.secret} holds {_kind_of(credentials)}")

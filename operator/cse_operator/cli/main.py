@@ -9,12 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from cse_operator import __version__
-from cse_operator.cli import lean
 
 
 def _run(arguments: Sequence[str]) -> int:
-    lean.leave_out_the_unused()
-    lean.give_back_what_is_freed()
     from cse_operator.cli.run import main  # noqa: PLC0415
 
     return main(arguments)

@@ -43,7 +43,7 @@ def _say(error: Exception, code: int) -> int:
 
 def _run(settings: Settings) -> int:
     # Imported only once the settings are good: the parts take a second to load.
-    from cse_operator.runtime.app import run  # noqa: PLC0415
+    from cse_operator.runtime.manager import run  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(settings))

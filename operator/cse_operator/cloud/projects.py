@@ -1,4 +1,4 @@
-"""The projects that are worked with: one client, directory and follower for each.
+"""The projects that are worked with: one client for each.
 
 Resources share a project when endpoint, project, enterprise project and the credential's
 values are the same, whatever namespaces and Secrets they come from. A rotated Secret is a
@@ -8,8 +8,6 @@ new credential, and so leads to a new project; the old one ends when nobody uses
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,12 +15,10 @@ from weakref import WeakValueDictionary
 
 from cse_operator.cloud.auth import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
+from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.credentials import Credentials, StaticToken
-from cse_operator.cloud.directory import EngineDirectory
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
-from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import (
@@ -31,14 +27,6 @@ from cse_operator.cloud.transport import (
     build_http_client,
     tls_context,
 )
-from cse_operator.core.failure import Failure
-from cse_operator.core.multimap import Multimap
-from cse_operator.core.observation import JobView
-
-logger = logging.getLogger(__name__)
-
-FEW_ENGINES: Final = 3
-"""Up to so many engines are looked at one by one at a resync, without a listing."""
 
 MOST_KEPT: Final = 4096
 """Gates, and rate limits, that are kept although no project may need them any more."""
@@ -54,19 +42,10 @@ class ProjectOptions:
     endpoints: EndpointPolicy
     transport: TransportOptions
     calls_per_second: float
-    poll_interval: float
-    resync_interval: float
     credentials_cooldown: float
     request_timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Who is told what; the first argument is always the resource's key."""
-
-    on_engine_change: Callable[[str], None]
-    on_news: Callable[[str, int, JobView | Failure], None]
-    on_call: Callable[[str, str, float], None]
+    clock: Callable[[], float] = boottime
+    """What the deadlines of changing calls are readings of; it stands at infinity at a stop."""
 
 
 @dataclass(slots=True)
@@ -77,27 +56,26 @@ class Project:
     client: CseClient
     auth: CloudAuth
     bucket: TokenBucket
-    directory: EngineDirectory
-    follower: JobFollower
-    users: dict[str, str] = field(default_factory=dict)
-    """The engine that each resource names."""
-    users_of: Multimap[str] = field(default_factory=Multimap)
-    """The resources that name each engine."""
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    users: set[str] = field(default_factory=set)
+    """The resources that work with it."""
 
 
 class Projects:
     """Makes projects as they are needed and ends them when nobody uses them."""
 
-    def __init__(self, options: ProjectOptions, listeners: Listeners) -> None:
+    def __init__(self, options: ProjectOptions, on_call: Callable[[str, str, float], None]) -> None:
         """Make none yet.
+
+        Args:
+            options: what all projects have in common.
+            on_call: told of each call to the vendor.
 
         Raises:
             OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
         """
         self._options = options
         self._tls = tls_context(options.transport.ca_bundle)
-        self._listeners = listeners
+        self._on_call = on_call
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, FencedClient] = {}
@@ -118,7 +96,6 @@ class Projects:
         region: str,
         project_id: str,
         enterprise_project_id: str | None,
-        engine_id: str,
         credentials: Credentials,
     ) -> Project:
         """The project of a resource, made or found; the resource counts as its user.
@@ -129,16 +106,14 @@ class Projects:
         endpoint = self._options.endpoints.cse(region)
         key = (endpoint, project_id, enterprise_project_id, credentials.fingerprint)
         known = self._project_of.get(resource)
-        if known is not None and known.key == key and known.users.get(resource) == engine_id:
+        if known is not None and known.key == key:
             return known
         self.detach(resource)
         project = self._projects.get(key)
         if project is None:
             project = self._make(key, region, credentials)
             self._projects[key] = project
-        project.users[resource] = engine_id
-        project.users_of.add(engine_id, resource)
-        project.directory.attach(engine_id)
+        project.users.add(resource)
         self._project_of[resource] = project
         return project
 
@@ -147,11 +122,7 @@ class Projects:
         project = self._project_of.pop(resource, None)
         if project is None:
             return
-        project.follower.unfollow(resource)
-        engine_id = project.users.pop(resource)
-        project.users_of.remove(engine_id, resource)
-        if not project.users_of[engine_id]:
-            project.directory.detach(engine_id)
+        project.users.discard(resource)
         if not project.users:
             del self._projects[project.key]
             self._end(project)
@@ -159,8 +130,6 @@ class Projects:
     def _end(self, project: Project) -> None:
         left = list(self._projects.values())
         self._ended_tokens += project.auth.tokens_bought
-        for task in project.tasks:
-            task.cancel()
         endpoint = project.key[0]
         if all(other.key[0] != endpoint for other in left):
             # Whoever may name any region must not fill the memory with clients.
@@ -181,10 +150,9 @@ class Projects:
         return self._ended_throttled + kept
 
     async def close(self) -> None:
-        """End all follow-ups and connections."""
+        """End all connections."""
         clients = [*self._closing.values(), *self._http.values()]
-        tasks = [task for project in self._projects.values() for task in project.tasks]
-        tasks += self._closing
+        tasks = list(self._closing)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -204,18 +172,10 @@ class Projects:
             auth,
             bucket,
             request_timeout=options.request_timeout,
-            on_call=self._listeners.on_call,
+            on_call=self._on_call,
+            clock=options.clock,
         )
-        directory = EngineDirectory(client, lambda engine: self._engine_changed(key, engine))
-        follower = JobFollower(
-            client, directory, self._listeners.on_news, interval=options.poll_interval
-        )
-        project = Project(key, client, auth, bucket, directory, follower)
-        project.tasks = [
-            asyncio.create_task(follower.run(), name=f"follow {project_id}"),
-            asyncio.create_task(self._resync(project), name=f"resync {project_id}"),
-        ]
-        return project
+        return Project(key, client, auth, bucket)
 
     def _bucket(self, key: ProjectKey) -> TokenBucket:
         """The limit of a project: the vendor's is one for all its enterprise projects."""
@@ -268,29 +228,3 @@ class Projects:
         if endpoint not in self._http:
             self._http[endpoint] = build_http_client(self._options.transport, self._tls)
         return self._http[endpoint]
-
-    def _engine_changed(self, key: ProjectKey, engine_id: str) -> None:
-        project = self._projects.get(key)
-        if project is not None:
-            for resource in project.users_of[engine_id]:
-                self._listeners.on_engine_change(resource)
-
-    async def _resync(self, project: Project) -> None:
-        while True:
-            jitter = 0.9 + random.random() / 5  # noqa: S311 - spreads load, guards nothing
-            await asyncio.sleep(self._options.resync_interval * jitter)
-            if project.directory.attached <= FEW_ENGINES:
-                for resource in list(project.users):
-                    self._listeners.on_engine_change(resource)
-                continue
-            try:
-                await project.directory.list_now()
-            except CloudError as error:
-                # The resources say nothing of it: they are at rest and were fine when last
-                # seen. The next resync tries again, and any step of theirs shows the failure.
-                logger.warning(
-                    "project %s could not be looked over: %s", project.key[1], error.failure.message
-                )
-            except Exception:
-                # Nobody foresaw it, and nobody else would look over the project again.
-                logger.exception("project %s could not be looked over", project.key[1])

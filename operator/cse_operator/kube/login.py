@@ -1,4 +1,4 @@
-"""The way into the cluster: one source of credentials, for the official client and for kopf.
+"""The way into the cluster: one source of credentials, for the official client and for the watch.
 
 Where the source is a file that changes (a projected service account token) or a program (an
 exec plug-in of a kubeconfig), both clients see the change.
@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
-import kopf
 import yaml
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_kube_config
@@ -158,17 +156,31 @@ async def connect(
     return api_client
 
 
-async def kopf_login(api_client: ApiClient) -> kopf.ConnectionInfo:
-    """The same way in, for kopf's `@kopf.on.login` handler.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Credentials:
+    """The same way in, for a client that is not the official one; its repr shows no token."""
 
-    kopf asks at its start, and again after a 401: each time a fresh token is looked for first.
-    """
+    server: str
+    ca_path: str | None
+    insecure: bool
+    scheme: str | None
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    proxy_url: str | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(server={self.server!r})"
+
+
+async def current_credentials(api_client: ApiClient) -> Credentials:
+    """The way in as it is now; a fresh token is looked for first."""
     configuration = api_client.configuration
     if isinstance(configuration.refresh_api_key_hook, _RenewedToken):
         await configuration.refresh_api_key_hook.renew(configuration)
     header: str = configuration.api_key.get(_TOKEN) or ""
     scheme, _, token = header.partition(" ")
-    return ClusterConnection(
+    return Credentials(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,
@@ -177,22 +189,7 @@ async def kopf_login(api_client: ApiClient) -> kopf.ConnectionInfo:
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
         proxy_url=configuration.proxy,
-        trust_env=False,
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class ClusterConnection(kopf.ConnectionInfo):
-    """kopf's connection, with the same certificate checks as `connect`, and a silent repr."""
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        """Make kopf's context without the checks that only Python 3.13 makes (see `connect`)."""
-        context = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(server={self.server!r})"
 
 
 def _use_service_account(

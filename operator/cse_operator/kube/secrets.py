@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from kubernetes.aio.client import ApiClient
@@ -18,6 +19,10 @@ from cse_operator.kube.api_call import DEFAULT_TIMEOUT, call
 
 TIME_TO_LIVE: Final = 30.0
 """Seconds for which a Secret that was read is not read again."""
+
+MISSING_FOR: Final = 2.0
+"""Seconds for which a Secret that was not there is not looked for again: thousands of resources
+may name it, and each looks for it every few seconds."""
 
 _PATH: Final = "/api/v1/namespaces/{namespace}/secrets/{name}"
 
@@ -70,6 +75,7 @@ class SecretReader:
         self._timeout = timeout
         # In the order of reading, and so of expiry: forgetting the old ones looks at no others.
         self._known: dict[_Key, tuple[float, SecretContent]] = {}
+        self._missing: dict[_Key, float] = {}
         self._reading: dict[_Key, asyncio.Task[SecretContent]] = {}
 
     async def read(self, namespace: str, name: str) -> SecretContent:
@@ -96,6 +102,8 @@ class SecretReader:
         self._drop_expired()
         if key in self._known:
             return self._known[key][1]
+        if key in self._missing:
+            raise _not_found(namespace, name)
         task = self._reading.get(key)
         if task is None:
             task = asyncio.create_task(self._read(namespace, name))
@@ -107,6 +115,7 @@ class SecretReader:
     def forget(self, namespace: str, name: str) -> None:
         """Read this Secret anew next time, whatever is remembered or being read right now."""
         self._known.pop((namespace, name), None)
+        self._missing.pop((namespace, name), None)
         self._reading.pop((namespace, name), None)
 
     def _drop_expired(self) -> None:
@@ -114,8 +123,13 @@ class SecretReader:
         while self._known:
             key, (expires, _) = next(iter(self._known.items()))
             if expires > now:
-                return
+                break
             del self._known[key]
+        while self._missing:
+            key, expires = next(iter(self._missing.items()))
+            if expires > now:
+                break
+            del self._missing[key]
 
     def _remember(self, key: _Key, task: asyncio.Task[SecretContent]) -> None:
         # Asked for its exception, the task counts as heard even if all its callers went away.
@@ -123,6 +137,10 @@ class SecretReader:
         if self._reading.get(key) is not task:
             return  # forgotten while it was being read
         del self._reading[key]
+        missing = not task.cancelled() and isinstance(task.exception(), errors.SecretNotFound)
+        if missing:
+            self._missing.pop(key, None)
+            self._missing[key] = self._clock() + min(MISSING_FOR, self._time_to_live)
         if not failed:
             self._known.pop(key, None)
             self._known[key] = (self._clock() + self._time_to_live, task.result())
@@ -136,10 +154,8 @@ class SecretReader:
                 names={"namespace": namespace, "name": name},
                 timeout=self._timeout,
             )
-        except errors.Gone as error:
-            raise errors.SecretNotFound(
-                f"There is no Secret {name} in the namespace {namespace}", status=error.status
-            ) from None
+        except errors.Gone:
+            raise _not_found(namespace, name) from None
         kind = str(found.get("type") or "")
         if f".{kind.partition('/')[0]}".endswith(f".{_KUBERNETES_OWN}"):
             raise errors.SecretInvalid(
@@ -154,6 +170,11 @@ class SecretReader:
                 if self._keys is None or key in self._keys
             },
         )
+
+
+def _not_found(namespace: str, name: str) -> errors.SecretNotFound:
+    sentence = f"There is no Secret {name} in the namespace {namespace}"
+    return errors.SecretNotFound(sentence, status=HTTPStatus.NOT_FOUND)
 
 
 def _text(namespace: str, name: str, key: str, value: str) -> SecretStr:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from cse_operator.cloud.credentials import Credentials, parse_secret
+from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.projects import Project, Projects
+from cse_operator.cloud.projects import Project, ProjectOptions, Projects
+from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent, SecretReader
-from cse_operator.runtime.store import Resource
+from cse_operator.runtime.cache import Resource
+from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 
 
 class Access:
@@ -21,16 +24,23 @@ class Access:
         self._projects = projects
         self._credentials: WeakKeyDictionary[SecretContent, Credentials] = WeakKeyDictionary()
 
-    async def project_of(self, key: str, resource: Resource) -> Project:
+    async def project_of(self, key: str, resource: Resource, *, live: bool = False) -> Project:
         """The project that a resource works with.
 
         The Secret is read in the resource's namespace, wherever else one of its name may be.
+
+        Args:
+            key: the resource's key.
+            resource: the resource.
+            live: read the Secret now, and not from what was read lately: before a call.
 
         Raises:
             CloudError: when the Secret is missing or unusable, or the region not allowed.
             KubeError: when the Kubernetes API does not answer.
         """
         namespace, name = resource.reference.namespace, resource.spec.credentials_ref.name
+        if live:
+            self._secrets.forget(namespace, name)
         try:
             secret = await self._secrets.read(namespace, name)
         except (errors.SecretNotFound, errors.Denied) as error:
@@ -43,7 +53,6 @@ class Access:
             region=spec.region,
             project_id=spec.project_id,
             enterprise_project_id=spec.enterprise_project_id,
-            engine_id=resource.engine_id,
             credentials=self._credentials_in(secret),
         )
 
@@ -60,3 +69,30 @@ class Access:
 
 def _no_credentials(kind: FailureKind, error: errors.KubeError) -> CloudError:
     return CloudError(Failure(kind, error.sentence))
+
+
+def project_options(settings: Settings) -> ProjectOptions:
+    """How the vendor is called with these settings.
+
+    Raises:
+        EndpointSettingError: An endpoint is none, or is not allowed.
+    """
+    return ProjectOptions(
+        endpoints=EndpointPolicy(
+            cse_template=settings.cse_endpoint,
+            iam_template=settings.iam_endpoint,
+            allowed_regions=settings.allowed_regions,
+            allow_insecure=settings.allow_insecure_endpoint,
+        ),
+        transport=TransportOptions(
+            connections=settings.cloud_connections * PROJECTS_AT_ONCE,
+            read_timeout=settings.request_timeout,
+            connect_timeout=min(10.0, settings.request_timeout),
+            proxy=settings.https_proxy,
+            ca_bundle=settings.ca_bundle,
+            allow_local_addresses=settings.allow_insecure_endpoint,
+        ),
+        calls_per_second=settings.calls_per_second,
+        credentials_cooldown=settings.credentials_cooldown,
+        request_timeout=settings.request_timeout,
+    )

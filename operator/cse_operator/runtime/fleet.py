@@ -18,7 +18,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from cse_operator.runtime.store import ResourceStore, Tracked
+from cse_operator.runtime.cache import Cache, CachedResource
 
 _RESOURCE: Final = ("namespace", "name")
 _LEADER: Final = "(of the leader)"
@@ -29,8 +29,13 @@ _EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 class Sources:
     """Where the figures come from."""
 
-    store: ResourceStore
+    cache: Cache
     queue_depth: Callable[[], int]
+    backoff_depth: Callable[[], int]
+    resync_age: Callable[[], float]
+    skipped_namespaces: Callable[[], int]
+    start_wait: Callable[[], float]
+    watch_begun: Callable[[], int]
     tokens_bought: Callable[[], int]
     throttled_seconds: Callable[[], float]
     events_lost: Callable[[], int]
@@ -66,17 +71,22 @@ class Fleet(Collector):
             yield from self._resources()
 
     def _resources(self) -> Iterator[Metric]:
-        resources = [tracked for _, tracked in self._sources.store]
+        resources = list(self._sources.cache)
         yield GaugeMetricFamily(
             "cse_operator_queue_depth",
             f"Resources that wait for a worker {_LEADER}.",
             value=self._sources.queue_depth(),
         )
+        yield GaugeMetricFamily(
+            "cse_operator_backoff_depth",
+            f"Resources that wait because their last step did not succeed {_LEADER}.",
+            value=self._sources.backoff_depth(),
+        )
         yield from self._totals(resources)
         if len(resources) <= self._resource_limit:
             yield from self._each(resources)
 
-    def _totals(self, resources: list[Tracked]) -> Iterator[Metric]:
+    def _totals(self, resources: list[CachedResource]) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "cse_operator_resources",
             f"Resources, by phase and by the reason of the condition Ready {_LEADER}.",
@@ -105,12 +115,32 @@ class Fleet(Collector):
             value=sources.events_lost(),
         )
         yield GaugeMetricFamily(
+            "cse_operator_resync_age_seconds",
+            "Seconds since the last list of all resources that succeeded.",
+            value=sources.resync_age(),
+        )
+        yield GaugeMetricFamily(
+            "cse_operator_skipped_namespaces",
+            "Namespaces of --namespaces that may not be listed, and are skipped.",
+            value=sources.skipped_namespaces(),
+        )
+        yield GaugeMetricFamily(
+            "cse_operator_start_wait_seconds",
+            "Seconds until this process may make its first upgrade call, 0 from then on.",
+            value=sources.start_wait(),
+        )
+        yield CounterMetricFamily(
+            "cse_operator_watches_begun",
+            "How often the watch was begun; more than once means that it ended or saw nothing.",
+            value=sources.watch_begun(),
+        )
+        yield GaugeMetricFamily(
             "cse_operator_leader",
             "1 while this process may act, 0 while it stands by.",
             value=1.0 if leading else 0.0,
         )
 
-    def _each(self, resources: list[Tracked]) -> Iterator[Metric]:
+    def _each(self, resources: list[CachedResource]) -> Iterator[Metric]:
         info = InfoMetricFamily(
             "cse_operator_engine",
             f"The versions and the phase of each resource {_EACH}.",
@@ -127,7 +157,8 @@ class Fleet(Collector):
             labels=_RESOURCE,
         )
         for tracked in resources:
-            key, summary = (tracked.namespace, tracked.name), tracked.summary
+            reference, summary = tracked.reference, tracked.summary
+            key = (reference.namespace, reference.name)
             versions = {"wanted": summary.wanted, "current": summary.current}
             info.add_metric(key, {**versions, "latest": summary.latest, "phase": summary.phase})
             for type_ in ("Ready", "Reconciling", "Stalled"):

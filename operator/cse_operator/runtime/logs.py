@@ -41,3 +41,5 @@ def configure(*, form: Literal["text", "json"], level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # kopf tells of each failure by a traceback; the watch says the same in a sentence.
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)

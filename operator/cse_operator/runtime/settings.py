@@ -122,7 +122,8 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds to look for the effect of a call whose answer was lost, before it "
         "is called again: at least --send-window, --request-timeout, --read-lag and "
-        "--clock-tolerance together",
+        "--clock-tolerance together, and --lease-duration and --request-timeout. So long after its "
+        "start, or its election, the operator begins no upgrade",
     )
     read_lag: float = Field(
         default=10.0, ge=0, description="seconds for which the vendor may show an older state"
@@ -215,6 +216,18 @@ class Settings(BaseSettings):
                 f"{self.send_window:g}, --request-timeout {self.request_timeout:g}, --read-lag "
                 f"{self.read_lag:g}, --clock-tolerance {self.clock_tolerance:g}), and it must not "
                 "be made again before that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_predecessors_calls_end_within_the_grace(self) -> Self:
+        longest = self.lease_duration + self.request_timeout
+        if self.leader_elect and self.outcome_grace < longest:
+            raise ValueError(
+                f"--outcome-grace {self.outcome_grace:g} is too short: a call of the leader before "
+                f"may be on its way for {longest:g} seconds (--lease-duration "
+                f"{self.lease_duration:g}, --request-timeout {self.request_timeout:g}), and a new "
+                "leader calls nothing before that"
             )
         return self
 

@@ -44,6 +44,7 @@ STRUCTURAL = {
     "items",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
     "x-kubernetes-validations",
 }
 
@@ -121,3 +122,8 @@ def test_each_column_shows_a_field_that_exists():
     for column in VERSION["additionalPrinterColumns"]:
         path = column["jsonPath"].split("[?(")[0]
         assert path == ".metadata.creationTimestamp" or path in NODES
+
+
+def test_the_status_is_one_unit_and_the_spec_is_not():
+    assert SCHEMA["properties"]["status"]["x-kubernetes-map-type"] == "atomic"
+    assert "x-kubernetes-map-type" not in SCHEMA["properties"]["spec"]

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import SecretStr
 from rich.console import Console
 
 from cse_operator.api import crd
-from cse_operator.cli import check, cloud_checks, cluster_checks, report
-from cse_operator.runtime import app
+from cse_operator.cli import check, cluster_checks, report
 from cse_operator.runtime.settings import Settings
 from support.repository import ROOT
 
@@ -51,29 +49,6 @@ def test_it_looks_for_rights_where_the_operator_would_use_them():
         ("get", "cse-operator"),
         ("patch", "cse-operator"),
     }
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        Settings(),
-        Settings(
-            https_proxy=SecretStr("http://user:password@proxy:3128"),
-            allow_insecure_endpoint=True,
-            cse_endpoint="http://127.0.0.1:1",
-            iam_endpoint="http://127.0.0.1:2",
-            allowed_regions=("cn-north-4",),
-            request_timeout=3,
-            cloud_connections=2,
-            calls_per_second=1,
-            poll_interval=1,
-            resync_interval=2,
-            credentials_cooldown=4,
-        ),
-    ],
-)
-def test_it_calls_the_vendor_just_as_the_operator_would(settings):
-    assert cloud_checks.project_options(settings) == app._project_options(settings)
 
 
 def schema() -> dict[str, Any]:

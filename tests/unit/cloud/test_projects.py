@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.errors import UnauthenticatedError
-from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
+from cse_operator.cloud.errors import NotSentError, UnauthenticatedError
+from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, PROJECT, fails
@@ -26,20 +26,19 @@ OPTIONS = ProjectOptions(
     ),
     transport=TransportOptions(),
     calls_per_second=50,
-    poll_interval=5,
-    resync_interval=600,
     credentials_cooldown=300,
     request_timeout=15,
 )
 
 
-NOBODY = Listeners(lambda _: None, lambda *_: None, lambda *_: None)
+def nobody(*_: object) -> None:
+    """Nobody is told of calls."""
 
 
 @pytest.fixture
 async def projects() -> AsyncIterator[Projects]:
     """Projects nobody uses yet."""
-    projects = Projects(OPTIONS, NOBODY)
+    projects = Projects(OPTIONS, nobody)
     yield projects
     await projects.close()
 
@@ -60,7 +59,6 @@ def attach(
         region=region,
         project_id=PROJECT,
         enterprise_project_id=enterprise,
-        engine_id=ENGINE,
         credentials=credentials,
     )
 
@@ -101,7 +99,7 @@ async def slow_vendor(received: asyncio.Event, told: asyncio.Event) -> AsyncIter
             endpoints=EndpointPolicy(cse_template=url, iam_template=url, allow_insecure=True),
             transport=TransportOptions(allow_local_addresses=True),
         )
-        projects = Projects(options, NOBODY)
+        projects = Projects(options, nobody)
         yield projects
         await projects.close()
 
@@ -134,6 +132,22 @@ async def test_the_end_of_the_process_does_not_wait_for_calls_without_an_answer(
         assert http.is_closed
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_a_call_that_waits_for_its_turn_when_the_operator_is_told_to_stop_is_not_sent() -> (
+    None
+):
+    now = [1000.0]
+    options = replace(OPTIONS, clock=lambda: now[0], calls_per_second=0.5)
+    projects = Projects(options, nobody)
+    project = attach(projects, "a/b")
+    await project.bucket.acquire()
+    call = asyncio.create_task(project.client.upgrade(ENGINE, "2.4.0", send_before=1005.0))
+    await asyncio.sleep(0)
+    now[0] = float("inf")
+    with fails(NotSentError):
+        await call
+    await projects.close()
 
 
 async def test_enterprise_projects_of_one_project_share_its_limit(projects: Projects) -> None:

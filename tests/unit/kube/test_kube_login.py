@@ -15,9 +15,8 @@ import pytest
 import yaml
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube import login
+from cse_operator.kube import kopf_watch, login
 from cse_operator.kube.errors import NotConfigured
-from cse_operator.kube.watch import WatchLogin
 from support.api_server_stub import api_server_stub, reply, write_kubeconfig
 
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -210,14 +209,14 @@ async def test_a_proxy_is_used_when_it_is_given(tmp_path: Path) -> None:
         async with await login.connect(kubeconfig=str(kubeconfig), proxy=proxy.url) as client:
             response = await client.call_api("GET", f"{client.configuration.host}/version")
             assert response.status == 200
-            connection = await login.kopf_login(client)
+            connection = await kopf_watch.connection_to(client)
     assert proxy.asked[0].headers["host"] == "cluster.invalid:8080"
     assert connection.proxy_url == proxy.url
 
 
 async def test_kopf_gets_the_same_way_in(service_account: Path) -> None:
     async with await login.connect(environ=IN_A_POD, service_account=service_account) as client:
-        connection = await login.kopf_login(client)
+        connection = await kopf_watch.connection_to(client)
     assert isinstance(connection, kopf.ConnectionInfo)
     assert connection.server == "https://10.0.0.1:443"
     assert connection.ca_path == str(service_account / "ca.crt")
@@ -229,33 +228,17 @@ async def test_kopf_gets_a_fresh_token_each_time_it_asks(service_account: Path) 
     async with await login.connect(
         environ=IN_A_POD, service_account=service_account, clock=Clock()
     ) as client:
-        await login.kopf_login(client)
+        await kopf_watch.connection_to(client)
         (service_account / "token").write_text("second-token")
-        connection = await login.kopf_login(client)
+        connection = await kopf_watch.connection_to(client)
         assert connection.token == "second-token"
         assert await token_of(client) == "Bearer second-token"
 
 
-async def test_kopf_gets_the_same_session_until_the_token_is_another(
-    service_account: Path,
-) -> None:
-    async with await login.connect(environ=IN_A_POD, service_account=service_account) as client:
-        log_in = WatchLogin(client, lambda _: False)
-        first, again = await log_in(), await log_in()
-        assert first is again
-        (service_account / "token").write_text("second-token")
-        second = await log_in()
-        assert second != first
-        for session, token in ((first, "first-token"), (second, "second-token")):
-            assert session.aiohttp_session.headers["Authorization"] == f"Bearer {token}"
-            assert token not in repr(session)
-            await session.aiohttp_session.close()
-
-
 async def test_kopfs_connection_does_not_show_its_token(service_account: Path) -> None:
     async with await login.connect(environ=IN_A_POD, service_account=service_account) as client:
-        connection = await login.kopf_login(client)
-    assert repr(connection) == "ClusterConnection(server='https://10.0.0.1:443')"
+        connection = await kopf_watch.connection_to(client)
+    assert repr(connection) == "_Connection(server='https://10.0.0.1:443')"
     assert "first-token" not in str(connection)
 
 
@@ -263,7 +246,7 @@ async def test_certificates_are_checked_but_not_beyond_what_kubectl_checks(
     service_account: Path,
 ) -> None:
     async with await login.connect(environ=IN_A_POD, service_account=service_account) as client:
-        connection = await login.kopf_login(client)
+        connection = await kopf_watch.connection_to(client)
         for context in (client.rest_client.ssl_context, connection.as_ssl_context()):
             assert context.verify_mode is ssl.CERT_REQUIRED
             assert context.check_hostname
@@ -278,7 +261,7 @@ async def test_client_certificates_and_skipped_verification_reach_both_clients(
         tmp_path, "https://127.0.0.1:1", **{"certificate-authority-data": authority}
     )
     async with await login.connect(kubeconfig=str(kubeconfig)) as client:
-        connection = await login.kopf_login(client)
+        connection = await kopf_watch.connection_to(client)
         assert connection.ca_path == client.configuration.ssl_ca_cert
         context = connection.as_ssl_context()
         assert len(context.get_ca_certs()) == 1
@@ -286,7 +269,7 @@ async def test_client_certificates_and_skipped_verification_reach_both_clients(
         tmp_path, "https://127.0.0.1:1", **{"insecure-skip-tls-verify": True}
     )
     async with await login.connect(kubeconfig=str(kubeconfig)) as client:
-        connection = await login.kopf_login(client)
+        connection = await kopf_watch.connection_to(client)
         assert connection.insecure
         assert connection.as_ssl_context().verify_mode is ssl.CERT_NONE
 

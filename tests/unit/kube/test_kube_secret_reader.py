@@ -91,15 +91,6 @@ async def test_what_is_not_asked_for_is_left_alone(connected: Connected) -> None
     assert set((await reader.read("payments", "huaweicloud")).data) == {"token"}
 
 
-async def test_a_missing_secret_is_told_apart_and_looked_for_again(connected: Connected) -> None:
-    server, client = connected
-    server.answers = [refusal(404, "NotFound"), reply(body=secret(token=b"t"))]
-    reader = SecretReader(client)
-    with pytest.raises(errors.SecretNotFound, match="no Secret huaweicloud in the namespace pay"):
-        await reader.read("payments", "huaweicloud")
-    assert "token" in (await reader.read("payments", "huaweicloud")).data
-
-
 async def test_a_secret_that_was_just_read_is_not_read_again(connected: Connected) -> None:
     server, client = connected
     server.answers = [reply(body=secret("1")), reply(body=secret("2"))]
@@ -191,3 +182,25 @@ async def test_what_is_forgotten_while_it_is_read_is_not_remembered(connected: C
     answered.set()
     assert (await early).resource_version == "1"
     assert (await reader.read("payments", "huaweicloud")).resource_version == "2"
+
+
+async def test_a_secret_that_is_missing_is_looked_for_once_for_all_who_ask(
+    connected: Connected,
+) -> None:
+    server, client = connected
+    clock = Clock()
+    reader = SecretReader(client, clock=clock)
+    server.answers = [
+        refusal(404, "NotFound"),
+        refusal(404, "NotFound"),
+        reply(body=secret(a=b"b")),
+    ]
+    for _ in range(3):
+        with pytest.raises(errors.SecretNotFound, match="no Secret huaweicloud in the namespace"):
+            await reader.read("payments", "huaweicloud")
+    assert len(server.asked) == 1
+    clock.now += 2
+    with pytest.raises(errors.SecretNotFound):
+        await reader.read("payments", "huaweicloud")
+    reader.forget("payments", "huaweicloud")
+    assert (await reader.read("payments", "huaweicloud")).data.keys() == {"a"}

@@ -12,7 +12,8 @@ from cse_operator.core.failure import FailureKind
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent
 from cse_operator.runtime.access import Access
-from cse_operator.runtime.store import Resource, ResourceStore
+from cse_operator.runtime.cache import Cache, Resource
+from cse_operator.runtime.ownership import Ownership
 from support.resources import stored
 
 KEY = "payments/orders"
@@ -24,6 +25,7 @@ class World:
     def __init__(self, answer: Exception | dict[str, str]) -> None:
         self.answer = answer
         self.read_secrets: list[tuple[str, str]] = []
+        self.forgotten: list[tuple[str, str]] = []
         self.attached: list[dict[str, Any]] = []
         self.detached: list[str] = []
         self.access = Access(self, self)  # type: ignore[arg-type]
@@ -34,6 +36,9 @@ class World:
             raise self.answer
         return SecretContent("1", {key: SecretStr(value) for key, value in self.answer.items()})
 
+    def forget(self, namespace: str, name: str) -> None:
+        self.forgotten.append((namespace, name))
+
     def attach(self, key: str, **what: Any) -> str:
         self.attached.append({"key": key, **what})
         return "the project"
@@ -43,9 +48,9 @@ class World:
 
 
 def resource(**spec: Any) -> Resource:
-    store = ResourceStore()
-    store.put(stored(**spec))
-    tracked = store.get(KEY)
+    cache = Cache(Ownership(grace=30.0), lambda region: region)
+    cache.watched(stored(**spec))
+    tracked = cache.get(KEY)
     assert tracked is not None
     return tracked.parse()
 
@@ -58,7 +63,7 @@ async def test_the_secret_is_read_in_the_resources_own_namespace() -> None:
     assert world.read_secrets == [("payments", "cloud")]
     (attached,) = world.attached
     assert attached["key"] == KEY
-    assert attached["engine_id"] == orders.spec.engine_id
+    assert attached["project_id"] == orders.spec.project_id
     assert (attached["region"], attached["enterprise_project_id"]) == ("cn-north-4", "ep-1")
 
 
@@ -93,3 +98,11 @@ def test_a_resource_that_is_gone_uses_no_project() -> None:
     world = World({})
     world.access.release(KEY)
     assert world.detached == [KEY]
+
+
+async def test_before_a_call_the_secret_is_read_as_it_is_now() -> None:
+    world = World({"token": "t"})
+    await world.access.project_of(KEY, resource(credentialsRef={"name": "cloud"}))
+    assert world.forgotten == []
+    await world.access.project_of(KEY, resource(credentialsRef={"name": "cloud"}), live=True)
+    assert world.forgotten == [("payments", "cloud")]

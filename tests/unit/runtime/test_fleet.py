@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
+from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.fleet import Fleet, Sources
-from cse_operator.runtime.store import ResourceStore
+from cse_operator.runtime.ownership import Ownership
 from support.resources import stored
 
 OF_THE_LEADER = {
     "cse_operator_resources",
     "cse_operator_queue_depth",
+    "cse_operator_backoff_depth",
     "cse_operator_engine",
     "cse_operator_condition",
     "cse_operator_not_ready_seconds",
@@ -19,12 +21,17 @@ OF_THE_LEADER = {
 
 def shown(*, leading: bool, resource_limit: int = 10) -> dict[str, list[float]]:
     """The values of each metric, of an operator that knows two resources and has queued one."""
-    store = ResourceStore()
+    cache = Cache(Ownership(grace=30.0), lambda region: region)
     for name in ("orders", "payments"):
-        store.put(stored(name))
+        cache.watched(stored(name))
     sources = Sources(
-        store=store,
+        cache=cache,
         queue_depth=lambda: 1,
+        backoff_depth=lambda: 5,
+        resync_age=lambda: 6.0,
+        skipped_namespaces=lambda: 7,
+        start_wait=lambda: 8.0,
+        watch_begun=lambda: 9,
         tokens_bought=lambda: 2,
         throttled_seconds=lambda: 3.0,
         events_lost=lambda: 4,
@@ -51,6 +58,10 @@ def test_a_standby_shows_what_it_has_done_itself() -> None:
     assert standby["cse_operator_tokens_bought"] == [2]
     assert standby["cse_operator_throttled_seconds"] == [3]
     assert standby["cse_operator_events_lost"] == [4]
+    assert standby["cse_operator_resync_age_seconds"] == [6]
+    assert standby["cse_operator_skipped_namespaces"] == [7]
+    assert standby["cse_operator_start_wait_seconds"] == [8]
+    assert standby["cse_operator_watches_begun"] == [9]
 
 
 def test_of_more_resources_than_the_limit_none_is_shown_but_all_are_counted() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.errors import CloudError
-from cse_operator.core.failure import FailureKind
 from cse_operator.kube import errors
-from cse_operator.runtime import reconcile
-from cse_operator.runtime.reconcile import take_news
+from cse_operator.runtime import calls, reconcile, statuses, work
+from cse_operator.runtime.polls import Polls
 from support.cloud_calls import FakeTime
 from support.fake_vendor import NOON, engine_view, failure, job_view
 from support.reconcile_world import World
@@ -27,7 +28,8 @@ ENGINE = stored()["spec"]["engineId"]
 def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     """The steady clock that steps are measured by."""
     time = FakeTime()
-    monkeypatch.setattr(reconcile, "boottime", time)
+    for module in (calls, reconcile, statuses, work):
+        monkeypatch.setattr(module, "boottime", time)
     return time
 
 
@@ -41,7 +43,7 @@ def world(time: FakeTime) -> World:
 
 
 def _end_job(world: World, job_id: int = 101, **fields: object) -> None:
-    """Let a job end, and the follower tell of it."""
+    """Let a job end."""
     ended = {"status": "Finished", "ended_at": NOON + timedelta(minutes=5), "progress": None}
     job = job_view(job_id, ENGINE, **{**ended, **fields})
     good = job.status == "Finished"
@@ -52,9 +54,7 @@ def _end_job(world: World, job_id: int = 101, **fields: object) -> None:
         additional_actions=() if good else ("Retry",),
         latest_job_id=job_id,
     )
-    tracked = world.store.get(KEY)
-    assert tracked is not None
-    take_news(tracked, job_id, job)
+    world.cloud.jobs[job_id] = job
 
 
 # -- one upgrade -------------------------------------------------------------------------------
@@ -63,23 +63,23 @@ def _end_job(world: World, job_id: int = 101, **fields: object) -> None:
 async def test_the_intent_is_written_before_the_call_and_the_answer_after_it(world: World) -> None:
     assert await world.step() == ["look", "write Submitting", "upgrade to 2.4.0", "write Upgrading"]
     assert world.status()["upgrade"]["jobId"] == 101
-    assert world.cloud.followed == {KEY: 101}
+    assert world.due_in() == pytest.approx(5.0, rel=0.2)
     assert world.events == ["Upgrading"]
 
 
-async def test_a_running_job_costs_no_call_and_no_write_of_its_own(world: World) -> None:
+async def test_a_poll_of_a_running_job_is_one_look_at_the_job_and_no_write(world: World) -> None:
     await world.step()
-    assert await world.step() == ["job 101"]
     for _ in range(3):
-        assert await world.step() == []
+        assert await world.step() == ["job 101"]
+        assert world.due_in() == pytest.approx(5.0, rel=0.2)
 
 
-async def test_the_result_is_written_and_the_job_let_go(world: World) -> None:
+async def test_the_result_is_written_and_the_next_look_is_the_resync(world: World) -> None:
     await world.step()
     _end_job(world)
-    assert await world.step() == ["look", "write UpToDate"]
+    assert await world.step() == ["job 101", "look", "write UpToDate"]
     assert world.status()["result"] == "Succeeded"
-    assert world.cloud.followed == {}
+    assert world.due_in() == pytest.approx(600.0, rel=0.2)
     assert world.events == ["Upgrading", "UpToDate"]
 
 
@@ -96,12 +96,9 @@ async def test_a_step_of_the_job_is_written_at_most_once_a_minute(
     world: World, time: FakeTime
 ) -> None:
     await world.step()
-    tracked = world.store.get(KEY)
-    assert tracked is not None
-    take_news(tracked, 101, job_view(101, ENGINE))
-    assert await world.step() == []
+    assert await world.step() == ["job 101"]
     time.advance(61)
-    assert await world.step() == ["write Upgrading"]
+    assert await world.step() == ["job 101", "write Upgrading"]
     assert world.status()["upgrade"]["progress"]["step"] == "Back up configuration"
 
 
@@ -138,7 +135,7 @@ async def test_a_write_by_another_operator_that_the_watch_already_told_is_no_lic
 async def test_a_write_that_the_watch_has_not_told_yet_is_read_past_the_watch(world: World) -> None:
     world.apply(changed(world.cluster.objects[KEY], version="2.3.9"), watched=False)
     assert await world.step() == ["look", "conflict"]
-    assert await world.queue.get() == KEY
+    assert world.due_in() < 1.0
     assert await world.step() == ["look", "write Submitting", "upgrade to 2.3.9", "write Upgrading"]
 
 
@@ -159,12 +156,10 @@ async def test_an_answer_is_recorded_although_the_spec_changed_during_the_call(
     world: World,
 ) -> None:
     world.cloud.during["call"] = [lambda: _change(world, version="2.5.0")]
-    await world.step()
-    _ = world.deeds
-    assert await world.step() == ["job 101", "write Upgrading"]
+    assert (await world.step())[-1] == "write Upgrading"
     assert world.status()["upgrade"]["jobId"] == 101
     assert world.status()["upgrade"]["targetVersion"] == "2.4.0"
-    assert world.cloud.followed == {KEY: 101}
+    assert world.due_in() == pytest.approx(5.0, rel=0.2)
 
 
 async def test_an_answer_survives_an_api_server_that_is_away_and_is_not_asked_for_again(
@@ -180,40 +175,6 @@ async def test_an_answer_survives_an_api_server_that_is_away_and_is_not_asked_fo
     assert world.status()["upgrade"]["jobId"] == 101
 
 
-async def test_a_spec_that_breaks_between_the_intent_and_the_answer_does_not_lose_the_job(
-    world: World,
-) -> None:
-    """As by a CRD of another version: the operator cannot read the spec any more."""
-    world.cloud.during["call"] = [lambda: _change(world, upgrade={"timeout": "soon"})]
-    assert (await world.step())[-1] == "write Upgrading"
-    assert world.status()["upgrade"]["jobId"] == 101
-    assert await world.step() == ["write Failed"]
-    assert world.reason() == "InvalidSpec"
-    assert world.status()["upgrade"]["jobId"] == 101
-
-
-async def test_no_call_begins_after_the_operator_was_told_to_stop(world: World) -> None:
-    world.cluster.before_write = [world.stop]
-    assert await world.step() == ["look", "write Submitting", "write Waiting"]
-    assert world.status()["upgrade"]["attempts"] == 0
-    assert await world.step() == ["look"]
-
-
-async def test_an_intent_that_is_not_stored_as_it_was_decided_leads_to_no_call(
-    world: World,
-) -> None:
-    """As an admission webhook or an older CRD may change what is written."""
-
-    def another_version() -> None:
-        stored_intent = world.cluster.objects[KEY]["status"]["upgrade"]
-        stored_intent["targetVersion"] = "2.5.0"
-
-    world.cluster.after_write = [another_version]
-    with pytest.raises(AssertionError, match="not the one that was decided"):
-        await world.step()
-    assert not any("upgrade to" in deed for deed in world.deeds)
-
-
 async def test_a_job_in_the_vendors_list_resolves_a_lost_answer(
     world: World, time: FakeTime
 ) -> None:
@@ -222,9 +183,10 @@ async def test_a_job_in_the_vendors_list_resolves_a_lost_answer(
     time.advance(60)
     # Another job is the latest by now, and ours is behind it.
     world.cloud.engines[ENGINE] = engine_view(ENGINE, latest_job_id=102)
-    world.cloud.jobs[102] = job_view(102, ENGINE, type="Modify", status="Finished")
-    world.cloud.jobs[101] = job_view(101, ENGINE)
-    world.cloud.listed = (world.cloud.jobs[101], world.cloud.jobs[102])
+    other = job_view(102, ENGINE, type="Modify", status="Finished")
+    ours = job_view(101, ENGINE)
+    world.cloud.jobs |= {101: ours, 102: other}
+    world.cloud.listed = (ours, other)
     deeds = await world.step()
     assert deeds == ["look", "job 102", "jobs", "write Upgrading"]
     assert world.status()["upgrade"]["jobId"] == 101
@@ -253,7 +215,7 @@ async def test_an_intent_whose_write_has_an_unknown_outcome_is_followed_by_no_ca
 async def test_a_resource_deleted_during_the_call_is_forgotten(world: World) -> None:
     world.cloud.during["call"] = [lambda: world.delete(KEY)]
     await world.step()
-    assert world.store.get(KEY) is None
+    assert world.cache.get(KEY) is None
     assert world.cloud.attached == set()
     assert await world.step() == []
 
@@ -266,9 +228,38 @@ async def test_an_answer_is_not_written_into_a_successor_of_the_resource(world: 
     world.cloud.during["call"] = [replace_it]
     await world.step()
     assert "upgrade" not in world.status()
-    await world.step()
+    assert await world.step() == ["look", "job 101", "write Upgrading"]
     assert world.status()["upgrade"]["action"] == "Adopted"
     assert world.status()["upgrade"]["jobId"] == 101
+
+
+async def test_a_spec_that_becomes_invalid_during_the_call_does_not_lose_the_job(
+    world: World,
+) -> None:
+    world.cloud.during["call"] = [lambda: _change(world, upgrade={"timeout": "soon"})]
+    assert (await world.step())[-1] == "write Upgrading"
+    assert world.status()["upgrade"]["jobId"] == 101
+    assert await world.step() == ["write Failed"]
+    assert world.status()["upgrade"]["jobId"] == 101
+
+
+async def test_what_is_called_is_the_version_that_was_recorded(world: World) -> None:
+    def the_watch_is_faster() -> None:
+        _change(world, version="2.5.0")
+
+    world.cluster.after_write = [the_watch_is_faster]
+    assert "upgrade to 2.4.0" in await world.step()
+
+
+async def test_an_intent_that_is_stored_otherwise_than_decided_is_not_called(world: World) -> None:
+    def alter() -> None:
+        stored_now = world.cluster.objects[KEY]
+        stored_now["status"]["upgrade"]["targetVersion"] = "2.3.9"
+
+    world.cluster.after_write = [alter]
+    with pytest.raises(AssertionError, match="not the one that was decided on"):
+        await world.step()
+    assert world.cloud.send_before == []
 
 
 async def test_a_resource_on_its_way_out_is_left_alone(world: World) -> None:
@@ -372,8 +363,8 @@ async def test_a_retried_job_with_its_old_id_is_followed_anew(world: World) -> N
     _end_job(world, status="Error")
     deeds = await world.step()
     assert deeds[-2:] == ["retry", "write Upgrading"]
-    assert world.cloud.followed == {KEY: 101}
-    assert world.cloud.refollowed == [KEY, KEY]
+    assert world.cached().notes.job is None
+    assert await world.step() == ["job 101"]
 
 
 async def test_while_the_end_of_the_first_run_is_shown_the_second_one_is_followed_on(
@@ -382,74 +373,192 @@ async def test_while_the_end_of_the_first_run_is_shown_the_second_one_is_followe
     await world.step()
     _end_job(world, status="Error")
     await world.step()
-    before = len(world.cloud.refollowed)
-    _end_job(world, status="Error")  # the follower is shown the first run once more
+    _end_job(world, status="Error")  # the first run is shown once more
     world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
-    assert await world.step() == []
-    assert len(world.cloud.refollowed) == before + 1
+    assert await world.step() == ["job 101"]
+    assert world.due_in() == pytest.approx(5.0, rel=0.2)
 
 
 async def test_how_long_a_job_is_over_is_counted_from_its_last_end(
     world: World, time: FakeTime
 ) -> None:
     await world.step()
-    tracked = world.store.get(KEY)
-    assert tracked is not None
+    notes = world.cached().notes
     ended = job_view(101, ENGINE, status="Error", ended_at=NOON + timedelta(minutes=5))
-    take_news(tracked, 101, ended)
+    notes.job_shown(ended, time())
     first = time()
     time.advance(10)
-    take_news(tracked, 101, ended)
-    assert tracked.notes.ended_since == first
+    notes.job_shown(ended, time())
+    assert notes.ended_since == first
 
-    take_news(tracked, 101, job_view(101, ENGINE))
-    assert tracked.notes.ended_since is None
+    notes.job_shown(job_view(101, ENGINE), time())
+    assert notes.ended_since is None
     time.advance(10)
-    take_news(tracked, 101, job_view(101, ENGINE, status="Finished"))
-    assert tracked.notes.ended_since == time()
+    notes.job_shown(job_view(101, ENGINE, status="Finished"), time())
+    assert notes.ended_since == time()
 
 
-async def test_a_follower_that_fails_is_told_after_some_patience_and_recovers(
+async def test_a_job_that_cannot_be_looked_at_is_told_after_some_patience_and_recovers(
     world: World,
 ) -> None:
     await world.step()
-    tracked = world.store.get(KEY)
-    assert tracked is not None
+    world.cloud.jobs[101] = CloudError.of(failure())
     for _ in range(2):
-        take_news(tracked, 101, failure())
-        assert await world.step() == []
-    take_news(tracked, 101, failure())
-    assert await world.step() == ["look", "write Waiting"]
+        assert await world.step() == ["job 101"]
+    assert await world.step() == ["job 101", "look", "write Waiting"]
     assert world.reason() == "CloudUnavailable"
-    take_news(tracked, 101, job_view(101, ENGINE))
-    assert await world.step() == ["write Upgrading"]
+    world.cloud.jobs[101] = job_view(101, ENGINE)
+    assert await world.step() == ["job 101", "write Upgrading"]
 
 
-async def test_a_failure_that_comes_after_the_end_was_recorded_elsewhere_is_not_told(
+async def test_looks_at_a_job_that_fail_grow_rarer(world: World) -> None:
+    await world.step()
+    world.cloud.jobs[101] = CloudError.of(failure())
+    pauses = []
+    for _ in range(12):
+        await world.step()
+        pauses.append(world.due_in())
+    assert pauses[-1] > 100
+
+
+async def test_a_job_that_the_vendor_does_not_know_is_looked_for_at_the_engine(
     world: World,
 ) -> None:
     await world.step()
-    _end_job(world)
+    del world.cloud.jobs[101]
+    assert (await world.step())[:2] == ["job 101", "look"]
+    assert world.reason() == "Upgrading"
+
+
+async def test_the_polls_of_a_project_stay_below_a_quarter_of_its_limit() -> None:
+    polls = Polls(interval=5.0, limit=100.0)
+    for number in range(1000):
+        polls.runs(f"n/{number}", ("cse", "p"))
+    polls.runs("n/lone", ("cse", "q"))
+    polls.runs("n/lone", ("cse", "q"))
+    assert 1000 / (polls.interval(("cse", "p")) * 0.9) <= 25.0
+    assert polls.interval(("cse", "q")) == 5.0
+    for number in range(1000):
+        polls.ended(f"n/{number}")
+    assert polls.interval(("cse", "p")) == 5.0
+
+
+# -- before a call -----------------------------------------------------------------------------
+
+
+async def test_no_call_is_made_until_the_right_to_act_was_held_for_one_grace(
+    time: FakeTime,
+) -> None:
+    world = World(time=time, start_grace=35.0)
+    world.cloud.engines[ENGINE] = engine_view(ENGINE)
+    world.apply(stored())
+    assert "upgrade to 2.4.0" not in await world.step()
+    assert world.reason() == "WaitingToCall"
+    assert 35.0 <= world.due_in() <= 36.0
+    time.advance(34)
+    assert "upgrade to 2.4.0" not in await world.step()
+    time.advance(2)
+    assert (await world.step())[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+
+
+async def test_jobs_are_adopted_and_followed_before_that_grace_is_over(time: FakeTime) -> None:
+    world = World(time=time, start_grace=35.0)
+    world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
+    world.cloud.jobs[101] = job_view(101, ENGINE)
+    world.apply(stored())
     await world.step()
-    engine = world.cloud.engines.pop(ENGINE)  # a cloud that does not answer for a while
-    await world.step()
-    world.cloud.engines[ENGINE] = engine
-    tracked = world.store.get(KEY)
-    assert tracked is not None
-    for _ in range(5):
-        take_news(tracked, 101, failure())
+    assert world.status()["upgrade"]["jobId"] == 101
+    assert await world.step() == ["job 101"]
+
+
+async def test_after_a_stop_was_asked_for_no_call_begins(world: World) -> None:
+    world.cluster.before_write = [world.authority.stop]
+    assert await world.step() == ["look", "write Submitting", "write Waiting"]
+    assert world.cloud.send_before == []
     assert await world.step() == ["look"]
+
+
+async def test_before_an_intent_the_secret_is_read_as_it_is_now(world: World) -> None:
+    assert world.cloud.live_reads == 0
+    await world.step()
+    assert world.cloud.live_reads == 1
+    await world.step()
+    assert world.cloud.live_reads == 1
+
+
+async def test_a_secret_that_was_deleted_since_the_look_is_not_called_with(world: World) -> None:
+    world.cloud.rotations = [CloudError.of(failure(FailureKind.CREDENTIALS_MISSING))]
+    assert await world.step() == ["look", "write Waiting"]
+    assert world.reason() == "CredentialsNotFound"
+
+
+async def test_with_a_secret_that_was_rotated_since_the_look_the_engine_is_looked_at_again(
+    world: World,
+) -> None:
+    world.cloud.rotations = [SimpleNamespace(client=world.cloud)]
+    assert await world.step() == ["look"]
+    assert world.queue._next() == KEY
+    assert (await world.step())[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+
+
+# -- when Kubernetes says no -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.Conflict("a webhook says no", status=409),
+        errors.Invalid("unknown field"),
+        errors.Denied("may not patch"),
+    ],
+)
+async def test_writes_that_are_always_refused_cost_a_few_steps(
+    world: World, refusal: Exception
+) -> None:
+    world.cluster.refusals = [refusal]
+    world.queue.add(KEY)
+    assert await world.run(600) < 16
+    world.cluster.refusals.clear()
+    assert await world.run(600) > 0
+    assert world.reason() == "Upgrading"
+
+
+async def test_an_api_server_is_asked_again_within_half_a_minute_however_long_it_was_away(
+    world: World,
+) -> None:
+    world.cluster.refusals = [errors.Unavailable("away")]
+    world.queue.add(KEY)
+    await world.run(600)
+    world.cluster.refusals.clear()
+    await world.run(31)
+    assert world.reason() == "Upgrading"
+
+
+async def test_the_time_that_the_api_server_asks_for_is_waited(world: World) -> None:
+    world.cluster.refusals = [errors.Unavailable("429", status=429, retry_after=120.0)]
+    await world.step()
+    assert world.due_in() >= 120.0
+
+
+async def test_a_restored_backup_is_read_past_the_watch(world: World) -> None:
+    await world.step()
+    restored = changed(world.cluster.objects[KEY])
+    restored["metadata"]["resourceVersion"] = "5"
+    world.cluster.objects[KEY] = restored
+    _end_job(world)
+    world.queue.add(KEY)
+    assert await world.run(60) < 5
     assert world.reason() == "UpToDate"
 
 
-async def test_news_of_a_job_that_is_gone_do_not_concern_the_next_one(world: World) -> None:
+async def test_a_deletion_seen_before_the_answer_to_a_write_leaves_no_ghost(world: World) -> None:
+    world.cloud.engines[ENGINE] = engine_view(ENGINE, version="2.4.0")
+    world.cluster.after_write = [lambda: world.delete(KEY)]
     await world.step()
-    tracked = world.store.get(KEY)
-    assert tracked is not None
-    take_news(tracked, 99, failure(FailureKind.NOT_FOUND))
-    assert tracked.notes.missing_job is None
-    take_news(tracked, 101, failure(FailureKind.NOT_FOUND))
-    assert tracked.notes.missing_job == 101
+    assert world.cache.get(KEY) is None
+    world.apply(stored("heir", namespace="shop", uid="heir"))
+    await world.step("shop/heir")
+    assert world.reason("shop/heir") == "UpToDate"
 
 
 # -- resources that cannot be worked on --------------------------------------------------------
@@ -485,22 +594,53 @@ def rivals(time: FakeTime) -> World:
     return world
 
 
-async def test_a_rival_asks_nobody_anything(rivals: World) -> None:
-    rivals.watch(OLDER)
-    assert await rivals.step(YOUNGER) == ["write Failed"]
-    assert rivals.reason(YOUNGER) == "EngineAlreadyManaged"
-    assert rivals.cloud.attached == set()
-
-
-async def test_a_driver_that_loses_its_place_during_the_look_makes_no_call(rivals: World) -> None:
-    rivals.cloud.during["look"] = [lambda: rivals.watch(OLDER)]
-    assert await rivals.step(YOUNGER) == ["look"]
-    assert await rivals.step(YOUNGER) == ["write Failed"]
-
-
-async def test_who_comes_during_a_call_waits_and_adopts_its_job(
-    rivals: World, time: FakeTime
+async def test_a_rival_looks_once_with_its_own_credentials_and_then_asks_nobody_anything(
+    rivals: World,
 ) -> None:
+    rivals.watch(OLDER)
+    await rivals.step(OLDER)
+    assert await rivals.step(YOUNGER) == ["look", "write Failed"]
+    assert rivals.reason(YOUNGER) == "EngineAlreadyManaged"
+    assert await rivals.step(YOUNGER) == []
+
+
+async def test_who_has_no_credentials_owns_nothing_and_is_told_only_that(rivals: World) -> None:
+    rivals.watch(OLDER)
+    rivals.cloud.no_access = CloudError.of(failure(FailureKind.CREDENTIALS_MISSING))
+    await rivals.step(OLDER)
+    assert rivals.reason(OLDER) == "CredentialsNotFound"
+    rivals.cloud.no_access = None
+    await rivals.step(YOUNGER)
+    rivals.time.advance(36)
+    assert (await rivals.step(YOUNGER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+
+
+async def test_of_several_the_owner_writes_its_mark_and_waits_one_grace(rivals: World) -> None:
+    rivals.watch(OLDER)
+    assert await rivals.step(OLDER) == ["look", "write Waiting"]
+    assert rivals.due_in(OLDER) > 34
+    rivals.time.advance(34)
+    assert await rivals.step(OLDER) == ["look"]
+    rivals.time.advance(2)
+    assert (await rivals.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+
+
+async def test_an_older_one_that_shows_itself_within_the_grace_goes_first(rivals: World) -> None:
+    rivals.watch(OLDER)
+    assert await rivals.step(YOUNGER) == ["look", "write Waiting"]
+    assert await rivals.step(OLDER) == ["look", "write Waiting"]
+    rivals.time.advance(36)
+    assert await rivals.step(YOUNGER) == ["write Failed"]
+    assert (await rivals.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+
+
+async def test_an_owner_that_gets_a_rival_during_the_look_waits(rivals: World) -> None:
+    rivals.cloud.during["look"] = [lambda: rivals.watch(OLDER)]
+    assert await rivals.step(YOUNGER) == ["look", "write Waiting"]
+    assert rivals.cloud.send_before == []
+
+
+async def test_who_comes_during_a_call_waits_and_is_told_so(rivals: World) -> None:
     async def the_older_one_appears_and_looks() -> None:
         rivals.watch(OLDER)
         await rivals.reconciler.reconcile(OLDER)
@@ -541,14 +681,16 @@ async def test_after_an_upgrade_that_has_ended_the_next_resource_need_not_wait(
     assert "upgrade to 2.5.0" in await world.step()
 
 
-async def test_a_deletion_that_a_write_finds_out_about_wakes_the_rival(rivals: World) -> None:
+async def test_a_deletion_that_a_write_finds_out_about_wakes_the_next_owner(
+    rivals: World,
+) -> None:
     rivals.watch(OLDER)
+    await rivals.step(OLDER)
     await rivals.step(YOUNGER)
+    rivals.time.advance(36)
     rivals.delete(OLDER, watched=False)
-    while len(rivals.queue):
-        rivals.queue.done(await rivals.queue.get())
     assert await rivals.step(OLDER) == ["look"]
-    assert await rivals.queue.get() == YOUNGER
+    assert YOUNGER in rivals.queue._waiting
     assert (await rivals.step(YOUNGER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
@@ -575,8 +717,10 @@ async def test_two_steps_at_once_for_one_engine_make_one_call(time: FakeTime) ->
         ]
         world.cloud.during["call"] = [partial(_ticks, 5)]
         await asyncio.gather(world.step(YOUNGER), _step_after(arrived, world, OLDER))
-        for key in (OLDER, YOUNGER, OLDER, YOUNGER):
-            await world.reconciler.reconcile(key)
+        for _ in range(3):
+            time.advance(16)
+            for key in (OLDER, YOUNGER):
+                await world.reconciler.reconcile(key)
         assert len(world.cloud.send_before) == 1
 
 

@@ -176,3 +176,10 @@ def test_a_refused_value_is_not_repeated_where_it_may_be_a_secret(
     flags = ("--https-proxy=http://alice:canary@proxy:3128", "--workers=none")
     assert try_to_read(*flags) is None
     assert "canary" not in capsys.readouterr().err
+
+
+def test_a_new_leader_waits_for_what_the_one_before_may_have_on_its_way() -> None:
+    with pytest.raises(ValidationError, match="a call of the leader before may be on its way"):
+        Settings(leader_elect=True, lease_duration=30)
+    assert Settings(leader_elect=False, lease_duration=30).lease_duration == 30
+    assert Settings(leader_elect=True, lease_duration=30, outcome_grace=45).leader_elect

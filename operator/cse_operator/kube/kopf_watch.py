@@ -1,0 +1,274 @@
+"""kopf's side: the watch of our resource. Nothing else imports kopf.
+
+kopf runs in a thread with an event loop of its own (kopf documentation, Embedding): it can
+neither cancel the operator's tasks nor end the process. It hands each event over and remembers
+nothing. When its watch ends (the API server sent an ERROR other than 410), it is begun again.
+
+Only `on.event`: it adds no finalizer and no annotation to the object, so a deletion never waits
+for the operator (docs/adr/0002). Its handlers are never retried and their errors are swallowed,
+so this one only hands over; all that may fail happens in the reconcile step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import random
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import kopf
+import uvloop
+from kubernetes.aio.client import ApiClient
+
+from cse_operator.api.names import GROUP, PLURAL, VERSION
+from cse_operator.core.backoff import exponential
+from cse_operator.kube.login import current_credentials
+
+logger = logging.getLogger(__name__)
+
+OnEvent = Callable[[str | None, Mapping[str, Any]], None]
+"""Told of each event: its type (None for those of a list) and its object."""
+
+PAGE: Final = 5
+"""Resources in one page of kopf's lists. One may have 1.5 MiB, and kopf holds a page as bytes, as
+text and as objects while it reads it."""
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 15.0
+"""Seconds until a watch that ended is begun again."""
+
+HEALTHY_AFTER: Final = 60.0
+"""A watch that lasted for so many seconds is begun again as if it were the first time."""
+
+ENDING: Final = 2.0
+"""Seconds that kopf is given to end; its thread is left to itself after that."""
+
+
+class KopfWatch:
+    """Watches the resources with kopf, and begins again whenever that ends.
+
+    Args:
+        api_client: the way into the cluster.
+        on_event: called in the event loop that `run` runs in.
+        identity: who watches; else kopf asks for the name of the user, and a container's may
+            have none.
+        namespaces: the namespaces to watch, asked at each begin; none means all.
+    """
+
+    def __init__(
+        self,
+        api_client: ApiClient,
+        on_event: OnEvent,
+        *,
+        identity: str,
+        namespaces: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._api_client = api_client
+        self._on_event = on_event
+        self._identity = identity
+        self._namespaces = namespaces
+        self._kopf: _Thread | None = None
+        self._again = asyncio.Event()
+        self.started = asyncio.Event()
+        """Set once kopf has started for the first time."""
+        self.begun = 0
+        """How often the watch was begun."""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop, failures = asyncio.get_running_loop(), 0
+        while True:
+            self._again.clear()
+            began = loop.time()
+            self.begun += 1
+            error = await self._watch_once()
+            if error is None:
+                failures = 0
+                continue
+            failures = 1 if loop.time() - began > HEALTHY_AFTER else failures + 1
+            pause = exponential(
+                failures,
+                base=FIRST_PAUSE,
+                limit=LONGEST_PAUSE,
+                jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            )
+            logger.warning("the watch ended, it begins again in %.1f s: %s", pause, error)
+            await asyncio.sleep(pause)
+
+    def begin_again(self) -> None:
+        """End the watch that runs, so that a new one begins: it seems to see nothing."""
+        self._again.set()
+
+    async def _watch_once(self) -> str | None:
+        """Watch until that ends by itself (returns why), or until told to begin again (None)."""
+        thread = _Thread(self._api_client, self._hand_over, self.started.set, self._identity)
+        ended = asyncio.create_task(thread.run(tuple(self._namespaces())), name="kopf")
+        again = asyncio.create_task(self._again.wait(), name="begin again")
+        try:
+            await asyncio.wait({ended, again}, return_when=asyncio.FIRST_COMPLETED)
+            return ended.result() if ended.done() else None
+        finally:
+            again.cancel()
+            thread.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(ended), ENDING)
+
+    def _hand_over(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        self._on_event(event_type, obj)
+
+
+class _Thread:
+    """One run of kopf, in a thread of its own."""
+
+    def __init__(
+        self,
+        api_client: ApiClient,
+        on_event: OnEvent,
+        on_start: Callable[[], None],
+        identity: str,
+    ) -> None:
+        self._api_client = api_client
+        self._on_event = on_event
+        self._on_start = on_start
+        self._identity = identity
+        self._ours = asyncio.get_running_loop()
+        self._stop: Callable[[], object] | None = None
+        self._closed = threading.Event()
+
+    async def run(self, namespaces: Sequence[str]) -> str:
+        """Run kopf until it ends; returns why it did."""
+        over: asyncio.Future[str] = self._ours.create_future()
+
+        def main() -> None:
+            try:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(self._watch(namespaces))
+                why = "it ended without a reason"
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it begins again
+                why = str(error) or type(error).__name__
+            self._call(_settle, over, why)
+
+        threading.Thread(target=main, name="kopf", daemon=True).start()
+        return await over
+
+    def close(self) -> None:
+        """Have kopf end; nothing is handed over from now on."""
+        self._closed.set()
+        if self._stop is not None:
+            with suppress(RuntimeError):  # its event loop is closed already
+                self._stop()
+
+    async def _watch(self, namespaces: Sequence[str]) -> None:
+        stop, ready = asyncio.Event(), asyncio.Event()
+        theirs = asyncio.get_running_loop()
+        self._stop = lambda: theirs.call_soon_threadsafe(stop.set)
+        if self._closed.is_set():
+            return
+        telling = asyncio.create_task(self._tell_of_the_start(ready), name="tell of the start")
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=make_settings(),
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                identity=self._identity,  # type: ignore[arg-type]
+                stop_flag=stop,
+                ready_flag=ready,
+            )
+        finally:
+            telling.cancel()
+
+    async def _tell_of_the_start(self, ready: asyncio.Event) -> None:
+        await ready.wait()
+        self._call(self._on_start)
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            # Read in the operator's own loop, where the official client renews them too.
+            asked = asyncio.run_coroutine_threadsafe(connection_to(self._api_client), self._ours)
+            return await asyncio.wrap_future(asked)
+
+        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+        async def event(event: kopf.RawEvent, **_: Any) -> None:
+            self._call(self._deliver, event["type"], event["object"])
+
+        return registry
+
+    def _deliver(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        if not self._closed.is_set():
+            self._on_event(event_type, obj)
+
+    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the operator's own loop is closed: the process ends
+            self._ours.call_soon_threadsafe(callback, *arguments)
+
+
+def _settle(future: asyncio.Future[str], why: str) -> None:
+    if not future.done():
+        future.set_result(why)
+
+
+class _NothingCompared(kopf.DiffBaseStorage):
+    """Spares kopf the comparison of each object with its last state, which nobody asks for.
+
+    For it kopf copies every object of every event, deeply: a third of what an event costs it.
+    """
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("only handlers that compare have something to store")
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """Set kopf up: no posting, no scanning, no peering, and little kept in memory."""
+    settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NothingCompared()
+    settings.persistence.progress_storage = kopf.StatusProgressStorage()
+    settings.posting.enabled = False
+    settings.posting.loggers = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    # A worker per recently seen object is what decides kopf's memory at ten thousand objects.
+    settings.queueing.idle_timeout = 0.02
+    settings.watching.chunk_size = PAGE
+    settings.networking.trust_env = False
+    # By default kopf kills its thread's process ten minutes after its watch ended.
+    settings.process.ultimate_exiting_timeout = None
+    return settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class _Connection(kopf.ConnectionInfo):
+    """kopf's connection, with the same certificate checks as `connect`, and a silent repr."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """Make kopf's context without the checks that only Python 3.13 makes (see `connect`)."""
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(server={self.server!r})"
+
+
+async def connection_to(api_client: ApiClient) -> kopf.ConnectionInfo:
+    """The way into the cluster for kopf, which it asks for at its start and after a 401."""
+    credentials = await current_credentials(api_client)
+    fields = {
+        field.name: getattr(credentials, field.name) for field in dataclasses.fields(credentials)
+    }
+    return _Connection(**fields, trust_env=False)

@@ -1,0 +1,338 @@
+"""The cache: each resource as it was last watched, listed or written, and its notes.
+
+Of an object only what decides is kept: spec, status, two annotations and a digest of the labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
+from cse_operator.api.resource import Spec, Status
+from cse_operator.api.status_reader import read_status
+from cse_operator.core.states import Stage, stage_of
+from cse_operator.kube.references import ObjectReference
+from cse_operator.runtime.notes import Notes
+from cse_operator.runtime.ownership import Claim, EngineKey, Ownership
+
+LONGEST_REQUEST: Final = 256
+"""Characters of an annotation that are kept as they came; of a longer one its digest is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource as it was in one version."""
+
+    reference: ObjectReference
+    resource_version: str
+    generation: int
+    spec: Spec
+    status: Status
+    raw_status: dict[str, Any]
+    reconcile_request: str | None
+    retry_request: str | None
+
+
+class InvalidSpecError(Exception):
+    """The spec in the cluster does not fit the models: an old or altered CRD."""
+
+
+class News(Enum):
+    """What an object brings that was not known."""
+
+    NOTHING = "nothing that decides"
+    STATUS = "somebody else wrote the status"
+    WISH = "the spec, the labels, a request, or a deletion"
+
+
+class Summary(NamedTuple):
+    """What metrics show of a resource."""
+
+    wanted: str
+    current: str
+    latest: str
+    phase: str
+    reason: str
+    conditions: tuple[str, ...]
+    """The types of the conditions that are true."""
+    not_ready_since: float | None
+    """Unix time since when it is not ready."""
+
+
+class _Content(NamedTuple):
+    """What decides, of an object as the API server gave it."""
+
+    spec: dict[str, Any]
+    status: dict[str, Any]
+    reconcile: str | None
+    retry: str | None
+    labels: int
+    """A digest."""
+    generation: int
+    deleting: bool
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any]) -> _Content:
+        metadata = obj["metadata"]
+        annotations = metadata.get("annotations") or {}
+        return cls(
+            spec=obj.get("spec") or {},
+            status=obj.get("status") or {},
+            reconcile=_bounded(annotations.get(RECONCILE_REQUESTED_AT)),
+            retry=_bounded(annotations.get(RETRY_REQUESTED_AT)),
+            labels=hash(frozenset((metadata.get("labels") or {}).items())),
+            generation=metadata.get("generation", 1),
+            deleting="deletionTimestamp" in metadata,
+        )
+
+    def news_since(self, before: _Content) -> News:
+        if self == before:
+            return News.NOTHING
+        same_wish = self._replace(status=before.status) == before
+        return News.STATUS if same_wish else News.WISH
+
+
+def _bounded(request: str | None) -> str | None:
+    if request is None or len(request) <= LONGEST_REQUEST:
+        return request
+    # Lone surrogates cannot be encoded otherwise, and no annotation may end the watch.
+    return f"sha256:{hashlib.sha256(request.encode(errors='surrogatepass')).hexdigest()}"
+
+
+@dataclass(slots=True)
+class CachedResource:
+    """One resource in the cache."""
+
+    key: str
+    reference: ObjectReference
+    created: str
+    version: int
+    touched: int
+    """When it was last watched, read or written, by the cache's own count."""
+    content: _Content
+    notes: Notes = field(default_factory=Notes)
+    _summary: Summary | None = None
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it is on its way out."""
+        return self.content.deleting
+
+    @property
+    def generation(self) -> int:
+        """The generation of its spec."""
+        return self.content.generation
+
+    @property
+    def raw_status(self) -> dict[str, Any]:
+        """Its status as plain JSON data."""
+        return self.content.status
+
+    def take_in(self, version: int, content: _Content, touched: int) -> None:
+        """Replace what is known by another version."""
+        self.version, self.content, self.touched = version, content, touched
+        self._summary = None
+
+    @property
+    def summary(self) -> Summary:
+        """What metrics show of it."""
+        if self._summary is None:
+            self._summary = _summarize(self.content)
+        return self._summary
+
+    def parse(self) -> Resource:
+        """The resource, as models.
+
+        Raises:
+            InvalidSpecError: when the spec does not fit them; the text names the field.
+        """
+        content = self.content
+        try:
+            spec = Spec.model_validate(content.spec)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in ("spec", *first["loc"]))
+            raise InvalidSpecError(f"{where}: {first['msg']}") from None
+        return Resource(
+            reference=self.reference,
+            resource_version=str(self.version),
+            generation=content.generation,
+            spec=spec,
+            status=self.parse_status(),
+            raw_status=content.status,
+            reconcile_request=content.reconcile,
+            retry_request=content.retry,
+        )
+
+    def parse_status(self) -> Status:
+        """The status alone, whoever wrote it."""
+        return read_status(self.content.status)
+
+
+class Cache:
+    """All resources that are served, by `namespace/name`.
+
+    Args:
+        ownership: told of each resource and of its engine.
+        endpoint_of: the endpoint that a region's calls go to; the region itself where it has none.
+    """
+
+    def __init__(self, ownership: Ownership, endpoint_of: Callable[[str], str]) -> None:
+        self._ownership = ownership
+        self._endpoint_of = endpoint_of
+        self._resources: dict[str, CachedResource] = {}
+        self._count = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._resources)
+
+    def __iter__(self) -> Iterator[CachedResource]:
+        return iter(list(self._resources.values()))
+
+    def get(self, key: str) -> CachedResource | None:
+        """What is known of a resource."""
+        return self._resources.get(key)
+
+    def now(self) -> int:
+        """A moment by the cache's own count, for `replace`."""
+        return next(self._count)
+
+    def watched(self, obj: Mapping[str, Any]) -> tuple[str, News]:
+        """Take in an object that the watch showed, unless a later version of it is known.
+
+        Returns:
+            Its key, and what of it is news.
+        """
+        key = key_of(obj)
+        known = self._resources.get(key)
+        same = known is not None and known.reference.uid == obj["metadata"]["uid"]
+        if known is not None and same and version_of(obj) <= known.version:
+            return key, News.NOTHING
+        return key, self._put(key, obj)
+
+    def written(self, obj: Mapping[str, Any]) -> None:
+        """Take in the answer to an own write, unless the resource is gone or a later one known."""
+        known = self._resources.get(key_of(obj))
+        if known is None or known.reference.uid != obj["metadata"]["uid"]:
+            return
+        if version_of(obj) > known.version:
+            self._put(known.key, obj)
+
+    def replace(self, obj: Mapping[str, Any], *, asked: int) -> tuple[str, News]:
+        """Take in what a list or a read showed, also where its version is lower.
+
+        That is how a restored backup shows itself. Only what was watched or written since the list
+        was asked for stays.
+
+        Args:
+            obj: the object.
+            asked: the moment at which it was asked for.
+        """
+        key = key_of(obj)
+        known = self._resources.get(key)
+        if known is not None and known.touched > asked:
+            return key, News.NOTHING
+        return key, self._put(key, obj)
+
+    def remove(self, key: str, *, uid: str) -> bool:
+        """Forget the resource with this uid; False if there is none."""
+        known = self._resources.get(key)
+        if known is None or known.reference.uid != uid:
+            return False
+        del self._resources[key]
+        self._ownership.remove(key)
+        return True
+
+    def _put(self, key: str, obj: Mapping[str, Any]) -> News:
+        metadata, content = obj["metadata"], _Content.of(obj)
+        known, engine = self._resources.get(key), self._engine_of(content)
+        # Where the engine is another one, which a CRD of ours does not allow, what was noted is
+        # about the one before.
+        same = known is not None and known.reference.uid == metadata["uid"]
+        if known is not None and same and self._ownership.engine_of(key) == engine:
+            news = content.news_since(known.content)
+            known.take_in(version_of(obj), content, self.now())
+        else:
+            news = News.WISH
+            if known is not None:
+                self.remove(key, uid=known.reference.uid)
+            known = self._resources[key] = CachedResource(
+                key=key,
+                reference=ObjectReference(metadata["namespace"], metadata["name"], metadata["uid"]),
+                created=metadata.get("creationTimestamp") or "",
+                version=version_of(obj),
+                touched=self.now(),
+                content=content,
+            )
+        if news is not News.NOTHING:
+            self._ownership.put(key, engine, _claim(known))
+        return news
+
+    def _engine_of(self, content: _Content) -> EngineKey | None:
+        spec = content.spec
+        region, project, engine = (spec.get(part) for part in ("region", "projectId", "engineId"))
+        if isinstance(region, str) and isinstance(project, str) and isinstance(engine, str):
+            return self._endpoint_of(region), project, engine
+        return None
+
+
+def key_of(obj: Mapping[str, Any]) -> str:
+    """The key of an object."""
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+
+
+def version_of(obj: Mapping[str, Any]) -> int:
+    """The version of an object.
+
+    Versions of one resource can be compared as numbers (Kubernetes API Concepts, resource
+    versions), as long as no backup is restored.
+    """
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _claim(resource: CachedResource) -> Claim:
+    status = resource.content.status
+    upgrade = status.get("upgrade")
+    # What cannot be read may be open, too.
+    is_open = bool(upgrade) and stage_of(read_status({"upgrade": upgrade})) is not Stage.IDLE
+    return Claim(
+        namespace=resource.reference.namespace,
+        name=resource.reference.name,
+        uid=resource.reference.uid,
+        created=resource.created,
+        seen=bool(status.get("engine")),
+        open=is_open,
+        deleting=resource.deleting,
+    )
+
+
+def _summarize(content: _Content) -> Summary:
+    status = content.status
+    conditions = status.get("conditions") or []
+    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    since = ready.get("lastTransitionTime") if ready.get("status") == "False" else None
+    return Summary(
+        wanted=str(content.spec.get("version", "")),
+        current=str(status.get("currentVersion", "")),
+        latest=str(status.get("latestVersion", "")),
+        phase=str(status.get("phase", "")),
+        reason=str(ready.get("reason", "")),
+        conditions=tuple(str(c["type"]) for c in conditions if c.get("status") == "True"),
+        not_ready_since=_unix_time(since),
+    )
+
+
+def _unix_time(moment: object) -> float | None:
+    """A stored moment; None for one that cannot be read, which may not cost others their series."""
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp() if moment else None
+    except (ValueError, OverflowError):
+        return None

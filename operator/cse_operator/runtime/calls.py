@@ -1,0 +1,226 @@
+"""Upgrade and Retry: record the intent, make the call, record the answer, in this order."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.errors import CloudError
+from cse_operator.core.decide import Decision, after_call, decide
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import Accepted
+from cse_operator.core.observed import Observed, Policy
+from cse_operator.runtime.access import Access
+from cse_operator.runtime.authority import Authority
+from cse_operator.runtime.cache import CachedResource
+from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.statuses import Statuses
+from cse_operator.runtime.work import Work, now
+from cse_operator.runtime.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_REST: Final = 1.0
+"""With less than this left of the Lease, in seconds, nothing new is started."""
+
+
+@dataclass(slots=True)
+class _Answer:
+    """The outcome of a call that is not recorded yet: it must not be lost."""
+
+    record: UpgradeRecord
+    outcome: Accepted | Failure
+    seen: Observed
+    """What was decided on. The spec may not be readable any more when the answer is recorded."""
+
+
+class Calls:
+    """Makes the changing calls, one at a time for each engine.
+
+    Args:
+        queue: where a resource goes that may not call yet.
+        access: finds the project, with a live read of the Secret.
+        ownership: who owns the engine.
+        authority: whether this process may call.
+        statuses: writes statuses.
+        policy: how patient the decisions are.
+        send_window: seconds after a decision in which its call may be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: WorkQueue,
+        access: Access,
+        ownership: Ownership,
+        authority: Authority,
+        statuses: Statuses,
+        policy: Policy,
+        send_window: float,
+    ) -> None:
+        self._queue = queue
+        self._access = access
+        self._ownership = ownership
+        self._authority = authority
+        self._statuses = statuses
+        self._policy = policy
+        self._send_window = send_window
+        self._answers: dict[str, _Answer] = {}
+
+    # -- the call --------------------------------------------------------------------------------
+
+    async def make(self, work: Work, o: Observed, decision: Decision) -> Decision | None:
+        """Make the call that was decided on, unless something stands in its way.
+
+        The intent's write is the fence: it fails when anybody wrote since the decision. The
+        call is held back when too much time passed since then (the process may have been
+        stopped), because another operator may have begun to look for its effect.
+
+        Returns:
+            What follows from the answer, or from why there was no call; None where the resource
+            waits in the queue.
+        """
+        rest = self._authority.remaining()
+        if rest < SHORTEST_REST or self._ownership.may_call_in(work.key) > 0:
+            self._queue.add_after(work.key, SHORTEST_REST)
+            return None
+        # Counted from the moment of the decision, which is also what the intent says.
+        send_before = work.decided + min(self._send_window, rest)
+        try:
+            project = await self._access.project_of(work.key, work.resource, live=True)
+        except CloudError as error:
+            held = decide(work.failed(o, error.failure), self._policy)
+            await self._write(work, held.status)
+            return held
+        if project is not work.project:
+            self._queue.add(work.key)  # other credentials: what they see is what counts
+            return None
+        latest = o.engine.latest_job_id if o.engine is not None else None
+        if not self._ownership.begin_call(
+            work.key, work.cached.reference.uid, latest_job_id=latest
+        ):
+            self._queue.add_after(work.key, SHORTEST_REST)
+            return None
+        await self._call(work, o, decision.status, send_before)
+        return await self.record(work.cached)
+
+    async def _call(self, work: Work, o: Observed, intent: Status, send_before: float) -> None:
+        uid = work.cached.reference.uid
+        engine = self._ownership.engine_of(work.key)
+        assert engine is not None  # noqa: S101 - its turn was taken
+        try:
+            written = await self._write(work, intent)
+            record = _stored_intent(work.key, written, intent)
+        except BaseException:
+            self._ownership.nothing_open(work.key, uid)
+            raise
+        work.cached.notes.intent_written(written or intent, boottime())
+        outcome: Accepted | Failure | None = None
+        try:
+            outcome = await self._send(work, record, send_before)
+        except CloudError as error:
+            outcome = error.failure
+        finally:
+            self._ownership.call_ended(engine, uid, job_id=_new_job(record, outcome))
+        self._answers[work.key] = _Answer(record, outcome, o)
+
+    async def _send(self, work: Work, record: UpgradeRecord, send_before: float) -> Accepted:
+        """Make the call that the stored intent names."""
+        if self._authority.remaining() <= 0:
+            told = "the operator was told to stop, or lost its Lease, before the call went out"
+            raise CloudError.of(Failure(FailureKind.NOT_SENT, told))
+        client = work.reachable.client
+        if record.action is Action.RETRY:
+            return await client.retry(work.engine_id, send_before=send_before)
+        if record.action is not Action.UPGRADE or record.target_version is None:
+            raise AssertionError(f"{work.key}: the intent names no call")
+        return await client.upgrade(work.engine_id, record.target_version, send_before=send_before)
+
+    async def _write(self, work: Work, status: Status) -> Status | None:
+        return await self._statuses.write(
+            work.cached,
+            decided_on=int(work.resource.resource_version),
+            before=work.resource.status,
+            raw=work.resource.raw_status,
+            status=status,
+        )
+
+    # -- the answer ------------------------------------------------------------------------------
+
+    def is_unrecorded(self, key: str) -> bool:
+        """Whether the answer to a call for a resource is not recorded yet."""
+        return key in self._answers
+
+    def drop(self, key: str) -> None:
+        """The resource is gone, and nothing can be recorded of it."""
+        self._answers.pop(key, None)
+
+    async def record(self, cached: CachedResource) -> Decision | None:
+        """Write what became of a call; on a conflict, the next step does, into a newer version.
+
+        Returns:
+            What follows from the answer; None where the intent was resolved elsewhere.
+
+        Raises:
+            KubeError: it could not be written; the answer is kept.
+        """
+        answer = self._answers[cached.key]
+        status = cached.parse_status()
+        if status.upgrade != answer.record:
+            # Another operator has resolved it by looking, or the resource is another one. What
+            # was learned here is seen by looking, too.
+            logger.warning("%s: its intent was resolved elsewhere", cached.key)
+            self.drop(cached.key)
+            self._queue.add(cached.key)
+            return None
+        notes = cached.notes
+        notes.call_answered(sent=not _never_left(answer.outcome))
+        o = replace(answer.seen, status=status, now=now(), failures=notes.unsent)
+        decision = after_call(o, answer.outcome, self._policy)
+        await self._statuses.write(
+            cached,
+            decided_on=cached.version,
+            before=status,
+            raw=cached.raw_status,
+            status=decision.status,
+        )
+        self.drop(cached.key)
+        notes.enter(decision.status, boottime())
+        notes.job_started_again()
+        if decision.broken is not None:
+            raise decision.broken
+        return decision
+
+    @property
+    def unrecorded(self) -> list[str]:
+        """The resources whose answers are not recorded yet."""
+        return list(self._answers)
+
+
+def _stored_intent(key: str, written: Status | None, intent: Status) -> UpgradeRecord:
+    """The intent as the API server has stored it: that, and nothing else, is called."""
+    record, decided = written.upgrade if written is not None else None, intent.upgrade
+    if record is None or decided is None or not record.unanswered:
+        raise AssertionError(f"{key}: a call without a recorded intent")
+    if _as_stored(record) != _as_stored(decided):
+        raise AssertionError(f"{key}: the stored intent is not the one that was decided on")
+    return record
+
+
+def _never_left(outcome: Accepted | Failure) -> bool:
+    return isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
+
+
+def _as_stored(record: UpgradeRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | None) -> int | None:
+    """The job that a call started, unless it runs an old one again."""
+    if not isinstance(outcome, Accepted) or outcome.job_id == record.baseline_job_id:
+        return None
+    return outcome.job_id

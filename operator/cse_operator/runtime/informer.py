@@ -1,0 +1,260 @@
+"""The informer: what the watch and the lists show goes into the cache, and what is news is queued.
+
+The watch brings changes at once and may miss some; a list is a consistent read that comes every
+few minutes and replaces what is known. So missed events, deletions that nobody saw, restored
+backups and a watch that sees nothing heal by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from cse_operator.api.names import KIND
+from cse_operator.core.backoff import exponential
+from cse_operator.kube.errors import Denied, KubeError
+from cse_operator.kube.resource_reader import ResourceReader
+from cse_operator.runtime.cache import Cache, News
+from cse_operator.runtime.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+FOREIGN_WRITE_DELAY: Final = 5.0
+"""Seconds until a status that somebody else wrote is looked into."""
+
+UNPROVEN_INTERVAL: Final = 10.0
+"""Seconds between lists until the watch has shown anything."""
+
+WATCH_LAG: Final = 10.0
+"""Seconds within which the watch must show what a list has shown."""
+
+FIRST_WATCH_LIST: Final = 60.0
+"""Seconds within which what the watch lists belongs to its first list."""
+
+RELIST_DELAY: Final = 2.0
+"""Seconds from a repeated list of the watch until a list of our own finds what it lacked."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 15.0
+"""Seconds until a list that failed is tried again."""
+
+
+class Informer:
+    """Keeps the cache as the API server has the resources.
+
+    Args:
+        reader: lists and reads resources.
+        cache: what is known.
+        queue: where the keys of changed resources go.
+        namespaces: the namespaces to serve; none means all.
+        interval: seconds between lists.
+        keeps: whether a resource must not be forgotten yet: the answer to a call for it is not
+            recorded.
+    """
+
+    def __init__(
+        self,
+        reader: ResourceReader,
+        cache: Cache,
+        queue: WorkQueue,
+        *,
+        namespaces: Sequence[str],
+        interval: float,
+        keeps: Callable[[str], bool],
+    ) -> None:
+        self._reader = reader
+        self._cache = cache
+        self._queue = queue
+        self._namespaces = tuple(dict.fromkeys(namespaces))
+        self._interval = interval
+        self._keeps = keeps
+        self._unseen: dict[str, int] = {}
+        self._watch_works = False
+        self._watch_listed_at: float | None = None
+        self._soon = asyncio.Event()
+        self._listed_at: float | None = None
+        self._synced = asyncio.Event()
+        self.skipped: dict[str, str] = {}
+        """The namespaces that may not be listed, and why."""
+        self.begin_watch_again: Callable[[], None] = lambda: None
+        """Called when the watch seems to see nothing, or other namespaces are to be watched."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether all resources were listed once."""
+        return self._synced.is_set()
+
+    async def wait_until_synced(self) -> None:
+        """Wait until all resources were listed once."""
+        await self._synced.wait()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last list that succeeded."""
+        now = asyncio.get_running_loop().time()
+        return now - self._listed_at if self._listed_at is not None else 0.0
+
+    def served(self) -> tuple[str, ...]:
+        """The namespaces to watch; none means all."""
+        served = tuple(name for name in self._namespaces if name not in self.skipped)
+        return served or self._namespaces
+
+    # -- the watch -------------------------------------------------------------------------------
+
+    def on_event(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        """Take in an event of the watch."""
+        self._watch_works = True
+        metadata = obj["metadata"]
+        if event_type == "DELETED":
+            key = f"{metadata['namespace']}/{metadata['name']}"
+            self._unseen.pop(key, None)
+            if self._keeps(key):
+                self._queue.add(key)  # its step finds out, and drops the answer with it
+            elif self._cache.remove(key, uid=metadata["uid"]):
+                self._queue.add(key)
+            return
+        if event_type is None:
+            self._watch_lists()
+        key, news = self._cache.watched(obj)
+        if self._unseen.get(key, 0) <= int(metadata["resourceVersion"]):
+            self._unseen.pop(key, None)
+        self._enqueue(key, news)
+
+    def _watch_lists(self) -> None:
+        """A list of the watch brings no DELETED for what is gone: when repeated, list soon, too."""
+        now = asyncio.get_running_loop().time()
+        if self._watch_listed_at is None:
+            self._watch_listed_at = now
+        elif now - self._watch_listed_at > FIRST_WATCH_LIST:
+            self._soon.set()
+
+    def _enqueue(self, key: str, news: News) -> None:
+        if news is News.WISH:
+            self._queue.add(key)
+        elif news is News.STATUS:
+            resource = self._cache.get(key)
+            # While an own write is under way this is most likely its echo; the writer looks
+            # whether it was. Two operators that see the cloud differently would otherwise write
+            # in turns as fast as they can.
+            if resource is not None and not resource.notes.writing:
+                self._queue.add_after(key, FOREIGN_WRITE_DELAY)
+
+    # -- the lists -------------------------------------------------------------------------------
+
+    async def first_list(self) -> None:
+        """List all resources; an API server that is away is waited for."""
+        await self._list_until_it_succeeds()
+        logger.info("%d resources of kind %s found", len(self._cache), KIND)
+        for resource in self._cache:
+            self._queue.add(resource.key, resync=True)
+        self._synced.set()
+
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
+        while True:
+            interval = self._interval
+            if not self._watch_works:
+                interval = min(interval, UNPROVEN_INTERVAL)
+            with suppress(TimeoutError):
+                jitter = 0.9 + random.random() / 5  # noqa: S311 - spreads load, guards nothing
+                await asyncio.wait_for(self._soon.wait(), interval * jitter)
+                await asyncio.sleep(RELIST_DELAY)
+            self._soon.clear()
+            await self._list_until_it_succeeds()
+            if self._unseen:
+                asyncio.get_running_loop().call_later(
+                    WATCH_LAG, self._test_the_watch, dict(self._unseen)
+                )
+
+    def _test_the_watch(self, missed: dict[str, int]) -> None:
+        """Begin the watch again if it has still not shown what a list has shown."""
+        if any(self._unseen.get(key) == version for key, version in missed.items()):
+            logger.warning("the watch shows nothing of what there is, it begins again")
+            self._unseen.clear()
+            self._watch_works = False
+            self.begin_watch_again()
+
+    async def _list_until_it_succeeds(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self.resync()
+            except KubeError as error:
+                failures += 1
+                logger.warning("the resources could not be listed, again soon: %s", error)
+                pause = exponential(
+                    failures,
+                    base=FIRST_PAUSE,
+                    limit=LONGEST_PAUSE,
+                    jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+                )
+                await asyncio.sleep(max(pause, min(error.retry_after or 0.0, LONGEST_PAUSE)))
+            else:
+                self._listed_at = asyncio.get_running_loop().time()
+                return
+
+    async def resync(self) -> None:
+        """List once, replace what is known, and look for what is missing.
+
+        Raises:
+            KubeError: the API server did not let the list end, or no namespace can be listed.
+        """
+        asked, present, listed = self._cache.now(), set[str](), set[str]()
+        refusal: Denied | None = None
+        for namespace in self._namespaces or ("",):
+            try:
+                await self._list(namespace, asked, present)
+            except Denied as error:
+                refusal = error
+                self._skip(namespace, error)
+            else:
+                listed.add(namespace)
+                self._serve(namespace)
+        if refusal is not None and not listed:
+            raise refusal
+        for resource in self._cache:
+            served = not self._namespaces or resource.reference.namespace in listed
+            if served and resource.key not in present and resource.touched < asked:
+                await self._look_for_missing(resource.key)
+
+    async def _list(self, namespace: str, asked: int, present: set[str]) -> None:
+        async for page in self._reader.list_pages((namespace,) if namespace else ()):
+            while page:  # each is freed before the next is taken in
+                key, news = self._cache.replace(page.pop(), asked=asked)
+                present.add(key)
+                if self.synced and news is not News.NOTHING:
+                    self._missed(key, news)
+
+    def _missed(self, key: str, news: News) -> None:
+        """The watch has not shown this yet."""
+        resource = self._cache.get(key)
+        if resource is not None:
+            self._unseen[key] = resource.version
+        self._enqueue(key, news)
+
+    async def _look_for_missing(self, key: str) -> None:
+        """Forget a resource that was not in a list, once a read says that it is gone."""
+        resource = self._cache.get(key)
+        if resource is None or self._keeps(key):
+            return
+        asked = self._cache.now()
+        found = await self._reader.get(resource.reference)
+        if found is not None:
+            self._enqueue(*self._cache.replace(found, asked=asked))
+        elif not self._keeps(key) and self._cache.remove(key, uid=resource.reference.uid):
+            self._queue.add(key)
+
+    def _skip(self, namespace: str, error: Denied) -> None:
+        if namespace and namespace not in self.skipped:
+            logger.warning("namespace %s is skipped, it may not be listed: %s", namespace, error)
+            self.skipped[namespace] = error.sentence
+            self.begin_watch_again()
+
+    def _serve(self, namespace: str) -> None:
+        if self.skipped.pop(namespace, None) is not None:
+            logger.info("namespace %s can be listed again, it is served", namespace)
+            self.begin_watch_again()

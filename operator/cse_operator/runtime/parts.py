@@ -1,0 +1,158 @@
+"""The parts of the operator, and who knows whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from kubernetes.aio.client import ApiClient
+
+from cse_operator.cloud.credentials import SECRET_KEYS
+from cse_operator.cloud.projects import Projects
+from cse_operator.kube.events import EventPoster
+from cse_operator.kube.kopf_watch import KopfWatch
+from cse_operator.kube.lease import LeaderElector, LeaseTimes
+from cse_operator.kube.resource_reader import ResourceReader
+from cse_operator.kube.secrets import TIME_TO_LIVE, SecretReader
+from cse_operator.kube.status_writer import StatusWriter
+from cse_operator.runtime.access import Access, project_options
+from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.authority import Authority
+from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.calls import Calls
+from cse_operator.runtime.fleet import Fleet, Sources
+from cse_operator.runtime.informer import Informer
+from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.polls import Polls
+from cse_operator.runtime.reconcile import Intervals, Reconciler, Tools
+from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
+from cse_operator.runtime.statuses import Statuses
+from cse_operator.runtime.workers import Workers
+from cse_operator.runtime.workqueue import Group, WorkQueue
+
+PAGE: Final = 8
+"""Resources in one page of our lists: one may have 1.5 MiB, and five when it is read."""
+
+
+class Parts:
+    """All parts of one operator.
+
+    Args:
+        settings: what an administrator has set.
+        api_client: the connection to the cluster.
+        identity: who this process is, in the Lease and in Events.
+        on_leading: called when this process becomes the leader.
+        on_lease_lost: called when it stops being the leader against its will.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        api_client: ApiClient,
+        *,
+        identity: str,
+        on_leading: Callable[[], None],
+        on_lease_lost: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        options = project_options(settings)
+        policy = settings.policy
+        self.metrics = Metrics()
+        self.events = EventPoster(api_client, instance=identity)
+        self.elector: LeaderElector | None = None
+        if settings.leader_elect:
+            self.elector = LeaderElector(
+                api_client,
+                namespace=settings.lease_namespace,
+                name=settings.lease_name,
+                identity=identity,
+                on_started=on_leading,
+                on_lost=on_lease_lost,
+                times=LeaseTimes.within(settings.lease_duration),
+            )
+        self.authority = Authority(grace=policy.grace, remaining=self._lease_remaining)
+        self.projects = Projects(
+            replace(options, clock=self.authority.clock), self.metrics.cloud_call
+        )
+        self.queue = WorkQueue(slots=settings.workers * PROJECTS_AT_ONCE, group_of=self._group_of)
+        self.queue.on_wait = self.metrics.queue_wait
+        self.ownership = Ownership(grace=policy.grace, wake=self.queue.add)
+        self.cache = Cache(self.ownership, options.endpoints.identity_of)
+        self.reader = ResourceReader(api_client, page_size=PAGE)
+        secrets = SecretReader(
+            api_client,
+            keys=SECRET_KEYS,
+            time_to_live=min(TIME_TO_LIVE, settings.resync_interval),
+        )
+        access = Access(secrets, self.projects)
+        statuses = Statuses(
+            StatusWriter(api_client),
+            self.cache,
+            self.queue,
+            self.ownership,
+            Announcer(self.events, self.metrics),
+        )
+        calls = Calls(
+            queue=self.queue,
+            access=access,
+            ownership=self.ownership,
+            authority=self.authority,
+            statuses=statuses,
+            policy=policy,
+            send_window=settings.send_window,
+        )
+        self.reconciler = Reconciler(
+            Tools(
+                queue=self.queue,
+                cache=self.cache,
+                reader=self.reader,
+                access=access,
+                ownership=self.ownership,
+                authority=self.authority,
+                statuses=statuses,
+                calls=calls,
+                polls=Polls(interval=settings.poll_interval, limit=settings.calls_per_second),
+                metrics=self.metrics,
+                policy=policy,
+                intervals=Intervals(settings.progress_interval, settings.resync_interval),
+            )
+        )
+        self.workers = Workers(self.queue, self.reconciler.reconcile, self.metrics)
+        self.informer = Informer(
+            self.reader,
+            self.cache,
+            self.queue,
+            namespaces=settings.namespaces,
+            interval=settings.resync_interval,
+            keeps=calls.is_unrecorded,
+        )
+        self.watch = KopfWatch(
+            api_client, self.informer.on_event, identity=identity, namespaces=self.informer.served
+        )
+        self.informer.begin_watch_again = self.watch.begin_again
+        self.metrics.add(self._fleet())
+
+    def _lease_remaining(self) -> float:
+        return self.elector.remaining() if self.elector is not None else float("inf")
+
+    def _group_of(self, key: str) -> Group:
+        namespace = key.partition("/")[0]
+        return Group(namespace, self.ownership.project_of(key))
+
+    def _fleet(self) -> Fleet:
+        sources = Sources(
+            cache=self.cache,
+            queue_depth=lambda: len(self.queue),
+            backoff_depth=lambda: self.queue.backoff_depth,
+            resync_age=lambda: self.informer.age,
+            skipped_namespaces=lambda: len(self.informer.skipped),
+            start_wait=self.authority.may_call_in,
+            tokens_bought=lambda: self.projects.tokens_bought,
+            throttled_seconds=lambda: self.projects.throttled_seconds,
+            events_lost=lambda: self.events.lost,
+            watch_begun=lambda: self.watch.begun,
+            leading=lambda: self.elector is None or self.elector.is_leader(),
+        )
+        return Fleet(sources, resource_limit=self._settings.metrics_resource_limit)

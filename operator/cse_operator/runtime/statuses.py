@@ -1,0 +1,72 @@
+"""Status writes of the reconcile step: fenced, told to the cache, and announced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cse_operator.api.resource import Status
+from cse_operator.api.status_reader import read_status
+from cse_operator.cloud.clock import boottime
+from cse_operator.core.states import Stage, stage_of
+from cse_operator.kube.status_writer import StatusWriter
+from cse_operator.runtime.announce import Announcer
+from cse_operator.runtime.cache import Cache, CachedResource
+from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.workqueue import WorkQueue
+
+
+class Statuses:
+    """Writes statuses, and lets everybody know who has to."""
+
+    def __init__(
+        self,
+        writer: StatusWriter,
+        cache: Cache,
+        queue: WorkQueue,
+        ownership: Ownership,
+        announcer: Announcer,
+    ) -> None:
+        self._writer = writer
+        self._cache = cache
+        self._queue = queue
+        self._ownership = ownership
+        self._announcer = announcer
+
+    async def write(
+        self,
+        resource: CachedResource,
+        *,
+        decided_on: int,
+        before: Status,
+        raw: dict[str, Any],
+        status: Status,
+    ) -> Status | None:
+        """Write the status if it changed; returns what is stored then, or None.
+
+        The precondition is the version that was decided on, not the newest one known: a watch
+        event may have come in while the step was looking around.
+
+        Raises:
+            KubeError: as of `StatusWriter.write`.
+        """
+        notes = resource.notes
+        notes.write_began()
+        try:
+            written = await self._writer.write(
+                resource.reference, str(decided_on), raw, status.to_json()
+            )
+        finally:
+            notes.write_ended()
+        if written is None:
+            if resource.version > decided_on:
+                self._queue.add(resource.key)
+            return None
+        notes.wrote_status(boottime())
+        self._cache.written(written)
+        if stage_of(status) is Stage.IDLE:
+            self._ownership.nothing_open(resource.key, resource.reference.uid)
+        if resource.version > int(written["metadata"]["resourceVersion"]):
+            # Somebody wrote right after us, and the watch was faster than our answer.
+            self._queue.add(resource.key)
+        self._announcer.announce(resource.reference, before, status)
+        return read_status(written["status"])

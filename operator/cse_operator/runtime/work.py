@@ -1,0 +1,130 @@
+"""What one reconcile step works on, and the looks that it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from cse_operator.api.failure_kind import FailureKind
+from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.projects import Project
+from cse_operator.core.decide import Decision
+from cse_operator.core.failure import Failure
+from cse_operator.core.observed import Observed
+from cse_operator.core.states import Effect
+from cse_operator.runtime.authority import Authority
+from cse_operator.runtime.cache import CachedResource, Resource
+from cse_operator.runtime.ownership import Ownership
+
+
+@dataclass(slots=True)
+class Work:
+    """One step: a resource in the version that it decides on, and when it looked at what."""
+
+    cached: CachedResource
+    resource: Resource
+    ownership: Ownership
+    authority: Authority
+    project: Project | None = None
+    engine_asked: float = 0.0
+    engine_answered: float = 0.0
+    job_asked: float = 0.0
+    decided: float = 0.0
+    """When the last decision was made; the send window is measured from it."""
+
+    @property
+    def key(self) -> str:
+        """The key of the resource."""
+        return self.cached.key
+
+    @property
+    def engine_id(self) -> str:
+        """The engine's id."""
+        return self.resource.spec.engine_id
+
+    @property
+    def reachable(self) -> Project:
+        """The project, where a decision could only be made because there is one."""
+        if self.project is None:
+            raise AssertionError(f"{self.key}: nothing can be asked without credentials")
+        return self.project
+
+    def aged(self, o: Observed) -> Observed:
+        """The observation as it is now: the looks in it have grown older since they were taken."""
+        at = self.decided = boottime()
+        job_known = o.job is not None or o.missing_job is not None
+        waits = (self.authority.may_call_in(), self.ownership.may_call_in(self.key))
+        return replace(
+            o,
+            engine_age=at - self.engine_asked if o.engine is not None else 0.0,
+            engine_since=at - self.engine_answered if o.engine is not None else 0.0,
+            job_age=at - self.job_asked if job_known else 0.0,
+            ended_for=_since(self.cached.notes.ended_since, at),
+            may_call_in=max(waits),
+        )
+
+    # -- looks ---------------------------------------------------------------------------------
+
+    async def look(self, o: Observed, decision: Decision) -> Observed:
+        """Take the look that a decision asks for, and add what it showed."""
+        o = replace(o, status=decision.status)
+        if decision.effect is Effect.LOOK:
+            return await self.look_at_engine(o)
+        if decision.effect is Effect.LIST_JOBS:
+            return await self._list_jobs(o)
+        if decision.job_to_show is None:
+            raise AssertionError(f"{self.key}: a job without an id was asked for")
+        return await self._look_at_job(o, decision.job_to_show)
+
+    async def look_at_engine(self, o: Observed) -> Observed:
+        """Look at the engine; whoever sees it may own it."""
+        self.engine_asked = boottime()
+        try:
+            engine = await self.reachable.client.show_engine(self.engine_id)
+        except CloudError as error:
+            return self.failed(o, error.failure)
+        self.engine_answered = boottime()
+        self.ownership.looked(self.key, succeeded=True)
+        notes = self.cached.notes
+        notes.engine_shown(engine, all_seen=o.job_failure is None)
+        return replace(o, engine=engine, failures=notes.failures, passing_looks=notes.passing_looks)
+
+    async def _look_at_job(self, o: Observed, job_id: int) -> Observed:
+        notes, self.job_asked = self.cached.notes, boottime()
+        followed = o.record is not None and o.record.job_id == job_id
+        try:
+            job = await self.reachable.client.show_job(self.engine_id, job_id)
+        except CloudError as error:
+            if error.failure.kind is not FailureKind.NOT_FOUND:
+                self.ownership.looked(self.key, succeeded=False)
+                notes.job_look_failed()
+                return replace(o, job_failure=error.failure, failures=notes.failures)
+            return replace(o, job=None, missing_job=job_id)
+        if followed:
+            notes.job_shown(job, self.job_asked)
+        return replace(o, job=job, missing_job=None, failures=notes.failures)
+
+    async def _list_jobs(self, o: Observed) -> Observed:
+        """Ask for the vendor's list of jobs: none where the site does not have it."""
+        try:
+            return replace(o, jobs=await self.reachable.client.list_jobs(self.engine_id) or ())
+        except CloudError as error:
+            return replace(o, jobs_failure=error.failure)
+
+    def failed(self, o: Observed, failure: Failure) -> Observed:
+        """The observation with a look that failed."""
+        notes, at = self.cached.notes, boottime()
+        self.ownership.looked(self.key, succeeded=False)
+        notes.look_failed(not_found=failure.kind is FailureKind.NOT_FOUND, now=at)
+        gone_for = _since(notes.not_found_since, at)
+        return replace(o, failure=failure, failures=notes.failures, not_found_for=gone_for)
+
+
+def _since(moment: float | None, at: float) -> float:
+    return at - moment if moment is not None else 0.0
+
+
+def now() -> datetime:
+    """The time that a status carries."""
+    return datetime.now(UTC)

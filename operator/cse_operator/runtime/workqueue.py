@@ -1,0 +1,331 @@
+"""The workqueue: client-go's rules, with slots that are shared fairly.
+
+A key waits at most once, and at most one task works on it. A key that is added while it is
+worked on is worked on once more afterwards. A key can also be due later; the earliest time
+wins. A step that did not succeed is tried again with exponential backoff per key.
+
+Tasks wait in their slots for slow vendors and rate limits, so slots are what tenants could take
+from each other. The namespace that holds the fewest slots goes first, and within it the project
+that does; of equals, the one that has waited longest. A namespace takes another slot only while
+more slots are free than it holds, and a project only while its namespace may take more than the
+project holds. So there is always a slot for whoever has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, NamedTuple
+
+from cse_operator.core.backoff import exponential
+
+FIRST_BACKOFF: Final = 0.2
+"""Seconds after the first step of a key that did not succeed."""
+
+LONGEST_BACKOFF: Final = 300.0
+
+CHANGES_IN_A_ROW: Final = 4
+"""So many changes are handed out before a resync has its turn, if one waits."""
+
+_SMALL: Final = 64
+
+
+class Group(NamedTuple):
+    """Whose work a key is."""
+
+    namespace: str
+    project: Hashable
+
+
+class _Ring:
+    """Groups that have something waiting, by the number of slots that they hold."""
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, int] = {}
+        self._by_held: defaultdict[int, OrderedDict[Hashable, None]] = defaultdict(OrderedDict)
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def put(self, group: Hashable, held: int) -> None:
+        """Have a group wait; one that holds another number of slots now waits behind its equals."""
+        if self._held.get(group) == held:
+            return
+        self.remove(group)
+        self._held[group] = held
+        self._by_held[held][group] = None
+
+    def moved(self, group: Hashable, held: int) -> None:
+        """A group holds another number of slots now, and may not be waiting."""
+        if group in self._held:
+            self.put(group, held)
+
+    def remove(self, group: Hashable) -> None:
+        """A group has nothing waiting any more."""
+        held = self._held.pop(group, None)
+        if held is not None:
+            same = self._by_held[held]
+            del same[group]
+            if not same:
+                del self._by_held[held]
+
+    def in_turn(self, room: int) -> Iterator[Hashable]:
+        """The groups that hold fewer slots than there is room for, in their turn."""
+        for held in range(room):
+            yield from self._by_held.get(held, ())
+
+
+class _Line:
+    """Keys that wait, by namespace and project."""
+
+    def __init__(self, held: Counter[Hashable]) -> None:
+        self._held = held
+        self._keys: dict[Group, OrderedDict[str, None]] = {}
+        self._projects: defaultdict[str, _Ring] = defaultdict(_Ring)
+        self._namespaces = _Ring()
+
+    def add(self, key: str, group: Group) -> None:
+        """Have a key wait at the end of its project's line."""
+        self._keys.setdefault(group, OrderedDict())[key] = None
+        self._projects[group.namespace].put(group, self._held[group])
+        self._namespaces.put(group.namespace, self._held[group.namespace])
+
+    def remove(self, key: str, group: Group) -> None:
+        """Take a key out."""
+        waiting = self._keys[group]
+        del waiting[key]
+        if waiting:
+            return
+        del self._keys[group]
+        projects = self._projects[group.namespace]
+        projects.remove(group)
+        if not projects:
+            del self._projects[group.namespace]
+            self._namespaces.remove(group.namespace)
+
+    def holds_changed(self, group: Group) -> None:
+        """A group holds another number of slots now."""
+        self._namespaces.moved(group.namespace, self._held[group.namespace])
+        if group.namespace in self._projects:
+            self._projects[group.namespace].moved(group, self._held[group])
+
+    def next(self, free: int, most: int) -> str | None:
+        """The key whose turn it is.
+
+        Args:
+            free: slots that nobody holds.
+            most: slots that one namespace may hold.
+        """
+        for namespace in self._namespaces.in_turn(free):
+            assert isinstance(namespace, str)  # noqa: S101 - for the type checker
+            # A namespace whose projects are all at their limit holds a quarter of all slots:
+            # there are never more than four of them to pass over.
+            room = most - self._held[namespace]
+            for group in self._projects[namespace].in_turn(room):
+                assert isinstance(group, Group)  # noqa: S101 - for the type checker
+                return next(iter(self._keys[group]))
+        return None
+
+
+class WorkQueue:
+    """Hands out keys, as long as there are free slots.
+
+    Args:
+        slots: how many keys are worked on at once.
+        group_of: whose work a key is, asked when the key begins to wait.
+        clock: monotonic seconds, of the event loop by default.
+        jitter: a random number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        group_of: Callable[[str], Group],
+        clock: Callable[[], float] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._slots = slots
+        self._group_of = group_of
+        self._clock = clock or asyncio.get_running_loop().time
+        self._jitter = jitter
+        self._held: Counter[Hashable] = Counter()
+        self._changes = _Line(self._held)
+        self._resyncs = _Line(self._held)
+        self._waiting: dict[str, tuple[_Line, Group, float]] = {}
+        self._working: dict[str, tuple[Group, float]] = {}
+        self._again: dict[str, bool] = {}
+        self._changes_in_a_row = 0
+        self._failures: dict[str, int] = {}
+        self._delays = _Delays(self._clock, self.add)
+        self._news = asyncio.Event()
+        self._work_over = asyncio.Event()
+        self.on_wait: Callable[[float], None] = lambda _seconds: None
+        """Told how long each key waited in the queue."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def oldest_work(self) -> float:
+        """Seconds that the longest of the works in hand has taken so far."""
+        now = self._clock()
+        return now - min((since for _, since in self._working.values()), default=now)
+
+    @property
+    def backoff_depth(self) -> int:
+        """How many keys wait to be tried again because their last step did not succeed."""
+        return len(self._failures)
+
+    def add(self, key: str, *, resync: bool = False) -> None:
+        """Have the key worked on as soon as it is its turn.
+
+        Args:
+            key: the key.
+            resync: whether nothing is known to have changed; changes go first.
+        """
+        if key in self._working:
+            self._again[key] = self._again.get(key, True) and resync
+            return
+        known = self._waiting.get(key)
+        if known is not None:
+            line, group, since = known
+            if resync or line is self._changes:
+                return
+            line.remove(key, group)
+        else:
+            group, since = self._group_of(key), self._clock()
+        line = self._resyncs if resync else self._changes
+        line.add(key, group)
+        self._waiting[key] = (line, group, since)
+        self._news.set()
+
+    def add_after(self, key: str, seconds: float, *, resync: bool = False) -> None:
+        """Have the key worked on later; an earlier time that is already set stays."""
+        self._delays.set(key, self._clock() + seconds, resync=resync)
+
+    def retry(self, key: str, *, at_least: float = 0.0, limit: float = LONGEST_BACKOFF) -> None:
+        """Have the key worked on again after a step that did not succeed, with backoff.
+
+        Args:
+            key: the key.
+            at_least: seconds that the server asked us to wait.
+            limit: the longest backoff, in seconds.
+        """
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        backoff = exponential(failures, base=FIRST_BACKOFF, limit=limit, jitter=self._jitter())
+        # Not all at once at the very moment at which the server lets them in again.
+        self.add_after(key, max(backoff, at_least * (1 + self._jitter() / 10)))
+
+    def forget(self, key: str) -> None:
+        """The key's step succeeded, or its resource is gone: the next failure is its first."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> str:
+        """The next key, once there is one and a slot for it; `done` must follow."""
+        while (key := self._next()) is None:
+            self._news.clear()
+            await self._news.wait()
+        return key
+
+    def shut_down(self) -> None:
+        """Hand out no key any more."""
+        self._slots = 0
+
+    def _next(self) -> str | None:
+        free = self._slots - len(self._working)
+        most = max(self._slots // 2, 1)
+        lines = [self._changes, self._resyncs]
+        if self._changes_in_a_row >= CHANGES_IN_A_ROW:
+            lines.reverse()
+        for line in lines:
+            key = line.next(free, most)
+            if key is not None:
+                changes = line is self._changes
+                self._changes_in_a_row = self._changes_in_a_row + 1 if changes else 0
+                self._take(key)
+                return key
+        return None
+
+    def _take(self, key: str) -> None:
+        line, group, since = self._waiting.pop(key)
+        line.remove(key, group)
+        now = self._clock()
+        self.on_wait(now - since)
+        self._working[key] = (group, now)
+        self._delays.drop(key)
+        self._hold(group, 1)
+
+    def done(self, key: str) -> None:
+        """The work on the key is over."""
+        group, _ = self._working.pop(key)
+        self._hold(group, -1)
+        self._work_over.set()
+        if key in self._again:
+            self.add(key, resync=self._again.pop(key))
+        self._news.set()
+
+    def _hold(self, group: Group, change: int) -> None:
+        for held in (group, group.namespace):
+            self._held[held] += change
+            if not self._held[held]:
+                del self._held[held]
+        for line in (self._changes, self._resyncs):
+            line.holds_changed(group)
+
+    async def join_work(self) -> None:
+        """Wait until nothing is worked on any more."""
+        while self._working:
+            self._work_over.clear()
+            await self._work_over.wait()
+
+
+class _Delays:
+    """Keys that are due later."""
+
+    def __init__(self, clock: Callable[[], float], add: Callable[..., None]) -> None:
+        self._clock = clock
+        self._add = add
+        self._due: dict[str, tuple[float, bool]] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, key: str, due: float, *, resync: bool) -> None:
+        """Set a key's time, unless an earlier one is set."""
+        if self._due.get(key, (float("inf"), resync))[0] <= due:
+            return
+        self._due[key] = (due, resync)
+        if len(self._heap) > _SMALL + 2 * len(self._due):
+            # Times that were dropped or brought forward stay in the heap until they come,
+            # which may be hours: take them out before they outnumber the others.
+            self._heap = [(moment, other) for other, (moment, _) in self._due.items()]
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, (due, key))
+        if self._heap[0][1] == key:
+            self._set_timer()
+
+    def drop(self, key: str) -> None:
+        """Drop the time that is set for a key, if there is one."""
+        self._due.pop(key, None)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(0.0, self._heap[0][0] - self._clock())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now:
+            due, key = heapq.heappop(self._heap)
+            known = self._due.get(key)
+            if known is not None and known[0] == due:
+                del self._due[key]
+                self._add(key, resync=known[1])
+        if self._heap:
+            self._set_timer()
