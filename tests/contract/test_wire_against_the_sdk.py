@@ -43,9 +43,8 @@ from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.cloud.errors import RejectedError
 from cse_operator.cloud.paging import ENGINES
-from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
-from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT
+from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, project_limits
 from support.raw_vendor import answer, serving
 
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
@@ -275,7 +274,7 @@ class Case:
         self, http: httpx.AsyncClient, recorder: Recorder, auth: CloudAuth | None = None
     ) -> CseClient:
         auth = auth or AccessKeyAuth(self.key, self.project, now=lambda: self.now)
-        return CseClient(http, recorder.url, self.project, self.enterprise, auth, TokenBucket(1000))
+        return CseClient(http, recorder.url, self.project, self.enterprise, auth, project_limits())
 
     async def theirs(self, client: sdk.CseClient, make: Callable[[sdk.CseClient], Any]) -> None:
         """Let one of the SDK's clients make a call with this key at this time."""

@@ -22,7 +22,6 @@ from cse_operator.cloud.errors import (
     ThrottledError,
     UnauthenticatedError,
 )
-from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_simulator.admin import (
@@ -35,7 +34,7 @@ from cse_simulator.admin import (
     Simulation,
     start_simulator,
 )
-from support.cloud_calls import fails
+from support.cloud_calls import fails, project_limits
 
 UNDER_WAY = {"Init", "Executing"}
 SECRETS = {
@@ -92,7 +91,7 @@ def connect(
 ) -> CseClient:
     credentials = parse_secret({key: SecretStr(value) for key, value in secret.items()})
     auth = auth_for(credentials, gate or AuthenticationGate(), project_id=project, iam_endpoint=url)
-    return CseClient(http, url, project, None, auth, TokenBucket(1000))
+    return CseClient(http, url, project, None, auth, project_limits())
 
 
 async def upgrade(client: CseClient, engine: str, version: str = "2.4.0") -> int:
@@ -201,7 +200,7 @@ async def test_many_wrong_secrets_do_not_lock_the_owner_of_the_right_one_out(
         with fails(UnauthenticatedError):
             await mistyped.show_engine(engine.id)
     await right.show_engine(engine.id)
-    anew = connect(http, simulation.url, SECRETS[kind], gate=right._auth.gate)
+    anew = connect(http, simulation.url, SECRETS[kind], gate=right._exchange._auth.gate)
     await anew.show_engine(engine.id)
     assert admin.authentications()[name].most_refused_in_a_row == 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from cse_operator.cloud.auth import CloudAuth, StaticTokenAuth
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.credentials import StaticToken
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
 from cse_operator.core.failure import Failure
 
 PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
@@ -63,6 +64,20 @@ class FakeTime:
     def advance(self, seconds: float) -> None:
         self.now += seconds
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """As a loop does, with a clock that moves at once."""
+        self.now += seconds
+        asyncio.get_running_loop().call_soon(callback)
+
+
+def project_limits(rate: float = 1000, time: FakeTime | None = None) -> ProjectLimits:
+    """The limits of one project, of its own clock where one is given."""
+    return ProjectLimits(
+        (lambda: RateLimit(rate))
+        if time is None
+        else lambda: RateLimit(rate, clock=time, call_later=time.call_later)
+    )
+
 
 def static_auth(token: str = TOKEN) -> StaticTokenAuth:
     return StaticTokenAuth(StaticToken(token=SecretStr(token)))
@@ -73,7 +88,7 @@ def make_client(
     endpoint: str = ENDPOINT,
     *,
     auth: CloudAuth | None = None,
-    bucket: TokenBucket | None = None,
+    limits: ProjectLimits | None = None,
     enterprise_project_id: str | None = None,
     **others: Any,
 ) -> CseClient:
@@ -84,7 +99,7 @@ def make_client(
         PROJECT,
         enterprise_project_id,
         auth or static_auth(),
-        bucket or TokenBucket(1000),
+        limits or project_limits(),
         **others,
     )
 

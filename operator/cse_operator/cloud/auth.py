@@ -29,7 +29,7 @@ from cse_operator.cloud.judgement import (
     verdict_on_credentials,
 )
 from cse_operator.cloud.signing import sign
-from cse_operator.cloud.transport import DISPATCH
+from cse_operator.cloud.transport import DISPATCH, TURN
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -286,6 +286,8 @@ class PasswordTokenAuth(CloudAuth):
             "timeout": request.extensions.get("timeout", {}),
             OPERATION: Operation.CREATE_TOKEN,
         }
+        if TURN in request.extensions:
+            extensions[TURN] = request.extensions[TURN]
         return token_request(self._credentials, self._iam_endpoint, self._project_id, extensions)
 
     async def _read(self, answer: httpx.Response) -> Token | Failure:

@@ -23,7 +23,8 @@ from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
-from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.keeping import Keeper
+from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
 from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import (
     FencedClient,
@@ -41,7 +42,7 @@ FEW_ENGINES: Final = 3
 """Up to so many engines are looked at one by one at a resync, without a listing."""
 
 MOST_KEPT: Final = 4096
-"""Gates, and rate limits, that are kept although no project may need them any more."""
+"""Gates that are kept although no project may need them any more."""
 
 ProjectKey = tuple[str, str, str | None, str]
 """Endpoint, project, enterprise project, fingerprint of the credential."""
@@ -76,7 +77,6 @@ class Project:
     key: ProjectKey
     client: CseClient
     auth: CloudAuth
-    bucket: TokenBucket
     directory: EngineDirectory
     follower: JobFollower
     users: dict[str, str] = field(default_factory=dict)
@@ -102,9 +102,9 @@ class Projects:
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, FencedClient] = {}
         self._closing: dict[asyncio.Task[None], FencedClient] = {}
-        self._buckets: dict[tuple[str, str, str], TokenBucket] = {}
+        self._limits = Keeper(self._make_limits)
         self._ended_tokens = 0
-        self._ended_throttled = 0.0
+        self._paused = 0.0
         self._gates: dict[tuple[str, str], AuthenticationGate] = {}
         self._budgets: WeakValueDictionary[str, RefusalBudget] = WeakValueDictionary()
 
@@ -176,9 +176,8 @@ class Projects:
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that the vendor's or our own limit held calls back, in all projects ever."""
-        kept = sum(bucket.throttled_seconds for bucket in self._buckets.values())
-        return self._ended_throttled + kept
+        """Seconds that the vendor asked calls of a project to pause, in all projects ever."""
+        return self._paused
 
     async def close(self) -> None:
         """End all follow-ups and connections."""
@@ -194,7 +193,6 @@ class Projects:
     def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
         endpoint, project_id, enterprise_project_id, _ = key
         options = self._options
-        bucket = self._bucket(key)
         auth = self._auth(key, region, credentials)
         client = CseClient(
             self._http_for(endpoint),
@@ -202,7 +200,8 @@ class Projects:
             project_id,
             enterprise_project_id,
             auth,
-            bucket,
+            # The vendor's limit is one for all enterprise projects, and whoever calls.
+            self._limits.get((endpoint, project_id)),
             request_timeout=options.request_timeout,
             on_call=self._listeners.on_call,
         )
@@ -210,25 +209,19 @@ class Projects:
         follower = JobFollower(
             client, directory, self._listeners.on_news, interval=options.poll_interval
         )
-        project = Project(key, client, auth, bucket, directory, follower)
+        project = Project(key, client, auth, directory, follower)
         project.tasks = [
             asyncio.create_task(follower.run(), name=f"follow {project_id}"),
             asyncio.create_task(self._resync(project), name=f"resync {project_id}"),
         ]
         return project
 
-    def _bucket(self, key: ProjectKey) -> TokenBucket:
-        """The limit of a project: the vendor's is one for all its enterprise projects."""
-        endpoint, project_id, _, fingerprint = key
-        name = (endpoint, project_id, fingerprint)
-        if name not in self._buckets:
-            # Kept when the project ends: a resource that is deleted and made again must not
-            # get around a pause. Bounded all the same.
-            if len(self._buckets) >= MOST_KEPT:
-                oldest = self._buckets.pop(next(iter(self._buckets)))
-                self._ended_throttled += oldest.throttled_seconds
-            self._buckets[name] = TokenBucket(self._options.calls_per_second)
-        return self._buckets[name]
+    def _make_limits(self) -> ProjectLimits:
+        rate = self._options.calls_per_second
+        return ProjectLimits(lambda: RateLimit(rate), self._note_pause)
+
+    def _note_pause(self, seconds: float) -> None:
+        self._paused += seconds
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
         """How one project's calls prove who makes them; told apart by what can be refused."""

@@ -16,7 +16,6 @@ Two things are not left to the libraries:
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import ipaddress
 import re
@@ -34,6 +33,8 @@ from httpx_aiohttp import AiohttpTransport
 
 from cse_operator import __version__
 from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.fairness import Turn
+from cse_operator.cloud.slots import Slots
 
 if TYPE_CHECKING:
     import socket
@@ -57,6 +58,10 @@ _METADATA_SERVICES = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
 _HOST = re.compile(r"[^\s%]+")
 _LAST_PORT = 2**16 - 1
+
+TURN = "cse_operator.turn"
+"""The request extension that says for whom a call is: its `Turn` and its project."""
+_NOBODY = Turn()
 
 DISPATCH = "cse_operator.dispatch"
 """The request extension under which a changing call's `Dispatch` travels."""
@@ -171,8 +176,8 @@ def _behind_nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | Non
 class TransportOptions:
     """How to connect; the same for all endpoints of a process."""
 
-    connections: int = 32
-    """Connections per endpoint, and calls in flight on it."""
+    connections: int = 128
+    """Connections per endpoint, and calls in flight on it; one project takes a third of them."""
     connect_timeout: float = 10.0
     """Seconds to wait for a free connection and to establish it."""
     read_timeout: float = 20.0
@@ -201,7 +206,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, options: TransportOptions, context: ssl.SSLContext) -> None:
         self._options = options
-        self._slots = asyncio.Semaphore(options.connections)
+        self._slots = Slots(options.connections)
         self._inner = AiohttpTransport(
             verify=context,
             trust_env=False,
@@ -232,7 +237,8 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
         dispatch: Dispatch | None = request.extensions.get(DISPATCH)
-        async with self._slots:
+        turn, project = request.extensions.get(TURN, (_NOBODY, ""))
+        async with self._slots.one(turn, project):
             if dispatch is not None:
                 self._bound_connecting(request, dispatch)
             token = _current_dispatch.set(dispatch)
@@ -281,9 +287,8 @@ class FencedTransport(httpx.AsyncBaseTransport):
         return bytes(received)
 
     async def drain(self) -> None:
-        """Wait until no call is under way; from then on none gets through."""
-        for _ in range(self._options.connections):
-            await self._slots.acquire()
+        """Wait until no call is under way."""
+        await self._slots.until_idle()
 
     async def aclose(self) -> None:
         """Close all connections."""

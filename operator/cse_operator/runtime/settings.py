@@ -155,7 +155,9 @@ class Settings(BaseSettings):
         "as many)",
     )
     calls_per_second: float = Field(
-        default=50.0, gt=0, description="calls per second, project and credential"
+        default=100.0,
+        gt=0,
+        description="calls per second, for each of the vendor's calls and project",
     )
 
     listen: Annotated[str, AfterValidator(_address_and_port)] = Field(

@@ -27,7 +27,7 @@ from cse_operator.cloud.errors import (
     ThrottledError,
     TransientError,
 )
-from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.judgement import Operation
 from support.cloud_calls import (
     ACCEPTED,
     ENDPOINT,
@@ -42,6 +42,7 @@ from support.cloud_calls import (
     gateway_error,
     make_client,
     mock_http,
+    project_limits,
     static_auth,
 )
 
@@ -160,9 +161,9 @@ async def test_a_hostile_engine_id_never_becomes_a_path(engine_id: str) -> None:
 
 @pytest.mark.parametrize("project_id", HOSTILE)
 def test_a_hostile_project_id_makes_no_client(project_id: str) -> None:
-    client = client_of(Recorder(ok({})))
+    http = mock_http(Recorder(ok({})))
     with fails(RejectedError):
-        CseClient(client._http, ENDPOINT, project_id, None, client._auth, client._bucket)
+        CseClient(http, ENDPOINT, project_id, None, static_auth(), project_limits())
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "\u0430", "a b"])
@@ -302,14 +303,17 @@ async def test_a_read_is_not_repeated_after_a_lasting_failure(
 @pytest.mark.parametrize(
     ("headers", "pause"), [({"Retry-After": "17"}, 17.0), ({}, 7.5), ({"Retry-After": "0"}, 7.5)]
 )
-async def test_throttling_pauses_the_whole_project(headers: dict[str, str], pause: float) -> None:
+async def test_throttling_pauses_this_call_of_the_project_and_no_other(
+    headers: dict[str, str], pause: float
+) -> None:
     time = FakeTime()
-    bucket = TokenBucket(10, clock=time, sleep=time.sleep)
+    limits = project_limits(10, time)
     recorder = Recorder(httpx.Response(429, headers=headers, json=gateway_error("APIGW.0308")))
-    client = client_of(recorder, bucket=bucket, jitter=lambda: 0.5)
+    client = client_of(recorder, limits=limits, jitter=lambda: 0.5)
     with fails(ThrottledError):
         await client.upgrade(ENGINE, "2.4.0", send_before=send_before(client))
-    assert bucket.pause == pytest.approx(pause)
+    assert limits.pause(Operation.UPGRADE) == pytest.approx(pause)
+    assert limits.pause(Operation.SHOW_ENGINE) == 0
 
 
 async def test_an_engine_that_is_missing_is_named() -> None:
@@ -403,12 +407,13 @@ async def test_any_answer_gives_a_value_or_a_typed_error(
         return httpx.Response(status, headers=sent, content=body)
 
     time = FakeTime()
-    bucket = TokenBucket(1000, clock=time, sleep=time.sleep)
-    client = make_client(mock_http(handle), bucket=bucket, clock=time, sleep=time.sleep)
+    limits = project_limits(1000, time)
+    client = make_client(mock_http(handle), limits=limits, clock=time, sleep=time.sleep)
     calls: list[Callable[[], Any]] = [
         client.list_engines,
         lambda: client.show_engine(ENGINE),
         lambda: client.show_job(ENGINE, 5),
+        lambda: client.list_jobs(ENGINE),
         lambda: client.retry(ENGINE, send_before=send_before(client)),
     ]
     for call in calls:

@@ -13,7 +13,9 @@ from pydantic import SecretStr
 from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.judgement import Operation
 from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
+from cse_operator.cloud.ratelimit import ProjectLimits
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, PROJECT, fails
@@ -136,32 +138,46 @@ async def test_the_end_of_the_process_does_not_wait_for_calls_without_an_answer(
         await asyncio.gather(call, return_exceptions=True)
 
 
-async def test_enterprise_projects_of_one_project_share_its_limit(projects: Projects) -> None:
+def limits_of(project: Project) -> ProjectLimits:
+    return project.client._exchange._limits
+
+
+async def test_a_project_has_one_limit_whatever_enterprise_project_or_credential_calls(
+    projects: Projects,
+) -> None:
     one, other = attach(projects, "a/b"), attach(projects, "a/c", enterprise="1")
+    key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
+    third = attach(projects, "b/d", credentials=key)
     elsewhere = attach(projects, "a/d", region="cn-east-3")
-    assert one.bucket is other.bucket
-    assert one.bucket is not elsewhere.bucket
+    assert limits_of(one) is limits_of(other) is limits_of(third)
+    assert limits_of(one) is not limits_of(elsewhere)
 
 
 async def test_a_resource_that_is_made_anew_does_not_get_around_a_pause(
     projects: Projects,
 ) -> None:
-    attach(projects, "a/b").bucket.penalize(600)
+    limits_of(attach(projects, "a/b")).penalize(Operation.SHOW_ENGINE, 600)
     projects.detach("a/b")
-    assert attach(projects, "a/b").bucket.pause > 590
+    for number in range(200):
+        attach(projects, "a/c", region=f"aa-north-{number}")
+    assert limits_of(attach(projects, "a/b")).pause(Operation.SHOW_ENGINE) > 590
 
 
-async def test_seconds_that_a_limit_held_calls_back_are_counted_once_and_for_ever(
-    projects: Projects, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cse_operator.cloud.projects.MOST_KEPT", 2)
-    attach(projects, "a/b").bucket._waited = 7.0
-    attach(projects, "a/b", enterprise="1")
-    projects.detach("a/b")
-    assert projects.throttled_seconds == 7.0
-    for number in range(3):
-        attach(projects, "a/b", region=f"aa-north-{number}")
-    assert projects.throttled_seconds == 7.0
+async def test_limits_that_are_in_use_are_never_evicted(projects: Projects) -> None:
+    used = limits_of(attach(projects, "a/b"))
+    for number in range(200):
+        attach(projects, "a/c", region=f"aa-north-{number}")
+        await asyncio.sleep(0)  # the tasks of the one before end
+    assert limits_of(attach(projects, "b/d")) is used
+    assert len(projects._limits._kept) < 100
+
+
+async def test_pauses_are_counted_once_where_they_overlap(projects: Projects) -> None:
+    limits = limits_of(attach(projects, "a/b"))
+    limits.penalize(Operation.SHOW_ENGINE, 7)
+    limits.penalize(Operation.SHOW_ENGINE, 7)
+    limits.penalize(Operation.SHOW_JOB, 3)
+    assert projects.throttled_seconds == pytest.approx(10, abs=0.5)
 
 
 async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(

@@ -21,9 +21,17 @@ from cse_operator.cloud.errors import (
     ThrottledError,
     UnauthenticatedError,
 )
-from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.judgement import Operation
 from cse_operator.cloud.transport import TransportOptions, build_http_client
-from support.cloud_calls import ACCEPTED, ENGINE, ENGINE_ANSWER, fails, gateway_error, make_client
+from support.cloud_calls import (
+    ACCEPTED,
+    ENGINE,
+    ENGINE_ANSWER,
+    fails,
+    gateway_error,
+    make_client,
+    project_limits,
+)
 from support.raw_vendor import Act, Behaviour, RawRequest, RawVendor, answer
 
 OPTIONS = TransportOptions(allow_local_addresses=True, connect_timeout=5, read_timeout=5)
@@ -210,7 +218,7 @@ async def test_a_put_whose_deadline_passed_in_the_queue_is_not_sent(
 async def test_a_deadline_that_passes_while_connecting_is_seen_before_the_first_byte(
     http: httpx.AsyncClient,
 ) -> None:
-    readings = iter([0.0, 0.0])  # in time for the client and for the transport …
+    readings = iter([0.0] * 3)  # in time for the limit, the client and the transport …
 
     def clock() -> float:
         return next(readings, 100.0)  # … and too late once the connection stands
@@ -223,14 +231,28 @@ async def test_a_deadline_that_passes_while_connecting_is_seen_before_the_first_
         assert vendor.requests == []
 
 
-async def test_a_put_held_back_by_the_rate_limit_is_not_sent(http: httpx.AsyncClient) -> None:
-    bucket = TokenBucket(10)
-    bucket.penalize(3600)
+async def test_a_put_in_a_pause_that_the_vendor_asked_for_is_not_sent(
+    http: httpx.AsyncClient,
+) -> None:
+    limits = project_limits()
+    limits.penalize(Operation.UPGRADE, 3600)
     async with RawVendor(reads_well(answer(200, ACCEPTED))) as vendor:
-        with fails(ThrottledError) as caught:
-            await upgrade(make_client(http, vendor.url, bucket=bucket))
+        with fails(NotSentError) as caught:
+            await upgrade(make_client(http, vendor.url, limits=limits))
         assert vendor.requests == []
         assert caught.failure.retry_after == pytest.approx(3600, abs=5)
+
+
+async def test_a_put_waits_for_its_turn_no_longer_than_it_may_be_sent(
+    http: httpx.AsyncClient,
+) -> None:
+    limits = project_limits(0.001)
+    async with RawVendor(reads_well(answer(200, ACCEPTED))) as vendor:
+        client = make_client(http, vendor.url, limits=limits)
+        await upgrade(client)
+        with fails(NotSentError):
+            await client.upgrade(ENGINE, "2.4.0", send_before=boottime() + 0.05)
+        assert len(vendor.puts) == 1
 
 
 async def test_a_retry_is_sent_once_as_well(http: httpx.AsyncClient) -> None:
