@@ -41,10 +41,10 @@ from cse_operator.cloud.auth import (
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
-from cse_operator.cloud.errors import RejectedError
 from cse_operator.cloud.paging import ENGINES
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
-from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, project_limits
+from cse_operator.core.failure import FailureKind
+from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, fails, project_limits
 from support.raw_vendor import answer, serving
 
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
@@ -780,6 +780,6 @@ async def test_what_the_sdk_would_have_to_quote_is_not_sent_at_all(
     }
     for changes in everywhere + of_calls[name]:
         case = replace(USUAL, **changes)
-        with pytest.raises(RejectedError):
+        with fails(FailureKind.REJECTED):
             await CALLS[name].ours(case.ours(http, recorder), case)
     assert recorder.take() == []

@@ -14,16 +14,9 @@ from cse_operator.cloud.auth import AuthenticationGate, auth_for
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.credentials import parse_secret
-from cse_operator.cloud.errors import (
-    BusyError,
-    NotFoundError,
-    OutcomeUnknownError,
-    RejectedError,
-    ThrottledError,
-    UnauthenticatedError,
-)
 from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.core.failure import FailureKind
 from cse_simulator.admin import (
     DEFAULT_PROJECT,
     AdminClient,
@@ -115,7 +108,7 @@ async def test_an_upgrade_is_followed_to_its_end_with_each_kind_of_credentials(
     assert running.status in UNDER_WAY
     assert running.progress is not None
     assert running.progress.completed < running.progress.total
-    with fails(BusyError):
+    with fails(FailureKind.BUSY):
         await upgrade(client, engine.id)
     admin.end_job(job_id)
     finished = await client.show_job(engine.id, job_id)
@@ -167,13 +160,13 @@ async def test_what_is_not_there_is_not_found(
     simulation: Simulation, engine: EngineSummary, admin: AdminClient, http: httpx.AsyncClient
 ) -> None:
     client = connect(http, simulation.url, SECRETS["token"])
-    with fails(NotFoundError):
+    with fails(FailureKind.NOT_FOUND):
         await client.show_job(engine.id, 999_999)
     for status in (400, 401):
         admin.change_settings(missing_engine_status=status)
-        with fails(NotFoundError):
+        with fails(FailureKind.NOT_FOUND):
             await client.show_engine("no-such-engine")
-    with fails(RejectedError) as caught:
+    with fails(FailureKind.REJECTED) as caught:
         await upgrade(client, engine.id, "9.9.9")
     assert caught.failure.code
     assert caught.failure.http_status == 400
@@ -197,7 +190,7 @@ async def test_many_wrong_secrets_do_not_lock_the_owner_of_the_right_one_out(
     wrong = [{**SECRETS[kind], field: f"wrong-{number}"} for number in range(20)]
     for secret in wrong:
         mistyped = connect(http, simulation.url, secret, gate=AuthenticationGate(budget))
-        with fails(UnauthenticatedError):
+        with fails(FailureKind.UNAUTHENTICATED):
             await mistyped.show_engine(engine.id)
     await right.show_engine(engine.id)
     anew = connect(http, simulation.url, SECRETS[kind], gate=right._exchange._auth.gate)
@@ -218,7 +211,7 @@ async def test_a_project_that_iam_does_not_know_holds_back_no_other_one(
         gate = AuthenticationGate()
         mistyped = connect(http, simulation.url, SECRETS["password"], "mistyped", gate)
         for _ in range(3):
-            with fails(UnauthenticatedError) as caught:
+            with fails(FailureKind.UNAUTHENTICATED) as caught:
                 await mistyped.show_engine(engine.id)
             assert "Could not find project: mistyped." in caught.failure.message
         client = connect(http, simulation.url, SECRETS["password"], gate=gate)
@@ -235,8 +228,9 @@ async def test_a_revoked_token_is_renewed_in_mid_job_without_a_second_upgrade(
     client = connect(http, simulation.url, SECRETS["password"])
     await client.show_engine(engine.id)
     admin.add_fault(Fault(operation="Upgrade", times=1, token="revoked"))
-    with pytest.raises(OutcomeUnknownError, match="token must be updated"):
+    with fails(FailureKind.OUTCOME_UNKNOWN) as caught:
         await upgrade(client, engine.id)
+    assert "token must be updated" in caught.failure.message
     assert admin.accepted_upgrades() == {}
     job_id = await upgrade(client, engine.id)
     admin.add_fault(Fault(operation="ShowEngineJob", times=1, token="expired"))
@@ -262,7 +256,7 @@ async def test_a_wrong_credential_is_refused_once_however_many_calls_want_it(
     calls: list[Any] = [client.show_engine("engine-1") for _ in range(20)]
     calls += [upgrade(client, "engine-1") for _ in range(20)]
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(result) for result in results} == {UnauthenticatedError}
+    assert {result.kind for result in results} == {FailureKind.UNAUTHENTICATED}
     assert [call.status for call in admin.calls()] == [401]
 
 
@@ -284,7 +278,7 @@ async def test_an_upgrade_whose_answer_is_lost_took_effect_once(
 ) -> None:
     admin.add_fault(fault)
     client = connect(http, simulation.url, SECRETS["access key"])
-    with fails(OutcomeUnknownError):
+    with fails(FailureKind.OUTCOME_UNKNOWN):
         await upgrade(client, engine.id)
     assert admin.counts()["Upgrade"] == 1
     assert admin.accepted_upgrades() == {(engine.id, "2.4.0"): 1}
@@ -297,6 +291,6 @@ async def test_throttling_is_understood_with_its_pause(
     for header, seconds in (("30", 30.0), ("date+30", 30.0)):
         admin.add_fault(Fault(operation="ShowEngine", times=1, status=429, retry_after=header))
         client = connect(http, simulation.url, SECRETS["token"])
-        with fails(ThrottledError) as caught:
+        with fails(FailureKind.THROTTLED) as caught:
             await client.show_engine(engine.id)
         assert caught.failure.retry_after == pytest.approx(seconds, abs=1)

@@ -18,7 +18,7 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.credentials import StaticToken
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
-from cse_operator.core.failure import Failure
+from cse_operator.core.failure import Failure, FailureKind
 
 PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 ENGINE = "891bf21a-4024-4f47-b38c-bd259ca8f10a"
@@ -124,11 +124,11 @@ class Caught:
 
 
 @contextmanager
-def fails(kind: type[CloudError]) -> Iterator[Caught]:
-    """The block has to raise exactly this kind of cloud error."""
+def fails(kind: FailureKind) -> Iterator[Caught]:
+    """The block has to raise a cloud error of exactly this kind."""
     caught = Caught()
     with pytest.raises(CloudError) as info:
         yield caught
-    assert type(info.value) is kind, info.value
+    assert info.value.kind is kind, info.value
     caught.error = info.value
     caught.failure = info.value.failure

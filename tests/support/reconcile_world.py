@@ -129,7 +129,7 @@ class FakeCloud:
         self.cluster.deeds.append("look")
         await self._pause("look")
         if view is None:
-            raise CloudError.of(failure())
+            raise CloudError(failure())
         return Look(view, began, self.time())
 
     async def upgrade(self, engine_id: str, version: str, *, send_before: float) -> Accepted:

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import httpx
 
+from cse_operator.cloud.answers import (
+    OPERATION,
+    Operation,
+    Verdict,
+    failure_of_response,
+    verdict_on_credentials,
+)
 from cse_operator.cloud.clock import utc_now
 from cse_operator.cloud.credentials import AccessKey, StaticToken
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.iam import Token, read_token, token_request
-from cse_operator.cloud.judgement import (
-    OPERATION,
-    Operation,
-    Verdict,
-    failure_of_response,
-    parse_http_date,
-    verdict_on_credentials,
-)
 from cse_operator.cloud.signing import sign
 from cse_operator.cloud.transport import DISPATCH, TURN
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.http_time import http_date
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -107,7 +107,7 @@ class CloudAuth(httpx.Auth, ABC):
             self.secrets(),
         )
         failure = replace(failure, kind=FailureKind.UNAUTHENTICATED)
-        theirs = parse_http_date(response.headers.get("Date"))
+        theirs = http_date(response.headers.get("Date"))
         difference = abs((utc_now() - theirs).total_seconds()) if theirs else 0.0
         if difference > _NOTABLE_CLOCK_DIFFERENCE:
             message = f"{failure.message} (this machine's clock differs from the vendor's)"
@@ -325,7 +325,7 @@ class PasswordTokenAuth(CloudAuth):
             return self._token
         if self._failure is None:
             raise RuntimeError("a token is neither there nor refused")
-        raise CloudError.of(self._failure)
+        raise CloudError(self._failure)
 
     def _replace_token(self, token: Token | None) -> None:
         if self._token is not None:

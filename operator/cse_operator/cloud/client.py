@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cse_operator.cloud import wire, wire_jobs
+from cse_operator.cloud.answers import Operation, says_no_such_api
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.exchange import Answer, Call, Exchange, malformed
 from cse_operator.cloud.fairness import Turn, Urgency
-from cse_operator.cloud.judgement import Operation, says_no_such_api
 from cse_operator.cloud.paging import Bounds, Page, collect_pages
 from cse_operator.cloud.transport import Dispatch, FencedClient
 from cse_operator.core.failure import Failure, FailureKind
@@ -141,7 +141,7 @@ class CseClient:
             turn: For whom it is, which decides what goes first; so in all that follow.
 
         Raises:
-            CloudError: `NotFoundError` where there is no such engine; others as they come.
+            CloudError: `NOT_FOUND` where there is no such engine; others as they come.
         """
         path = f"{self._base}/{_checked_id('engine', engine_id)}"
         call = Call(Operation.SHOW_ENGINE, "GET", path, turn, engine_id)
@@ -153,7 +153,7 @@ class CseClient:
         """Look at one job of an engine (CSE API Reference, Querying Details About a Task).
 
         Raises:
-            CloudError: `NotFoundError` where there is no such job; others as they come.
+            CloudError: `NOT_FOUND` where there is no such job; others as they come.
         """
         path = f"{self._base}/{_checked_id('engine', engine_id)}/jobs/{_checked_job(job_id)}"
         call = Call(Operation.SHOW_JOB, "GET", path, turn, engine_id)
@@ -211,7 +211,7 @@ class CseClient:
             namespace: For whose resource it is; so in `retry`.
 
         Raises:
-            CloudError: `OutcomeUnknownError` where the call was sent and may have had an effect.
+            CloudError: `OUTCOME_UNKNOWN` where the call was sent and may have had an effect.
                 Every other error means that it had none.
             asyncio.CancelledError: The caller was cancelled; the outcome is then unknown, too.
         """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from cse_operator.cloud.errors import RegionNotAllowedError
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import is_local_address
 from cse_operator.core.failure import Failure, FailureKind
 
@@ -57,7 +57,7 @@ class EndpointPolicy:
         """The origin of the CSE API in a region, such as `https://cse.cn-north-4.example.com`.
 
         Raises:
-            RegionNotAllowedError: The region is malformed or not on the list.
+            CloudError: The region is malformed or not on the list.
         """
         return self.cse_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
 
@@ -65,7 +65,7 @@ class EndpointPolicy:
         """The origin of the IAM API in a region.
 
         Raises:
-            RegionNotAllowedError: The region is malformed or not on the list.
+            CloudError: The region is malformed or not on the list.
         """
         return self.iam_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
 
@@ -119,5 +119,5 @@ def _is_local_host(host: str) -> bool:
     return is_local_address(name)
 
 
-def _not_allowed(message: str) -> RegionNotAllowedError:
-    return RegionNotAllowedError(Failure(FailureKind.REGION_NOT_ALLOWED, message))
+def _not_allowed(message: str) -> CloudError:
+    return CloudError(Failure(FailureKind.REGION_NOT_ALLOWED, message))

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from cse_operator.cloud.answers import OPERATION, Operation, failure_of_response
 from cse_operator.cloud.credentials import Identity
-from cse_operator.cloud.errors import CloudError, failure_of_response
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
-from cse_operator.cloud.judgement import OPERATION, Operation, parse_http_date
 from cse_operator.cloud.redaction import Redactor, redact
 from cse_operator.cloud.transport import DISPATCH, LONGEST_ANSWER, TURN, USER_AGENT, Dispatch
 from cse_operator.cloud.values import WireError
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.http_time import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,10 +128,10 @@ class Exchange:
     async def _exchange(self, call: Call, parse: Parser[Answer]) -> Answer:
         response = await self._send(call)
         if isinstance(response, Failure):
-            raise CloudError.of(response)
+            raise CloudError(response)
         if not response.is_success:
-            raise CloudError.of(self._refusal(call, response))
-        observed_at = parse_http_date(response.headers.get("Date"))
+            raise CloudError(self._refusal(call, response))
+        observed_at = http_date(response.headers.get("Date"))
         try:
             return parse(response.content, observed_at, self._current_redactor())
         except WireError as error:
@@ -142,7 +143,7 @@ class Exchange:
             )
         # Outside the handlers, here and below: a chained exception would keep the request, and
         # with it the credentials in its headers, in reach of whatever shows a traceback.
-        raise CloudError.of(failure)
+        raise CloudError(failure)
 
     def _current_redactor(self) -> Redactor:
         """Takes the credentials out of names; those of users and domains may be parts of them."""
@@ -240,7 +241,7 @@ class Exchange:
 
 def malformed(message: str) -> CloudError:
     """What was to become part of a request cannot be; nothing was sent."""
-    return CloudError.of(Failure(FailureKind.REJECTED, message))
+    return CloudError(Failure(FailureKind.REJECTED, message))
 
 
 def _too_late(call: Call) -> Failure:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.core.failure import Failure, FailureKind
 
@@ -144,7 +144,7 @@ class AuthenticationGate:
         """Surround one call with a token, which the vendor does not lock.
 
         Raises:
-            UnauthenticatedError: The credential was refused lately; nothing was sent.
+            CloudError: The credential was refused lately; nothing was sent.
         """
         async with self._probe("token", endpoint, self._is_proven):
             yield
@@ -154,7 +154,7 @@ class AuthenticationGate:
         """Surround one call with a secret key or a password, which the vendor may lock.
 
         Raises:
-            UnauthenticatedError: The credential was refused lately, or too many others of its
+            CloudError: The credential was refused lately, or too many others of its
                 identity were; nothing was sent.
         """
         async with self._probe("secret", endpoint, self._is_accepted) as proven:
@@ -203,4 +203,4 @@ class AuthenticationGate:
     def _check_open(self) -> None:
         refusal = self.refusal()
         if refusal is not None:
-            raise UnauthenticatedError(refusal)
+            raise CloudError(refusal)

@@ -11,9 +11,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
+from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import FairQueue, Turn
-from cse_operator.cloud.judgement import Operation
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class RateLimit:
 
     def _refusal(self) -> CloudError:
         message = "The vendor asked for a pause of this call in this project"
-        return CloudError.of(Failure(FailureKind.THROTTLED, message, retry_after=self.pause))
+        return CloudError(Failure(FailureKind.THROTTLED, message, retry_after=self.pause))
 
     def _give_back(self) -> None:
         self._tokens += 1

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.errors import CloudError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,16 +66,14 @@ class RefusalBudget:
             otherwise: Why nothing was sent if the budget is used up; the seconds are added.
 
         Raises:
-            UnauthenticatedError: The budget is used up; nothing was sent.
+            CloudError: The budget is used up; nothing was sent.
         """
         most = self._most - refused_before
         self._forget_old_ones()
         while len(self._refusals) + self._under_way >= most:
             if len(self._refusals) >= most:
                 free_at = self._refusals[-most] + self._window
-                raise UnauthenticatedError(
-                    replace(otherwise, retry_after=max(free_at - self._clock(), 0.0))
-                )
+                raise CloudError(replace(otherwise, retry_after=max(free_at - self._clock(), 0.0)))
             await self._ended.wait()
             self._forget_old_ones()
         async with self._counted():

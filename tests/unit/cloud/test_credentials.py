@@ -12,7 +12,6 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
-from cse_operator.cloud.errors import CredentialsInvalidError
 from cse_operator.core.failure import FailureKind
 from support.cloud_calls import fails
 
@@ -90,7 +89,7 @@ def test_a_password_keeps_its_blanks_and_loses_its_line_break() -> None:
 def test_a_secret_that_mixes_or_misses_keys_is_refused_by_their_names_only(
     data: dict[str, str], named: list[str]
 ) -> None:
-    with fails(CredentialsInvalidError) as caught:
+    with fails(FailureKind.CREDENTIALS_INVALID) as caught:
         parse_secret(secret(data))
     assert caught.failure.kind is FailureKind.CREDENTIALS_INVALID
     for name in named:

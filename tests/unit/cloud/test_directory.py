@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from cse_operator.cloud.directory import LISTING_FROM, EngineDirectory
-from cse_operator.cloud.errors import CloudError, NotFoundError
-from support.cloud_calls import FakeTime
+from cse_operator.cloud.errors import CloudError
+from cse_operator.core.failure import FailureKind
+from support.cloud_calls import FakeTime, fails
 from support.fake_vendor import FakeReader, engine_view, failure, until_idle
 
 
@@ -91,18 +92,18 @@ async def test_an_engine_that_a_listing_lacks_is_asked_for_itself() -> None:
     world.reader.gate.set()
     await asyncio.gather(*looks)
 
-    with pytest.raises(NotFoundError):
+    with fails(FailureKind.NOT_FOUND):
         await absent
     assert world.reader.asked[-1] == "engine absent"
 
 
 async def test_a_failed_listing_fails_all_who_wait_for_it_and_the_next_one_works() -> None:
     world = Directory("a")
-    world.reader.listing_failures = [CloudError.of(failure())]
+    world.reader.listing_failures = [CloudError(failure())]
     answers = await asyncio.gather(
         world.directory.list_now(), world.directory.list_now(), return_exceptions=True
     )
-    assert [type(answer).__name__ for answer in answers] == ["TransientError"] * 2
+    assert [answer.kind for answer in answers] == [FailureKind.TRANSIENT] * 2
     assert world.reader.take_calls() == ["list"]
 
     assert set(await world.directory.list_now()) == {"a"}
@@ -125,7 +126,7 @@ async def test_a_cancelled_caller_does_not_take_the_listing_from_the_others() ->
 async def test_a_failed_listing_that_nobody_waits_for_any_more_ends_quietly() -> None:
     world = Directory("a")
     world.reader.gate.clear()
-    world.reader.listing_failures = [CloudError.of(failure())]
+    world.reader.listing_failures = [CloudError(failure())]
     alone = asyncio.create_task(world.directory.list_now())
     await until_idle()
     alone.cancel()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import FakeTime, fails
@@ -33,7 +33,7 @@ async def attempt(gate: AuthenticationGate, *, good: bool) -> bool:
                 gate.accepted()
             else:
                 gate.refused(REFUSAL)
-    except UnauthenticatedError:
+    except CloudError:
         return False
     return True
 
@@ -43,7 +43,7 @@ async def test_after_a_refusal_nothing_goes_out_for_the_cooling_period() -> None
     gate = make_gate(time)
     assert await attempt(gate, good=False)
     time.advance(299)
-    with fails(UnauthenticatedError) as caught:
+    with fails(FailureKind.UNAUTHENTICATED) as caught:
         async with gate.attempt(HERE):
             pytest.fail("the gate was open")
     assert caught.failure.retry_after == pytest.approx(1)
@@ -61,7 +61,7 @@ async def test_the_words_do_not_change_while_the_time_runs() -> None:
     messages = set()
     for _ in range(3):
         time.advance(10)
-        with fails(UnauthenticatedError) as caught:
+        with fails(FailureKind.UNAUTHENTICATED) as caught:
             async with gate.attempt(HERE):
                 pytest.fail("the gate was open")
         messages.add(caught.failure.message)
@@ -106,7 +106,7 @@ async def test_a_refusal_at_one_endpoint_closes_the_gate_to_all() -> None:
     gate = make_gate(FakeTime())
     async with gate.attempt(HERE):
         gate.refused(REFUSAL)
-    with fails(UnauthenticatedError):
+    with fails(FailureKind.UNAUTHENTICATED):
         async with gate.attempt(ELSEWHERE):
             pytest.fail("the gate was open")
 
@@ -124,7 +124,7 @@ async def test_one_refusal_answers_all_that_waited_for_it() -> None:
 
     results = await asyncio.gather(*(call() for _ in range(50)), return_exceptions=True)
     assert sent == 1
-    assert sum(isinstance(result, UnauthenticatedError) for result in results) == 49
+    assert sum(isinstance(result, CloudError) for result in results) == 49
 
 
 async def test_a_proven_credential_goes_out_as_often_as_wished() -> None:

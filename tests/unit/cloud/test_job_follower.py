@@ -202,7 +202,7 @@ async def test_a_failed_look_is_reported_each_time_and_then_the_recovery() -> No
     project = Project()
     project.start([101])
     await project.round()
-    project.reader.jobs[101] = CloudError.of(failure())
+    project.reader.jobs[101] = CloudError(failure())
     await project.round()
     await project.round()
     project.reader.jobs[101] = job_view(101, "e101")
@@ -221,7 +221,7 @@ async def test_a_failed_listing_is_reported_to_all_whose_jobs_run_and_to_no_othe
     project.end(101)
     await project.round()
     project.told()
-    project.reader.listing_failures = [CloudError.of(failure(FailureKind.THROTTLED))]
+    project.reader.listing_failures = [CloudError(failure(FailureKind.THROTTLED))]
     await project.round()
     assert sorted(project.told()) == [(f"r{n}", "Throttled") for n in MANY if n != 101]
 

@@ -10,10 +10,9 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.errors import UnauthenticatedError
-from cse_operator.cloud.judgement import Operation
 from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
 from cse_operator.cloud.ratelimit import ProjectLimits
 from cse_operator.cloud.transport import TransportOptions
@@ -191,7 +190,7 @@ async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(
 
     key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
     gate = attach(projects, "a/b", credentials=key).auth.gate
-    with fails(UnauthenticatedError):
+    with fails(FailureKind.UNAUTHENTICATED):
         async with gate.attempt("https://cse.example.com"):
             pytest.fail("a fifth one was tried")
     other = AccessKey(access_key=SecretStr("another"), secret_key=SecretStr("sk"))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.errors import ThrottledError
+from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.fairness import Turn, Urgency
-from cse_operator.cloud.judgement import Operation
 from cse_operator.cloud.ratelimit import LONGEST_PAUSE_WAITED_FOR, RateLimit
+from cse_operator.core.failure import FailureKind
 from support.cloud_calls import FakeTime, fails, project_limits
 
 LOOK = Turn(Urgency.POLL, "a")
@@ -197,10 +197,10 @@ async def test_a_long_pause_is_not_waited_for_but_said(
 ) -> None:
     waiting = await callers.come("look", LOOK)
     limit.penalize(60)
-    with fails(ThrottledError) as caught:
+    with fails(FailureKind.THROTTLED) as caught:
         await waiting
     assert caught.failure.retry_after == pytest.approx(60)
-    with fails(ThrottledError):
+    with fails(FailureKind.THROTTLED):
         await limit.acquire(LOOK)
     await loop.advance(60 - LONGEST_PAUSE_WAITED_FOR)
     await callers.come("later", LOOK)
@@ -213,7 +213,7 @@ async def test_each_call_of_a_project_has_a_limit_and_a_pause_of_its_own() -> No
     limits.penalize(Operation.SHOW_ENGINE, 60)
     await limits.acquire(Operation.UPGRADE, LOOK)
     await limits.acquire(Operation.SHOW_JOB, LOOK)
-    with fails(ThrottledError):
+    with fails(FailureKind.THROTTLED):
         await limits.acquire(Operation.SHOW_ENGINE, LOOK)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.errors import UnauthenticatedError
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.core.failure import Failure, FailureKind
@@ -45,7 +45,7 @@ class Identity:
                 else:
                     self.refused_at.append(self.time.now)
                     gate.refused(REFUSAL)
-        except UnauthenticatedError as error:
+        except CloudError as error:
             return error.failure
         return None
 
@@ -199,7 +199,7 @@ async def test_whatever_is_tried_refusals_in_a_row_stay_below_the_lock(
 async def test_a_budget_that_is_used_up_sends_nothing(time: FakeTime) -> None:
     budget = RefusalBudget(most=1, clock=time)
     budget.refused()
-    with fails(UnauthenticatedError) as caught:
+    with fails(FailureKind.UNAUTHENTICATED) as caught:
         async with budget.attempt(refused_before=False, otherwise=REFUSAL):
             pytest.fail("there was nothing left")
     assert caught.failure.retry_after == WINDOW

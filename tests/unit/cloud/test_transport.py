@@ -15,13 +15,13 @@ from aiohttp.abc import ResolveResult
 from aiohttp.resolver import DefaultResolver
 from pydantic import SecretStr
 
-from cse_operator.cloud.errors import NotSentError, TransientError
 from cse_operator.cloud.transport import (
     MAX_RESPONSE_BYTES,
     TransportOptions,
     build_http_client,
     is_local_address,
 )
+from cse_operator.core.failure import FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, FakeTime, fails, make_client
 from support.raw_vendor import Act, RawRequest, RawVendor, answer, serving
 
@@ -44,7 +44,7 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
     options = TransportOptions(allow_local_addresses=True, max_response_bytes=100_000)
     async with build_http_client(options) as http:
         async with RawVendor(lambda _: answer(200, b"x" * 100_001)) as vendor:
-            with fails(TransientError) as caught:
+            with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, vendor.url)
             assert "longer than 100000 bytes" in caught.failure.message
         exactly = answer(200, {**ENGINE_ANSWER, "description": "x" * 99_000})
@@ -123,7 +123,7 @@ async def test_each_call_has_a_longest_answer_and_an_error_the_shortest(
     async with RawVendor(lambda _: endless) as vendor:
         time = FakeTime()
         client = make_client(http, vendor.url, clock=time, sleep=time.sleep)
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             if call == "list":
                 await client.list_engines()
             elif call == "job":
@@ -143,7 +143,7 @@ async def test_an_answer_without_end_is_left_at_the_limit() -> None:
 
     options = TransportOptions(allow_local_addresses=True, max_response_bytes=200_000)
     async with serving(endless) as port, build_http_client(options) as http:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, f"http://127.0.0.1:{port}")
     assert "longer than" in caught.failure.message
 
@@ -151,7 +151,7 @@ async def test_an_answer_without_end_is_left_at_the_limit() -> None:
 async def test_a_compressed_answer_is_refused_unread(http: httpx.AsyncClient) -> None:
     bomb = answer(200, b"\x1f\x8b" + b"\0" * 100, {"Content-Encoding": "gzip"})
     async with RawVendor(lambda _: bomb) as vendor:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, vendor.url)
     assert "compressed" in caught.failure.message
     assert {request.headers["accept-encoding"] for request in vendor.requests} == {"identity"}
@@ -169,7 +169,7 @@ async def test_an_answer_that_trickles_is_left_when_its_time_is_over(
             await asyncio.sleep(0.01)
 
     async with serving(trickle) as port:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, f"http://127.0.0.1:{port}", request_timeout=0.15)
     assert "no answer within 0.15 s" in caught.failure.message
 
@@ -178,7 +178,7 @@ async def test_a_redirect_is_not_followed(http: httpx.AsyncClient) -> None:
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as elsewhere:
         lure = answer(302, b"", {"Location": f"{elsewhere.url}/v2/x"})
         async with RawVendor(lambda _: lure) as vendor:
-            with fails(TransientError) as caught:
+            with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, vendor.url)
         assert "redirects" in caught.failure.message
         assert elsewhere.requests == []
@@ -266,7 +266,7 @@ async def test_a_put_through_a_proxy_that_refuses_the_tunnel_was_not_sent() -> N
         async with build_http_client(TransportOptions(proxy=url)) as http:
             time = FakeTime()
             client = make_client(http, "https://cse.cn-north-4.example.com", clock=time)
-            with fails(NotSentError) as caught:
+            with fails(FailureKind.NOT_SENT) as caught:
                 await client.upgrade(ENGINE, "2.4.0", send_before=time.now + 30)
         assert [request.method for request in proxy.requests] == ["CONNECT"]
         assert "canary-pw" not in repr(caught.error)
@@ -276,7 +276,7 @@ async def test_a_certificate_is_verified_against_the_public_authorities(
     http: httpx.AsyncClient, self_signed: ssl.SSLContext
 ) -> None:
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed) as vendor:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, vendor.url)
         assert vendor.requests == []
     assert "certificate" in caught.failure.message.lower()
@@ -298,7 +298,7 @@ async def test_a_certificate_for_another_name_is_refused(
     options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
     behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed)
     async with build_http_client(options) as http, behind as vendor:
-        with fails(TransientError):
+        with fails(FailureKind.TRANSIENT):
             await look(http, f"https://127.0.0.2:{vendor.port}")
         assert vendor.requests == []
 
@@ -313,7 +313,7 @@ async def test_tls_below_1_2_is_refused(certificate: Path) -> None:
     options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
     behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=old)
     async with build_http_client(options) as http, behind as vendor:
-        with fails(TransientError):
+        with fails(FailureKind.TRANSIENT):
             await look(http, vendor.url)
         assert vendor.requests == []
 
@@ -345,7 +345,7 @@ async def test_a_name_that_leads_to_this_machine_is_not_followed(
     monkeypatch.setattr(DefaultResolver, "resolve", here)
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
         async with build_http_client(TransportOptions()) as http:
-            with fails(TransientError) as caught:
+            with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, f"{url}:{vendor.port}")
         assert "loopback or link-local" in caught.failure.message
         async with build_http_client(LOCAL) as http:

@@ -282,7 +282,7 @@ async def test_what_became_of_a_call_is_written_right_away(
 ) -> None:
     code = "SVCSTG.00500404" if kind is not FailureKind.OUTCOME_UNKNOWN else None
     status = 403 if kind is FailureKind.FORBIDDEN else 400
-    world.cloud.outcomes = [CloudError.of(failure(kind, code=code, http_status=status))]
+    world.cloud.outcomes = [CloudError(failure(kind, code=code, http_status=status))]
     deeds = await world.step()
     assert deeds[:3] == ["look", "write Submitting", "upgrade to 2.4.0"]
     assert len(deeds) == 4
@@ -292,7 +292,7 @@ async def test_what_became_of_a_call_is_written_right_away(
 async def test_a_lost_answer_leads_to_looks_and_to_no_second_call(
     world: World, time: FakeTime
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     for _ in range(5):
         time.advance(5)
@@ -405,7 +405,7 @@ async def test_news_of_a_job_that_is_gone_do_not_concern_the_next_one(world: Wor
 
 
 async def test_without_credentials_nothing_is_asked_and_the_way_out_is_said(world: World) -> None:
-    world.cloud.no_access = CloudError.of(failure(FailureKind.CREDENTIALS_MISSING))
+    world.cloud.no_access = CloudError(failure(FailureKind.CREDENTIALS_MISSING))
     assert await world.step() == ["write Waiting"]
     assert world.reason() == "CredentialsNotFound"
     world.cloud.no_access = None
@@ -464,7 +464,7 @@ async def test_who_comes_during_a_call_waits_and_adopts_its_job(
 async def test_after_a_call_whose_resource_is_gone_the_next_one_waits_for_its_effect(
     world: World, time: FakeTime
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     world.delete(KEY)
     world.apply(stored(uid="successor"))
@@ -478,7 +478,7 @@ async def test_after_a_call_whose_resource_is_gone_the_next_one_waits_for_its_ef
 async def test_after_an_upgrade_that_has_ended_the_next_resource_need_not_wait(
     world: World,
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
     world.cloud.jobs[101] = job_view(101, ENGINE)
