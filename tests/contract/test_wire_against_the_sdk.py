@@ -32,7 +32,8 @@ from pydantic import SecretStr
 
 from cse_operator.cloud import client as client_module
 from cse_operator.cloud import wire
-from cse_operator.cloud.auth import (
+from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
+from cse_operator.cloud.auth.flows import (
     AccessKeyAuth,
     CloudAuth,
     PasswordTokenAuth,
@@ -40,7 +41,6 @@ from cse_operator.cloud.auth import (
 )
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.cloud.paging import ENGINES
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind

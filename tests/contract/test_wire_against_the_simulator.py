@@ -10,11 +10,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import AuthenticationGate, auth_for
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.auth.credentials import parse_secret
+from cse_operator.cloud.auth.flows import auth_for
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import parse_secret
-from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
 from cse_simulator.admin import (
@@ -80,10 +80,12 @@ def connect(
     url: str,
     secret: dict[str, str],
     project: str = DEFAULT_PROJECT,
-    gate: AuthenticationGate | None = None,
+    breaker: CredentialBreaker | None = None,
 ) -> CseClient:
     credentials = parse_secret({key: SecretStr(value) for key, value in secret.items()})
-    auth = auth_for(credentials, gate or AuthenticationGate(), project_id=project, iam_endpoint=url)
+    auth = auth_for(
+        credentials, breaker or CredentialBreaker(), project_id=project, iam_endpoint=url
+    )
     return CseClient(http, url, project, None, auth, project_limits())
 
 
@@ -185,17 +187,37 @@ async def test_many_wrong_secrets_do_not_lock_the_owner_of_the_right_one_out(
         "password": ("password", "user robot"),
     }[kind]
     budget = RefusalBudget()
-    right = connect(http, simulation.url, SECRETS[kind], gate=AuthenticationGate(budget))
+    right = connect(http, simulation.url, SECRETS[kind], breaker=CredentialBreaker("right", budget))
     await right.show_engine(engine.id)
     wrong = [{**SECRETS[kind], field: f"wrong-{number}"} for number in range(20)]
     for secret in wrong:
-        mistyped = connect(http, simulation.url, secret, gate=AuthenticationGate(budget))
+        breaker = CredentialBreaker(secret[field], budget)
+        mistyped = connect(http, simulation.url, secret, breaker=breaker)
         with fails(FailureKind.UNAUTHENTICATED):
             await mistyped.show_engine(engine.id)
     await right.show_engine(engine.id)
-    anew = connect(http, simulation.url, SECRETS[kind], gate=right._exchange._auth.gate)
+    anew = connect(http, simulation.url, SECRETS[kind], breaker=right._exchange._auth.breaker)
     await anew.show_engine(engine.id)
     assert admin.authentications()[name].most_refused_in_a_row == 4
+
+
+async def test_once_the_clock_is_mended_a_signature_that_had_expired_is_tried_at_once(
+    simulation: Simulation, engine: EngineSummary, admin: AdminClient, http: httpx.AsyncClient
+) -> None:
+    offset = [0.0]
+    breaker = CredentialBreaker(offset=lambda: offset[0])
+    client = connect(http, simulation.url, SECRETS["access key"], breaker=breaker)
+    admin.change_settings(clock_offset_seconds=3600.0)
+    try:
+        for _ in range(3):
+            with fails(FailureKind.UNAUTHENTICATED) as caught:
+                await client.show_engine(engine.id)
+            assert "clock differs from the vendor's" in caught.failure.message
+    finally:
+        admin.change_settings(clock_offset_seconds=0.0)
+    assert admin.authentications()["key AKCONTRACT"].refused == 1
+    offset[0] = 3600.0
+    await client.show_engine(engine.id)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -208,13 +230,13 @@ async def test_a_project_that_iam_does_not_know_holds_back_no_other_one(
 ) -> None:
     admin.change_settings(iam_projects=DEFAULT_PROJECT, unknown_project_status=status)
     try:
-        gate = AuthenticationGate()
-        mistyped = connect(http, simulation.url, SECRETS["password"], "mistyped", gate)
+        breaker = CredentialBreaker()
+        mistyped = connect(http, simulation.url, SECRETS["password"], "mistyped", breaker)
         for _ in range(3):
             with fails(FailureKind.UNAUTHENTICATED) as caught:
                 await mistyped.show_engine(engine.id)
             assert "Could not find project: mistyped." in caught.failure.message
-        client = connect(http, simulation.url, SECRETS["password"], gate=gate)
+        client = connect(http, simulation.url, SECRETS["password"], breaker=breaker)
         await upgrade(client, engine.id)
     finally:
         admin.change_settings(iam_projects="", unknown_project_status=404)

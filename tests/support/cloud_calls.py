@@ -13,9 +13,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import CloudAuth, StaticTokenAuth
+from cse_operator.cloud.auth.credentials import StaticToken
+from cse_operator.cloud.auth.flows import CloudAuth, StaticTokenAuth
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import StaticToken
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
 from cse_operator.core.failure import Failure, FailureKind

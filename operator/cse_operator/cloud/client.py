@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cse_operator.cloud.auth import CloudAuth
+    from cse_operator.cloud.auth.flows import CloudAuth
     from cse_operator.cloud.exchange import Parser
     from cse_operator.cloud.ratelimit import ProjectLimits
     from cse_operator.core.observation import Accepted, EngineView, JobView

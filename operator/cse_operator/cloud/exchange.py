@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from cse_operator.cloud.answers import OPERATION, Operation, failure_of_response
-from cse_operator.cloud.credentials import Identity
+from cse_operator.cloud.auth.credentials import Identity
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.redaction import Redactor, redact
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from cse_operator.cloud.auth import CloudAuth
+    from cse_operator.cloud.auth.flows import CloudAuth
     from cse_operator.cloud.ratelimit import ProjectLimits
 
 Answer = TypeVar("Answer")
@@ -175,7 +175,14 @@ class Exchange:
         return response
 
     async def _waited_its_turn(self, call: Call) -> bool:
-        """Wait for the limit; tells whether the call may still be sent then."""
+        """Wait for the limit; tells whether the call may still be sent then.
+
+        Raises:
+            CloudError: The credentials are held back: the call takes nobody's turn.
+        """
+        refusal = self._auth.held_back()
+        if refusal is not None:
+            raise CloudError(refusal)
         if call.dispatch is None:
             await self._limits.acquire(call.operation, call.turn)
             return True
@@ -219,8 +226,8 @@ class Exchange:
             self._limits.penalize(call.operation, pause)
         if failure.kind is not FailureKind.UNAUTHENTICATED:
             return failure
-        # In the words in which all further calls will hear of it.
-        refusal = self._auth.gate.refusal()
+        # The breaker's failure, so that later calls report the same text.
+        refusal = self._auth.held_back()
         if refusal is None and call.dispatch is not None:
             # A token had come to its end, and the next call has a new one.
             return replace(failure, kind=FailureKind.OUTCOME_UNKNOWN)

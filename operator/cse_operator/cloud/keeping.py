@@ -29,17 +29,16 @@ class Keeper(Generic[Kept]):
     resource that is deleted and made again does not get around it. Bounded thereby.
     """
 
-    def __init__(self, make: Callable[[], Kept]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._used: WeakValueDictionary[Hashable, Kept] = WeakValueDictionary()
         self._kept: dict[Hashable, Kept] = {}
         self._sweep_at = _SWEEP_FROM
 
-    def get(self, name: Hashable) -> Kept:
+    def get(self, name: Hashable, make: Callable[[], Kept]) -> Kept:
         """The object of this name, made if there is none."""
         found = self._used.get(name)
         if found is None:
-            found = self._used[name] = self._make()
+            found = self._used[name] = make()
         if name not in self._kept:
             self._sweep()
             self._kept[name] = found

@@ -1,8 +1,7 @@
 """The projects that are worked with: one client, directory and follower for each.
 
-Resources share a project when endpoint, project, enterprise project and the credential's
-values are the same, whatever namespaces and Secrets they come from. A rotated Secret is a
-new credential, and so leads to a new project; the old one ends when nobody uses it any more.
+Resources share a project when endpoint, project, enterprise project and Secret are the same. A
+changed Secret leads to a new project; the old one ends when nobody uses it any more.
 """
 
 from __future__ import annotations
@@ -13,19 +12,17 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
-from weakref import WeakValueDictionary
 
-from cse_operator.cloud.auth import CloudAuth, auth_for
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
+from cse_operator.cloud.auth.flows import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import Credentials, StaticToken
 from cse_operator.cloud.directory import EngineDirectory
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.gate import AuthenticationGate
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.keeping import Keeper
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
-from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import (
     FencedClient,
     TransportOptions,
@@ -41,11 +38,9 @@ logger = logging.getLogger(__name__)
 FEW_ENGINES: Final = 3
 """Up to so many engines are looked at one by one at a resync, without a listing."""
 
-MOST_KEPT: Final = 4096
-"""Gates that are kept although no project may need them any more."""
-
 ProjectKey = tuple[str, str, str | None, str]
-"""Endpoint, project, enterprise project, fingerprint of the credential."""
+"""Endpoint, project, enterprise project, and the credential: its fingerprint and its Secret's
+version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +97,11 @@ class Projects:
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, FencedClient] = {}
         self._closing: dict[asyncio.Task[None], FencedClient] = {}
-        self._limits = Keeper(self._make_limits)
+        self._limits = Keeper[ProjectLimits]()
         self._ended_tokens = 0
         self._paused = 0.0
-        self._gates: dict[tuple[str, str], AuthenticationGate] = {}
-        self._budgets: WeakValueDictionary[str, RefusalBudget] = WeakValueDictionary()
+        self._budgets = Keeper[RefusalBudget]()
+        self._breakers = Keeper[CredentialBreaker]()
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._projects.values()))
@@ -120,14 +115,26 @@ class Projects:
         enterprise_project_id: str | None,
         engine_id: str,
         credentials: Credentials,
+        secret_version: str = "",
     ) -> Project:
         """The project of a resource, made or found; the resource counts as its user.
+
+        Args:
+            resource: Its key.
+            region: Its region.
+            project_id: Its project.
+            enterprise_project_id: Its enterprise project, if any.
+            engine_id: Its engine.
+            credentials: What its Secret holds.
+            secret_version: The Secret's uid and `resourceVersion`: credentials that were refused
+                are tried again as soon as it changes.
 
         Raises:
             CloudError: when the region is not allowed or an id cannot be one.
         """
         endpoint = self._options.endpoints.cse(region)
-        key = (endpoint, project_id, enterprise_project_id, credentials.fingerprint)
+        secret = f"{credentials.fingerprint}/{secret_version}"
+        key = (endpoint, project_id, enterprise_project_id, secret)
         known = self._project_of.get(resource)
         if known is not None and known.key == key and known.users.get(resource) == engine_id:
             return known
@@ -201,7 +208,7 @@ class Projects:
             enterprise_project_id,
             auth,
             # The vendor's limit is one for all enterprise projects, and whoever calls.
-            self._limits.get((endpoint, project_id)),
+            self._limits.get((endpoint, project_id), self._make_limits),
             request_timeout=options.request_timeout,
             on_call=self._listeners.on_call,
         )
@@ -224,38 +231,20 @@ class Projects:
         self._paused += seconds
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
-        """How one project's calls prove who makes them; told apart by what can be refused."""
-        return auth_for(
-            credentials,
-            self._gate(key, credentials),
-            project_id=key[1],
-            iam_endpoint=self._options.endpoints.iam(region),
+        """How one project's calls prove who makes them."""
+        iam_endpoint = self._options.endpoints.iam(region)
+        endpoint, project_id, _, secret = key
+        budget = self._budgets.get(credentials.identity, RefusalBudget)
+        # IAM tells a wrong password from a wrong project; of the others the gateway may refuse
+        # a good one for a wrong project, which is then the trouble of that project alone.
+        password = isinstance(credentials, PasswordToken)
+        breaker = self._breakers.get(
+            (secret, iam_endpoint) if password else (secret, endpoint, project_id),
+            lambda: CredentialBreaker(
+                credentials.fingerprint, budget, cooling=self._options.credentials_cooldown
+            ),
         )
-
-    def _gate(self, key: ProjectKey, credentials: Credentials) -> AuthenticationGate:
-        """The gate that refusals close.
-
-        A key or a password is refused, and locked, wherever it is used; a token may be good
-        for one project and not for another.
-        """
-        everywhere = not isinstance(credentials, StaticToken)
-        name = ("", key[3]) if everywhere else (key[1], key[3])
-        if name not in self._gates:
-            # Kept when the project ends: a resource that is deleted and made again must not
-            # get a refused key a fresh chance. Bounded all the same.
-            if len(self._gates) >= MOST_KEPT:
-                del self._gates[next(iter(self._gates))]
-            self._gates[name] = AuthenticationGate(
-                self._budget(credentials), cooling=self._options.credentials_cooldown
-            )
-        return self._gates[name]
-
-    def _budget(self, credentials: Credentials) -> RefusalBudget:
-        """What all secrets of one access key or user share; kept as long as the gate of one is."""
-        budget = self._budgets.get(credentials.identity)
-        if budget is None:
-            budget = self._budgets[credentials.identity] = RefusalBudget()
-        return budget
+        return auth_for(credentials, breaker, project_id=project_id, iam_endpoint=iam_endpoint)
 
     def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from cse_operator.cloud.credentials import Credentials, parse_secret
+from cse_operator.cloud.auth.credentials import Credentials, parse_secret
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project, Projects
 from cse_operator.core.failure import Failure, FailureKind

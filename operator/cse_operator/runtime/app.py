@@ -16,7 +16,7 @@ import kopf
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import KIND
-from cse_operator.cloud.credentials import SECRET_KEYS
+from cse_operator.cloud.auth.credentials import SECRET_KEYS
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.projects import Listeners, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions

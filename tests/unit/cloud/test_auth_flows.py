@@ -13,16 +13,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import (
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken
+from cse_operator.cloud.auth.flows import (
     AccessKeyAuth,
-    AuthenticationGate,
     PasswordTokenAuth,
     StaticTokenAuth,
     auth_for,
 )
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
@@ -87,10 +87,10 @@ class Vendor:
         return [request.headers["X-Auth-Token"] for request in self.calls]
 
 
-def password_auth(time: FakeTime, gate: AuthenticationGate | None = None) -> PasswordTokenAuth:
-    gate = gate or AuthenticationGate(clock=time, jitter=lambda: 0.0)
+def password_auth(time: FakeTime, breaker: CredentialBreaker | None = None) -> PasswordTokenAuth:
+    breaker = breaker or CredentialBreaker(clock=time, jitter=lambda: 0.0)
     return PasswordTokenAuth(
-        USER, PROJECT, IAM, gate, clock=time, now=lambda: NOW, jitter=lambda: 0.5
+        USER, PROJECT, IAM, breaker, clock=time, now=lambda: NOW, jitter=lambda: 0.5
     )
 
 
@@ -183,10 +183,14 @@ async def test_a_region_that_does_not_answer_holds_up_no_other_one(credentials: 
         return httpx.Response(200, json=ENGINE_ANSWER, headers=headers)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer_in_one_region), trust_env=False)
-    gate = AuthenticationGate(proven_for=0)
+    budget = RefusalBudget()
+    of_all_regions = CredentialBreaker("secret", budget, proven_for=0)
 
     def client_in(region: str) -> CseClient:
-        auth = auth_for(credentials, gate, project_id=PROJECT, iam_endpoint=IAM)
+        # What is shown to the gateway can be refused in one region; IAM here is one for all.
+        own = CredentialBreaker("secret", budget, proven_for=0)
+        breaker = own if credentials is KEY else of_all_regions
+        auth = auth_for(credentials, breaker, project_id=PROJECT, iam_endpoint=IAM)
         return make_client(http, f"https://cse.{region}.example.com", auth=auth)
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
@@ -206,7 +210,7 @@ async def test_a_missing_engine_proves_the_credential_good() -> None:
     for _ in range(3):
         with fails(FailureKind.NOT_FOUND):
             await client.show_engine(ENGINE)
-    assert auth.gate.hold_back == 0
+    assert auth.breaker.hold_back == 0
 
 
 async def test_missing_rights_do_not_close_the_gate() -> None:
@@ -315,8 +319,8 @@ async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
         return vendor(request)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(slow_iam), trust_env=False)
-    gate = AuthenticationGate(proven_for=24 * 3600, clock=time)
-    client = make_client(http, auth=password_auth(time, gate))
+    breaker = CredentialBreaker(proven_for=24 * 3600, clock=time)
+    client = make_client(http, auth=password_auth(time, breaker))
     await client.show_engine(ENGINE)
     time.advance(22 * 3600)
     async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
@@ -332,8 +336,8 @@ async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
 async def test_a_project_that_iam_refuses_is_not_the_other_projects_trouble(
     vendor: Vendor, time: FakeTime, status: int
 ) -> None:
-    gate = AuthenticationGate(clock=time, jitter=lambda: 0.0)
-    mistyped = client_of(vendor, password_auth(time, gate))
+    breaker = CredentialBreaker(clock=time, jitter=lambda: 0.0)
+    mistyped = client_of(vendor, password_auth(time, breaker))
     vendor.iam_answer = lambda: httpx.Response(status, json=gateway_error("IAM.0011"))
     for _ in range(3):
         with fails(FailureKind.UNAUTHENTICATED):
@@ -341,27 +345,27 @@ async def test_a_project_that_iam_refuses_is_not_the_other_projects_trouble(
     assert len(vendor.token_requests) == 1
 
     vendor.iam_answer = vendor.sell
-    await client_of(vendor, password_auth(time, gate)).show_engine(ENGINE)
+    await client_of(vendor, password_auth(time, breaker)).show_engine(ENGINE)
     with fails(FailureKind.UNAUTHENTICATED):
         await mistyped.show_engine(ENGINE)
-    time.advance(gate.cooling)
+    time.advance(breaker.cooling)
     await mistyped.show_engine(ENGINE)
 
 
 async def test_a_good_token_does_not_vouch_for_the_password_that_bought_it_long_ago(
     vendor: Vendor, time: FakeTime
 ) -> None:
-    gate = AuthenticationGate(clock=time, cooling=300, long_cooling=3600, jitter=lambda: 0.0)
-    old, new = (client_of(vendor, password_auth(time, gate)) for _ in range(2))
+    breaker = CredentialBreaker(clock=time, cooling=300, jitter=lambda: 0.0)
+    old, new = (client_of(vendor, password_auth(time, breaker)) for _ in range(2))
     await old.show_engine(ENGINE)
     vendor.iam_answer = vendor.refuse
     for _ in range(4):
         with fails(FailureKind.UNAUTHENTICATED):
             await new.show_engine(ENGINE)
         time.advance(300)
-        if gate.hold_back <= 0:
+        if breaker.hold_back <= 0:
             await old.show_engine(ENGINE)
-    assert gate.hold_back > 3000
+    assert breaker.hold_back == 900, "the third cool-down is four times the first"
 
 
 async def test_a_changed_password_is_refused_once_however_many_projects_need_a_token(
@@ -372,8 +376,8 @@ async def test_a_changed_password_is_refused_once_however_many_projects_need_a_t
         return vendor(request)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer_later), trust_env=False)
-    gate = AuthenticationGate(clock=time, jitter=lambda: 0.0)
-    clients = [make_client(http, auth=password_auth(time, gate)) for _ in range(10)]
+    breaker = CredentialBreaker(clock=time, jitter=lambda: 0.0)
+    clients = [make_client(http, auth=password_auth(time, breaker)) for _ in range(10)]
     for _ in range(2):
         for client in clients:
             await client.show_engine(ENGINE)
@@ -509,10 +513,10 @@ def test_each_kind_of_credentials_has_its_authentication() -> None:
         USER: PasswordTokenAuth,
     }
     for credentials, kind in kinds.items():
-        gate = AuthenticationGate()
-        auth = auth_for(credentials, gate, project_id=PROJECT, iam_endpoint=IAM)
+        breaker = CredentialBreaker()
+        auth = auth_for(credentials, breaker, project_id=PROJECT, iam_endpoint=IAM)
         assert type(auth) is kind
-        assert auth.gate is gate
+        assert auth.breaker is breaker
         assert set(auth.secrets()) == set(credentials.secrets())
 
 

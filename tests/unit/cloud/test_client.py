@@ -18,8 +18,8 @@ from pydantic import SecretStr
 
 from cse_operator import __version__
 from cse_operator.cloud.answers import Operation
+from cse_operator.cloud.auth.credentials import parse_secret
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import parse_secret
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import FailureKind
 from support.cloud_calls import (

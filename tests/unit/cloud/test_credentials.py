@@ -11,7 +11,7 @@ import sys
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
+from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.core.failure import FailureKind
 from support.cloud_calls import fails
 
@@ -157,7 +157,8 @@ def test_the_identity_is_whom_the_vendor_locks_whatever_the_secret(
 
 def test_the_fingerprint_says_nothing_outside_this_process() -> None:
     program = (
-        "from pydantic import SecretStr; from cse_operator.cloud.credentials import StaticToken;"
+        "from pydantic import SecretStr;"
+        "from cse_operator.cloud.auth.credentials import StaticToken;"
         f"print(StaticToken(token=SecretStr({TOKEN['token']!r})).fingerprint)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from cse_operator.cloud.answers import Operation
-from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
+from cse_operator.cloud.auth.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.projects import Listeners, Project, ProjectOptions, Projects
 from cse_operator.cloud.ratelimit import ProjectLimits
@@ -55,14 +55,17 @@ def attach(
     region: str = "cn-north-4",
     enterprise: str | None = None,
     credentials: Credentials = TOKEN,
+    project: str = PROJECT,
+    version: str = "",
 ) -> Project:
     return projects.attach(
         resource,
         region=region,
-        project_id=PROJECT,
+        project_id=project,
         enterprise_project_id=enterprise,
         engine_id=ENGINE,
         credentials=credentials,
+        secret_version=version,
     )
 
 
@@ -179,20 +182,55 @@ async def test_pauses_are_counted_once_where_they_overlap(projects: Projects) ->
     assert projects.throttled_seconds == pytest.approx(10, abs=0.5)
 
 
+def key(secret: str, name: str = "ak") -> AccessKey:
+    return AccessKey(access_key=SecretStr(name), secret_key=SecretStr(secret))
+
+
+REFUSAL = Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail")
+
+
 async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(
     projects: Projects,
 ) -> None:
     for number in range(4):
-        key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr(f"sk-{number}"))
-        gate = attach(projects, f"namespace-{number}/x", credentials=key).auth.gate
-        async with gate.attempt("https://cse.example.com"):
-            gate.refused(Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail"))
-
-    key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
-    gate = attach(projects, "a/b", credentials=key).auth.gate
+        project = attach(projects, f"namespace-{number}/x", credentials=key(f"sk-{number}"))
+        async with project.auth.breaker.attempt():
+            project.auth.breaker.refused(REFUSAL)
     with fails(FailureKind.UNAUTHENTICATED):
-        async with gate.attempt("https://cse.example.com"):
+        async with attach(projects, "a/b", credentials=key("sk")).auth.breaker.attempt():
             pytest.fail("a fifth one was tried")
-    other = AccessKey(access_key=SecretStr("another"), secret_key=SecretStr("sk"))
-    async with attach(projects, "a/c", credentials=other).auth.gate.attempt("https://cse"):
+    other = attach(projects, "a/c", credentials=key("sk", "another"))
+    async with other.auth.breaker.attempt():
         pass
+
+
+async def test_a_refused_secret_is_tried_again_as_soon_as_it_changes_and_not_before(
+    projects: Projects,
+) -> None:
+    breaker = attach(projects, "a/b", credentials=key("sk"), version="uid/7").auth.breaker
+    breaker.refused(REFUSAL)
+    projects.detach("a/b")
+    await asyncio.sleep(0)
+    again = attach(projects, "a/b", credentials=key("sk"), version="uid/7").auth.breaker
+    assert again is breaker
+    changed = attach(projects, "a/b", credentials=key("sk"), version="uid/8").auth.breaker
+    assert changed.refusal() is None
+
+
+async def test_a_refusal_in_one_project_says_nothing_of_the_key_in_others(
+    projects: Projects,
+) -> None:
+    attach(projects, "a/b", credentials=key("sk"), project="mistyped").auth.breaker.refused(REFUSAL)
+    assert attach(projects, "a/c", credentials=key("sk")).auth.breaker.refusal() is None
+
+
+async def test_breakers_and_budgets_that_are_in_use_are_never_evicted(
+    projects: Projects,
+) -> None:
+    used = attach(projects, "a/b", credentials=key("sk")).auth
+    for number in range(400):
+        attach(projects, "b/c", credentials=key(f"sk-{number}", f"ak-{number}"))
+        await asyncio.sleep(0)  # the tasks of the one before end
+    assert attach(projects, "b/d", credentials=key("sk")).auth.breaker is used.breaker
+    assert len(projects._breakers._kept) < 200
+    assert len(projects._budgets._kept) < 200

@@ -371,7 +371,7 @@ async def test_no_more_calls_are_in_flight_than_there_are_connections() -> None:
     options = TransportOptions(connections=7, allow_local_addresses=True)
     async with RawVendor(lambda _: Act.HANG) as vendor, build_http_client(options) as http:
         client = make_client(http, vendor.url)
-        client._exchange._auth.gate.accepted()
+        client._exchange._auth.breaker.accepted()
         calls = [asyncio.create_task(client.show_engine(ENGINE)) for _ in range(10)]
         while len(vendor.requests) < 3:
             vendor.received.clear()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cse_operator.cloud.credentials import AccessKey
+    from cse_operator.cloud.auth.credentials import AccessKey
 
 ALGORITHM = "SDK-HMAC-SHA256"
 DATE_HEADER = "X-Sdk-Date"

@@ -21,7 +21,7 @@ from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.http_time import http_date
 
 if TYPE_CHECKING:
-    from cse_operator.cloud.credentials import PasswordToken
+    from cse_operator.cloud.auth.credentials import PasswordToken
 
 _ASSUMED_LIFETIME = timedelta(hours=1)
 _SHORTEST_LIFETIME = timedelta(minutes=1)
