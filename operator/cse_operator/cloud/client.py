@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 from cse_operator.cloud import wire, wire_jobs
 from cse_operator.cloud.answers import Operation, says_no_such_api
 from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.dispatch import Dispatch
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.exchange import Answer, Call, Exchange, malformed
 from cse_operator.cloud.fairness import Turn, Urgency
 from cse_operator.cloud.paging import Bounds, Page, collect_pages
-from cse_operator.cloud.transport import Dispatch, FencedClient
+from cse_operator.cloud.transport import FencedClient
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:

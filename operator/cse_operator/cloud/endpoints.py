@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.transport import is_local_address
+from cse_operator.cloud.resolver import is_local_address
 from cse_operator.core.failure import Failure, FailureKind
 
 CSE_TEMPLATE = "https://cse.{region}.myhuaweicloud.com"

@@ -16,10 +16,11 @@ import httpx
 
 from cse_operator.cloud.answers import OPERATION, Operation, failure_of_response
 from cse_operator.cloud.auth.credentials import Identity
+from cse_operator.cloud.dispatch import DISPATCH, Dispatch
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.redaction import Redactor, redact
-from cse_operator.cloud.transport import DISPATCH, LONGEST_ANSWER, TURN, USER_AGENT, Dispatch
+from cse_operator.cloud.transport import LONGEST_ANSWER, TURN, USER_AGENT
 from cse_operator.cloud.values import WireError
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.http_time import http_date

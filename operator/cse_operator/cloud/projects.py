@@ -27,6 +27,7 @@ from cse_operator.cloud.transport import (
     FencedClient,
     TransportOptions,
     build_http_client,
+    build_resolver,
     tls_context,
 )
 from cse_operator.core.failure import Failure
@@ -92,6 +93,7 @@ class Projects:
         """
         self._options = options
         self._tls = tls_context(options.transport.ca_bundle)
+        self._resolver = build_resolver(options.transport)
         self._listeners = listeners
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
@@ -248,7 +250,9 @@ class Projects:
 
     def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
-            self._http[endpoint] = build_http_client(self._options.transport, self._tls)
+            self._http[endpoint] = build_http_client(
+                self._options.transport, self._tls, self._resolver
+            )
         return self._http[endpoint]
 
     def _engine_changed(self, key: ProjectKey, engine_id: str) -> None:

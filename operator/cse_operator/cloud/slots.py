@@ -36,16 +36,34 @@ class Slots:
     @asynccontextmanager
     async def one(self, turn: Turn, project: str) -> AsyncIterator[None]:
         """Hold a slot, waiting for it where needed."""
-        whose = turn.namespace, project
-        # Nobody waits who may have one: whoever gives one back lets all go that then may.
-        if self._admits(*whose):
-            self._take(*whose)
-        else:
-            await self._waiting.wait(turn, project, lambda: self._give_back(*whose))
+        await self.take(turn, project)
         try:
             yield
         finally:
-            self._give_back(*whose)
+            self.give_back(turn, project)
+
+    async def take(self, turn: Turn, project: str) -> None:
+        """Take a slot, waiting for it where needed; `give_back` has to follow."""
+        # Nobody waits who may have one: whoever gives one back lets all go that then may.
+        if self._admits(turn.namespace, project):
+            self._count(turn.namespace, project)
+        else:
+            await self._waiting.wait(turn, project, lambda: self.give_back(turn, project))
+
+    def give_back(self, turn: Turn, project: str) -> None:
+        """Give a slot back, to those that wait for one."""
+        namespace = turn.namespace
+        self._free += 1
+        self._held[namespace, project] -= 1
+        self._held_by_namespace[namespace] -= 1
+        if not self._held[namespace, project]:
+            del self._held[namespace, project]
+        if not self._held_by_namespace[namespace]:
+            del self._held_by_namespace[namespace]
+        while (whose := self._waiting.let_go(self._admits)) is not None:
+            self._count(*whose)
+        if self._free == self._total:
+            self._idle.set()
 
     async def until_idle(self) -> None:
         """Wait until no call is under way."""
@@ -55,21 +73,8 @@ class Slots:
         left = self._free - self._held_by_namespace[namespace]
         return self._held[namespace, project] < left
 
-    def _take(self, namespace: str, project: str) -> None:
+    def _count(self, namespace: str, project: str) -> None:
         self._free -= 1
         self._held[namespace, project] += 1
         self._held_by_namespace[namespace] += 1
         self._idle.clear()
-
-    def _give_back(self, namespace: str, project: str) -> None:
-        self._free += 1
-        self._held[namespace, project] -= 1
-        self._held_by_namespace[namespace] -= 1
-        if not self._held[namespace, project]:
-            del self._held[namespace, project]
-        if not self._held_by_namespace[namespace]:
-            del self._held_by_namespace[namespace]
-        while (whose := self._waiting.let_go(self._admits)) is not None:
-            self._take(*whose)
-        if self._free == self._total:
-            self._idle.set()

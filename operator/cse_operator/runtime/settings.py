@@ -15,7 +15,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cse_operator.cloud.transport import proxy_of, tls_context
+from cse_operator.cloud.proxy import proxy_of
+from cse_operator.cloud.transport import tls_context
 from cse_operator.core.observed import Policy
 
 LAST_PORT: Final = 65_535

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import tracemalloc
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from aiohttp.abc import ResolveResult
-from aiohttp.resolver import DefaultResolver
 from pydantic import SecretStr
 
+from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.resolver import NameResolver, is_local_address
 from cse_operator.cloud.transport import (
     MAX_RESPONSE_BYTES,
+    MOST_INTERIM_ANSWERS,
     TransportOptions,
     build_http_client,
-    is_local_address,
 )
 from cse_operator.core.failure import FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, FakeTime, fails, make_client
@@ -328,28 +331,17 @@ def test_an_unusable_ca_bundle_is_told_at_start(tmp_path: Path, content: str | N
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "http://vendor.test"])
-async def test_a_name_that_leads_to_this_machine_is_not_followed(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def here(self: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        entry: ResolveResult = {
-            "hostname": host,
-            "host": "127.0.0.1",
-            "port": port,
-            "family": 2,
-            "proto": 0,
-            "flags": 0,
-        }
-        return [entry]
+async def test_a_name_that_leads_to_this_machine_is_not_followed(url: str) -> None:
+    def here(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(DefaultResolver, "resolve", here)
+    resolver = NameResolver(look_up=here)
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
-        async with build_http_client(TransportOptions()) as http:
+        async with build_http_client(TransportOptions(), resolver=resolver) as http:
             with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, f"{url}:{vendor.port}")
         assert "loopback or link-local" in caught.failure.message
-        async with build_http_client(LOCAL) as http:
-            assert await look(http, f"{url}:{vendor.port}") == "2.3.1"
+        assert vendor.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -365,6 +357,47 @@ async def test_a_name_that_leads_to_this_machine_is_not_followed(
 )
 def test_local_addresses_are_told_from_others(address: str, local: bool) -> None:
     assert is_local_address(address) is local
+
+
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+async def test_an_answer_may_be_announced_a_few_times(http: httpx.AsyncClient) -> None:
+    announced = EARLY_HINTS * (MOST_INTERIM_ANSWERS - 1) + answer(200, ENGINE_ANSWER)
+    async with RawVendor(lambda _: announced) as vendor:
+        for _ in range(3):
+            assert await look(http, vendor.url) == "2.3.1"
+        assert vendor.connections == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_announcements_without_end_take_no_memory_and_end_the_call(
+    http: httpx.AsyncClient, method: str
+) -> None:
+    requests: list[bytes] = []
+
+    async def announce_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        with suppress(ConnectionError):
+            while True:
+                writer.write(EARLY_HINTS * 1000)
+                await writer.drain()
+
+    tracemalloc.start()
+    try:
+        async with asyncio.timeout(30), serving(announce_for_ever) as port:
+            client = make_client(http, f"http://127.0.0.1:{port}", request_timeout=25.0)
+            if method == "GET":
+                with fails(FailureKind.TRANSIENT) as caught:
+                    await client.show_engine(ENGINE)
+            else:
+                with fails(FailureKind.OUTCOME_UNKNOWN) as caught:
+                    await client.upgrade(ENGINE, "2.4.0", send_before=boottime() + 20)
+        assert "interim answers" in caught.failure.message
+        assert len([one for one in requests if one.startswith(b"PUT")]) == (method == "PUT")
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 async def test_no_more_calls_are_in_flight_than_there_are_connections() -> None:

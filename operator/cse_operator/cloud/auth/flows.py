@@ -27,8 +27,9 @@ from cse_operator.cloud.auth.credentials import AccessKey, StaticToken
 from cse_operator.cloud.auth.iam import Token, read_token, token_request
 from cse_operator.cloud.auth.signing import sign
 from cse_operator.cloud.clock import boottime, utc_now
+from cse_operator.cloud.dispatch import DISPATCH
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.transport import DISPATCH, TURN
+from cse_operator.cloud.transport import TURN
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.http_time import http_date
 
