@@ -12,14 +12,13 @@ from cse_operator.cloud.client import MOST_JOBS, CseClient
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_simulator.admin import (
-    DEFAULT_PROJECT,
     AdminClient,
     EngineSummary,
     Fault,
     Simulation,
     start_simulator,
 )
-from support.cloud_calls import FakeTime, project_limits, static_auth
+from support.cloud_calls import FakeTime, make_client, static_auth
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ async def client(simulation: Simulation, clock: FakeTime) -> AsyncIterator[CseCl
     auth = static_auth("static-token")
     async with build_http_client(TransportOptions(allow_local_addresses=True)) as http:
         url = simulation.url
-        yield CseClient(http, url, DEFAULT_PROJECT, None, auth, project_limits(), clock=clock)
+        yield make_client(http, url, auth=auth, clock=clock)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.paging import ENGINES
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
-from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, fails, project_limits
+from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, fails, make_client
 from support.raw_vendor import answer, serving
 
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
@@ -274,7 +274,13 @@ class Case:
         self, http: httpx.AsyncClient, recorder: Recorder, auth: CloudAuth | None = None
     ) -> CseClient:
         auth = auth or AccessKeyAuth(self.key, self.project, now=lambda: self.now)
-        return CseClient(http, recorder.url, self.project, self.enterprise, auth, project_limits())
+        return make_client(
+            http,
+            recorder.url,
+            auth=auth,
+            project_id=self.project,
+            enterprise_project_id=self.enterprise,
+        )
 
     async def theirs(self, client: sdk.CseClient, make: Callable[[sdk.CseClient], Any]) -> None:
         """Let one of the SDK's clients make a call with this key at this time."""

@@ -27,7 +27,7 @@ from cse_simulator.admin import (
     Simulation,
     start_simulator,
 )
-from support.cloud_calls import fails, project_limits
+from support.cloud_calls import fails, make_client
 
 UNDER_WAY = {"Init", "Executing"}
 SECRETS = {
@@ -86,7 +86,7 @@ def connect(
     auth = auth_for(
         credentials, breaker or CredentialBreaker(), project_id=project, iam_endpoint=url
     )
-    return CseClient(http, url, project, None, auth, project_limits())
+    return make_client(http, url, auth=auth, project_id=project)
 
 
 async def upgrade(client: CseClient, engine: str, version: str = "2.4.0") -> int:

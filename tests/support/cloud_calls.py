@@ -17,6 +17,7 @@ from cse_operator.cloud.auth.credentials import StaticToken
 from cse_operator.cloud.auth.flows import CloudAuth, StaticTokenAuth
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.exchange import Exchange
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
 from cse_operator.core.failure import Failure, FailureKind
 
@@ -89,19 +90,24 @@ def make_client(
     *,
     auth: CloudAuth | None = None,
     limits: ProjectLimits | None = None,
+    project_id: str = PROJECT,
     enterprise_project_id: str | None = None,
     **others: Any,
 ) -> CseClient:
     """A client of `http` with a static token, unless told otherwise."""
-    return CseClient(
+    timing = {name: others.pop(name) for name in ("clock", "sleep", "jitter") if name in others}
+    if "jitter" in timing:
+        others["jitter"] = timing["jitter"]
+    exchange = Exchange(
         http,
         endpoint,
-        PROJECT,
-        enterprise_project_id,
-        auth or static_auth(),
-        limits or project_limits(),
+        project_id,
+        enterprise_project_id=enterprise_project_id,
+        auth=auth or static_auth(),
+        limits=limits or project_limits(),
         **others,
     )
+    return CseClient(exchange, **timing)
 
 
 def mock_http(handler: Callable[[httpx.Request], httpx.Response]) -> httpx.AsyncClient:

@@ -18,20 +18,15 @@ from cse_operator.cloud.answers import Operation, says_no_such_api
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.dispatch import Dispatch
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.exchange import Answer, Call, Exchange, malformed
+from cse_operator.cloud.exchange import Answer, Call, Exchange, checked_id, malformed
 from cse_operator.cloud.fairness import Turn, Urgency
 from cse_operator.cloud.paging import Bounds, Page, collect_pages
-from cse_operator.cloud.transport import FencedClient
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import httpx
-
-    from cse_operator.cloud.auth.flows import CloudAuth
     from cse_operator.cloud.exchange import Parser
-    from cse_operator.cloud.ratelimit import ProjectLimits
     from cse_operator.core.observation import Accepted, EngineView, JobView
 
 READ_RETRIES = 2
@@ -47,29 +42,17 @@ ASK_AGAIN_AFTER = 24 * 3600.0
 """Seconds until a site that had no list of jobs is asked for one again."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_ID = re.compile(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,62}[0-9a-zA-Z])?")
 _VERSION = re.compile(r"[0-9a-zA-Z]([-+._0-9a-zA-Z]{0,22}[0-9a-zA-Z])?")
 _ANYBODY: Final = Turn()
 
 
 class CseClient:
-    """Calls the CSE API for one project with one credential.
+    """Calls the CSE API for one project with one credential. Safe to use from many tasks."""
 
-    Cheap to make: connections, limits and tokens live in `http`, `limits` and `auth`, which are
-    shared. Safe to use from many tasks at once.
-    """
-
-    def __init__(  # noqa: PLR0917 - what a client consists of, in the order of a call
+    def __init__(
         self,
-        http: httpx.AsyncClient,
-        endpoint: str,
-        project_id: str,
-        enterprise_project_id: str | None,
-        auth: CloudAuth,
-        limits: ProjectLimits,
+        exchange: Exchange,
         *,
-        request_timeout: float = 20.0,
-        on_call: Callable[[str, str, float], None] | None = None,
         clock: Callable[[], float] = boottime,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -77,40 +60,13 @@ class CseClient:
         """Make a client.
 
         Args:
-            http: From `build_http_client`; not closed here.
-            endpoint: The origin of the region's API, from the administrator's settings.
-            project_id: The project of the region.
-            enterprise_project_id: Sent as a header where given; without it the vendor assumes
-                the default enterprise project.
-            auth: How calls prove who makes them.
-            limits: The project's rate limits.
-            request_timeout: Seconds for one call, from handing it over to its last byte.
-            on_call: Told of each call when it is over: the operation's name, `"Success"` or the
-                `FailureKind` (`"Cancelled"` if it was cancelled), and its seconds, waiting for
-                the rate limit included.
+            exchange: Makes the calls.
             clock: The clock that `send_before` is a reading of.
             sleep: Waits for a number of seconds.
             jitter: A random number from 0 to 1.
-
-        Raises:
-            CloudError: An id cannot be part of a path (`REJECTED`).
         """
-        self._base = f"/v2/{_checked_id('project', project_id)}/enginemgr/engines"
-        if enterprise_project_id:
-            _checked_id("enterprise project", enterprise_project_id)
-        self._exchange = Exchange(
-            http,
-            endpoint,
-            project_id,
-            enterprise_project_id,
-            auth,
-            limits,
-            request_timeout,
-            on_call,
-            jitter,
-        )
-        self._knows_departure = isinstance(http, FencedClient)
-        self._request_timeout = request_timeout
+        self._exchange = exchange
+        self._base = f"/v2/{exchange.project_id}/enginemgr/engines"
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -144,7 +100,7 @@ class CseClient:
         Raises:
             CloudError: `NOT_FOUND` where there is no such engine; others as they come.
         """
-        path = f"{self._base}/{_checked_id('engine', engine_id)}"
+        path = f"{self._base}/{checked_id('engine', engine_id)}"
         call = Call(Operation.SHOW_ENGINE, "GET", path, turn, engine_id)
         return await self._read(
             call, lambda body, at, redact: wire.parse_engine(body, engine_id, at, redact)
@@ -156,7 +112,7 @@ class CseClient:
         Raises:
             CloudError: `NOT_FOUND` where there is no such job; others as they come.
         """
-        path = f"{self._base}/{_checked_id('engine', engine_id)}/jobs/{_checked_job(job_id)}"
+        path = f"{self._base}/{checked_id('engine', engine_id)}/jobs/{_checked_job(job_id)}"
         call = Call(Operation.SHOW_JOB, "GET", path, turn, engine_id)
         return await self._read(
             call, lambda body, at, redact: wire_jobs.parse_job(body, engine_id, job_id, at, redact)
@@ -178,7 +134,7 @@ class CseClient:
         Raises:
             CloudError: The list could not be read: nothing is known about the jobs.
         """
-        path = f"{self._base}/{_checked_id('engine', engine_id)}/jobs"
+        path = f"{self._base}/{checked_id('engine', engine_id)}/jobs"
         if self._clock() < self._lists_jobs_from:
             return None
 
@@ -218,7 +174,7 @@ class CseClient:
         """
         if not _VERSION.fullmatch(version):
             raise malformed("The version is not one: at most 24 letters, digits and dots")
-        path = f"{self._base}/{_checked_id('engine', engine_id)}/upgrade"
+        path = f"{self._base}/{checked_id('engine', engine_id)}/upgrade"
         body = wire.upgrade_body(version)
         return await self._change(Operation.UPGRADE, path, engine_id, body, send_before, namespace)
 
@@ -235,7 +191,7 @@ class CseClient:
         Raises:
             CloudError: As for `upgrade`.
         """
-        path = f"{self._base}/{_checked_id('engine', engine_id)}/actions"
+        path = f"{self._base}/{checked_id('engine', engine_id)}/actions"
         body = wire.retry_body()
         return await self._change(Operation.RETRY, path, engine_id, body, send_before, namespace)
 
@@ -249,7 +205,7 @@ class CseClient:
         namespace: str,
     ) -> Accepted:
         turn = Turn(Urgency.CHANGE, namespace)
-        sent = False if self._knows_departure else None
+        sent = False if self._exchange.tells_departure else None
         dispatch = Dispatch(send_before, self._clock, sent=sent)
         call = Call(operation, "PUT", path, turn, engine_id, body=body, dispatch=dispatch)
         return await self._exchange.attempt(
@@ -258,13 +214,13 @@ class CseClient:
 
     async def _read(self, call: Call, parse: Parser[Answer]) -> Answer:
         """Make a read, and make it again after a passing failure, within one call's time."""
-        started = self._clock()
+        until = self._clock() + self._exchange.request_timeout
         for attempt in range(READ_RETRIES):
             try:
                 return await self._exchange.attempt(call, parse)
             except CloudError as error:
                 pause = self._pause_before_repeating(error.failure, attempt)
-                if pause is None or self._clock() + pause - started >= self._request_timeout:
+                if pause is None or self._clock() + pause >= until:
                     raise
             await self._sleep(pause)
         return await self._exchange.attempt(call, parse)
@@ -275,12 +231,6 @@ class CseClient:
             return None
         pause = max(self._jitter() * _READ_BACKOFF * 4**attempt, failure.retry_after or 0.0)
         return pause if pause <= _LONGEST_READ_PAUSE else None
-
-
-def _checked_id(what: str, value: str) -> str:
-    if not _ID.fullmatch(value):
-        raise malformed(f"The {what} id is not one: up to 64 letters, digits, '-' and '_'")
-    return value
 
 
 def _checked_job(job_id: int) -> int:

@@ -7,6 +7,7 @@ have had an effect.
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from cse_operator.cloud.dispatch import DISPATCH, Dispatch
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.redaction import Redactor, redact
-from cse_operator.cloud.transport import LONGEST_ANSWER, TURN, USER_AGENT
+from cse_operator.cloud.transport import LONGEST_ANSWER, TURN, USER_AGENT, FencedClient
 from cse_operator.cloud.values import WireError
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.http_time import http_date
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 if TYPE_CHECKING:
     Parser = Callable[[bytes, datetime | None, Redactor], Answer]
+    OnCall = Callable[[str, str, float], None]
+    """Told of a call's operation, of what became of it (`"Success"`, a `FailureKind` or
+    `"Cancelled"`), and of its seconds, waiting for the rate limit included."""
 
 DEFAULT_PAUSE = 5.0
 """Seconds that a call pauses after a 429 that does not say for how long; up to twice as many."""
@@ -51,6 +55,7 @@ _LONGEST_ANSWERS = {
 }
 """Bytes that a successful answer may have where `MAX_RESPONSE_BYTES` are too few."""
 
+_ID = re.compile(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,62}[0-9a-zA-Z])?")
 _TLS_DETAIL = re.compile(r" ssl:(<[^>]*>|\S+)")
 _READ = httpx.ByteStream(b"")
 _CERTAINLY_NOT_SENT = (httpx.ConnectError, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -73,35 +78,49 @@ class Call:
 
 
 class Exchange:
-    """Makes calls for one project with one credential."""
+    """Makes calls for one project with one credential.
 
-    def __init__(  # noqa: PLR0917 - what an exchange consists of, in the order of a call
+    Cheap to make: connections, tokens and limits live in `http`, `auth` and `limits`, which are
+    shared.
+    """
+
+    def __init__(
         self,
         http: httpx.AsyncClient,
         endpoint: str,
         project_id: str,
-        enterprise_project_id: str | None,
+        *,
+        enterprise_project_id: str | None = None,
         auth: CloudAuth,
         limits: ProjectLimits,
-        request_timeout: float,
-        on_call: Callable[[str, str, float], None] | None,
-        jitter: Callable[[], float],
+        request_timeout: float = 20.0,
+        on_call: OnCall | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """Make one.
+
+        Args:
+            http: From `build_http_client`; not closed here.
+            endpoint: The origin of the region's API, from the administrator's settings.
+            project_id: The project of the region.
+            enterprise_project_id: Sent as a header; the vendor's default project without one.
+            auth: How calls prove who makes them.
+            limits: The project's rate limits.
+            request_timeout: Seconds for one call, from handing it over to its last byte.
+            on_call: Told of each call's end, see `OnCall`.
+            jitter: A random number from 0 to 1.
+
+        Raises:
+            CloudError: An id cannot be part of a request (`REJECTED`).
+        """
+        self.project_id = checked_id("project", project_id)
+        self.request_timeout = request_timeout
+        self.tells_departure = isinstance(http, FencedClient)
         self._http = http
         self._origin = endpoint.rstrip("/")
-        self._netloc = httpx.URL(self._origin).netloc
-        self._project_id = project_id
-        self._headers = {
-            "Content-Type": "application/json;charset=UTF-8",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": USER_AGENT,
-        }
-        if enterprise_project_id:
-            self._headers["X-Enterprise-Project-ID"] = enterprise_project_id
+        self._headers = _headers(enterprise_project_id)
         self._auth = auth
         self._limits = limits
-        self._request_timeout = request_timeout
         self._on_call = on_call
         self._jitter = jitter
         self._redacted: tuple[SecretStr, ...] = ()
@@ -160,10 +179,10 @@ class Exchange:
         try:
             if not await self._waited_its_turn(call):
                 return _too_late(call)
-            async with asyncio.timeout(self._request_timeout):
+            async with asyncio.timeout(self.request_timeout):
                 response = await self._http.send(request, auth=self._auth)
         except TimeoutError:
-            seconds = f"no answer within {self._request_timeout:g} s"
+            seconds = f"no answer within {self.request_timeout:g} s"
             return self._failure_of(call, TimeoutError(seconds))
         except CloudError as error:
             return _failure_before_sending(call, error.failure)
@@ -199,13 +218,13 @@ class Exchange:
         query = "&".join(f"{name}={value}" for name, value in call.query)
         target = f"{call.path}?{query}" if query else call.path
         url = httpx.URL(f"{self._origin}{target}")
-        if url.raw_path != target.encode() or url.netloc != self._netloc:
+        if url.raw_path != target.encode() or url.netloc != httpx.URL(self._origin).netloc:
             raise malformed("The ids do not make a path of this API")
         extensions: dict[str, Any] = {
             "timeout": self._http.timeout.as_dict(),
             OPERATION: call.operation,
             DISPATCH: call.dispatch,
-            TURN: (call.turn, self._project_id),
+            TURN: (call.turn, self.project_id),
         }
         if call.operation in _LONGEST_ANSWERS:
             extensions[LONGEST_ANSWER] = _LONGEST_ANSWERS[call.operation]
@@ -245,6 +264,30 @@ class Exchange:
         else:
             kind, what = FailureKind.OUTCOME_UNKNOWN, "was sent and got no answer"
         return Failure(kind, redact(f"{call.operation} {what}: {said}", self._auth.secrets()))
+
+
+def checked_id(what: str, value: str) -> str:
+    """An id that may become part of a request.
+
+    Raises:
+        CloudError: It is none (`REJECTED`).
+    """
+    if not _ID.fullmatch(value):
+        raise malformed(f"The {what} id is not one: up to 64 letters, digits, '-' and '_'")
+    return value
+
+
+def _headers(enterprise_project_id: str | None) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json;charset=UTF-8",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
+    }
+    if enterprise_project_id:
+        project = checked_id("enterprise project", enterprise_project_id)
+        headers["X-Enterprise-Project-ID"] = project
+    return headers
 
 
 def malformed(message: str) -> CloudError:

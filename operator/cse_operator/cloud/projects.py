@@ -20,6 +20,7 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.directory import EngineDirectory
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.exchange import Exchange
 from cse_operator.cloud.job_follower import JobFollower
 from cse_operator.cloud.keeping import Keeper
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
@@ -121,15 +122,8 @@ class Projects:
     ) -> Project:
         """The project of a resource, made or found; the resource counts as its user.
 
-        Args:
-            resource: Its key.
-            region: Its region.
-            project_id: Its project.
-            enterprise_project_id: Its enterprise project, if any.
-            engine_id: Its engine.
-            credentials: What its Secret holds.
-            secret_version: The Secret's uid and `resourceVersion`: credentials that were refused
-                are tried again as soon as it changes.
+        Credentials that were refused are tried again as soon as `secret_version` changes: the
+        Secret's uid and `resourceVersion`.
 
         Raises:
             CloudError: when the region is not allowed or an id cannot be one.
@@ -203,17 +197,18 @@ class Projects:
         endpoint, project_id, enterprise_project_id, _ = key
         options = self._options
         auth = self._auth(key, region, credentials)
-        client = CseClient(
+        exchange = Exchange(
             self._http_for(endpoint),
             endpoint,
             project_id,
-            enterprise_project_id,
-            auth,
+            enterprise_project_id=enterprise_project_id,
+            auth=auth,
             # The vendor's limit is one for all enterprise projects, and whoever calls.
-            self._limits.get((endpoint, project_id), self._make_limits),
+            limits=self._limits.get((endpoint, project_id), self._make_limits),
             request_timeout=options.request_timeout,
             on_call=self._listeners.on_call,
         )
+        client = CseClient(exchange)
         directory = EngineDirectory(client, lambda engine: self._engine_changed(key, engine))
         follower = JobFollower(
             client, directory, self._listeners.on_news, interval=options.poll_interval

@@ -157,7 +157,7 @@ async def test_a_hostile_engine_id_never_becomes_a_path(engine_id: str) -> None:
 def test_a_hostile_project_id_makes_no_client(project_id: str) -> None:
     http = mock_http(Recorder(ok({})))
     with fails(FailureKind.REJECTED):
-        CseClient(http, ENDPOINT, project_id, None, static_auth(), project_limits())
+        make_client(http, project_id=project_id)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "\u0430", "a b"])
