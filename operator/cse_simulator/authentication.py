@@ -251,22 +251,26 @@ class Authenticator:
         failures = self._failures.setdefault(key, Failures())
         if now < failures.locked_until:
             raise unauthenticated("verify aksk signature fail, the access key is locked")
-        if not self._is_signed(authorization, call, now):
+        wrong = self._wrong_with(authorization, call, now)
+        if wrong:
             failures.add(now, self._settings.key_lock_failures, self._settings.key_lock_seconds)
-            raise unauthenticated("verify aksk signature fail")
+            raise unauthenticated(wrong)
         failures.count = 0
         return Caller(key)
 
-    def _is_signed(self, authorization: signature.Authorization, call: Call, now: float) -> bool:
+    def _wrong_with(self, authorization: signature.Authorization, call: Call, now: float) -> str:
+        """The gateway's words for what is wrong with a signature; empty where nothing is."""
+        moment = signature.signed_at(call.headers.get("X-Sdk-Date"))
+        if moment is not None and abs(moment - now) > self._settings.key_clock_skew_seconds:
+            return "signature expired"
+        good = moment is not None and self._is_signed(authorization, call)
+        return "" if good else "verify aksk signature fail"
+
+    def _is_signed(self, authorization: signature.Authorization, call: Call) -> bool:
         key = authorization.access_key
         secret = self._settings.access_keys.get(key)
-        moment = signature.signed_at(call.headers.get("X-Sdk-Date"))
-        if secret is None or moment is None:
-            return False
-        if abs(moment - now) > self._settings.key_clock_skew_seconds:
-            return False
         expected_token = self._settings.security_tokens.get(key)
-        if expected_token != call.headers.get("X-Security-Token"):
+        if secret is None or expected_token != call.headers.get("X-Security-Token"):
             return False
         return signature.is_valid(
             authorization,

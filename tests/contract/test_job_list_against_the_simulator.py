@@ -10,17 +10,15 @@ import pytest
 
 from cse_operator.cloud.client import MOST_JOBS, CseClient
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_simulator.admin import (
-    DEFAULT_PROJECT,
     AdminClient,
     EngineSummary,
     Fault,
     Simulation,
     start_simulator,
 )
-from support.cloud_calls import FakeTime, static_auth
+from support.cloud_calls import FakeTime, make_client, static_auth
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +51,8 @@ def clock() -> FakeTime:
 async def client(simulation: Simulation, clock: FakeTime) -> AsyncIterator[CseClient]:
     auth = static_auth("static-token")
     async with build_http_client(TransportOptions(allow_local_addresses=True)) as http:
-        bucket = TokenBucket(1000)
         url = simulation.url
-        yield CseClient(http, url, DEFAULT_PROJECT, None, auth, bucket, clock=clock)
+        yield make_client(http, url, auth=auth, clock=clock)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cse_operator.cloud.credentials import AccessKey
-from cse_operator.cloud.signing import sign
+from cse_operator.cloud.auth.credentials import AccessKey
+from cse_operator.cloud.auth.signing import sign
 
 FORMAT = "%Y%m%dT%H%M%SZ"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -32,7 +32,8 @@ from pydantic import SecretStr
 
 from cse_operator.cloud import client as client_module
 from cse_operator.cloud import wire
-from cse_operator.cloud.auth import (
+from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
+from cse_operator.cloud.auth.flows import (
     AccessKeyAuth,
     CloudAuth,
     PasswordTokenAuth,
@@ -40,12 +41,10 @@ from cse_operator.cloud.auth import (
 )
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
-from cse_operator.cloud.errors import RejectedError
 from cse_operator.cloud.paging import ENGINES
-from cse_operator.cloud.ratelimit import TokenBucket
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
-from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT
+from cse_operator.core.failure import FailureKind
+from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, fails, make_client
 from support.raw_vendor import answer, serving
 
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
@@ -275,7 +274,13 @@ class Case:
         self, http: httpx.AsyncClient, recorder: Recorder, auth: CloudAuth | None = None
     ) -> CseClient:
         auth = auth or AccessKeyAuth(self.key, self.project, now=lambda: self.now)
-        return CseClient(http, recorder.url, self.project, self.enterprise, auth, TokenBucket(1000))
+        return make_client(
+            http,
+            recorder.url,
+            auth=auth,
+            project_id=self.project,
+            enterprise_project_id=self.enterprise,
+        )
 
     async def theirs(self, client: sdk.CseClient, make: Callable[[sdk.CseClient], Any]) -> None:
         """Let one of the SDK's clients make a call with this key at this time."""
@@ -781,6 +786,6 @@ async def test_what_the_sdk_would_have_to_quote_is_not_sent_at_all(
     }
     for changes in everywhere + of_calls[name]:
         case = replace(USUAL, **changes)
-        with pytest.raises(RejectedError):
+        with fails(FailureKind.REJECTED):
             await CALLS[name].ours(case.ours(http, recorder), case)
     assert recorder.take() == []

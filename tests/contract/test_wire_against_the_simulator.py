@@ -10,21 +10,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import AuthenticationGate, auth_for
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.auth.credentials import parse_secret
+from cse_operator.cloud.auth.flows import auth_for
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import parse_secret
-from cse_operator.cloud.errors import (
-    BusyError,
-    NotFoundError,
-    OutcomeUnknownError,
-    RejectedError,
-    ThrottledError,
-    UnauthenticatedError,
-)
-from cse_operator.cloud.ratelimit import TokenBucket
-from cse_operator.cloud.refusals import RefusalBudget
 from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.core.failure import FailureKind
 from cse_simulator.admin import (
     DEFAULT_PROJECT,
     AdminClient,
@@ -35,7 +27,7 @@ from cse_simulator.admin import (
     Simulation,
     start_simulator,
 )
-from support.cloud_calls import fails
+from support.cloud_calls import fails, make_client
 
 UNDER_WAY = {"Init", "Executing"}
 SECRETS = {
@@ -88,11 +80,13 @@ def connect(
     url: str,
     secret: dict[str, str],
     project: str = DEFAULT_PROJECT,
-    gate: AuthenticationGate | None = None,
+    breaker: CredentialBreaker | None = None,
 ) -> CseClient:
     credentials = parse_secret({key: SecretStr(value) for key, value in secret.items()})
-    auth = auth_for(credentials, gate or AuthenticationGate(), project_id=project, iam_endpoint=url)
-    return CseClient(http, url, project, None, auth, TokenBucket(1000))
+    auth = auth_for(
+        credentials, breaker or CredentialBreaker(), project_id=project, iam_endpoint=url
+    )
+    return make_client(http, url, auth=auth, project_id=project)
 
 
 async def upgrade(client: CseClient, engine: str, version: str = "2.4.0") -> int:
@@ -116,7 +110,7 @@ async def test_an_upgrade_is_followed_to_its_end_with_each_kind_of_credentials(
     assert running.status in UNDER_WAY
     assert running.progress is not None
     assert running.progress.completed < running.progress.total
-    with fails(BusyError):
+    with fails(FailureKind.BUSY):
         await upgrade(client, engine.id)
     admin.end_job(job_id)
     finished = await client.show_job(engine.id, job_id)
@@ -168,13 +162,13 @@ async def test_what_is_not_there_is_not_found(
     simulation: Simulation, engine: EngineSummary, admin: AdminClient, http: httpx.AsyncClient
 ) -> None:
     client = connect(http, simulation.url, SECRETS["token"])
-    with fails(NotFoundError):
+    with fails(FailureKind.NOT_FOUND):
         await client.show_job(engine.id, 999_999)
     for status in (400, 401):
         admin.change_settings(missing_engine_status=status)
-        with fails(NotFoundError):
+        with fails(FailureKind.NOT_FOUND):
             await client.show_engine("no-such-engine")
-    with fails(RejectedError) as caught:
+    with fails(FailureKind.REJECTED) as caught:
         await upgrade(client, engine.id, "9.9.9")
     assert caught.failure.code
     assert caught.failure.http_status == 400
@@ -193,17 +187,37 @@ async def test_many_wrong_secrets_do_not_lock_the_owner_of_the_right_one_out(
         "password": ("password", "user robot"),
     }[kind]
     budget = RefusalBudget()
-    right = connect(http, simulation.url, SECRETS[kind], gate=AuthenticationGate(budget))
+    right = connect(http, simulation.url, SECRETS[kind], breaker=CredentialBreaker("right", budget))
     await right.show_engine(engine.id)
     wrong = [{**SECRETS[kind], field: f"wrong-{number}"} for number in range(20)]
     for secret in wrong:
-        mistyped = connect(http, simulation.url, secret, gate=AuthenticationGate(budget))
-        with fails(UnauthenticatedError):
+        breaker = CredentialBreaker(secret[field], budget)
+        mistyped = connect(http, simulation.url, secret, breaker=breaker)
+        with fails(FailureKind.UNAUTHENTICATED):
             await mistyped.show_engine(engine.id)
     await right.show_engine(engine.id)
-    anew = connect(http, simulation.url, SECRETS[kind], gate=right._auth.gate)
+    anew = connect(http, simulation.url, SECRETS[kind], breaker=right._exchange._auth.breaker)
     await anew.show_engine(engine.id)
     assert admin.authentications()[name].most_refused_in_a_row == 4
+
+
+async def test_once_the_clock_is_mended_a_signature_that_had_expired_is_tried_at_once(
+    simulation: Simulation, engine: EngineSummary, admin: AdminClient, http: httpx.AsyncClient
+) -> None:
+    offset = [0.0]
+    breaker = CredentialBreaker(offset=lambda: offset[0])
+    client = connect(http, simulation.url, SECRETS["access key"], breaker=breaker)
+    admin.change_settings(clock_offset_seconds=3600.0)
+    try:
+        for _ in range(3):
+            with fails(FailureKind.UNAUTHENTICATED) as caught:
+                await client.show_engine(engine.id)
+            assert "clock differs from the vendor's" in caught.failure.message
+    finally:
+        admin.change_settings(clock_offset_seconds=0.0)
+    assert admin.authentications()["key AKCONTRACT"].refused == 1
+    offset[0] = 3600.0
+    await client.show_engine(engine.id)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -216,13 +230,13 @@ async def test_a_project_that_iam_does_not_know_holds_back_no_other_one(
 ) -> None:
     admin.change_settings(iam_projects=DEFAULT_PROJECT, unknown_project_status=status)
     try:
-        gate = AuthenticationGate()
-        mistyped = connect(http, simulation.url, SECRETS["password"], "mistyped", gate)
+        breaker = CredentialBreaker()
+        mistyped = connect(http, simulation.url, SECRETS["password"], "mistyped", breaker)
         for _ in range(3):
-            with fails(UnauthenticatedError) as caught:
+            with fails(FailureKind.UNAUTHENTICATED) as caught:
                 await mistyped.show_engine(engine.id)
             assert "Could not find project: mistyped." in caught.failure.message
-        client = connect(http, simulation.url, SECRETS["password"], gate=gate)
+        client = connect(http, simulation.url, SECRETS["password"], breaker=breaker)
         await upgrade(client, engine.id)
     finally:
         admin.change_settings(iam_projects="", unknown_project_status=404)
@@ -236,8 +250,9 @@ async def test_a_revoked_token_is_renewed_in_mid_job_without_a_second_upgrade(
     client = connect(http, simulation.url, SECRETS["password"])
     await client.show_engine(engine.id)
     admin.add_fault(Fault(operation="Upgrade", times=1, token="revoked"))
-    with pytest.raises(OutcomeUnknownError, match="token must be updated"):
+    with fails(FailureKind.OUTCOME_UNKNOWN) as caught:
         await upgrade(client, engine.id)
+    assert "token must be updated" in caught.failure.message
     assert admin.accepted_upgrades() == {}
     job_id = await upgrade(client, engine.id)
     admin.add_fault(Fault(operation="ShowEngineJob", times=1, token="expired"))
@@ -263,7 +278,7 @@ async def test_a_wrong_credential_is_refused_once_however_many_calls_want_it(
     calls: list[Any] = [client.show_engine("engine-1") for _ in range(20)]
     calls += [upgrade(client, "engine-1") for _ in range(20)]
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(result) for result in results} == {UnauthenticatedError}
+    assert {result.kind for result in results} == {FailureKind.UNAUTHENTICATED}
     assert [call.status for call in admin.calls()] == [401]
 
 
@@ -285,7 +300,7 @@ async def test_an_upgrade_whose_answer_is_lost_took_effect_once(
 ) -> None:
     admin.add_fault(fault)
     client = connect(http, simulation.url, SECRETS["access key"])
-    with fails(OutcomeUnknownError):
+    with fails(FailureKind.OUTCOME_UNKNOWN):
         await upgrade(client, engine.id)
     assert admin.counts()["Upgrade"] == 1
     assert admin.accepted_upgrades() == {(engine.id, "2.4.0"): 1}
@@ -298,6 +313,6 @@ async def test_throttling_is_understood_with_its_pause(
     for header, seconds in (("30", 30.0), ("date+30", 30.0)):
         admin.add_fault(Fault(operation="ShowEngine", times=1, status=429, retry_after=header))
         client = connect(http, simulation.url, SECRETS["token"])
-        with fails(ThrottledError) as caught:
+        with fails(FailureKind.THROTTLED) as caught:
             await client.show_engine(engine.id)
         assert caught.failure.retry_after == pytest.approx(seconds, abs=1)

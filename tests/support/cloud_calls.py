@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import CloudAuth, StaticTokenAuth
+from cse_operator.cloud.auth.credentials import StaticToken
+from cse_operator.cloud.auth.flows import CloudAuth, StaticTokenAuth
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import StaticToken
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.ratelimit import TokenBucket
-from cse_operator.core.failure import Failure
+from cse_operator.cloud.exchange import Exchange
+from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
+from cse_operator.core.failure import Failure, FailureKind
 
 PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 ENGINE = "891bf21a-4024-4f47-b38c-bd259ca8f10a"
@@ -63,6 +65,20 @@ class FakeTime:
     def advance(self, seconds: float) -> None:
         self.now += seconds
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """As a loop does, with a clock that moves at once."""
+        self.now += seconds
+        asyncio.get_running_loop().call_soon(callback)
+
+
+def project_limits(rate: float = 1000, time: FakeTime | None = None) -> ProjectLimits:
+    """The limits of one project, of its own clock where one is given."""
+    return ProjectLimits(
+        (lambda: RateLimit(rate))
+        if time is None
+        else lambda: RateLimit(rate, clock=time, call_later=time.call_later)
+    )
+
 
 def static_auth(token: str = TOKEN) -> StaticTokenAuth:
     return StaticTokenAuth(StaticToken(token=SecretStr(token)))
@@ -73,20 +89,25 @@ def make_client(
     endpoint: str = ENDPOINT,
     *,
     auth: CloudAuth | None = None,
-    bucket: TokenBucket | None = None,
+    limits: ProjectLimits | None = None,
+    project_id: str = PROJECT,
     enterprise_project_id: str | None = None,
     **others: Any,
 ) -> CseClient:
     """A client of `http` with a static token, unless told otherwise."""
-    return CseClient(
+    timing = {name: others.pop(name) for name in ("clock", "sleep", "jitter") if name in others}
+    if "jitter" in timing:
+        others["jitter"] = timing["jitter"]
+    exchange = Exchange(
         http,
         endpoint,
-        PROJECT,
-        enterprise_project_id,
-        auth or static_auth(),
-        bucket or TokenBucket(1000),
+        project_id,
+        enterprise_project_id=enterprise_project_id,
+        auth=auth or static_auth(),
+        limits=limits or project_limits(),
         **others,
     )
+    return CseClient(exchange, **timing)
 
 
 def mock_http(handler: Callable[[httpx.Request], httpx.Response]) -> httpx.AsyncClient:
@@ -109,11 +130,11 @@ class Caught:
 
 
 @contextmanager
-def fails(kind: type[CloudError]) -> Iterator[Caught]:
-    """The block has to raise exactly this kind of cloud error."""
+def fails(kind: FailureKind) -> Iterator[Caught]:
+    """The block has to raise a cloud error of exactly this kind."""
     caught = Caught()
     with pytest.raises(CloudError) as info:
         yield caught
-    assert type(info.value) is kind, info.value
+    assert info.value.kind is kind, info.value
     caught.error = info.value
     caught.failure = info.value.failure

@@ -83,13 +83,13 @@ class FakeReader:
         self.asked.append(f"engine {engine_id}")
         await self.gate.wait()
         if engine_id not in self.engines:
-            raise CloudError.of(failure(FailureKind.NOT_FOUND))
+            raise CloudError(failure(FailureKind.NOT_FOUND))
         return self.engines[engine_id]
 
     async def show_job(self, engine_id: str, job_id: int) -> JobView:
         self.asked.append(f"job {job_id}")
         await self.gate.wait()
-        answer = self.jobs.get(job_id) or CloudError.of(failure(FailureKind.NOT_FOUND))
+        answer = self.jobs.get(job_id) or CloudError(failure(FailureKind.NOT_FOUND))
         if isinstance(answer, Exception):
             raise answer
         assert answer.engine_id == engine_id

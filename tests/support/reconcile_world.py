@@ -140,18 +140,20 @@ class FakeCloud:
 
     # --- what the client does -----------------------------------------------------------------
 
-    async def show_engine(self, engine_id: str) -> EngineView:
+    async def show_engine(self, engine_id: str, **_: object) -> EngineView:
         view = self.engines.get(engine_id)
         self.cluster.deeds.append("look")
         await self._pause("look")
         if view is None:
-            raise CloudError.of(failure())
+            raise CloudError(failure())
         return view
 
-    async def upgrade(self, engine_id: str, version: str, *, send_before: float) -> Accepted:
+    async def upgrade(
+        self, engine_id: str, version: str, *, send_before: float, **_: object
+    ) -> Accepted:
         return await self._change(engine_id, f"upgrade to {version}", send_before, next(self.ids))
 
-    async def retry(self, engine_id: str, *, send_before: float) -> Accepted:
+    async def retry(self, engine_id: str, *, send_before: float, **_: object) -> Accepted:
         latest = self.engines[engine_id].latest_job_id
         assert latest is not None
         return await self._change(engine_id, "retry", send_before, latest)
@@ -166,14 +168,14 @@ class FakeCloud:
         self.jobs[job_id] = job_view(job_id, engine_id)
         return Accepted(engine_id, "orders", job_id)
 
-    async def list_jobs(self, engine_id: str) -> tuple[JobView, ...] | None:
+    async def list_jobs(self, engine_id: str, **_: object) -> tuple[JobView, ...] | None:
         self.cluster.deeds.append("jobs")
         return self.listed
 
-    async def show_job(self, engine_id: str, job_id: int) -> JobView:
+    async def show_job(self, engine_id: str, job_id: int, **_: object) -> JobView:
         self.cluster.deeds.append(f"job {job_id}")
         if job_id not in self.jobs:
-            raise CloudError.of(failure(FailureKind.NOT_FOUND))
+            raise CloudError(failure(FailureKind.NOT_FOUND))
         shown = self.jobs[job_id]
         if isinstance(shown, Exception):
             raise shown

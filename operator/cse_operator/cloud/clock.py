@@ -26,3 +26,8 @@ else:
 def utc_now() -> datetime:
     """The time of day, in UTC."""
     return datetime.now(UTC)
+
+
+def wall_clock_offset() -> float:
+    """Seconds between the wall clock and the steady one; it changes when the clock is set."""
+    return time.time() - boottime()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from cse_operator.cloud.errors import RegionNotAllowedError
-from cse_operator.cloud.transport import is_local_address
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.resolver import is_local_address
 from cse_operator.core.failure import Failure, FailureKind
 
 CSE_TEMPLATE = "https://cse.{region}.myhuaweicloud.com"
@@ -57,7 +57,7 @@ class EndpointPolicy:
         """The origin of the CSE API in a region, such as `https://cse.cn-north-4.example.com`.
 
         Raises:
-            RegionNotAllowedError: The region is malformed or not on the list.
+            CloudError: The region is malformed or not on the list.
         """
         return self.cse_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
 
@@ -65,7 +65,7 @@ class EndpointPolicy:
         """The origin of the IAM API in a region.
 
         Raises:
-            RegionNotAllowedError: The region is malformed or not on the list.
+            CloudError: The region is malformed or not on the list.
         """
         return self.iam_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
 
@@ -73,7 +73,7 @@ class EndpointPolicy:
         """What tells the engines of one region from those of another: the endpoint, if allowed."""
         try:
             return self.cse(region).lower()
-        except RegionNotAllowedError:
+        except CloudError:
             return region
 
     def _checked(self, region: str) -> str:
@@ -126,5 +126,5 @@ def _is_local_host(host: str) -> bool:
     return is_local_address(name)
 
 
-def _not_allowed(message: str) -> RegionNotAllowedError:
-    return RegionNotAllowedError(Failure(FailureKind.REGION_NOT_ALLOWED, message))
+def _not_allowed(message: str) -> CloudError:
+    return CloudError(Failure(FailureKind.REGION_NOT_ALLOWED, message))

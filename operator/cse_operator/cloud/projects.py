@@ -1,8 +1,7 @@
 """The projects that are worked with: one client for each.
 
-Resources share a project when endpoint, project, enterprise project and the credential's
-values are the same, whatever namespaces and Secrets they come from. A rotated Secret is a
-new credential, and so leads to a new project; the old one ends when nobody uses it any more.
+Resources share a project when endpoint, project, enterprise project and Secret are the same. A
+changed Secret leads to a new project; the old one ends when nobody uses it any more.
 """
 
 from __future__ import annotations
@@ -10,29 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
-from weakref import WeakValueDictionary
 
-from cse_operator.cloud.auth import CloudAuth, auth_for
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
+from cse_operator.cloud.auth.flows import CloudAuth, auth_for
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.gate import AuthenticationGate
-from cse_operator.cloud.ratelimit import TokenBucket
-from cse_operator.cloud.refusals import RefusalBudget
+from cse_operator.cloud.exchange import Exchange
+from cse_operator.cloud.keeping import Keeper
+from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
 from cse_operator.cloud.transport import (
     FencedClient,
     TransportOptions,
     build_http_client,
+    build_resolver,
     tls_context,
 )
 
-MOST_KEPT: Final = 4096
-"""Gates, and rate limits, that are kept although no project may need them any more."""
-
 ProjectKey = tuple[str, str, str | None, str]
-"""Endpoint, project, enterprise project, fingerprint of the credential."""
+"""Endpoint, project, enterprise project, and the credential: its fingerprint and its Secret's
+version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,6 @@ class Project:
     key: ProjectKey
     client: CseClient
     auth: CloudAuth
-    bucket: TokenBucket
     users: set[str] = field(default_factory=set)
     """The resources that work with it."""
 
@@ -75,16 +71,17 @@ class Projects:
         """
         self._options = options
         self._tls = tls_context(options.transport.ca_bundle)
+        self._resolver = build_resolver(options.transport)
         self._on_call = on_call
         self._projects: dict[ProjectKey, Project] = {}
         self._project_of: dict[str, Project] = {}
         self._http: dict[str, FencedClient] = {}
         self._closing: dict[asyncio.Task[None], FencedClient] = {}
-        self._buckets: dict[tuple[str, str, str], TokenBucket] = {}
+        self._limits = Keeper[ProjectLimits]()
         self._ended_tokens = 0
-        self._ended_throttled = 0.0
-        self._gates: dict[tuple[str, str], AuthenticationGate] = {}
-        self._budgets: WeakValueDictionary[str, RefusalBudget] = WeakValueDictionary()
+        self._paused = 0.0
+        self._budgets = Keeper[RefusalBudget]()
+        self._breakers = Keeper[CredentialBreaker]()
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._projects.values()))
@@ -97,14 +94,19 @@ class Projects:
         project_id: str,
         enterprise_project_id: str | None,
         credentials: Credentials,
+        secret_version: str = "",
     ) -> Project:
         """The project of a resource, made or found; the resource counts as its user.
+
+        Credentials that were refused are tried again as soon as `secret_version` changes: the
+        Secret's uid and `resourceVersion`.
 
         Raises:
             CloudError: when the region is not allowed or an id cannot be one.
         """
         endpoint = self._options.endpoints.cse(region)
-        key = (endpoint, project_id, enterprise_project_id, credentials.fingerprint)
+        secret = f"{credentials.fingerprint}/{secret_version}"
+        key = (endpoint, project_id, enterprise_project_id, secret)
         known = self._project_of.get(resource)
         if known is not None and known.key == key:
             return known
@@ -145,9 +147,8 @@ class Projects:
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that the vendor's or our own limit held calls back, in all projects ever."""
-        kept = sum(bucket.throttled_seconds for bucket in self._buckets.values())
-        return self._ended_throttled + kept
+        """Seconds that the vendor asked calls of a project to pause, in all projects ever."""
+        return self._paused
 
     async def close(self) -> None:
         """End all connections."""
@@ -162,69 +163,46 @@ class Projects:
     def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
         endpoint, project_id, enterprise_project_id, _ = key
         options = self._options
-        bucket = self._bucket(key)
         auth = self._auth(key, region, credentials)
-        client = CseClient(
+        exchange = Exchange(
             self._http_for(endpoint),
             endpoint,
             project_id,
-            enterprise_project_id,
-            auth,
-            bucket,
+            enterprise_project_id=enterprise_project_id,
+            auth=auth,
+            # The vendor's limit is one for all enterprise projects, and whoever calls.
+            limits=self._limits.get((endpoint, project_id), self._make_limits),
             request_timeout=options.request_timeout,
             on_call=self._on_call,
-            clock=options.clock,
         )
-        return Project(key, client, auth, bucket)
+        return Project(key, CseClient(exchange, clock=options.clock), auth)
 
-    def _bucket(self, key: ProjectKey) -> TokenBucket:
-        """The limit of a project: the vendor's is one for all its enterprise projects."""
-        endpoint, project_id, _, fingerprint = key
-        name = (endpoint, project_id, fingerprint)
-        if name not in self._buckets:
-            # Kept when the project ends: a resource that is deleted and made again must not
-            # get around a pause. Bounded all the same.
-            if len(self._buckets) >= MOST_KEPT:
-                oldest = self._buckets.pop(next(iter(self._buckets)))
-                self._ended_throttled += oldest.throttled_seconds
-            self._buckets[name] = TokenBucket(self._options.calls_per_second)
-        return self._buckets[name]
+    def _make_limits(self) -> ProjectLimits:
+        rate = self._options.calls_per_second
+        return ProjectLimits(lambda: RateLimit(rate), self._note_pause)
+
+    def _note_pause(self, seconds: float) -> None:
+        self._paused += seconds
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
-        """How one project's calls prove who makes them; told apart by what can be refused."""
-        return auth_for(
-            credentials,
-            self._gate(key, credentials),
-            project_id=key[1],
-            iam_endpoint=self._options.endpoints.iam(region),
+        """How one project's calls prove who makes them."""
+        iam_endpoint = self._options.endpoints.iam(region)
+        endpoint, project_id, _, secret = key
+        budget = self._budgets.get(credentials.identity, RefusalBudget)
+        # IAM tells a wrong password from a wrong project; of the others the gateway may refuse
+        # a good one for a wrong project, which is then the trouble of that project alone.
+        password = isinstance(credentials, PasswordToken)
+        breaker = self._breakers.get(
+            (secret, iam_endpoint) if password else (secret, endpoint, project_id),
+            lambda: CredentialBreaker(
+                credentials.fingerprint, budget, cooling=self._options.credentials_cooldown
+            ),
         )
-
-    def _gate(self, key: ProjectKey, credentials: Credentials) -> AuthenticationGate:
-        """The gate that refusals close.
-
-        A key or a password is refused, and locked, wherever it is used; a token may be good
-        for one project and not for another.
-        """
-        everywhere = not isinstance(credentials, StaticToken)
-        name = ("", key[3]) if everywhere else (key[1], key[3])
-        if name not in self._gates:
-            # Kept when the project ends: a resource that is deleted and made again must not
-            # get a refused key a fresh chance. Bounded all the same.
-            if len(self._gates) >= MOST_KEPT:
-                del self._gates[next(iter(self._gates))]
-            self._gates[name] = AuthenticationGate(
-                self._budget(credentials), cooling=self._options.credentials_cooldown
-            )
-        return self._gates[name]
-
-    def _budget(self, credentials: Credentials) -> RefusalBudget:
-        """What all secrets of one access key or user share; kept as long as the gate of one is."""
-        budget = self._budgets.get(credentials.identity)
-        if budget is None:
-            budget = self._budgets[credentials.identity] = RefusalBudget()
-        return budget
+        return auth_for(credentials, breaker, project_id=project_id, iam_endpoint=iam_endpoint)
 
     def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
-            self._http[endpoint] = build_http_client(self._options.transport, self._tls)
+            self._http[endpoint] = build_http_client(
+                self._options.transport, self._tls, self._resolver
+            )
         return self._http[endpoint]

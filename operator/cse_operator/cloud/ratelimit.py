@@ -1,155 +1,167 @@
-"""How many calls a project may make: a token bucket, and the vendor's wish for a pause.
+"""How many calls a project may make: a limit for each of the vendor's calls, waited for.
 
-One bucket stands for one (endpoint, project, credential). The vendor throttles per API and
-project (API Gateway, Request Throttling: 200 calls a second by default), so a pause that it asks
-for slows this project and no other.
+The vendor throttles per API and project (API Gateway, Request Throttling: 200 calls a second by
+default). So a call has a limit of its own in each project, whoever makes it, and a pause that the
+vendor asks for slows this call of this project and no other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from cse_operator.cloud.errors import ThrottledError
+from cse_operator.cloud.answers import Operation
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import FairQueue, Turn
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+
+    CallLater = Callable[[float, Callable[[], None]], object]
+
+LONGEST_PAUSE_WAITED_FOR: Final = 10.0
+"""Seconds of a vendor's pause that a call waits for; for the end of a longer one its caller comes
+again, so that one project's pause does not occupy what others need."""
 
 
-_MOST_URGENT_IN_A_ROW = 3
+class RateLimit:
+    """The limit of one of the vendor's calls in one project: a token bucket with a fair queue.
 
-
-class TokenBucket:
-    """Lets `rate` calls a second through, and `burst` at once after a quiet time.
-
-    Calls wait in two lanes, each first come, first served. Changing calls have their own, and
-    go before reads; after three of them a waiting read has its turn.
+    Our own limit never refuses a call. A caller that is cancelled leaves its place, and what it
+    was given goes to the next.
     """
 
     def __init__(
         self,
         rate: float,
-        burst: float | None = None,
         *,
-        max_wait: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        call_later: CallLater | None = None,
     ) -> None:
-        """Make a full bucket.
+        """Make a full one.
 
         Args:
-            rate: Calls per second in the long run.
-            burst: Calls at once after a quiet time; `rate` if not given.
-            max_wait: A call that would have to wait longer (in seconds) is refused at once, so
-                that a throttled project does not occupy the workers of the others.
+            rate: Calls per second in the long run; as many may go at once after a quiet time.
             clock: Monotonic seconds.
-            sleep: Waits for a number of seconds.
+            call_later: Calls back after a number of seconds; the loop's by default.
         """
         if rate <= 0:
             raise ValueError("a rate must be above 0")
         self._rate = rate
-        self._burst = max(burst if burst is not None else rate, 1.0)
-        self._max_wait = max_wait
         self._clock = clock
-        self._sleep = sleep
-        self._tokens = self._burst
-        self._filled_at = clock()
-        self._paused_from = self._paused_until = self._filled_at
-        self._paused_before = 0.0
-        self._urgent = asyncio.Lock()
-        self._ordinary = asyncio.Lock()
-        self._urgent_waiting = 0
-        self._urgent_in_a_row = 0
-        self._waiting = 0
-        self._waited = 0.0
-
-    @property
-    def throttled_seconds(self) -> float:
-        """Seconds of the vendor's pauses so far, whether or not anybody waited for their end.
-
-        To them are added the seconds that each call waited, or was sent away for, beyond a pause.
-        """
-        return self._paused_so_far + self._waited
-
-    @property
-    def _paused_so_far(self) -> float:
-        current = min(self._clock(), self._paused_until) - self._paused_from
-        return self._paused_before + current
+        self._call_later = call_later
+        self._tokens = self._most = max(rate, 1.0)
+        self._filled_at = self._paused_until = clock()
+        self._waiting = FairQueue()
+        self._is_timed = False
 
     @property
     def pause(self) -> float:
         """Seconds left of the pause that the vendor asked for."""
         return max(self._paused_until - self._clock(), 0.0)
 
-    def penalize(self, seconds: float) -> None:
-        """Let nothing through for a while; a longer pause already running stays."""
-        now = self._clock()
-        if now >= self._paused_until:
-            self._paused_before = self._paused_so_far
-            self._paused_from = self._paused_until = now
-        self._paused_until = max(self._paused_until, now + seconds)
+    def penalize(self, seconds: float) -> float:
+        """Let nothing through for a while; a longer pause already running stays.
 
-    async def acquire(self, *, urgent: bool = False) -> None:
+        Returns:
+            By how many seconds that makes the pause longer.
+        """
+        begun = max(self._paused_until, self._clock())
+        self._paused_until = max(begun, self._clock() + seconds)
+        if self._must_not_be_waited_for():
+            self._waiting.refuse_all(self._refusal)
+        return self._paused_until - begun
+
+    async def acquire(self, turn: Turn) -> None:
         """Wait for permission to make one call.
 
         Raises:
-            ThrottledError: It would take longer than `max_wait`; the failure says how long.
+            CloudError: The vendor asked for a pause that is longer than a call waits for
+                (`THROTTLED`, with the seconds left).
         """
-        self._refuse_if_too_long(self._expected_wait(urgent=urgent))
-        self._waiting += 1
-        self._urgent_waiting += urgent
-        entered, paused_before = self._clock(), self._paused_so_far
-        try:
-            async with self._urgent if urgent else self._ordinary:
-                while (wait := self._wait(urgent=urgent)) > 0:
-                    self._refuse_if_too_long(wait)
-                    await self._sleep(wait)
-                self._tokens -= 1
-                self._urgent_in_a_row = self._urgent_in_a_row + 1 if urgent else 0
-        finally:
-            self._waiting -= 1
-            self._urgent_waiting -= urgent
-            paused = self._paused_so_far - paused_before
-            self._waited += max(self._clock() - entered - paused, 0.0)
-
-    def _refuse_if_too_long(self, wait: float) -> None:
-        if wait <= self._max_wait:
+        if self._must_not_be_waited_for():
+            raise self._refusal()
+        if not self._waiting and self._seconds_to_next() <= 0:
+            self._tokens -= 1
             return
-        self._waited += wait - self.pause
-        raise ThrottledError(
-            Failure(
-                FailureKind.THROTTLED,
-                "The project's calls are held back, because the vendor or the operator's own"
-                " limit asks for fewer",
-                retry_after=wait,
-            )
-        )
+        self._set_timer()
+        await self._waiting.wait(turn, "", self._give_back)
 
-    def _fill(self) -> None:
+    def _must_not_be_waited_for(self) -> bool:
+        return self.pause > LONGEST_PAUSE_WAITED_FOR
+
+    def _refusal(self) -> CloudError:
+        message = "The vendor asked for a pause of this call in this project"
+        return CloudError(Failure(FailureKind.THROTTLED, message, retry_after=self.pause))
+
+    def _give_back(self) -> None:
+        self._tokens += 1
+        self._let_go()
+
+    def _seconds_to_next(self) -> float:
         now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        self._tokens = min(self._most, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
-
-    def _wait(self, *, urgent: bool) -> float:
-        """Seconds until the first in a lane may try again; 0 when it may go."""
         if self.pause > 0:
             return self.pause
-        if self._is_the_others_turn(urgent=urgent):
-            return 1 / self._rate
-        self._fill()
         # A token is a whole one a rounding error early: a wait too short to advance the clock
         # would spin.
         return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / self._rate
 
-    def _is_the_others_turn(self, *, urgent: bool) -> bool:
-        reads_turn = self._urgent_in_a_row >= _MOST_URGENT_IN_A_ROW
-        if urgent:
-            return reads_turn and self._waiting > self._urgent_waiting
-        return not reads_turn and self._urgent_waiting > 0
+    def _let_go(self) -> None:
+        """Let those go that may, and come again when the next one may."""
+        while self._seconds_to_next() <= 0 and self._waiting.let_go():
+            self._tokens -= 1
+        if self._waiting:
+            self._set_timer()
 
-    def _expected_wait(self, *, urgent: bool) -> float:
-        self._fill()
-        ahead = self._urgent_waiting if urgent else self._waiting
-        return self.pause + max(ahead + 1 - self._tokens, 0.0) / self._rate
+    def _set_timer(self) -> None:
+        if not self._is_timed:
+            self._is_timed = True
+            later = self._call_later or asyncio.get_running_loop().call_later
+            later(self._seconds_to_next(), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._is_timed = False
+        self._let_go()
+
+
+class ProjectLimits:
+    """The limits of all calls of one project, whoever makes them."""
+
+    def __init__(
+        self, make: Callable[[], RateLimit], on_pause: Callable[[float], None] | None = None
+    ) -> None:
+        """Make a limit for each call.
+
+        Args:
+            make: Makes one.
+            on_pause: Told by how many seconds the vendor made a call pause for longer.
+        """
+        self._limits = {operation: make() for operation in Operation}
+        self._on_pause = on_pause
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the vendor's pause of one of the calls is not over."""
+        return any(limit.pause > 0 for limit in self._limits.values())
+
+    async def acquire(self, operation: Operation, turn: Turn) -> None:
+        """Wait for permission to make one call.
+
+        Raises:
+            CloudError: As for `RateLimit.acquire`.
+        """
+        await self._limits[operation].acquire(turn)
+
+    def penalize(self, operation: Operation, seconds: float) -> None:
+        """Obey the vendor's wish for a pause of one call."""
+        longer = self._limits[operation].penalize(seconds)
+        if self._on_pause is not None:
+            self._on_pause(longer)
+
+    def pause(self, operation: Operation) -> float:
+        """Seconds left of the pause of a call."""
+        return self._limits[operation].pause

@@ -9,39 +9,41 @@ Two things are not left to the libraries:
   class below asks it for permission at the last moment before the first byte is written, and it
   grants that once. A middleware keeps aiohttp from trying again, so that the first attempt's
   error is the one seen.
-* **No answer can exhaust the process.** A gate in front of the pool bounds the calls in flight
+* **No answer can exhaust the process.** Slots in front of the pool bound the calls in flight
   (aiohttp's own waiters would do, but a call that waits there is already counted as connecting),
-  and each body is read here, up to a limit, before anything else sees it.
+  interim answers (1xx) are counted, and each body is read here, up to a limit, before anything
+  else sees it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import ipaddress
-import re
+import functools
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import certifi
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from cse_operator import __version__
-from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.dispatch import DISPATCH, AnswerLostError, Dispatch
+from cse_operator.cloud.fairness import Turn
+from cse_operator.cloud.proxy import proxy_of
+from cse_operator.cloud.resolver import NameResolver, current_turn
+from cse_operator.cloud.slots import Slots
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
     from pathlib import Path
 
     from aiohttp.client_reqrep import ClientResponse
     from aiohttp.connector import Connection
+    from aiohttp.http import RawResponseMessage
+    from aiohttp.streams import StreamReader
     from pydantic import SecretStr
 
 USER_AGENT = f"cse-operator/{__version__}"
@@ -51,51 +53,14 @@ MAX_RESPONSE_BYTES = 256 * 1024
 LONGEST_ANSWER = "cse_operator.longest_answer"
 """The request extension that says how many bytes a successful answer may have."""
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA_SERVICES = frozenset({ipaddress.ip_address("fd00:ec2::254")})
-"""Those that are not link-local (Amazon EC2, Instance metadata, IPv6)."""
+MOST_INTERIM_ANSWERS = 16
+"""Interim answers (1xx) to one request after which its connection is ended."""
+_SWITCHING_PROTOCOLS = 101
+_FIRST_FINAL = 200
 
-_HOST = re.compile(r"[^\s%]+")
-_LAST_PORT = 2**16 - 1
-
-DISPATCH = "cse_operator.dispatch"
-"""The request extension under which a changing call's `Dispatch` travels."""
-
-
-class DepartureRefusedError(aiohttp.ClientError):
-    """A changing call may not be sent, now or again. No byte of it was written this time."""
-
-
-class AnswerLostError(aiohttp.ClientError):
-    """The connection died after a changing call had left on it."""
-
-
-@dataclass(slots=True)
-class Dispatch:
-    """The permission of one changing call to leave this process once, before its deadline."""
-
-    send_before: float
-    """A reading of `clock` from which on the call must not be sent any more."""
-    clock: Callable[[], float] = boottime
-    sent: bool | None = None
-    """Whether the call left; `None` on a transport that does not say (a test's)."""
-
-    def remaining(self) -> float:
-        """Seconds until the deadline; negative after it."""
-        return self.send_before - self.clock()
-
-    def depart(self) -> None:
-        """Take the permission: called right before the first byte is written.
-
-        Raises:
-            DepartureRefusedError: The call was sent before, or its deadline has passed.
-        """
-        if self.sent:
-            raise DepartureRefusedError("a changing call is never sent twice")
-        if self.remaining() <= 0:
-            raise DepartureRefusedError("the deadline for sending has passed")
-        self.sent = True
-
+TURN = "cse_operator.turn"
+"""The request extension that says for whom a call is: its `Turn` and its project."""
+_NOBODY = Turn()
 
 _current_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
 
@@ -108,6 +73,32 @@ class _FencedRequest(aiohttp.ClientRequest):
         if dispatch is not None:
             dispatch.depart()
         return await super().send(conn)
+
+
+class InterimAnswersError(aiohttp.ClientError):
+    """The server went on and on announcing an answer (1xx)."""
+
+
+class _BoundedHandler(ResponseHandler):
+    """Reads a connection, and ends it where interim answers do not end.
+
+    aiohttp keeps those that nobody has read yet, and reads on: an endless row of them takes memory
+    without bound, and the loop's time, so that not even a time-out comes in time.
+    """
+
+    _interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Take an answer's head in; an interim one is only counted."""
+        if data[0].code >= _FIRST_FINAL or data[0].code == _SWITCHING_PROTOCOLS:
+            self._interim = 0
+            super().feed_data(data, size)
+            return
+        self._interim += 1
+        if self._interim == MOST_INTERIM_ANSWERS:
+            self.set_exception(InterimAnswersError("interim answers (1xx) without end"))
+            if self.transport is not None:
+                self.transport.abort()
 
 
 async def _lose_the_answer(
@@ -123,56 +114,12 @@ async def _lose_the_answer(
         raise AnswerLostError(str(error) or type(error).__name__) from error
 
 
-class _PublicAddressesOnly(AbstractResolver):
-    """Resolves names, but never to this machine or its link-local neighbours.
-
-    The metadata service of clouds answers on a link-local address: a name must not lead there.
-    """
-
-    def __init__(self) -> None:
-        self._inner = DefaultResolver()
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = 0,  # type: ignore[assignment]
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        allowed = [result for result in found if not is_local_address(result["host"])]
-        if not allowed:
-            raise OSError(None, f"{host} resolves only to loopback or link-local addresses")
-        return allowed
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def is_local_address(text: str) -> bool:
-    """Whether an IP address is this machine's own, link-local, or no place to connect to."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or _behind_nat64(address) or address
-    return (
-        address in _METADATA_SERVICES
-        or address.is_loopback
-        or address.is_link_local
-        or address.is_unspecified
-        or address.is_multicast
-    )
-
-
-def _behind_nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a translator would connect to, or `None` (RFC 6052, section 2.1)."""
-    return ipaddress.IPv4Address(address.packed[-4:]) if address in _NAT64 else None
-
-
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
     """How to connect; the same for all endpoints of a process."""
 
-    connections: int = 32
-    """Connections per endpoint, and calls in flight on it."""
+    connections: int = 128
+    """Connections per endpoint, and calls in flight on it; one project takes a third of them."""
     connect_timeout: float = 10.0
     """Seconds to wait for a free connection and to establish it."""
     read_timeout: float = 20.0
@@ -199,9 +146,12 @@ class TransportOptions:
 class FencedTransport(httpx.AsyncBaseTransport):
     """Sends requests through aiohttp: gated, fenced, and with bounded answers."""
 
-    def __init__(self, options: TransportOptions, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, options: TransportOptions, context: ssl.SSLContext, resolver: NameResolver
+    ) -> None:
         self._options = options
-        self._slots = asyncio.Semaphore(options.connections)
+        self._resolver = resolver
+        self._slots = Slots(options.connections)
         self._inner = AiohttpTransport(
             verify=context,
             trust_env=False,
@@ -211,16 +161,16 @@ class FencedTransport(httpx.AsyncBaseTransport):
 
     def _session(self, context: ssl.SSLContext) -> aiohttp.ClientSession:
         options = self._options
-        # With a proxy the only name resolved here is the proxy's, which may well be local.
-        guarded = options.proxy is None and not options.allow_local_addresses
         connector = aiohttp.TCPConnector(
             ssl=context,
             limit=options.connections,
             # Idle connections are dropped well before a gateway drops them, so that a call
             # seldom meets one that is just being closed.
             keepalive_timeout=15.0,
-            resolver=_PublicAddressesOnly() if guarded else None,
+            resolver=self._resolver,
         )
+        handler: Any = functools.partial(_BoundedHandler, loop=asyncio.get_running_loop())
+        connector._factory = handler  # noqa: SLF001 - there is no other way
         return aiohttp.ClientSession(
             connector=connector,
             request_class=_FencedRequest,
@@ -232,14 +182,16 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
         dispatch: Dispatch | None = request.extensions.get(DISPATCH)
-        async with self._slots:
+        turn, project = request.extensions.get(TURN, (_NOBODY, ""))
+        async with self._slots.one(turn, project):
             if dispatch is not None:
                 self._bound_connecting(request, dispatch)
-            token = _current_dispatch.set(dispatch)
+            tokens = _current_dispatch.set(dispatch), current_turn.set(turn)
             try:
                 return await self._exchange(request)
             finally:
-                _current_dispatch.reset(token)
+                _current_dispatch.reset(tokens[0])
+                current_turn.reset(tokens[1])
 
     def _bound_connecting(self, request: httpx.Request, dispatch: Dispatch) -> None:
         """Do not spend longer on connecting than the call may wait anyway."""
@@ -281,9 +233,8 @@ class FencedTransport(httpx.AsyncBaseTransport):
         return bytes(received)
 
     async def drain(self) -> None:
-        """Wait until no call is under way; from then on none gets through."""
-        for _ in range(self._options.connections):
-            await self._slots.acquire()
+        """Wait until no call is under way."""
+        await self._slots.until_idle()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -330,8 +281,17 @@ class FencedClient(httpx.AsyncClient):
         await self.aclose()
 
 
+def build_resolver(options: TransportOptions) -> NameResolver:
+    """Make the resolver for all endpoints of a process."""
+    # With a proxy the only name resolved here is the proxy's, which may well be local.
+    local = options.proxy is not None or options.allow_local_addresses
+    return NameResolver(allow_local_addresses=local)
+
+
 def build_http_client(
-    options: TransportOptions, context: ssl.SSLContext | None = None
+    options: TransportOptions,
+    context: ssl.SSLContext | None = None,
+    resolver: NameResolver | None = None,
 ) -> FencedClient:
     """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
 
@@ -339,11 +299,13 @@ def build_http_client(
         options: How to connect.
         context: From `tls_context`, to share it: it holds all certificate authorities, which is
             half a megabyte, and takes a while to make.
+        resolver: From `build_resolver`, to share it: what did not resolve is remembered once.
 
     Raises:
         OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
     """
-    transport = FencedTransport(options, context or tls_context(options.ca_bundle))
+    context = context or tls_context(options.ca_bundle)
+    transport = FencedTransport(options, context, resolver or build_resolver(options))
     return FencedClient(transport, options.timeout())
 
 
@@ -352,36 +314,3 @@ def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def proxy_of(url: SecretStr) -> httpx.Proxy:
-    """The proxy, with its user and password as a header: aiohttp has deprecated the other way.
-
-    Raises:
-        ValueError: No call could go through it. The sentence holds nothing of the URL: what a
-            library complains of may be a part of the password, such as "Invalid port: 'pa'".
-    """
-    parsed = _origin(url.get_secret_value())
-    if parsed is None:
-        raise ValueError(
-            "this is not the URL of a proxy, such as http://user:password@proxy:3128 (special "
-            "characters of a password are percent-encoded: %2F stands for /)"
-        )
-    proxy = httpx.Proxy(parsed)
-    if proxy.auth is None:
-        return proxy
-    user, password = proxy.auth
-    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
-
-
-def _origin(text: str) -> httpx.URL | None:
-    """Scheme, host and port. More than these is a password that holds a `/`, `?` or `#`."""
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        return None
-    bare = url.path == "/" and not url.query and not url.fragment
-    whole = url.scheme in {"http", "https"} and _HOST.fullmatch(url.host) is not None
-    there = url.port is None or 0 < url.port <= _LAST_PORT
-    return url if bare and whole and there else None

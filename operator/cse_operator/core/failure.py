@@ -2,7 +2,7 @@
 
 The cloud and the cluster side translate whatever they met into a `Failure`; the decision
 core knows only these kinds. A status code alone never decides: the vendor answers 401 for
-a missing engine and 400 for most things (`cloud/judgement.py` has the codes).
+a missing engine and 400 for most things (`cloud/answers.py` has the codes).
 """
 
 from __future__ import annotations

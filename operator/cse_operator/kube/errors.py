@@ -24,10 +24,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
+
+from cse_operator.core.http_time import retry_after as seconds_to_wait
 
 _MESSAGE_LIMIT: Final = 512
 
@@ -96,14 +97,13 @@ def from_response(
         what: What was asked for, in words that start a sentence, such as
             "PATCH microserviceengines payments/orders".
         status: HTTP status of the answer, not 2xx.
-        headers: Its headers, of which only `Retry-After` is read.
+        headers: Its headers, of which only `Retry-After` and `Date` are read.
         body: Its body: a `Status` object, or anything else from something in between.
         now: The time a `Retry-After` date is compared with; by default the present.
     """
     answer = _status_object(body)
     sentence = f"{what}: {_words(answer, status)}"
-    retry_after = _retry_after(headers.get("Retry-After"), now or datetime.now(UTC))
-    return _kind(answer, status)(sentence, status=status, retry_after=retry_after)
+    return _kind(answer, status)(sentence, status=status, retry_after=seconds_to_wait(headers, now))
 
 
 def from_transport(what: str, error: BaseException) -> Unavailable:
@@ -159,18 +159,3 @@ def _status_object(body: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
-
-
-def _retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait, from a number of seconds or an HTTP date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())

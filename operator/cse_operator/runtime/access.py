@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from cse_operator.cloud.credentials import Credentials, parse_secret
+from cse_operator.cloud.auth.credentials import Credentials, parse_secret
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project, ProjectOptions, Projects
@@ -54,6 +54,7 @@ class Access:
             project_id=spec.project_id,
             enterprise_project_id=spec.enterprise_project_id,
             credentials=self._credentials_in(secret),
+            secret_version=secret.resource_version,
         )
 
     def _credentials_in(self, secret: SecretContent) -> Credentials:

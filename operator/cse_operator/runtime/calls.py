@@ -132,13 +132,15 @@ class Calls:
         """Make the call that the stored intent names."""
         if self._authority.remaining() <= 0:
             told = "the operator was told to stop, or lost its Lease, before the call went out"
-            raise CloudError.of(Failure(FailureKind.NOT_SENT, told))
-        client = work.reachable.client
+            raise CloudError(Failure(FailureKind.NOT_SENT, told))
+        client, namespace = work.reachable.client, work.resource.reference.namespace
         if record.action is Action.RETRY:
-            return await client.retry(work.engine_id, send_before=send_before)
+            return await client.retry(work.engine_id, send_before=send_before, namespace=namespace)
         if record.action is not Action.UPGRADE or record.target_version is None:
             raise AssertionError(f"{work.key}: the intent names no call")
-        return await client.upgrade(work.engine_id, record.target_version, send_before=send_before)
+        return await client.upgrade(
+            work.engine_id, record.target_version, send_before=send_before, namespace=namespace
+        )
 
     async def _write(self, work: Work, status: Status) -> Status | None:
         return await self._statuses.write(

@@ -106,7 +106,7 @@ class Fleet(Collector):
         )
         yield CounterMetricFamily(
             "cse_operator_throttled_seconds",
-            "Seconds that the vendor had a project pause, and that calls waited for our own limit.",
+            "Seconds that the vendor asked a call of a project to pause.",
             value=sources.throttled_seconds(),
         )
         yield CounterMetricFamily(

@@ -8,7 +8,7 @@ from typing import Final
 
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.cloud.credentials import SECRET_KEYS
+from cse_operator.cloud.auth.credentials import SECRET_KEYS
 from cse_operator.cloud.projects import Projects
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.kopf_watch import KopfWatch

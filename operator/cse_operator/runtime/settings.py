@@ -15,7 +15,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cse_operator.cloud.transport import proxy_of, tls_context
+from cse_operator.cloud.proxy import proxy_of
+from cse_operator.cloud.transport import tls_context
 from cse_operator.core.observed import Policy
 
 LAST_PORT: Final = 65_535
@@ -172,7 +173,9 @@ class Settings(BaseSettings):
         "as many)",
     )
     calls_per_second: float = Field(
-        default=50.0, gt=0, description="calls per second, project and credential"
+        default=100.0,
+        gt=0,
+        description="calls per second, for each of the vendor's calls and project",
     )
 
     listen: Annotated[str, AfterValidator(_address_and_port)] = Field(

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import Turn, Urgency
 from cse_operator.cloud.projects import Project
 from cse_operator.core.decide import Decision
 from cse_operator.core.failure import Failure
 from cse_operator.core.observed import Observed
-from cse_operator.core.states import Effect
+from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource, Resource
 from cse_operator.runtime.ownership import Ownership
@@ -50,6 +51,21 @@ class Work:
             raise AssertionError(f"{self.key}: nothing can be asked without credentials")
         return self.project
 
+    @property
+    def turn(self) -> Turn:
+        """For whom its looks are, which decides what goes first where calls wait."""
+        resource, status = self.resource, self.resource.status
+        stage = stage_of(status)
+        asked = resource.retry_request not in {None, status.last_handled_retry_at}
+        asked |= resource.reconcile_request not in {None, status.last_handled_reconcile_at}
+        if stage is Stage.RUNNING:
+            urgency = Urgency.POLL
+        elif status.observed_generation != resource.generation or asked:
+            urgency = Urgency.CHANGE
+        else:
+            urgency = Urgency.RESYNC if stage is Stage.IDLE else Urgency.CHANGE
+        return Turn(urgency, resource.reference.namespace)
+
     def aged(self, o: Observed) -> Observed:
         """The observation as it is now: the looks in it have grown older since they were taken."""
         at = self.decided = boottime()
@@ -81,7 +97,7 @@ class Work:
         """Look at the engine; whoever sees it may own it."""
         self.engine_asked = boottime()
         try:
-            engine = await self.reachable.client.show_engine(self.engine_id)
+            engine = await self.reachable.client.show_engine(self.engine_id, turn=self.turn)
         except CloudError as error:
             return self.failed(o, error.failure)
         self.engine_answered = boottime()
@@ -94,7 +110,7 @@ class Work:
         notes, self.job_asked = self.cached.notes, boottime()
         followed = o.record is not None and o.record.job_id == job_id
         try:
-            job = await self.reachable.client.show_job(self.engine_id, job_id)
+            job = await self.reachable.client.show_job(self.engine_id, job_id, turn=self.turn)
         except CloudError as error:
             if error.failure.kind is not FailureKind.NOT_FOUND:
                 self.ownership.looked(self.key, succeeded=False)
@@ -108,7 +124,8 @@ class Work:
     async def _list_jobs(self, o: Observed) -> Observed:
         """Ask for the vendor's list of jobs: none where the site does not have it."""
         try:
-            return replace(o, jobs=await self.reachable.client.list_jobs(self.engine_id) or ())
+            jobs = await self.reachable.client.list_jobs(self.engine_id, turn=self.turn)
+            return replace(o, jobs=jobs or ())
         except CloudError as error:
             return replace(o, jobs_failure=error.failure)
 

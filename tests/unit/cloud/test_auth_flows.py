@@ -13,27 +13,19 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import (
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken
+from cse_operator.cloud.auth.flows import (
     AccessKeyAuth,
-    AuthenticationGate,
     PasswordTokenAuth,
     StaticTokenAuth,
     auth_for,
 )
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken
-from cse_operator.cloud.errors import (
-    CloudError,
-    ForbiddenError,
-    NotFoundError,
-    NotSentError,
-    OutcomeUnknownError,
-    ThrottledError,
-    TransientError,
-    UnauthenticatedError,
-)
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
+from cse_operator.core.failure import FailureKind
 from support.cloud_calls import (
     ACCEPTED,
     ENDPOINT,
@@ -95,10 +87,10 @@ class Vendor:
         return [request.headers["X-Auth-Token"] for request in self.calls]
 
 
-def password_auth(time: FakeTime, gate: AuthenticationGate | None = None) -> PasswordTokenAuth:
-    gate = gate or AuthenticationGate(clock=time, jitter=lambda: 0.0)
+def password_auth(time: FakeTime, breaker: CredentialBreaker | None = None) -> PasswordTokenAuth:
+    breaker = breaker or CredentialBreaker(clock=time, jitter=lambda: 0.0)
     return PasswordTokenAuth(
-        USER, PROJECT, IAM, gate, clock=time, now=lambda: NOW, jitter=lambda: 0.5
+        USER, PROJECT, IAM, breaker, clock=time, now=lambda: NOW, jitter=lambda: 0.5
     )
 
 
@@ -172,9 +164,9 @@ async def test_a_refused_credential_is_sent_once_and_then_held_back(auth: Any, h
     results = await asyncio.gather(
         *(client.show_engine(ENGINE) for _ in range(20)), return_exceptions=True
     )
-    assert {type(result) for result in results} == {UnauthenticatedError}
+    assert {result.kind for result in results} == {FailureKind.UNAUTHENTICATED}
     assert len({str(result) for result in results}) == 1
-    with fails(UnauthenticatedError):
+    with fails(FailureKind.UNAUTHENTICATED):
         await upgrade(client)
     assert len(sent) == 1
 
@@ -191,10 +183,14 @@ async def test_a_region_that_does_not_answer_holds_up_no_other_one(credentials: 
         return httpx.Response(200, json=ENGINE_ANSWER, headers=headers)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer_in_one_region), trust_env=False)
-    gate = AuthenticationGate(proven_for=0)
+    budget = RefusalBudget()
+    of_all_regions = CredentialBreaker("secret", budget, proven_for=0)
 
     def client_in(region: str) -> CseClient:
-        auth = auth_for(credentials, gate, project_id=PROJECT, iam_endpoint=IAM)
+        # What is shown to the gateway can be refused in one region; IAM here is one for all.
+        own = CredentialBreaker("secret", budget, proven_for=0)
+        breaker = own if credentials is KEY else of_all_regions
+        auth = auth_for(credentials, breaker, project_id=PROJECT, iam_endpoint=IAM)
         return make_client(http, f"https://cse.{region}.example.com", auth=auth)
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
@@ -212,9 +208,9 @@ async def test_a_missing_engine_proves_the_credential_good() -> None:
     auth = StaticTokenAuth(StaticToken(token=SecretStr("good")))
     client = make_client(mock_http(missing), auth=auth)
     for _ in range(3):
-        with fails(NotFoundError):
+        with fails(FailureKind.NOT_FOUND):
             await client.show_engine(ENGINE)
-    assert auth.gate.hold_back == 0
+    assert auth.breaker.hold_back == 0
 
 
 async def test_missing_rights_do_not_close_the_gate() -> None:
@@ -224,7 +220,7 @@ async def test_missing_rights_do_not_close_the_gate() -> None:
     auth = StaticTokenAuth(StaticToken(token=SecretStr("good")))
     client = make_client(mock_http(forbid), auth=auth)
     for _ in range(2):
-        with fails(ForbiddenError):
+        with fails(FailureKind.FORBIDDEN):
             await client.show_engine(ENGINE)
 
 
@@ -234,7 +230,7 @@ async def test_a_wrong_clock_is_mentioned_where_a_signature_is_refused() -> None
         return httpx.Response(401, json=gateway_error("APIGW.0301"), headers=date)
 
     client = make_client(mock_http(refuse), auth=AccessKeyAuth(KEY, PROJECT))
-    with fails(UnauthenticatedError) as caught:
+    with fails(FailureKind.UNAUTHENTICATED) as caught:
         await client.show_engine(ENGINE)
     assert "clock differs" in caught.failure.message
 
@@ -287,7 +283,7 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_order(
     await client.show_engine(ENGINE)
     assert len(vendor.token_requests) == 2, "IAM was asked again at once"
     time.advance(3 * 3600)
-    with fails(TransientError):
+    with fails(FailureKind.TRANSIENT):
         await client.show_engine(ENGINE)
 
 
@@ -307,7 +303,7 @@ async def test_a_token_serves_to_its_end_while_iam_is_out_of_reach(
     await upgrade(client)
     assert len(vendor.token_requests) == 2, "IAM was asked again at once"
     time.advance(3 * 3600)
-    with fails(TransientError):
+    with fails(FailureKind.TRANSIENT):
         await client.show_engine(ENGINE)
 
 
@@ -323,8 +319,8 @@ async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
         return vendor(request)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(slow_iam), trust_env=False)
-    gate = AuthenticationGate(proven_for=24 * 3600, clock=time)
-    client = make_client(http, auth=password_auth(time, gate))
+    breaker = CredentialBreaker(proven_for=24 * 3600, clock=time)
+    client = make_client(http, auth=password_auth(time, breaker))
     await client.show_engine(ENGINE)
     time.advance(22 * 3600)
     async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
@@ -340,36 +336,36 @@ async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
 async def test_a_project_that_iam_refuses_is_not_the_other_projects_trouble(
     vendor: Vendor, time: FakeTime, status: int
 ) -> None:
-    gate = AuthenticationGate(clock=time, jitter=lambda: 0.0)
-    mistyped = client_of(vendor, password_auth(time, gate))
+    breaker = CredentialBreaker(clock=time, jitter=lambda: 0.0)
+    mistyped = client_of(vendor, password_auth(time, breaker))
     vendor.iam_answer = lambda: httpx.Response(status, json=gateway_error("IAM.0011"))
     for _ in range(3):
-        with fails(UnauthenticatedError):
+        with fails(FailureKind.UNAUTHENTICATED):
             await mistyped.show_engine(ENGINE)
     assert len(vendor.token_requests) == 1
 
     vendor.iam_answer = vendor.sell
-    await client_of(vendor, password_auth(time, gate)).show_engine(ENGINE)
-    with fails(UnauthenticatedError):
+    await client_of(vendor, password_auth(time, breaker)).show_engine(ENGINE)
+    with fails(FailureKind.UNAUTHENTICATED):
         await mistyped.show_engine(ENGINE)
-    time.advance(gate.cooling)
+    time.advance(breaker.cooling)
     await mistyped.show_engine(ENGINE)
 
 
 async def test_a_good_token_does_not_vouch_for_the_password_that_bought_it_long_ago(
     vendor: Vendor, time: FakeTime
 ) -> None:
-    gate = AuthenticationGate(clock=time, cooling=300, long_cooling=3600, jitter=lambda: 0.0)
-    old, new = (client_of(vendor, password_auth(time, gate)) for _ in range(2))
+    breaker = CredentialBreaker(clock=time, cooling=300, jitter=lambda: 0.0)
+    old, new = (client_of(vendor, password_auth(time, breaker)) for _ in range(2))
     await old.show_engine(ENGINE)
     vendor.iam_answer = vendor.refuse
     for _ in range(4):
-        with fails(UnauthenticatedError):
+        with fails(FailureKind.UNAUTHENTICATED):
             await new.show_engine(ENGINE)
         time.advance(300)
-        if gate.hold_back <= 0:
+        if breaker.hold_back <= 0:
             await old.show_engine(ENGINE)
-    assert gate.hold_back > 3000
+    assert breaker.hold_back == 900, "the third cool-down is four times the first"
 
 
 async def test_a_changed_password_is_refused_once_however_many_projects_need_a_token(
@@ -380,8 +376,8 @@ async def test_a_changed_password_is_refused_once_however_many_projects_need_a_t
         return vendor(request)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer_later), trust_env=False)
-    gate = AuthenticationGate(clock=time, jitter=lambda: 0.0)
-    clients = [make_client(http, auth=password_auth(time, gate)) for _ in range(10)]
+    breaker = CredentialBreaker(clock=time, jitter=lambda: 0.0)
+    clients = [make_client(http, auth=password_auth(time, breaker)) for _ in range(10)]
     for _ in range(2):
         for client in clients:
             await client.show_engine(ENGINE)
@@ -393,7 +389,7 @@ async def test_a_changed_password_is_refused_once_however_many_projects_need_a_t
     results = await asyncio.gather(
         *(client.show_engine(ENGINE) for client in clients), return_exceptions=True
     )
-    assert {type(result) for result in results} == {UnauthenticatedError}
+    assert {result.kind for result in results} == {FailureKind.UNAUTHENTICATED}
     assert len(vendor.token_requests) == 1
 
 
@@ -419,7 +415,7 @@ async def test_a_token_is_not_shown_when_it_is_no_longer_the_current_one(
     auth = password_auth(time)
     client = make_client(mock_http(echo), auth=auth)
     await client.show_engine(ENGINE)
-    with fails(OutcomeUnknownError) as caught:
+    with fails(FailureKind.OUTCOME_UNKNOWN) as caught:
         await upgrade(client)
     assert "bad" in caught.failure.message
     assert "token-1" not in repr(caught.error)
@@ -439,7 +435,7 @@ async def test_tokens_that_are_refused_as_soon_as_bought_end_in_a_long_wait(
     vendor.good_tokens.clear()
     vendor.iam_answer = sell_bad
     for _ in range(5):
-        with fails(UnauthenticatedError):
+        with fails(FailureKind.UNAUTHENTICATED):
             await client.show_engine(ENGINE)
     assert vendor.bought == 2
     assert len(vendor.calls) == 3
@@ -451,7 +447,7 @@ async def test_a_wrong_password_is_tried_once_in_a_cooling_period(
     vendor.iam_answer = vendor.refuse
     client = client_of(vendor, password_auth(time))
     for _ in range(10):
-        with fails(UnauthenticatedError) as caught:
+        with fails(FailureKind.UNAUTHENTICATED) as caught:
             await client.show_engine(ENGINE)
         time.advance(10)
     assert len(vendor.token_requests) == 1
@@ -464,12 +460,12 @@ async def test_a_wrong_password_is_tried_once_in_a_cooling_period(
 @pytest.mark.parametrize(
     ("response", "kind"),
     [
-        (httpx.Response(429, headers={"Retry-After": "30"}), ThrottledError),
-        (httpx.Response(500), TransientError),
-        (httpx.Response(201), TransientError),
-        (httpx.Response(201, headers={"X-Subject-Token": "  "}), TransientError),
-        (httpx.Response(404, json=gateway_error("IAM.0404")), UnauthenticatedError),
-        (httpx.Response(403, json=gateway_error("IAM.0403")), UnauthenticatedError),
+        (httpx.Response(429, headers={"Retry-After": "30"}), FailureKind.THROTTLED),
+        (httpx.Response(500), FailureKind.TRANSIENT),
+        (httpx.Response(201), FailureKind.TRANSIENT),
+        (httpx.Response(201, headers={"X-Subject-Token": "  "}), FailureKind.TRANSIENT),
+        (httpx.Response(404, json=gateway_error("IAM.0404")), FailureKind.UNAUTHENTICATED),
+        (httpx.Response(403, json=gateway_error("IAM.0403")), FailureKind.UNAUTHENTICATED),
     ],
 )
 async def test_what_iam_says_instead_of_a_token_is_told_apart(
@@ -505,7 +501,7 @@ async def test_a_put_whose_token_cannot_be_bought_was_not_sent(
     vendor: Vendor, time: FakeTime
 ) -> None:
     vendor.iam_answer = lambda: httpx.Response(503)
-    with fails(NotSentError):
+    with fails(FailureKind.NOT_SENT):
         await upgrade(client_of(vendor, password_auth(time)))
     assert vendor.calls == []
 
@@ -517,10 +513,10 @@ def test_each_kind_of_credentials_has_its_authentication() -> None:
         USER: PasswordTokenAuth,
     }
     for credentials, kind in kinds.items():
-        gate = AuthenticationGate()
-        auth = auth_for(credentials, gate, project_id=PROJECT, iam_endpoint=IAM)
+        breaker = CredentialBreaker()
+        auth = auth_for(credentials, breaker, project_id=PROJECT, iam_endpoint=IAM)
         assert type(auth) is kind
-        assert auth.gate is gate
+        assert auth.breaker is breaker
         assert set(auth.secrets()) == set(credentials.secrets())
 
 
@@ -552,10 +548,10 @@ REFUSED = answer(401, gateway_error("APIGW.0301", "decrypt token fail"))
 @pytest.mark.parametrize(
     ("deed", "kind"),
     [
-        (REFUSED, OutcomeUnknownError),
-        (answer(401, b"<html>proxy</html>"), OutcomeUnknownError),
-        (answer(401, {"error_code": "SVCSTG.00501116"}), NotFoundError),
-        (answer(401, gateway_error("APIGW.9999")), OutcomeUnknownError),
+        (REFUSED, FailureKind.OUTCOME_UNKNOWN),
+        (answer(401, b"<html>proxy</html>"), FailureKind.OUTCOME_UNKNOWN),
+        (answer(401, {"error_code": "SVCSTG.00501116"}), FailureKind.NOT_FOUND),
+        (answer(401, gateway_error("APIGW.9999")), FailureKind.OUTCOME_UNKNOWN),
     ],
 )
 async def test_a_put_whose_token_is_refused_is_not_sent_again_and_the_next_call_has_a_new_one(
@@ -570,7 +566,7 @@ async def test_a_put_whose_token_is_refused_is_not_sent_again_and_the_next_call_
         await client.show_engine(ENGINE)
         calls = [r for r in raw.requests if r.method != "POST"]
         assert [r.method for r in calls] == ["GET", "PUT", "GET"]
-        last = "token-1" if kind is NotFoundError else "token-2"
+        last = "token-1" if kind is FailureKind.NOT_FOUND else "token-2"
         assert [r.headers["x-auth-token"] for r in calls] == ["token-1", "token-1", last]
 
 
@@ -578,6 +574,6 @@ async def test_a_put_whose_iam_cannot_be_reached_was_not_sent() -> None:
     options = TransportOptions(allow_local_addresses=True)
     async with RawVendor(on_the_wire([])) as raw, build_http_client(options) as http:
         auth = PasswordTokenAuth(USER, PROJECT, "http://127.0.0.1:1")
-        with fails(NotSentError):
+        with fails(FailureKind.NOT_SENT):
             await upgrade(make_client(http, raw.url, auth=auth))
         assert raw.requests == []

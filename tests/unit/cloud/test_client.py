@@ -17,17 +17,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from cse_operator import __version__
+from cse_operator.cloud.answers import Operation
+from cse_operator.cloud.auth.credentials import parse_secret
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.credentials import parse_secret
-from cse_operator.cloud.errors import (
-    BusyError,
-    CloudError,
-    NotFoundError,
-    RejectedError,
-    ThrottledError,
-    TransientError,
-)
-from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.errors import CloudError
+from cse_operator.core.failure import FailureKind
 from support.cloud_calls import (
     ACCEPTED,
     ENDPOINT,
@@ -42,6 +36,7 @@ from support.cloud_calls import (
     gateway_error,
     make_client,
     mock_http,
+    project_limits,
     static_auth,
 )
 
@@ -153,21 +148,21 @@ async def test_a_hostile_engine_id_never_becomes_a_path(engine_id: str) -> None:
         lambda: client.retry(engine_id, send_before=send_before(client)),
     ]
     for call in calls:
-        with fails(RejectedError):
+        with fails(FailureKind.REJECTED):
             await call()
     assert recorder.requests == []
 
 
 @pytest.mark.parametrize("project_id", HOSTILE)
 def test_a_hostile_project_id_makes_no_client(project_id: str) -> None:
-    client = client_of(Recorder(ok({})))
-    with fails(RejectedError):
-        CseClient(client._http, ENDPOINT, project_id, None, client._auth, client._bucket)
+    http = mock_http(Recorder(ok({})))
+    with fails(FailureKind.REJECTED):
+        make_client(http, project_id=project_id)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "\u0430", "a b"])
 def test_a_hostile_enterprise_project_makes_no_client(value: str) -> None:
-    with fails(RejectedError):
+    with fails(FailureKind.REJECTED):
         client_of(Recorder(ok({})), enterprise_project_id=value)
 
 
@@ -176,7 +171,7 @@ async def test_any_engine_id_leads_to_its_own_path_or_nowhere(engine_id: str) ->
     recorder = Recorder(ok({**ENGINE_ANSWER, "id": engine_id}))
     try:
         await client_of(recorder).show_engine(engine_id)
-    except RejectedError:
+    except CloudError:
         assert recorder.requests == []
     else:
         assert recorder.requests[0].url.raw_path.decode() == (
@@ -188,14 +183,14 @@ async def test_any_engine_id_leads_to_its_own_path_or_nowhere(engine_id: str) ->
 async def test_a_malformed_version_is_not_sent(version: str) -> None:
     recorder = Recorder(ok(ACCEPTED))
     client = client_of(recorder)
-    with fails(RejectedError):
+    with fails(FailureKind.REJECTED):
         await client.upgrade(ENGINE, version, send_before=send_before(client))
     assert recorder.requests == []
 
 
 @pytest.mark.parametrize("job_id", [0, -1])
 async def test_a_malformed_job_id_is_not_sent(job_id: int) -> None:
-    with fails(RejectedError):
+    with fails(FailureKind.REJECTED):
         await client_of(Recorder(ok({}))).show_job(ENGINE, job_id)
 
 
@@ -243,7 +238,7 @@ async def test_a_read_is_repeated_after_a_passing_failure(
 async def test_a_read_is_repeated_twice_at_most() -> None:
     time = FakeTime()
     recorder = Recorder(httpx.Response(500))
-    with fails(TransientError):
+    with fails(FailureKind.TRANSIENT):
         await client_of(recorder, clock=time, sleep=time.sleep).show_engine(ENGINE)
     assert len(recorder.requests) == 3
 
@@ -255,7 +250,7 @@ async def test_the_pauses_between_reads_are_jittered_and_bounded() -> None:
         client = client_of(
             Recorder(httpx.Response(500)), clock=time, sleep=time.sleep, jitter=lambda j=jitter: j
         )
-        with fails(TransientError):
+        with fails(FailureKind.TRANSIENT):
             await client.show_engine(ENGINE)
         pauses.append(time.sleeps)
     assert pauses == [[0.0, 0.0], [0.25, 1.0]]
@@ -269,14 +264,14 @@ async def test_a_read_is_not_repeated_beyond_the_time_of_one_call() -> None:
         return httpx.Response(500)
 
     client = make_client(mock_http(slow), clock=time, sleep=time.sleep, jitter=lambda: 1.0)
-    with fails(TransientError):
+    with fails(FailureKind.TRANSIENT):
         await client.show_engine(ENGINE)
     assert time.sleeps == []
 
 
 async def test_a_read_that_is_asked_to_wait_long_leaves_that_to_its_caller() -> None:
     recorder = Recorder(httpx.Response(503, headers={"Retry-After": "60"}))
-    with fails(TransientError) as caught:
+    with fails(FailureKind.TRANSIENT) as caught:
         await client_of(recorder).show_engine(ENGINE)
     assert caught.failure.retry_after == 60
     assert len(recorder.requests) == 1
@@ -285,9 +280,9 @@ async def test_a_read_that_is_asked_to_wait_long_leaves_that_to_its_caller() -> 
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [
-        (httpx.Response(400, json={"error_code": "SVCSTG.00501116"}), NotFoundError),
-        (httpx.Response(400, json={"error_code": "SVCSTG.00501117"}), BusyError),
-        (httpx.Response(429), ThrottledError),
+        (httpx.Response(400, json={"error_code": "SVCSTG.00501116"}), FailureKind.NOT_FOUND),
+        (httpx.Response(400, json={"error_code": "SVCSTG.00501117"}), FailureKind.BUSY),
+        (httpx.Response(429), FailureKind.THROTTLED),
     ],
 )
 async def test_a_read_is_not_repeated_after_a_lasting_failure(
@@ -302,19 +297,22 @@ async def test_a_read_is_not_repeated_after_a_lasting_failure(
 @pytest.mark.parametrize(
     ("headers", "pause"), [({"Retry-After": "17"}, 17.0), ({}, 7.5), ({"Retry-After": "0"}, 7.5)]
 )
-async def test_throttling_pauses_the_whole_project(headers: dict[str, str], pause: float) -> None:
+async def test_throttling_pauses_this_call_of_the_project_and_no_other(
+    headers: dict[str, str], pause: float
+) -> None:
     time = FakeTime()
-    bucket = TokenBucket(10, clock=time, sleep=time.sleep)
+    limits = project_limits(10, time)
     recorder = Recorder(httpx.Response(429, headers=headers, json=gateway_error("APIGW.0308")))
-    client = client_of(recorder, bucket=bucket, jitter=lambda: 0.5)
-    with fails(ThrottledError):
+    client = client_of(recorder, limits=limits, jitter=lambda: 0.5)
+    with fails(FailureKind.THROTTLED):
         await client.upgrade(ENGINE, "2.4.0", send_before=send_before(client))
-    assert bucket.pause == pytest.approx(pause)
+    assert limits.pause(Operation.UPGRADE) == pytest.approx(pause)
+    assert limits.pause(Operation.SHOW_ENGINE) == 0
 
 
 async def test_an_engine_that_is_missing_is_named() -> None:
     gone = httpx.Response(401, json={"error_code": "SVCSTG.00501116", "error_msg": "no"})
-    with fails(NotFoundError) as caught:
+    with fails(FailureKind.NOT_FOUND) as caught:
         await client_of(Recorder(gone)).show_engine(ENGINE)
     assert ENGINE in caught.failure.message
 
@@ -326,7 +324,7 @@ async def test_each_call_is_told_of_with_its_outcome_and_its_seconds() -> None:
     )
     client = client_of(recorder, on_call=lambda *call: told.append(call))
     await client.show_engine(ENGINE)
-    with fails(NotFoundError):
+    with fails(FailureKind.NOT_FOUND):
         await client.show_job(ENGINE, 5)
     assert [(name, outcome) for name, outcome, _ in told] == [
         ("ShowEngine", "Success"),
@@ -355,7 +353,7 @@ async def test_a_cancelled_call_stays_cancelled_and_is_told_of() -> None:
 
 
 async def test_an_unforeseen_error_below_is_a_typed_one_above() -> None:
-    with fails(TransientError) as caught:
+    with fails(FailureKind.TRANSIENT) as caught:
         await client_of(Recorder(ZeroDivisionError("surprise"))).show_engine(ENGINE)
     assert "surprise" in caught.failure.message
 
@@ -364,7 +362,7 @@ async def test_an_error_keeps_no_request_within_reach() -> None:
     """A chained exception would carry the request, and its headers, into a traceback."""
     for answer in (httpx.ConnectError("no"), httpx.Response(500), httpx.Response(200)):
         time = FakeTime()
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             client = client_of(Recorder(answer), clock=time, sleep=time.sleep)
             await client.show_engine(ENGINE)
         assert caught.error.__cause__ is None
@@ -403,12 +401,13 @@ async def test_any_answer_gives_a_value_or_a_typed_error(
         return httpx.Response(status, headers=sent, content=body)
 
     time = FakeTime()
-    bucket = TokenBucket(1000, clock=time, sleep=time.sleep)
-    client = make_client(mock_http(handle), bucket=bucket, clock=time, sleep=time.sleep)
+    limits = project_limits(1000, time)
+    client = make_client(mock_http(handle), limits=limits, clock=time, sleep=time.sleep)
     calls: list[Callable[[], Any]] = [
         client.list_engines,
         lambda: client.show_engine(ENGINE),
         lambda: client.show_job(ENGINE, 5),
+        lambda: client.list_jobs(ENGINE),
         lambda: client.retry(ENGINE, send_before=send_before(client)),
     ]
     for call in calls:

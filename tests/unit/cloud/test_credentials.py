@@ -11,8 +11,7 @@ import sys
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from cse_operator.cloud.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
-from cse_operator.cloud.errors import CredentialsInvalidError
+from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.core.failure import FailureKind
 from support.cloud_calls import fails
 
@@ -90,7 +89,7 @@ def test_a_password_keeps_its_blanks_and_loses_its_line_break() -> None:
 def test_a_secret_that_mixes_or_misses_keys_is_refused_by_their_names_only(
     data: dict[str, str], named: list[str]
 ) -> None:
-    with fails(CredentialsInvalidError) as caught:
+    with fails(FailureKind.CREDENTIALS_INVALID) as caught:
         parse_secret(secret(data))
     assert caught.failure.kind is FailureKind.CREDENTIALS_INVALID
     for name in named:
@@ -158,7 +157,8 @@ def test_the_identity_is_whom_the_vendor_locks_whatever_the_secret(
 
 def test_the_fingerprint_says_nothing_outside_this_process() -> None:
     program = (
-        "from pydantic import SecretStr; from cse_operator.cloud.credentials import StaticToken;"
+        "from pydantic import SecretStr;"
+        "from cse_operator.cloud.auth.credentials import StaticToken;"
         f"print(StaticToken(token=SecretStr({TOKEN['token']!r})).fingerprint)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

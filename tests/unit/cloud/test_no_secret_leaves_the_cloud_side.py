@@ -12,9 +12,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth import AuthenticationGate, auth_for
+from cse_operator.cloud.auth.breaker import CredentialBreaker
+from cse_operator.cloud.auth.credentials import Credentials, parse_secret
+from cse_operator.cloud.auth.flows import auth_for
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.credentials import Credentials, parse_secret
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from support.cloud_calls import ACCEPTED, ENGINE, ENGINE_ANSWER, PROJECT, FakeTime, make_client
@@ -147,8 +148,8 @@ async def talk(secret: dict[str, str], behave: Deed) -> list[str]:
     options = TransportOptions(allow_local_addresses=True)
     texts: list[str] = []
     async with RawVendor(behave) as vendor, build_http_client(options) as http:
-        gate = AuthenticationGate(cooling=0.0, long_cooling=0.0)
-        auth = auth_for(credentials, gate, project_id=PROJECT, iam_endpoint=vendor.url)
+        breaker = CredentialBreaker(cooling=0.0)
+        auth = auth_for(credentials, breaker, project_id=PROJECT, iam_endpoint=vendor.url)
         time = FakeTime()
         client = make_client(
             http,
@@ -170,9 +171,9 @@ async def talk(secret: dict[str, str], behave: Deed) -> list[str]:
                 texts.append(repr(await call()))
             except CloudError as error:
                 texts += within_reach(error)
-        holders = (client, auth, gate, http, options, credentials)
+        holders = (client, auth, breaker, http, options, credentials)
         texts += [repr(holder) for holder in holders]
-        texts += [repr(vars(holder)) for holder in (client, auth, gate, credentials)]
+        texts += [repr(vars(holder)) for holder in (client, auth, breaker, credentials)]
     return texts
 
 

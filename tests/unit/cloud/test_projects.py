@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.credentials import AccessKey, Credentials, StaticToken
+from cse_operator.cloud.answers import Operation
+from cse_operator.cloud.auth.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.errors import NotSentError, UnauthenticatedError
+from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.projects import Project, ProjectOptions, Projects
+from cse_operator.cloud.ratelimit import ProjectLimits
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, PROJECT, fails
@@ -53,13 +55,16 @@ def attach(
     region: str = "cn-north-4",
     enterprise: str | None = None,
     credentials: Credentials = TOKEN,
+    project: str = PROJECT,
+    version: str = "",
 ) -> Project:
     return projects.attach(
         resource,
         region=region,
-        project_id=PROJECT,
+        project_id=project,
         enterprise_project_id=enterprise,
         credentials=credentials,
+        secret_version=version,
     )
 
 
@@ -134,6 +139,10 @@ async def test_the_end_of_the_process_does_not_wait_for_calls_without_an_answer(
         await asyncio.gather(call, return_exceptions=True)
 
 
+def limits_of(project: Project) -> ProjectLimits:
+    return project.client._exchange._limits
+
+
 async def test_a_call_that_waits_for_its_turn_when_the_operator_is_told_to_stop_is_not_sent() -> (
     None
 ):
@@ -141,57 +150,102 @@ async def test_a_call_that_waits_for_its_turn_when_the_operator_is_told_to_stop_
     options = replace(OPTIONS, clock=lambda: now[0], calls_per_second=0.5)
     projects = Projects(options, nobody)
     project = attach(projects, "a/b")
-    await project.bucket.acquire()
+    await limits_of(project).acquire(Operation.UPGRADE, Turn())
     call = asyncio.create_task(project.client.upgrade(ENGINE, "2.4.0", send_before=1005.0))
     await asyncio.sleep(0)
     now[0] = float("inf")
-    with fails(NotSentError):
+    with fails(FailureKind.NOT_SENT):
         await call
     await projects.close()
 
 
-async def test_enterprise_projects_of_one_project_share_its_limit(projects: Projects) -> None:
+async def test_a_project_has_one_limit_whatever_enterprise_project_or_credential_calls(
+    projects: Projects,
+) -> None:
     one, other = attach(projects, "a/b"), attach(projects, "a/c", enterprise="1")
+    key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
+    third = attach(projects, "b/d", credentials=key)
     elsewhere = attach(projects, "a/d", region="cn-east-3")
-    assert one.bucket is other.bucket
-    assert one.bucket is not elsewhere.bucket
+    assert limits_of(one) is limits_of(other) is limits_of(third)
+    assert limits_of(one) is not limits_of(elsewhere)
 
 
 async def test_a_resource_that_is_made_anew_does_not_get_around_a_pause(
     projects: Projects,
 ) -> None:
-    attach(projects, "a/b").bucket.penalize(600)
+    limits_of(attach(projects, "a/b")).penalize(Operation.SHOW_ENGINE, 600)
     projects.detach("a/b")
-    assert attach(projects, "a/b").bucket.pause > 590
+    for number in range(200):
+        attach(projects, "a/c", region=f"aa-north-{number}")
+    assert limits_of(attach(projects, "a/b")).pause(Operation.SHOW_ENGINE) > 590
 
 
-async def test_seconds_that_a_limit_held_calls_back_are_counted_once_and_for_ever(
-    projects: Projects, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cse_operator.cloud.projects.MOST_KEPT", 2)
-    attach(projects, "a/b").bucket._waited = 7.0
-    attach(projects, "a/b", enterprise="1")
-    projects.detach("a/b")
-    assert projects.throttled_seconds == 7.0
-    for number in range(3):
-        attach(projects, "a/b", region=f"aa-north-{number}")
-    assert projects.throttled_seconds == 7.0
+async def test_limits_that_are_in_use_are_never_evicted(projects: Projects) -> None:
+    used = limits_of(attach(projects, "a/b"))
+    for number in range(200):
+        attach(projects, "a/c", region=f"aa-north-{number}")
+        await asyncio.sleep(0)  # the tasks of the one before end
+    assert limits_of(attach(projects, "b/d")) is used
+    assert len(projects._limits._kept) < 100
+
+
+async def test_pauses_are_counted_once_where_they_overlap(projects: Projects) -> None:
+    limits = limits_of(attach(projects, "a/b"))
+    limits.penalize(Operation.SHOW_ENGINE, 7)
+    limits.penalize(Operation.SHOW_ENGINE, 7)
+    limits.penalize(Operation.SHOW_JOB, 3)
+    assert projects.throttled_seconds == pytest.approx(10, abs=0.5)
+
+
+def key(secret: str, name: str = "ak") -> AccessKey:
+    return AccessKey(access_key=SecretStr(name), secret_key=SecretStr(secret))
+
+
+REFUSAL = Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail")
 
 
 async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(
     projects: Projects,
 ) -> None:
     for number in range(4):
-        key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr(f"sk-{number}"))
-        gate = attach(projects, f"namespace-{number}/x", credentials=key).auth.gate
-        async with gate.attempt("https://cse.example.com"):
-            gate.refused(Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail"))
-
-    key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
-    gate = attach(projects, "a/b", credentials=key).auth.gate
-    with fails(UnauthenticatedError):
-        async with gate.attempt("https://cse.example.com"):
+        project = attach(projects, f"namespace-{number}/x", credentials=key(f"sk-{number}"))
+        async with project.auth.breaker.attempt():
+            project.auth.breaker.refused(REFUSAL)
+    with fails(FailureKind.UNAUTHENTICATED):
+        async with attach(projects, "a/b", credentials=key("sk")).auth.breaker.attempt():
             pytest.fail("a fifth one was tried")
-    other = AccessKey(access_key=SecretStr("another"), secret_key=SecretStr("sk"))
-    async with attach(projects, "a/c", credentials=other).auth.gate.attempt("https://cse"):
+    other = attach(projects, "a/c", credentials=key("sk", "another"))
+    async with other.auth.breaker.attempt():
         pass
+
+
+async def test_a_refused_secret_is_tried_again_as_soon_as_it_changes_and_not_before(
+    projects: Projects,
+) -> None:
+    breaker = attach(projects, "a/b", credentials=key("sk"), version="uid/7").auth.breaker
+    breaker.refused(REFUSAL)
+    projects.detach("a/b")
+    await asyncio.sleep(0)
+    again = attach(projects, "a/b", credentials=key("sk"), version="uid/7").auth.breaker
+    assert again is breaker
+    changed = attach(projects, "a/b", credentials=key("sk"), version="uid/8").auth.breaker
+    assert changed.refusal() is None
+
+
+async def test_a_refusal_in_one_project_says_nothing_of_the_key_in_others(
+    projects: Projects,
+) -> None:
+    attach(projects, "a/b", credentials=key("sk"), project="mistyped").auth.breaker.refused(REFUSAL)
+    assert attach(projects, "a/c", credentials=key("sk")).auth.breaker.refusal() is None
+
+
+async def test_breakers_and_budgets_that_are_in_use_are_never_evicted(
+    projects: Projects,
+) -> None:
+    used = attach(projects, "a/b", credentials=key("sk")).auth
+    for number in range(400):
+        attach(projects, "b/c", credentials=key(f"sk-{number}", f"ak-{number}"))
+        await asyncio.sleep(0)  # the tasks of the one before end
+    assert attach(projects, "b/d", credentials=key("sk")).auth.breaker is used.breaker
+    assert len(projects._breakers._kept) < 200
+    assert len(projects._budgets._kept) < 200

@@ -11,19 +11,21 @@ import httpx
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
+from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
-from cse_operator.cloud.errors import (
-    CloudError,
-    NotSentError,
-    OutcomeUnknownError,
-    RejectedError,
-    ThrottledError,
-    UnauthenticatedError,
-)
-from cse_operator.cloud.ratelimit import TokenBucket
+from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
-from support.cloud_calls import ACCEPTED, ENGINE, ENGINE_ANSWER, fails, gateway_error, make_client
+from cse_operator.core.failure import FailureKind
+from support.cloud_calls import (
+    ACCEPTED,
+    ENGINE,
+    ENGINE_ANSWER,
+    fails,
+    gateway_error,
+    make_client,
+    project_limits,
+)
 from support.raw_vendor import Act, Behaviour, RawRequest, RawVendor, answer
 
 OPTIONS = TransportOptions(allow_local_addresses=True, connect_timeout=5, read_timeout=5)
@@ -55,7 +57,7 @@ async def test_a_put_is_sent_once_when_the_reused_connection_dies_under_it(
     async with RawVendor(reads_well(deed)) as vendor:
         client = make_client(http, vendor.url)
         await client.show_engine(ENGINE)
-        with fails(OutcomeUnknownError):
+        with fails(FailureKind.OUTCOME_UNKNOWN):
             await upgrade(client)
         assert [r.connection for r in vendor.requests] == [1, 1], "the connection was not reused"
         assert len(vendor.puts) == 1
@@ -86,7 +88,7 @@ async def test_a_put_is_sent_once_when_a_fresh_connection_dies_under_it(
     http: httpx.AsyncClient, deed: Act
 ) -> None:
     async with RawVendor(reads_well(deed)) as vendor:
-        with fails(OutcomeUnknownError) as caught:
+        with fails(FailureKind.OUTCOME_UNKNOWN) as caught:
             await upgrade(make_client(http, vendor.url))
         assert len(vendor.puts) == 1
         assert "was sent and got no answer" in caught.failure.message
@@ -129,7 +131,7 @@ async def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown(
 ) -> None:
     closing = deed.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
     async with RawVendor(reads_well(closing)) as vendor:
-        with fails(OutcomeUnknownError):
+        with fails(FailureKind.OUTCOME_UNKNOWN):
             await upgrade(make_client(http, vendor.url))
         assert len(vendor.puts) == 1
 
@@ -137,9 +139,9 @@ async def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown(
 @pytest.mark.parametrize(
     ("deed", "kind"),
     [
-        (answer(400, gateway_error("APIGW.0201")), RejectedError),
-        (answer(429, b""), ThrottledError),
-        (answer(401, gateway_error("APIGW.0301")), UnauthenticatedError),
+        (answer(400, gateway_error("APIGW.0201")), FailureKind.REJECTED),
+        (answer(429, b""), FailureKind.THROTTLED),
+        (answer(401, gateway_error("APIGW.0301")), FailureKind.UNAUTHENTICATED),
     ],
 )
 async def test_an_answer_that_proves_the_refusal_has_no_unknown_outcome(
@@ -155,7 +157,7 @@ async def test_a_put_without_an_answer_in_time_has_an_unknown_outcome(
     http: httpx.AsyncClient,
 ) -> None:
     async with RawVendor(reads_well(Act.HANG)) as vendor:
-        with fails(OutcomeUnknownError):
+        with fails(FailureKind.OUTCOME_UNKNOWN):
             await upgrade(make_client(http, vendor.url, request_timeout=0.2))
         assert len(vendor.puts) == 1
 
@@ -163,14 +165,14 @@ async def test_a_put_without_an_answer_in_time_has_an_unknown_outcome(
 async def test_a_put_that_finds_nobody_listening_was_not_sent(http: httpx.AsyncClient) -> None:
     async with RawVendor(reads_well(Act.CLOSE)) as vendor:
         url = vendor.url
-    with fails(NotSentError):
+    with fails(FailureKind.NOT_SENT):
         await upgrade(make_client(http, url))
 
 
 async def test_a_put_to_a_name_that_does_not_resolve_was_not_sent(
     http: httpx.AsyncClient,
 ) -> None:
-    with fails(NotSentError):
+    with fails(FailureKind.NOT_SENT):
         await upgrade(make_client(http, "http://no-such-host.invalid"))
 
 
@@ -178,7 +180,7 @@ async def test_a_put_to_a_server_without_a_trusted_certificate_was_not_sent(
     http: httpx.AsyncClient, self_signed: ssl.SSLContext
 ) -> None:
     async with RawVendor(reads_well(answer(200, ACCEPTED)), tls=self_signed) as vendor:
-        with fails(NotSentError) as caught:
+        with fails(FailureKind.NOT_SENT) as caught:
             await upgrade(make_client(http, vendor.url))
         assert vendor.requests == []
         assert "certificate" in caught.failure.message.lower()
@@ -191,7 +193,7 @@ async def test_a_put_that_gets_no_connection_in_time_was_not_sent() -> None:
         occupying = asyncio.create_task(client.show_engine(ENGINE))
         await vendor.received.wait()
         hurried = make_client(narrow, vendor.url, request_timeout=0.1)
-        with fails(NotSentError):
+        with fails(FailureKind.NOT_SENT):
             await upgrade(hurried)
         occupying.cancel()
         await asyncio.gather(occupying, return_exceptions=True)
@@ -202,7 +204,7 @@ async def test_a_put_whose_deadline_passed_in_the_queue_is_not_sent(
     http: httpx.AsyncClient,
 ) -> None:
     async with RawVendor(reads_well(answer(200, ACCEPTED))) as vendor:
-        with fails(NotSentError):
+        with fails(FailureKind.NOT_SENT):
             await upgrade(make_client(http, vendor.url), seconds=-1)
         assert vendor.requests == []
 
@@ -210,34 +212,48 @@ async def test_a_put_whose_deadline_passed_in_the_queue_is_not_sent(
 async def test_a_deadline_that_passes_while_connecting_is_seen_before_the_first_byte(
     http: httpx.AsyncClient,
 ) -> None:
-    readings = iter([0.0, 0.0])  # in time for the client and for the transport …
+    readings = iter([0.0] * 3)  # in time for the limit, the client and the transport …
 
     def clock() -> float:
         return next(readings, 100.0)  # … and too late once the connection stands
 
     async with RawVendor(reads_well(answer(200, ACCEPTED))) as vendor:
         client = make_client(http, vendor.url, clock=clock)
-        with fails(NotSentError):
+        with fails(FailureKind.NOT_SENT):
             await client.upgrade(ENGINE, "2.4.0", send_before=10.0)
         assert vendor.connections == 1
         assert vendor.requests == []
 
 
-async def test_a_put_held_back_by_the_rate_limit_is_not_sent(http: httpx.AsyncClient) -> None:
-    bucket = TokenBucket(10)
-    bucket.penalize(3600)
+async def test_a_put_in_a_pause_that_the_vendor_asked_for_is_not_sent(
+    http: httpx.AsyncClient,
+) -> None:
+    limits = project_limits()
+    limits.penalize(Operation.UPGRADE, 3600)
     async with RawVendor(reads_well(answer(200, ACCEPTED))) as vendor:
-        with fails(ThrottledError) as caught:
-            await upgrade(make_client(http, vendor.url, bucket=bucket))
+        with fails(FailureKind.NOT_SENT) as caught:
+            await upgrade(make_client(http, vendor.url, limits=limits))
         assert vendor.requests == []
         assert caught.failure.retry_after == pytest.approx(3600, abs=5)
+
+
+async def test_a_put_waits_for_its_turn_no_longer_than_it_may_be_sent(
+    http: httpx.AsyncClient,
+) -> None:
+    limits = project_limits(0.001)
+    async with RawVendor(reads_well(answer(200, ACCEPTED))) as vendor:
+        client = make_client(http, vendor.url, limits=limits)
+        await upgrade(client)
+        with fails(FailureKind.NOT_SENT):
+            await client.upgrade(ENGINE, "2.4.0", send_before=boottime() + 0.05)
+        assert len(vendor.puts) == 1
 
 
 async def test_a_retry_is_sent_once_as_well(http: httpx.AsyncClient) -> None:
     async with RawVendor(reads_well(Act.CLOSE)) as vendor:
         client = make_client(http, vendor.url)
         await client.show_engine(ENGINE)
-        with fails(OutcomeUnknownError):
+        with fails(FailureKind.OUTCOME_UNKNOWN):
             await client.retry(ENGINE, send_before=boottime() + 30)
         assert len(vendor.puts) == 1
         assert vendor.puts[0].target.endswith("/actions")
@@ -256,5 +272,5 @@ async def test_on_a_transport_that_does_not_say_a_lost_put_counts_as_sent() -> N
         raise httpx.ConnectTimeout("maybe")
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(lose)) as unfenced:
-        with fails(OutcomeUnknownError):
+        with fails(FailureKind.OUTCOME_UNKNOWN):
             await upgrade(make_client(unfenced))

@@ -1,229 +1,222 @@
-"""The project's limit, with a clock that moves only when somebody sleeps."""
+"""The limit of one call in one project: waited for, in an order that lets nobody wait for long."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.errors import ThrottledError
-from cse_operator.cloud.ratelimit import TokenBucket
-from support.cloud_calls import FakeTime, fails
+from cse_operator.cloud.answers import Operation
+from cse_operator.cloud.fairness import Turn, Urgency
+from cse_operator.cloud.ratelimit import LONGEST_PAUSE_WAITED_FOR, RateLimit
+from cse_operator.core.failure import FailureKind
+from support.cloud_calls import FakeTime, fails, project_limits
+
+LOOK = Turn(Urgency.POLL, "a")
 
 
-def make_bucket(time: FakeTime, rate: float = 10, **options: float) -> TokenBucket:
-    return TokenBucket(rate, clock=time, sleep=time.sleep, **options)
+class Loop:
+    """A clock, and a loop's `call_later` that obeys it; both move when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._due: list[tuple[float, Callable[[], None]]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._due.append((self.now + seconds, callback))
+
+    async def advance(self, seconds: float) -> None:
+        """Move the clock step by step, and let everybody do what they then can."""
+        end = self.now + seconds
+        await settle()
+        while self._due and min(self._due)[0] <= end + 1e-9:
+            self._due.sort(key=lambda due: due[0])
+            self.now, callback = self._due.pop(0)
+            callback()
+            await settle()
+        self.now = end
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def limit(loop: Loop) -> RateLimit:
+    """One call a second; the first one has gone."""
+    limit = RateLimit(1, clock=loop, call_later=loop.call_later)
+    limit._tokens = 0.0
+    return limit
+
+
+class Callers:
+    """Calls that wait for a limit, and the order in which they went."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self.went: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def come(self, name: str, turn: Turn, count: int = 1) -> asyncio.Task[None]:
+        async def call() -> None:
+            await self._limit.acquire(turn)
+            self.went.append(name)
+
+        tasks = [asyncio.create_task(call()) for _ in range(count)]
+        self.tasks += tasks
+        await settle()
+        return tasks[-1]
+
+
+@pytest.fixture
+def callers(limit: RateLimit) -> Callers:
+    return Callers(limit)
 
 
 async def test_a_burst_goes_at_once_and_then_the_rate_holds() -> None:
     time = FakeTime(0)
-    bucket = make_bucket(time, rate=10, burst=5)
-    for _ in range(5):
-        await bucket.acquire()
+    limit = RateLimit(10, clock=time, call_later=time.call_later)
+    for _ in range(10):
+        await limit.acquire(LOOK)
     assert time.now == 0
     for _ in range(20):
-        await bucket.acquire()
+        await limit.acquire(LOOK)
     assert time.now == pytest.approx(2.0)
 
 
-@given(
-    gaps=st.lists(st.floats(0, 3), min_size=1, max_size=40),
-    rate=st.floats(0.5, 50),
-    burst=st.floats(1, 20),
-)
+@given(gaps=st.lists(st.floats(0, 3), min_size=1, max_size=40), rate=st.floats(0.5, 50))
 async def test_no_stretch_of_time_lets_more_through_than_it_may(
-    gaps: list[float], rate: float, burst: float
+    gaps: list[float], rate: float
 ) -> None:
     time = FakeTime(0)
-    bucket = make_bucket(time, rate, burst=burst, max_wait=1e9)
+    limit = RateLimit(rate, clock=time, call_later=time.call_later)
     passed: list[float] = []
     for gap in gaps:
         time.advance(gap)
-        await bucket.acquire()
+        await limit.acquire(LOOK)
         passed.append(time.now)
     for first, start in enumerate(passed):
         for last in range(first, len(passed)):
-            allowed = burst + (passed[last] - start) * rate
+            allowed = max(rate, 1) + (passed[last] - start) * rate
             assert last - first + 1 <= allowed + 1e-6 * rate + 1e-6
 
 
-async def test_a_pause_holds_everything_back_and_then_it_goes_on() -> None:
-    time = FakeTime(0)
-    bucket = make_bucket(time)
-    bucket.penalize(3)
-    bucket.penalize(1)
-    assert bucket.pause == 3
-    await bucket.acquire()
-    assert time.now == pytest.approx(3)
-    assert bucket.throttled_seconds == pytest.approx(3)
+async def test_five_thousand_calls_take_their_time_and_none_is_refused(
+    loop: Loop,
+) -> None:
+    limit = RateLimit(100, clock=loop, call_later=loop.call_later)
+    callers = Callers(limit)
+    await callers.come("look", LOOK, 5_000)
+    await loop.advance(49.1)
+    assert len(callers.went) == 5_000
 
 
-async def test_a_pause_that_is_too_long_refuses_at_once_and_says_for_how_long() -> None:
-    time = FakeTime(0)
-    bucket = make_bucket(time, max_wait=10)
-    bucket.penalize(60)
-    with fails(ThrottledError) as caught:
-        await bucket.acquire()
-    assert caught.failure.retry_after == pytest.approx(60)
-    assert time.now == 0
+async def test_changes_go_before_polls_and_polls_before_what_is_at_rest(
+    loop: Loop, callers: Callers
+) -> None:
+    await callers.come("resync", Turn(Urgency.RESYNC))
+    await callers.come("poll", Turn(Urgency.POLL))
+    await callers.come("change", Turn(Urgency.CHANGE))
+    await loop.advance(3)
+    assert callers.went == ["change", "poll", "resync"]
 
 
-async def test_a_pause_that_begins_while_one_waits_refuses_as_well() -> None:
-    time = FakeTime(0)
-
-    async def sleep(seconds: float) -> None:
-        await time.sleep(seconds)
-        bucket.penalize(60)
-
-    bucket = TokenBucket(1, burst=1, max_wait=10, clock=time, sleep=sleep)
-    await bucket.acquire()
-    with fails(ThrottledError):
-        await bucket.acquire()
+async def test_what_is_at_rest_has_its_turn_among_very_many_changes(
+    loop: Loop, callers: Callers
+) -> None:
+    await callers.come("change", Turn(Urgency.CHANGE), 8)
+    await callers.come("resync", Turn(Urgency.RESYNC), 2)
+    await loop.advance(10)
+    assert (
+        callers.went == ["change"] * 3 + ["resync"] + ["change"] * 3 + ["resync"] + ["change"] * 2
+    )
 
 
-class Turnstile:
-    """Sleeps that end when the test says so, to look at who waits."""
-
-    def __init__(self, time: FakeTime) -> None:
-        self._time = time
-        self._sleepers: list[tuple[float, asyncio.Event]] = []
-
-    async def sleep(self, seconds: float) -> None:
-        event = asyncio.Event()
-        self._sleepers.append((self._time.now + seconds, event))
-        await event.wait()
-
-    async def advance(self, seconds: float) -> None:
-        """Move the clock, and let everybody do what they then can."""
-        self._time.advance(seconds)
-        due = [event for until, event in self._sleepers if until <= self._time.now + 1e-9]
-        self._sleepers = [pair for pair in self._sleepers if pair[1] not in due]
-        for event in due:
-            event.set()
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-
-async def test_changing_calls_go_before_reads_that_came_earlier() -> None:
-    time = FakeTime(0)
-    turnstile = Turnstile(time)
-    bucket = TokenBucket(1, burst=1, max_wait=100, clock=time, sleep=turnstile.sleep)
-    await bucket.acquire()
-    order: list[str] = []
-
-    async def call(name: str, *, urgent: bool) -> None:
-        await bucket.acquire(urgent=urgent)
-        order.append(name)
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(call("read 1", urgent=False))
-        group.create_task(call("read 2", urgent=False))
-        await asyncio.sleep(0)
-        group.create_task(call("put 1", urgent=True))
-        group.create_task(call("put 2", urgent=True))
-        await asyncio.sleep(0)
-        while len(order) < 4:
-            await turnstile.advance(0.5)
-    assert order == ["put 1", "put 2", "read 1", "read 2"]
-
-
-async def test_reads_have_their_turn_among_many_changing_calls() -> None:
-    time = FakeTime(0)
-    turnstile = Turnstile(time)
-    bucket = TokenBucket(1, burst=1, max_wait=100, clock=time, sleep=turnstile.sleep)
-    await bucket.acquire()
-    order: list[str] = []
-
-    async def call(name: str, *, urgent: bool) -> None:
-        await bucket.acquire(urgent=urgent)
-        order.append(name)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(2):
-            group.create_task(call("read", urgent=False))
-        for _ in range(8):
-            group.create_task(call("put", urgent=True))
-        await asyncio.sleep(0)
-        while len(order) < 10:
-            await turnstile.advance(0.5)
-    assert order == ["put"] * 3 + ["read"] + ["put"] * 3 + ["read"] + ["put"] * 2
-
-
-async def test_a_call_that_gives_up_leaves_its_place_to_the_others() -> None:
-    time = FakeTime(0)
-    turnstile = Turnstile(time)
-    bucket = TokenBucket(1, burst=1, max_wait=100, clock=time, sleep=turnstile.sleep)
-    await bucket.acquire()
-    leaving = asyncio.create_task(bucket.acquire(urgent=True))
-    staying = asyncio.create_task(bucket.acquire())
-    await asyncio.sleep(0)
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
-    for _ in range(4):
-        await turnstile.advance(1)
-    assert staying.done()
-
-
-async def test_a_long_pause_counts_as_it_passes_however_many_calls_it_sends_away() -> None:
-    time = FakeTime(0)
-    bucket = make_bucket(time)
-    bucket.penalize(60)
-    for _ in range(10):
-        with fails(ThrottledError):
-            await bucket.acquire()
-        time.advance(3)
-    assert bucket.throttled_seconds == pytest.approx(30)
-    time.advance(300)
-    assert bucket.throttled_seconds == pytest.approx(60)
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), max_size=20))
-async def test_pauses_that_overlap_count_once(pauses: list[tuple[float, float]]) -> None:
-    time = FakeTime(0)
-    bucket = make_bucket(time)
-    end = paused = 0.0
-    for gap, seconds in pauses:
-        paused += min(gap, max(end - time.now, 0.0))
-        time.advance(gap)
-        bucket.penalize(seconds)
-        end = max(end, time.now + seconds)
-        assert bucket.throttled_seconds == pytest.approx(paused)
-
-
-async def test_calls_that_wait_for_the_same_pause_do_not_count_it_again() -> None:
-    time = FakeTime(0)
-    bucket = make_bucket(time, rate=10)
-    bucket.penalize(5)
-    await asyncio.gather(*(bucket.acquire() for _ in range(3)))
-    assert bucket.throttled_seconds == pytest.approx(5)
-
-
-async def test_calls_that_our_own_limit_sends_away_count_as_held_back() -> None:
-    time = FakeTime(0)
-    turnstile = Turnstile(time)
-    bucket = TokenBucket(1, burst=1, max_wait=2, clock=time, sleep=turnstile.sleep)
-    await bucket.acquire()
-    waiting = [asyncio.create_task(bucket.acquire()) for _ in range(2)]
-    await asyncio.sleep(0)
-    with fails(ThrottledError):
-        await bucket.acquire()
-    assert bucket.throttled_seconds == pytest.approx(3)
-    for task in waiting:
+async def test_one_call_of_another_namespace_goes_after_one_of_thousands(
+    loop: Loop, callers: Callers
+) -> None:
+    await callers.come("crowd", Turn(Urgency.CHANGE, "crowded"), 2_000)
+    await callers.come("lone", Turn(Urgency.CHANGE, "quiet"))
+    await loop.advance(2)
+    assert callers.went == ["crowd", "lone"]
+    for task in callers.tasks:
         task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.gather(*callers.tasks, return_exceptions=True)
 
 
-async def test_two_projects_do_not_slow_each_other() -> None:
-    time = FakeTime(0)
-    slow, other = make_bucket(time), make_bucket(time)
-    slow.penalize(60)
-    await other.acquire()
-    assert time.now == 0
-    assert other.throttled_seconds == 0
+async def test_a_call_that_gives_up_leaves_its_place_to_the_others(
+    loop: Loop, limit: RateLimit, callers: Callers
+) -> None:
+    leaving = await callers.come("leaving", LOOK)
+    await callers.come("staying", LOOK)
+    leaving.cancel()
+    await loop.advance(1)
+    assert callers.went == ["staying"]
+    assert not limit._waiting
+
+
+async def test_what_was_given_to_a_call_that_is_cancelled_then_goes_to_the_next(
+    loop: Loop, limit: RateLimit, callers: Callers
+) -> None:
+    leaving = await callers.come("leaving", LOOK)
+    await callers.come("staying", LOOK)
+    loop.now = 1.0
+    limit._let_go()  # chosen, and cancelled before it could notice
+    leaving.cancel()
+    await settle()
+    assert callers.went == ["staying"]
+
+
+async def test_a_pause_holds_a_call_back_and_then_it_goes_on(
+    loop: Loop, limit: RateLimit, callers: Callers
+) -> None:
+    limit.penalize(5)
+    limit.penalize(1)
+    assert limit.pause == 5
+    await callers.come("look", LOOK)
+    await loop.advance(4.9)
+    assert callers.went == []
+    await loop.advance(0.2)
+    assert callers.went == ["look"]
+
+
+async def test_a_long_pause_is_not_waited_for_but_said(
+    loop: Loop, limit: RateLimit, callers: Callers
+) -> None:
+    waiting = await callers.come("look", LOOK)
+    limit.penalize(60)
+    with fails(FailureKind.THROTTLED) as caught:
+        await waiting
+    assert caught.failure.retry_after == pytest.approx(60)
+    with fails(FailureKind.THROTTLED):
+        await limit.acquire(LOOK)
+    await loop.advance(60 - LONGEST_PAUSE_WAITED_FOR)
+    await callers.come("later", LOOK)
+    await loop.advance(LONGEST_PAUSE_WAITED_FOR)
+    assert callers.went == ["later"]
+
+
+async def test_each_call_of_a_project_has_a_limit_and_a_pause_of_its_own() -> None:
+    limits = project_limits(1)
+    limits.penalize(Operation.SHOW_ENGINE, 60)
+    await limits.acquire(Operation.UPGRADE, LOOK)
+    await limits.acquire(Operation.SHOW_JOB, LOOK)
+    with fails(FailureKind.THROTTLED):
+        await limits.acquire(Operation.SHOW_ENGINE, LOOK)
 
 
 def test_a_rate_has_to_be_above_zero() -> None:
     with pytest.raises(ValueError, match="rate"):
-        TokenBucket(0)
+        RateLimit(0)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import tracemalloc
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from aiohttp.abc import ResolveResult
-from aiohttp.resolver import DefaultResolver
 from pydantic import SecretStr
 
-from cse_operator.cloud.errors import NotSentError, TransientError
+from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.resolver import NameResolver, is_local_address
 from cse_operator.cloud.transport import (
     MAX_RESPONSE_BYTES,
+    MOST_INTERIM_ANSWERS,
     TransportOptions,
     build_http_client,
-    is_local_address,
 )
+from cse_operator.core.failure import FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, FakeTime, fails, make_client
 from support.raw_vendor import Act, RawRequest, RawVendor, answer, serving
 
@@ -44,7 +47,7 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
     options = TransportOptions(allow_local_addresses=True, max_response_bytes=100_000)
     async with build_http_client(options) as http:
         async with RawVendor(lambda _: answer(200, b"x" * 100_001)) as vendor:
-            with fails(TransientError) as caught:
+            with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, vendor.url)
             assert "longer than 100000 bytes" in caught.failure.message
         exactly = answer(200, {**ENGINE_ANSWER, "description": "x" * 99_000})
@@ -123,7 +126,7 @@ async def test_each_call_has_a_longest_answer_and_an_error_the_shortest(
     async with RawVendor(lambda _: endless) as vendor:
         time = FakeTime()
         client = make_client(http, vendor.url, clock=time, sleep=time.sleep)
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             if call == "list":
                 await client.list_engines()
             elif call == "job":
@@ -143,7 +146,7 @@ async def test_an_answer_without_end_is_left_at_the_limit() -> None:
 
     options = TransportOptions(allow_local_addresses=True, max_response_bytes=200_000)
     async with serving(endless) as port, build_http_client(options) as http:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, f"http://127.0.0.1:{port}")
     assert "longer than" in caught.failure.message
 
@@ -151,7 +154,7 @@ async def test_an_answer_without_end_is_left_at_the_limit() -> None:
 async def test_a_compressed_answer_is_refused_unread(http: httpx.AsyncClient) -> None:
     bomb = answer(200, b"\x1f\x8b" + b"\0" * 100, {"Content-Encoding": "gzip"})
     async with RawVendor(lambda _: bomb) as vendor:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, vendor.url)
     assert "compressed" in caught.failure.message
     assert {request.headers["accept-encoding"] for request in vendor.requests} == {"identity"}
@@ -169,7 +172,7 @@ async def test_an_answer_that_trickles_is_left_when_its_time_is_over(
             await asyncio.sleep(0.01)
 
     async with serving(trickle) as port:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, f"http://127.0.0.1:{port}", request_timeout=0.15)
     assert "no answer within 0.15 s" in caught.failure.message
 
@@ -178,7 +181,7 @@ async def test_a_redirect_is_not_followed(http: httpx.AsyncClient) -> None:
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as elsewhere:
         lure = answer(302, b"", {"Location": f"{elsewhere.url}/v2/x"})
         async with RawVendor(lambda _: lure) as vendor:
-            with fails(TransientError) as caught:
+            with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, vendor.url)
         assert "redirects" in caught.failure.message
         assert elsewhere.requests == []
@@ -266,7 +269,7 @@ async def test_a_put_through_a_proxy_that_refuses_the_tunnel_was_not_sent() -> N
         async with build_http_client(TransportOptions(proxy=url)) as http:
             time = FakeTime()
             client = make_client(http, "https://cse.cn-north-4.example.com", clock=time)
-            with fails(NotSentError) as caught:
+            with fails(FailureKind.NOT_SENT) as caught:
                 await client.upgrade(ENGINE, "2.4.0", send_before=time.now + 30)
         assert [request.method for request in proxy.requests] == ["CONNECT"]
         assert "canary-pw" not in repr(caught.error)
@@ -276,7 +279,7 @@ async def test_a_certificate_is_verified_against_the_public_authorities(
     http: httpx.AsyncClient, self_signed: ssl.SSLContext
 ) -> None:
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed) as vendor:
-        with fails(TransientError) as caught:
+        with fails(FailureKind.TRANSIENT) as caught:
             await look(http, vendor.url)
         assert vendor.requests == []
     assert "certificate" in caught.failure.message.lower()
@@ -298,7 +301,7 @@ async def test_a_certificate_for_another_name_is_refused(
     options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
     behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=self_signed)
     async with build_http_client(options) as http, behind as vendor:
-        with fails(TransientError):
+        with fails(FailureKind.TRANSIENT):
             await look(http, f"https://127.0.0.2:{vendor.port}")
         assert vendor.requests == []
 
@@ -313,7 +316,7 @@ async def test_tls_below_1_2_is_refused(certificate: Path) -> None:
     options = TransportOptions(allow_local_addresses=True, ca_bundle=certificate)
     behind = RawVendor(lambda _: answer(200, ENGINE_ANSWER), tls=old)
     async with build_http_client(options) as http, behind as vendor:
-        with fails(TransientError):
+        with fails(FailureKind.TRANSIENT):
             await look(http, vendor.url)
         assert vendor.requests == []
 
@@ -328,28 +331,17 @@ def test_an_unusable_ca_bundle_is_told_at_start(tmp_path: Path, content: str | N
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "http://vendor.test"])
-async def test_a_name_that_leads_to_this_machine_is_not_followed(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def here(self: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        entry: ResolveResult = {
-            "hostname": host,
-            "host": "127.0.0.1",
-            "port": port,
-            "family": 2,
-            "proto": 0,
-            "flags": 0,
-        }
-        return [entry]
+async def test_a_name_that_leads_to_this_machine_is_not_followed(url: str) -> None:
+    def here(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(DefaultResolver, "resolve", here)
+    resolver = NameResolver(look_up=here)
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
-        async with build_http_client(TransportOptions()) as http:
-            with fails(TransientError) as caught:
+        async with build_http_client(TransportOptions(), resolver=resolver) as http:
+            with fails(FailureKind.TRANSIENT) as caught:
                 await look(http, f"{url}:{vendor.port}")
         assert "loopback or link-local" in caught.failure.message
-        async with build_http_client(LOCAL) as http:
-            assert await look(http, f"{url}:{vendor.port}") == "2.3.1"
+        assert vendor.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -367,11 +359,52 @@ def test_local_addresses_are_told_from_others(address: str, local: bool) -> None
     assert is_local_address(address) is local
 
 
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+async def test_an_answer_may_be_announced_a_few_times(http: httpx.AsyncClient) -> None:
+    announced = EARLY_HINTS * (MOST_INTERIM_ANSWERS - 1) + answer(200, ENGINE_ANSWER)
+    async with RawVendor(lambda _: announced) as vendor:
+        for _ in range(3):
+            assert await look(http, vendor.url) == "2.3.1"
+        assert vendor.connections == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_announcements_without_end_take_no_memory_and_end_the_call(
+    http: httpx.AsyncClient, method: str
+) -> None:
+    requests: list[bytes] = []
+
+    async def announce_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        with suppress(ConnectionError):
+            while True:
+                writer.write(EARLY_HINTS * 1000)
+                await writer.drain()
+
+    tracemalloc.start()
+    try:
+        async with asyncio.timeout(30), serving(announce_for_ever) as port:
+            client = make_client(http, f"http://127.0.0.1:{port}", request_timeout=25.0)
+            if method == "GET":
+                with fails(FailureKind.TRANSIENT) as caught:
+                    await client.show_engine(ENGINE)
+            else:
+                with fails(FailureKind.OUTCOME_UNKNOWN) as caught:
+                    await client.upgrade(ENGINE, "2.4.0", send_before=boottime() + 20)
+        assert "interim answers" in caught.failure.message
+        assert len([one for one in requests if one.startswith(b"PUT")]) == (method == "PUT")
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
 async def test_no_more_calls_are_in_flight_than_there_are_connections() -> None:
-    options = TransportOptions(connections=3, allow_local_addresses=True)
+    options = TransportOptions(connections=7, allow_local_addresses=True)
     async with RawVendor(lambda _: Act.HANG) as vendor, build_http_client(options) as http:
         client = make_client(http, vendor.url)
-        client._auth.gate.accepted()
+        client._exchange._auth.breaker.accepted()
         calls = [asyncio.create_task(client.show_engine(ENGINE)) for _ in range(10)]
         while len(vendor.requests) < 3:
             vendor.received.clear()

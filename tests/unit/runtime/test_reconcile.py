@@ -178,7 +178,7 @@ async def test_an_answer_survives_an_api_server_that_is_away_and_is_not_asked_fo
 async def test_a_job_in_the_vendors_list_resolves_a_lost_answer(
     world: World, time: FakeTime
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     time.advance(60)
     # Another job is the latest by now, and ours is behind it.
@@ -323,7 +323,7 @@ async def test_what_became_of_a_call_is_written_right_away(
 ) -> None:
     code = "SVCSTG.00500404" if kind is not FailureKind.OUTCOME_UNKNOWN else None
     status = 403 if kind is FailureKind.FORBIDDEN else 400
-    world.cloud.outcomes = [CloudError.of(failure(kind, code=code, http_status=status))]
+    world.cloud.outcomes = [CloudError(failure(kind, code=code, http_status=status))]
     deeds = await world.step()
     assert deeds[:3] == ["look", "write Submitting", "upgrade to 2.4.0"]
     assert len(deeds) == 4
@@ -333,7 +333,7 @@ async def test_what_became_of_a_call_is_written_right_away(
 async def test_a_lost_answer_leads_to_looks_and_to_no_second_call(
     world: World, time: FakeTime
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     for _ in range(5):
         time.advance(5)
@@ -402,7 +402,7 @@ async def test_a_job_that_cannot_be_looked_at_is_told_after_some_patience_and_re
     world: World,
 ) -> None:
     await world.step()
-    world.cloud.jobs[101] = CloudError.of(failure())
+    world.cloud.jobs[101] = CloudError(failure())
     for _ in range(2):
         assert await world.step() == ["job 101"]
     assert await world.step() == ["job 101", "look", "write Waiting"]
@@ -413,7 +413,7 @@ async def test_a_job_that_cannot_be_looked_at_is_told_after_some_patience_and_re
 
 async def test_looks_at_a_job_that_fail_grow_rarer(world: World) -> None:
     await world.step()
-    world.cloud.jobs[101] = CloudError.of(failure())
+    world.cloud.jobs[101] = CloudError(failure())
     pauses = []
     for _ in range(12):
         await world.step()
@@ -487,7 +487,7 @@ async def test_before_an_intent_the_secret_is_read_as_it_is_now(world: World) ->
 
 
 async def test_a_secret_that_was_deleted_since_the_look_is_not_called_with(world: World) -> None:
-    world.cloud.rotations = [CloudError.of(failure(FailureKind.CREDENTIALS_MISSING))]
+    world.cloud.rotations = [CloudError(failure(FailureKind.CREDENTIALS_MISSING))]
     assert await world.step() == ["look", "write Waiting"]
     assert world.reason() == "CredentialsNotFound"
 
@@ -565,7 +565,7 @@ async def test_a_deletion_seen_before_the_answer_to_a_write_leaves_no_ghost(worl
 
 
 async def test_without_credentials_nothing_is_asked_and_the_way_out_is_said(world: World) -> None:
-    world.cloud.no_access = CloudError.of(failure(FailureKind.CREDENTIALS_MISSING))
+    world.cloud.no_access = CloudError(failure(FailureKind.CREDENTIALS_MISSING))
     assert await world.step() == ["write Waiting"]
     assert world.reason() == "CredentialsNotFound"
     world.cloud.no_access = None
@@ -606,7 +606,7 @@ async def test_a_rival_looks_once_with_its_own_credentials_and_then_asks_nobody_
 
 async def test_who_has_no_credentials_owns_nothing_and_is_told_only_that(rivals: World) -> None:
     rivals.watch(OLDER)
-    rivals.cloud.no_access = CloudError.of(failure(FailureKind.CREDENTIALS_MISSING))
+    rivals.cloud.no_access = CloudError(failure(FailureKind.CREDENTIALS_MISSING))
     await rivals.step(OLDER)
     assert rivals.reason(OLDER) == "CredentialsNotFound"
     rivals.cloud.no_access = None
@@ -655,7 +655,7 @@ async def test_who_comes_during_a_call_waits_and_is_told_so(rivals: World) -> No
 async def test_after_a_call_whose_resource_is_gone_the_next_one_waits_for_its_effect(
     world: World, time: FakeTime
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     world.delete(KEY)
     world.apply(stored(uid="successor"))
@@ -669,7 +669,7 @@ async def test_after_a_call_whose_resource_is_gone_the_next_one_waits_for_its_ef
 async def test_after_an_upgrade_that_has_ended_the_next_resource_need_not_wait(
     world: World,
 ) -> None:
-    world.cloud.outcomes = [CloudError.of(failure(FailureKind.OUTCOME_UNKNOWN))]
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
     await world.step()
     world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
     world.cloud.jobs[101] = job_view(101, ENGINE)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from cse_operator.cloud.errors import CredentialsInvalidError
+from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def parse_secret(data: Mapping[str, SecretStr]) -> Credentials:
     keeps its blanks.
 
     Raises:
-        CredentialsInvalidError: Keys are missing, mixed, empty or unusable. The message names
+        CloudError: Keys are missing, mixed, empty or unusable. The message names
             keys only.
     """
     kinds = [kind for kind in _REQUIRED if any(key in data for key in _keys(kind))]
@@ -164,5 +164,5 @@ def _usable(key: str, value: SecretStr) -> SecretStr:
     return Identity(text) if key in {"username", "domainName"} else SecretStr(text)
 
 
-def _invalid(message: str) -> CredentialsInvalidError:
-    return CredentialsInvalidError(Failure(FailureKind.CREDENTIALS_INVALID, message))
+def _invalid(message: str) -> CloudError:
+    return CloudError(Failure(FailureKind.CREDENTIALS_INVALID, message))

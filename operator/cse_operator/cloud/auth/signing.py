@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cse_operator.cloud.credentials import AccessKey
+    from cse_operator.cloud.auth.credentials import AccessKey
 
 ALGORITHM = "SDK-HMAC-SHA256"
 DATE_HEADER = "X-Sdk-Date"
@@ -55,8 +55,21 @@ def sign(  # noqa: PLR0917 - the parts of a request
         for name, value in {**host, **headers, **added}.items()
         if "_" not in name
     }
+    digest = hashlib.sha256(_canonical_request(method, url, signed, body).encode()).hexdigest()
+    to_sign = f"{ALGORITHM}\n{added[DATE_HEADER]}\n{digest}"
+    key = credentials.secret_key.get_secret_value().encode()
+    signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    access = credentials.access_key.get_secret_value()
+    names = ";".join(sorted(signed))
+    added["Authorization"] = (
+        f"{ALGORITHM} Access={access}, SignedHeaders={names}, Signature={signature}"
+    )
+    return added
+
+
+def _canonical_request(method: str, url: httpx.URL, signed: Mapping[str, str], body: bytes) -> str:
     names = sorted(signed)
-    canonical = "\n".join(
+    return "\n".join(
         [
             method.upper(),
             _canonical_path(url),
@@ -67,15 +80,6 @@ def sign(  # noqa: PLR0917 - the parts of a request
             hashlib.sha256(body).hexdigest(),
         ]
     )
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
-    to_sign = f"{ALGORITHM}\n{added[DATE_HEADER]}\n{digest}"
-    key = credentials.secret_key.get_secret_value().encode()
-    signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
-    access = credentials.access_key.get_secret_value()
-    added["Authorization"] = (
-        f"{ALGORITHM} Access={access}, SignedHeaders={';'.join(names)}, Signature={signature}"
-    )
-    return added
 
 
 def _canonical_path(url: httpx.URL) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_operator.cloud.errors import UnauthenticatedError
-from cse_operator.cloud.gate import AuthenticationGate
-from cse_operator.cloud.refusals import RefusalBudget
+from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
+from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import Failure, FailureKind
-from support.cloud_calls import FakeTime, fails
+from support.cloud_calls import FakeTime
 
 REFUSAL = Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail", 401, "APIGW.0301")
-ENDPOINTS = [f"https://cse.region-{number}.example.com" for number in range(8)]
 MOST = 4
 WINDOW = 900
 
@@ -27,25 +26,30 @@ class Identity:
         self.time = time
         self.budget = RefusalBudget(clock=time)
         self.refused_at: list[float] = []
+        self._numbers = itertools.count()
 
-    def secret(self, cooling: float = 300.0) -> AuthenticationGate:
-        """The gate of one more secret."""
-        return AuthenticationGate(self.budget, cooling=cooling, clock=self.time, jitter=lambda: 0.0)
+    def secret(self, cooling: float = 300.0, secret: str = "") -> CredentialBreaker:
+        """The breaker of one more secret, or of a known one in one more project."""
+        return CredentialBreaker(
+            secret or f"secret-{next(self._numbers)}",
+            self.budget,
+            cooling=cooling,
+            clock=self.time,
+            jitter=lambda: 0.0,
+        )
 
-    async def call(
-        self, gate: AuthenticationGate, endpoint: str = ENDPOINTS[0], *, good: bool = False
-    ) -> Failure | None:
+    async def call(self, breaker: CredentialBreaker, *, good: bool = False) -> Failure | None:
         """Make a call with one of the secrets; returns why it was not sent."""
         try:
-            async with gate.attempt(endpoint):
+            async with breaker.attempt():
                 await asyncio.sleep(0)
                 if good:
                     self.refused_at.clear()
-                    gate.accepted()
+                    breaker.accepted()
                 else:
                     self.refused_at.append(self.time.now)
-                    gate.refused(REFUSAL)
-        except UnauthenticatedError as error:
+                    breaker.refused(REFUSAL)
+        except CloudError as error:
             return error.failure
         return None
 
@@ -77,11 +81,11 @@ async def test_many_wrong_secrets_of_one_key_are_no_more_refusals_than_it_surviv
     assert len(identity.refused_at) == 2 * MOST
 
 
-async def test_a_new_secret_goes_in_all_directions_at_once_and_no_more_of_them_than_it_survives(
+async def test_a_new_secret_is_tried_in_no_more_projects_at_once_than_it_survives(
     identity: Identity,
 ) -> None:
-    gate = identity.secret()
-    await asyncio.gather(*(identity.call(gate, endpoint) for endpoint in ENDPOINTS))
+    projects = [identity.secret(secret="new") for _ in range(8)]
+    await asyncio.gather(*(identity.call(project) for project in projects))
     assert len(identity.refused_at) == MOST
 
 
@@ -90,8 +94,8 @@ async def test_a_new_secret_is_tried_although_old_ones_go_on_being_refused(
 ) -> None:
     old = [identity.secret(cooling=1) for _ in range(2)]
     for _ in range(50):
-        for gate in old:
-            await identity.call(gate)
+        for breaker in old:
+            await identity.call(breaker)
         time.advance(2)
     assert len(identity.refused_at) == MOST - 1
     assert await identity.call(identity.secret(), good=True) is None
@@ -100,10 +104,10 @@ async def test_a_new_secret_is_tried_although_old_ones_go_on_being_refused(
 async def test_a_refused_secret_that_waits_for_the_others_says_so_in_the_vendors_words(
     identity: Identity, time: FakeTime
 ) -> None:
-    gate = identity.secret(cooling=1)
+    breaker = identity.secret(cooling=1)
     messages = set()
     for _ in range(20):
-        failure = await identity.call(gate)
+        failure = await identity.call(breaker)
         if failure is not None:
             messages.add(failure.message)
         time.advance(0.5)
@@ -135,18 +139,18 @@ async def test_a_success_has_the_refusals_before_it_forgotten(identity: Identity
 async def test_a_secret_that_was_withdrawn_is_not_tried_everywhere_at_once(
     identity: Identity, time: FakeTime
 ) -> None:
-    gate = identity.secret()
-    for endpoint in ENDPOINTS:
-        await identity.call(gate, endpoint, good=True)
+    projects = [identity.secret(secret="good") for _ in range(8)]
+    for project in projects:
+        await identity.call(project, good=True)
     time.advance(3600)
-    await asyncio.gather(*(identity.call(gate, endpoint) for endpoint in ENDPOINTS))
+    await asyncio.gather(*(identity.call(project) for project in projects))
     assert len(identity.refused_at) == MOST
 
 
 async def test_a_call_without_a_verdict_gives_its_attempt_back(identity: Identity) -> None:
     for _ in range(2 * MOST):
         with pytest.raises(ConnectionError):
-            async with identity.secret().attempt(ENDPOINTS[0]):
+            async with identity.secret().attempt():
                 raise ConnectionError
     assert await identity.call(identity.secret()) is None
 
@@ -162,7 +166,7 @@ async def test_another_secret_waits_for_the_verdict_on_those_under_way(identity:
     verdict = asyncio.Event()
 
     async def slow_call() -> None:
-        async with identity.secret().attempt(ENDPOINTS[0]):
+        async with identity.secret().attempt():
             await verdict.wait()
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as calls:
@@ -196,10 +200,35 @@ async def test_whatever_is_tried_refusals_in_a_row_stay_below_the_lock(
         assert len(lately) <= MOST
 
 
-async def test_a_budget_that_is_used_up_sends_nothing(time: FakeTime) -> None:
-    budget = RefusalBudget(most=1, clock=time)
-    budget.refused()
-    with fails(UnauthenticatedError) as caught:
-        async with budget.attempt(refused_before=False, otherwise=REFUSAL):
-            pytest.fail("there was nothing left")
-    assert caught.failure.retry_after == WINDOW
+async def test_a_wrong_project_with_a_good_key_closes_nothing_for_the_others(
+    identity: Identity,
+) -> None:
+    mistyped, right, another = (identity.secret(secret="good") for _ in range(3))
+    assert await identity.call(mistyped) is None
+    assert await identity.call(mistyped) is not None
+    for _ in range(3):
+        assert await identity.call(right, good=True) is None
+        assert await identity.call(another, good=True) is None
+        assert await identity.call(mistyped) is not None
+
+
+async def test_a_secret_that_works_is_tried_in_a_new_project_beside_wrong_ones(
+    identity: Identity,
+) -> None:
+    assert await identity.call(identity.secret(secret="good"), good=True) is None
+    for _ in range(MOST):
+        await identity.call(identity.secret())
+    assert await identity.call(identity.secret()) is not None
+    assert await identity.call(identity.secret(secret="good"), good=True) is None
+
+
+async def test_a_quiet_quarter_of_an_hour_leaves_nothing_to_remember(
+    identity: Identity, time: FakeTime
+) -> None:
+    breaker = identity.secret()
+    await identity.call(breaker)
+    assert breaker.remembers
+    assert identity.budget.remembers
+    time.advance(WINDOW)
+    assert not breaker.remembers
+    assert not identity.budget.remembers

@@ -1,36 +1,37 @@
 """How a call proves who makes it, as flows that httpx runs around each request.
 
-The flows do no I/O: what they need, such as a token, they yield as a request of its own. All of
-them pass an `AuthenticationGate`, so that a refused credential is not tried again soon.
+The flows do no I/O: what they need, such as a token, they yield as a request of its own. Each
+passes a `CredentialBreaker` before it shows what the vendor may refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
+import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 import httpx
 
-from cse_operator.cloud.clock import utc_now
-from cse_operator.cloud.credentials import AccessKey, StaticToken
-from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.gate import AuthenticationGate
-from cse_operator.cloud.iam import Token, read_token, token_request
-from cse_operator.cloud.judgement import (
+from cse_operator.cloud.answers import (
     OPERATION,
     Operation,
     Verdict,
     failure_of_response,
-    parse_http_date,
     verdict_on_credentials,
 )
-from cse_operator.cloud.signing import sign
-from cse_operator.cloud.transport import DISPATCH
+from cse_operator.cloud.auth.breaker import CredentialBreaker
+from cse_operator.cloud.auth.credentials import AccessKey, StaticToken
+from cse_operator.cloud.auth.iam import Token, read_token, token_request
+from cse_operator.cloud.auth.signing import sign
+from cse_operator.cloud.clock import boottime, utc_now
+from cse_operator.cloud.dispatch import DISPATCH
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.transport import TURN
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.http_time import http_date
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -38,35 +39,32 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from cse_operator.cloud.credentials import Credentials, PasswordToken
-
-__all__ = [
-    "AccessKeyAuth",
-    "AuthenticationGate",
-    "CloudAuth",
-    "PasswordTokenAuth",
-    "StaticTokenAuth",
-    "auth_for",
-]
+    from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
 
 _NOTABLE_CLOCK_DIFFERENCE = 600.0
 """Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
+_SIGNATURE_EXPIRED = re.compile(r"signature\W+(is |has |was )?expired", re.IGNORECASE)
+"""The gateway's words in a 401 for a request whose time is too far off its own clock."""
 _WRONG_PASSWORD = 401
 _TOKEN_PAUSE = 5.0
 """Seconds before IAM is asked again after it failed without refusing."""
 
 
 class CloudAuth(httpx.Auth, ABC):
-    """What all kinds of authentication share: the gate, and the values no message may hold."""
+    """What all kinds of authentication share: the breaker, and the values no message may hold."""
 
-    def __init__(self, gate: AuthenticationGate | None = None) -> None:
-        self.gate = gate or AuthenticationGate()
+    def __init__(self, breaker: CredentialBreaker | None = None) -> None:
+        self.breaker = breaker or CredentialBreaker()
         self.tokens_bought = 0
         """How many tokens were bought from IAM; none for other kinds."""
 
     @abstractmethod
     def secrets(self) -> tuple[SecretStr, ...]:
         """The values that must not appear in any text."""
+
+    def held_back(self) -> Failure | None:
+        """Why no call would be sent now, before it waits for anything; `None` if one would."""
+        return self.breaker.refusal()
 
     def sync_auth_flow(
         self,
@@ -79,24 +77,6 @@ class CloudAuth(httpx.Auth, ABC):
         """
         raise RuntimeError("the operator's authentication needs an asynchronous client")
 
-    async def judge(self, response: httpx.Response) -> Verdict:
-        """Say what an answer means for the credential; the gate learns of a good one.
-
-        Only the flows know whether a refusal is final, so it is theirs to close the gate.
-        """
-        verdict = verdict_on_credentials(response.status_code, await response.aread())
-        if verdict is Verdict.ACCEPTED:
-            self.note_success()
-        return verdict
-
-    def note_success(self) -> None:
-        """Tell the gate of a call whose credential was good."""
-        self.gate.accepted()
-
-    def close_gate(self, request: httpx.Request, response: httpx.Response) -> None:
-        """Let nothing more out for a while, because of this answer."""
-        self.gate.refused(self._refusal(request, response))
-
     def _refusal(self, request: httpx.Request, response: httpx.Response) -> Failure:
         failure = failure_of_response(
             request.extensions.get(OPERATION, Operation.SHOW_ENGINE),
@@ -107,48 +87,64 @@ class CloudAuth(httpx.Auth, ABC):
             self.secrets(),
         )
         failure = replace(failure, kind=FailureKind.UNAUTHENTICATED)
-        theirs = parse_http_date(response.headers.get("Date"))
+        theirs = http_date(response.headers.get("Date"))
         difference = abs((utc_now() - theirs).total_seconds()) if theirs else 0.0
-        if difference > _NOTABLE_CLOCK_DIFFERENCE:
+        if difference > _NOTABLE_CLOCK_DIFFERENCE or _is_clocks_fault(failure):
             message = f"{failure.message} (this machine's clock differs from the vendor's)"
             return replace(failure, message=message)
         return failure
 
 
-class StaticTokenAuth(CloudAuth):
+class _ShownEachTime(CloudAuth):
+    """A credential that the vendor judges with each call."""
+
+    @abstractmethod
+    def show(self, request: httpx.Request) -> None:
+        """Add the headers that prove who calls."""
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Show the credential; the breaker learns from the answer."""
+        async with self.breaker.attempt():
+            self.show(request)
+            response = yield request
+            verdict = verdict_on_credentials(response.status_code, await response.aread())
+            if verdict is Verdict.ACCEPTED:
+                self.breaker.accepted()
+            elif verdict is Verdict.REFUSED:
+                refusal = self._refusal(request, response)
+                self.breaker.refused(refusal, clock_at_fault=_is_clocks_fault(refusal))
+
+
+class StaticTokenAuth(_ShownEachTime):
     """A token from the Secret, as it is (header `X-Auth-Token`)."""
 
-    def __init__(self, credentials: StaticToken, gate: AuthenticationGate | None = None) -> None:
-        super().__init__(gate)
+    def __init__(self, credentials: StaticToken, breaker: CredentialBreaker | None = None) -> None:
+        super().__init__(breaker)
         self._token = credentials.token
 
     def secrets(self) -> tuple[SecretStr, ...]:
         """The token."""
         return (self._token,)
 
-    async def async_auth_flow(
-        self, request: httpx.Request
-    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add the token; the gate learns from the answer."""
-        async with self.gate.passage(request.url.host):
-            request.headers["X-Auth-Token"] = self._token.get_secret_value()
-            response = yield request
-            if await self.judge(response) is Verdict.REFUSED:
-                self.close_gate(request, response)
+    def show(self, request: httpx.Request) -> None:
+        """Add the token."""
+        request.headers["X-Auth-Token"] = self._token.get_secret_value()
 
 
-class AccessKeyAuth(CloudAuth):
+class AccessKeyAuth(_ShownEachTime):
     """An access key that signs each request (header `Authorization`)."""
 
     def __init__(
         self,
         credentials: AccessKey,
         project_id: str,
-        gate: AuthenticationGate | None = None,
+        breaker: CredentialBreaker | None = None,
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(gate)
+        super().__init__(breaker)
         self._credentials = credentials
         self._project_id = project_id
         self._now = now
@@ -157,31 +153,19 @@ class AccessKeyAuth(CloudAuth):
         """The two halves of the key, and the security token of a temporary one."""
         return self._credentials.secrets()
 
-    async def async_auth_flow(
-        self, request: httpx.Request
-    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign the request; the gate learns from the answer."""
-        async with self.gate.attempt(request.url.host):
-            request.headers["X-Project-Id"] = self._project_id
-            # A proxy may change the other headers on the way, and break the signature thereby.
-            signed = {
-                name: value
-                for name, value in request.headers.items()
-                if name == "content-type" or name.startswith("x-")
-            }
-            request.headers.update(
-                sign(
-                    request.method,
-                    request.url,
-                    signed,
-                    request.content,
-                    self._credentials,
-                    self._now(),
-                )
-            )
-            response = yield request
-            if await self.judge(response) is Verdict.REFUSED:
-                self.close_gate(request, response)
+    def show(self, request: httpx.Request) -> None:
+        """Sign the request."""
+        request.headers["X-Project-Id"] = self._project_id
+        # A proxy may change the other headers on the way, and break the signature thereby.
+        signed = {
+            name: value
+            for name, value in request.headers.items()
+            if name == "content-type" or name.startswith("x-")
+        }
+        now = self._now()
+        request.headers.update(
+            sign(request.method, request.url, signed, request.content, self._credentials, now)
+        )
 
 
 class PasswordTokenAuth(CloudAuth):
@@ -196,13 +180,13 @@ class PasswordTokenAuth(CloudAuth):
         credentials: PasswordToken,
         project_id: str,
         iam_endpoint: str,
-        gate: AuthenticationGate | None = None,
+        breaker: CredentialBreaker | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boottime,
         now: Callable[[], datetime] = utc_now,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(gate)
+        super().__init__(breaker)
         self._credentials = credentials
         self._project_id = project_id
         self._iam_endpoint = iam_endpoint
@@ -226,34 +210,40 @@ class PasswordTokenAuth(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add a token, buying one where needed; buy one more if it is refused."""
-        async with self.gate.passage(request.url.host):
-            for again in (False, True):
-                bought = False
-                if not self._is_being_renewed():
-                    async with self._buying:
-                        if self._needs_token():
-                            try:
-                                async with self.gate.attempt(self._iam_endpoint):
-                                    answer = yield self._token_request(request)
-                                    self._remember(await self._read(answer))
-                            except (GeneratorExit, asyncio.CancelledError):
-                                # httpx ends the flow there when no answer came, or in time.
-                                self._note_no_answer()
-                                raise
-                            bought = True
-                token = self._usable_token()
-                request.headers["X-Auth-Token"] = token.value.get_secret_value()
-                response = yield request
-                verdict = await self.judge(response)
-                if verdict is not Verdict.REFUSED:
-                    return
-                if again or bought:
-                    # A fresh token that one project does not take says nothing of the password.
-                    self._hold_back(self._refusal(request, response))
-                    return
-                self._forget(token)
-                if request.extensions.get(DISPATCH) is not None:
-                    return
+        for again in (False, True):
+            bought = False
+            if not self._is_being_renewed():
+                async with self._buying:
+                    if self._needs_token():
+                        try:
+                            async with self.breaker.attempt():
+                                answer = yield self._token_request(request)
+                                self._remember(await self._read(answer))
+                        except (GeneratorExit, asyncio.CancelledError):
+                            # httpx ends the flow there when no answer came, or in time.
+                            self._note_no_answer()
+                            raise
+                        bought = True
+            token = self._usable_token()
+            request.headers["X-Auth-Token"] = token.value.get_secret_value()
+            response = yield request
+            verdict = verdict_on_credentials(response.status_code, await response.aread())
+            if verdict is not Verdict.REFUSED:
+                return
+            if again or bought:
+                # A fresh token that one project does not take says nothing of the password.
+                self._hold_back(self._refusal(request, response))
+                return
+            self._forget(token)
+            if request.extensions.get(DISPATCH) is not None:
+                return
+
+    def held_back(self) -> Failure | None:
+        """Why no token would be bought now; `None` if one would, or is at hand."""
+        if self._is_valid(self._token):
+            return None
+        refused = self._failure if self._clock() < self._ask_again_at else None
+        return refused or self.breaker.refusal()
 
     def _needs_token(self) -> bool:
         now = self._clock()
@@ -266,10 +256,6 @@ class PasswordTokenAuth(CloudAuth):
     def _is_valid(self, token: Token | None) -> TypeGuard[Token]:
         return token is not None and self._clock() < self._expires_at
 
-    def note_success(self) -> None:
-        """Tell the gate of a good token: the password that bought it may have changed since."""
-        self.gate.worked()
-
     def _note_no_answer(self) -> None:
         """Leave IAM alone for a moment: the next attempt goes out with the token at hand."""
         self._ask_again_at = self._clock() + _TOKEN_PAUSE * (1 + self._jitter())
@@ -279,13 +265,15 @@ class PasswordTokenAuth(CloudAuth):
         """Ask for nothing with this user in this project for a while."""
         self._replace_token(None)
         self._failure = failure
-        self._ask_again_at = self._clock() + self.gate.cooling
+        self._ask_again_at = self._clock() + self.breaker.cooling
 
     def _token_request(self, request: httpx.Request) -> httpx.Request:
         extensions = {
             "timeout": request.extensions.get("timeout", {}),
             OPERATION: Operation.CREATE_TOKEN,
         }
+        if TURN in request.extensions:
+            extensions[TURN] = request.extensions[TURN]
         return token_request(self._credentials, self._iam_endpoint, self._project_id, extensions)
 
     async def _read(self, answer: httpx.Response) -> Token | Failure:
@@ -299,15 +287,15 @@ class PasswordTokenAuth(CloudAuth):
             self._replace_token(answer)
             self._expires_at = now + answer.lifetime
             self._ask_again_at = now
-            self.gate.accepted()
+            self.breaker.accepted()
             # Well before the end, and not all processes at the same moment.
             self._renew_at = now + answer.lifetime * (0.8 + 0.1 * self._jitter())
             return
         if answer.kind is FailureKind.UNAUTHENTICATED:
             self._hold_back(answer)
             if answer.http_status == _WRONG_PASSWORD:
-                self.gate.refused(answer)
-                self._failure = self.gate.refusal()
+                self.breaker.refused(answer)
+                self._failure = self.breaker.refusal()
             return
         self._failure = answer
         pause = answer.retry_after or _TOKEN_PAUSE * (1 + self._jitter())
@@ -323,7 +311,7 @@ class PasswordTokenAuth(CloudAuth):
             return self._token
         if self._failure is None:
             raise RuntimeError("a token is neither there nor refused")
-        raise CloudError.of(self._failure)
+        raise CloudError(self._failure)
 
     def _replace_token(self, token: Token | None) -> None:
         if self._token is not None:
@@ -338,7 +326,7 @@ class PasswordTokenAuth(CloudAuth):
 
 def auth_for(
     credentials: Credentials,
-    gate: AuthenticationGate | None = None,
+    breaker: CredentialBreaker | None = None,
     *,
     project_id: str,
     iam_endpoint: str,
@@ -347,12 +335,16 @@ def auth_for(
 
     Args:
         credentials: From `parse_secret`.
-        gate: Shared by all that use the same credential (its `fingerprint`), in whatever project.
+        breaker: Shared by all calls in which the same Secret can be refused.
         project_id: The project the calls are about.
         iam_endpoint: The origin of the region's IAM, where a password buys tokens.
     """
     if isinstance(credentials, StaticToken):
-        return StaticTokenAuth(credentials, gate)
+        return StaticTokenAuth(credentials, breaker)
     if isinstance(credentials, AccessKey):
-        return AccessKeyAuth(credentials, project_id, gate)
-    return PasswordTokenAuth(credentials, project_id, iam_endpoint, gate)
+        return AccessKeyAuth(credentials, project_id, breaker)
+    return PasswordTokenAuth(credentials, project_id, iam_endpoint, breaker)
+
+
+def _is_clocks_fault(refusal: Failure) -> bool:
+    return _SIGNATURE_EXPIRED.search(refusal.message) is not None

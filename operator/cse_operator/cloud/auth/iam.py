@@ -15,12 +15,13 @@ import httpx
 from pydantic import SecretStr
 from pydantic_core import from_json
 
-from cse_operator.cloud.judgement import Operation, failure_of_response, parse_http_date
+from cse_operator.cloud.answers import Operation, failure_of_response
 from cse_operator.cloud.transport import USER_AGENT
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.http_time import http_date
 
 if TYPE_CHECKING:
-    from cse_operator.cloud.credentials import PasswordToken
+    from cse_operator.cloud.auth.credentials import PasswordToken
 
 _ASSUMED_LIFETIME = timedelta(hours=1)
 _SHORTEST_LIFETIME = timedelta(minutes=1)
@@ -99,7 +100,7 @@ def read_token(
 
 def _lifetime(response: httpx.Response, now: datetime) -> float:
     """Seconds the token is valid, judged by IAM's own clock where its answer has a date."""
-    issued_at = parse_http_date(response.headers.get("Date")) or now
+    issued_at = http_date(response.headers.get("Date")) or now
     try:
         document = from_json(response.content)
         expires_at = datetime.fromisoformat(document["token"]["expires_at"])

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,7 @@ from pydantic_core import from_json
 
 from cse_operator.cloud.redaction import redact
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.http_time import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,9 +48,6 @@ class Operation(StrEnum):
 
 OPERATION = "cse_operator.operation"
 """The extension of a request that names its call."""
-
-MAX_RETRY_AFTER = 900.0
-"""The longest `Retry-After` that is believed, in seconds."""
 
 _GATEWAY_CODE = re.compile(r"APIGW?\.(\d{4})", re.IGNORECASE)
 _GATEWAY_UNAUTHENTICATED = frozenset({"0301", "0305", "0307"})
@@ -262,33 +258,3 @@ def parse_error(body: bytes, secrets: Iterable[SecretStr] = ()) -> VendorError:
 def _request_id(headers: Mapping[str, str], secrets: Iterable[SecretStr]) -> str | None:
     value = headers.get("X-Request-Id")
     return redact(value, secrets, limit=128) or None if value else None
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """How many seconds the vendor asks us to wait, at most `MAX_RETRY_AFTER`.
-
-    Both forms of the header are understood: seconds (also with decimals) and an HTTP date,
-    which is compared with the answer's own `Date` where it has one, so that a wrong clock here
-    does not matter. Anything else counts as absent.
-    """
-    value = (headers.get("Retry-After") or "").strip()
-    if not value:
-        return None
-    if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", value, re.ASCII):
-        return min(float(value), MAX_RETRY_AFTER)
-    when = parse_http_date(value)
-    if when is None:
-        return None
-    reference = parse_http_date(headers.get("Date")) or now or datetime.now(UTC)
-    return min(max((when - reference).total_seconds(), 0.0), MAX_RETRY_AFTER)
-
-
-def parse_http_date(value: str | None) -> datetime | None:
-    """Read an HTTP date; `None` when there is none, or none that can be read."""
-    if not value or len(value) > 64:  # noqa: PLR2004 - no HTTP date is as long
-        return None
-    try:
-        when = parsedate_to_datetime(value)
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    except (ValueError, IndexError, OverflowError):
-        return None

@@ -1,0 +1,309 @@
+"""One call to the vendor, from its limit to its answer: it is made once, and never repeated here.
+
+Whatever goes wrong becomes a `CloudError`. For a changing call its kind says whether the call may
+have had an effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from cse_operator.cloud.answers import OPERATION, Operation, failure_of_response
+from cse_operator.cloud.auth.credentials import Identity
+from cse_operator.cloud.dispatch import DISPATCH, Dispatch
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import Turn
+from cse_operator.cloud.redaction import Redactor, redact
+from cse_operator.cloud.transport import LONGEST_ANSWER, TURN, USER_AGENT, FencedClient
+from cse_operator.cloud.values import WireError
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.http_time import http_date
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from pydantic import SecretStr
+
+    from cse_operator.cloud.auth.flows import CloudAuth
+    from cse_operator.cloud.ratelimit import ProjectLimits
+
+Answer = TypeVar("Answer")
+if TYPE_CHECKING:
+    Parser = Callable[[bytes, datetime | None, Redactor], Answer]
+    OnCall = Callable[[str, str, float], None]
+    """Told of a call's operation, of what became of it (`"Success"`, a `FailureKind` or
+    `"Cancelled"`), and of its seconds, waiting for the rate limit included."""
+
+DEFAULT_PAUSE = 5.0
+"""Seconds that a call pauses after a 429 that does not say for how long; up to twice as many."""
+
+_LONGEST_ANSWERS = {
+    # A row with all documented fields (SDK model EngineSimpleInfo) has 2.0 kB, and 4.1 kB with
+    # each text at its longest and in Chinese; a page has 1,000.
+    Operation.LIST_ENGINES: 4 * 1024 * 1024,
+    # Steps may bring logs and outputs, of which nothing is documented.
+    Operation.SHOW_JOB: 1024 * 1024,
+    Operation.LIST_JOBS: 4 * 1024 * 1024,
+}
+"""Bytes that a successful answer may have where `MAX_RESPONSE_BYTES` are too few."""
+
+_ID = re.compile(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,62}[0-9a-zA-Z])?")
+_TLS_DETAIL = re.compile(r" ssl:(<[^>]*>|\S+)")
+_READ = httpx.ByteStream(b"")
+_CERTAINLY_NOT_SENT = (httpx.ConnectError, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_HELD_BACK = frozenset({FailureKind.TRANSIENT, FailureKind.THROTTLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call before it is made."""
+
+    operation: Operation
+    method: str
+    path: str
+    turn: Turn
+    engine_id: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    dispatch: Dispatch | None = None
+    """The permission of a changing call to leave once; `None` for a read."""
+
+
+class Exchange:
+    """Makes calls for one project with one credential.
+
+    Cheap to make: connections, tokens and limits live in `http`, `auth` and `limits`, which are
+    shared.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        endpoint: str,
+        project_id: str,
+        *,
+        enterprise_project_id: str | None = None,
+        auth: CloudAuth,
+        limits: ProjectLimits,
+        request_timeout: float = 20.0,
+        on_call: OnCall | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Make one.
+
+        Args:
+            http: From `build_http_client`; not closed here.
+            endpoint: The origin of the region's API, from the administrator's settings.
+            project_id: The project of the region.
+            enterprise_project_id: Sent as a header; the vendor's default project without one.
+            auth: How calls prove who makes them.
+            limits: The project's rate limits.
+            request_timeout: Seconds for one call, from handing it over to its last byte.
+            on_call: Told of each call's end, see `OnCall`.
+            jitter: A random number from 0 to 1.
+
+        Raises:
+            CloudError: An id cannot be part of a request (`REJECTED`).
+        """
+        self.project_id = checked_id("project", project_id)
+        self.request_timeout = request_timeout
+        self.tells_departure = isinstance(http, FencedClient)
+        self._http = http
+        self._origin = endpoint.rstrip("/")
+        self._headers = _headers(enterprise_project_id)
+        self._auth = auth
+        self._limits = limits
+        self._on_call = on_call
+        self._jitter = jitter
+        self._redacted: tuple[SecretStr, ...] = ()
+        self._redactor = Redactor()
+
+    async def attempt(self, call: Call, parse: Parser[Answer]) -> Answer:
+        """Make one call once, and tell `on_call` what became of it.
+
+        Raises:
+            CloudError: It failed, or its answer cannot be read.
+        """
+        started = time.monotonic()
+        outcome = "Cancelled"
+        try:
+            answer = await self._exchange(call, parse)
+            outcome = "Success"
+        except CloudError as error:
+            outcome = error.failure.kind.value
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(call.operation.value, outcome, time.monotonic() - started)
+        return answer
+
+    async def _exchange(self, call: Call, parse: Parser[Answer]) -> Answer:
+        response = await self._send(call)
+        if isinstance(response, Failure):
+            raise CloudError(response)
+        if not response.is_success:
+            raise CloudError(self._refusal(call, response))
+        observed_at = http_date(response.headers.get("Date"))
+        try:
+            return parse(response.content, observed_at, self._current_redactor())
+        except WireError as error:
+            changes = call.operation.changes
+            failure = Failure(
+                FailureKind.OUTCOME_UNKNOWN if changes else FailureKind.TRANSIENT,
+                f"The answer to {call.operation} cannot be read: {error}",
+                http_status=response.status_code,
+            )
+        # Outside the handlers, here and below: a chained exception would keep the request, and
+        # with it the credentials in its headers, in reach of whatever shows a traceback.
+        raise CloudError(failure)
+
+    def _current_redactor(self) -> Redactor:
+        """Takes the credentials out of names; those of users and domains may be parts of them."""
+        secrets = self._auth.secrets()
+        if secrets != self._redacted:
+            hidden = (secret for secret in secrets if not isinstance(secret, Identity))
+            self._redacted, self._redactor = secrets, Redactor(hidden)
+        return self._redactor
+
+    async def _send(self, call: Call) -> httpx.Response | Failure:
+        """Send a call and wait for its answer, or say why there is none."""
+        request = self._request(call)
+        try:
+            if not await self._waited_its_turn(call):
+                return _too_late(call)
+            async with asyncio.timeout(self.request_timeout):
+                response = await self._http.send(request, auth=self._auth)
+        except TimeoutError:
+            seconds = f"no answer within {self.request_timeout:g} s"
+            return self._failure_of(call, TimeoutError(seconds))
+        except CloudError as error:
+            return _failure_before_sending(call, error.failure)
+        except Exception as error:  # noqa: BLE001 - after an intent was recorded, whatever happens
+            # has to be told apart by one question only: did the call leave or not?
+            return self._failure_of(call, error)
+        # httpx ties an answer and its stream to each other, and a listing's megabytes would stay
+        # until the collector comes by. The content is read: the stream is not needed any more.
+        response.stream = _READ
+        return response
+
+    async def _waited_its_turn(self, call: Call) -> bool:
+        """Wait for the limit; tells whether the call may still be sent then.
+
+        Raises:
+            CloudError: The credentials are held back: the call takes nobody's turn.
+        """
+        refusal = self._auth.held_back()
+        if refusal is not None:
+            raise CloudError(refusal)
+        if call.dispatch is None:
+            await self._limits.acquire(call.operation, call.turn)
+            return True
+        try:
+            async with asyncio.timeout(max(call.dispatch.remaining(), 0.0)):
+                await self._limits.acquire(call.operation, call.turn)
+        except TimeoutError:
+            return False
+        return call.dispatch.remaining() > 0
+
+    def _request(self, call: Call) -> httpx.Request:
+        """Build the request, and make sure that it goes exactly where it should."""
+        query = "&".join(f"{name}={value}" for name, value in call.query)
+        target = f"{call.path}?{query}" if query else call.path
+        url = httpx.URL(f"{self._origin}{target}")
+        if url.raw_path != target.encode() or url.netloc != httpx.URL(self._origin).netloc:
+            raise malformed("The ids do not make a path of this API")
+        extensions: dict[str, Any] = {
+            "timeout": self._http.timeout.as_dict(),
+            OPERATION: call.operation,
+            DISPATCH: call.dispatch,
+            TURN: (call.turn, self.project_id),
+        }
+        if call.operation in _LONGEST_ANSWERS:
+            extensions[LONGEST_ANSWER] = _LONGEST_ANSWERS[call.operation]
+        return httpx.Request(
+            call.method, url, headers=self._headers, content=call.body, extensions=extensions
+        )
+
+    def _refusal(self, call: Call, response: httpx.Response) -> Failure:
+        failure = failure_of_response(
+            call.operation,
+            response.status_code,
+            response.headers,
+            response.content,
+            call.engine_id,
+            self._auth.secrets(),
+        )
+        if failure.kind is FailureKind.THROTTLED:
+            pause = failure.retry_after or DEFAULT_PAUSE * (1 + self._jitter())
+            self._limits.penalize(call.operation, pause)
+        if failure.kind is not FailureKind.UNAUTHENTICATED:
+            return failure
+        # The breaker's failure, so that later calls report the same text.
+        refusal = self._auth.held_back()
+        if refusal is None and call.dispatch is not None:
+            # A token had come to its end, and the next call has a new one.
+            return replace(failure, kind=FailureKind.OUTCOME_UNKNOWN)
+        return refusal or failure
+
+    def _failure_of(self, call: Call, error: Exception) -> Failure:
+        """The failure of a call that got no answer."""
+        said = _TLS_DETAIL.sub("", str(error)) or type(error).__name__
+        dispatch = call.dispatch
+        if dispatch is None:
+            kind, what = FailureKind.TRANSIENT, "got no answer"
+        elif dispatch.sent is False or isinstance(error, _CERTAINLY_NOT_SENT):
+            kind, what = FailureKind.NOT_SENT, "was not sent"
+        else:
+            kind, what = FailureKind.OUTCOME_UNKNOWN, "was sent and got no answer"
+        return Failure(kind, redact(f"{call.operation} {what}: {said}", self._auth.secrets()))
+
+
+def checked_id(what: str, value: str) -> str:
+    """An id that may become part of a request.
+
+    Raises:
+        CloudError: It is none (`REJECTED`).
+    """
+    if not _ID.fullmatch(value):
+        raise malformed(f"The {what} id is not one: up to 64 letters, digits, '-' and '_'")
+    return value
+
+
+def _headers(enterprise_project_id: str | None) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json;charset=UTF-8",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
+    }
+    if enterprise_project_id:
+        project = checked_id("enterprise project", enterprise_project_id)
+        headers["X-Enterprise-Project-ID"] = project
+    return headers
+
+
+def malformed(message: str) -> CloudError:
+    """What was to become part of a request cannot be; nothing was sent."""
+    return CloudError(Failure(FailureKind.REJECTED, message))
+
+
+def _too_late(call: Call) -> Failure:
+    message = f"{call.operation} was not sent: its time to be sent is over"
+    return Failure(FailureKind.NOT_SENT, message)
+
+
+def _failure_before_sending(call: Call, failure: Failure) -> Failure:
+    """The failure of something a call needs first, such as a token, seen from the call."""
+    dispatch = call.dispatch
+    if dispatch is None or failure.kind not in _HELD_BACK:
+        return failure
+    kind = FailureKind.OUTCOME_UNKNOWN if dispatch.sent else FailureKind.NOT_SENT
+    return replace(failure, kind=kind)

@@ -1,0 +1,48 @@
+"""The proxy on the way to the vendor, as the administrator set it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+_HOST = re.compile(r"[^\s%]+")
+_LAST_PORT = 2**16 - 1
+
+
+def proxy_of(url: SecretStr) -> httpx.Proxy:
+    """The proxy, with its user and password as a header: aiohttp has deprecated the other way.
+
+    Raises:
+        ValueError: No call could go through it. The sentence holds nothing of the URL: what a
+            library complains of may be a part of the password, such as "Invalid port: 'pa'".
+    """
+    parsed = _origin(url.get_secret_value())
+    if parsed is None:
+        raise ValueError(
+            "this is not the URL of a proxy, such as http://user:password@proxy:3128 (special "
+            "characters of a password are percent-encoded: %2F stands for /)"
+        )
+    proxy = httpx.Proxy(parsed)
+    if proxy.auth is None:
+        return proxy
+    user, password = proxy.auth
+    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
+
+
+def _origin(text: str) -> httpx.URL | None:
+    """Scheme, host and port. More than these is a password that holds a `/`, `?` or `#`."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return None
+    bare = url.path == "/" and not url.query and not url.fragment
+    whole = url.scheme in {"http", "https"} and _HOST.fullmatch(url.host) is not None
+    there = url.port is None or 0 < url.port <= _LAST_PORT
+    return url if bare and whole and there else None

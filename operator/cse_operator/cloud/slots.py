@@ -1,0 +1,80 @@
+"""The connections of one endpoint, shared among namespaces and projects.
+
+A project whose calls hang holds some of them, and leaves some to each other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from cse_operator.cloud.fairness import FairQueue, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Slots:
+    """Permissions to have a call under way.
+
+    A project takes a slot only while it holds fewer than its namespace would leave free
+    (`held by the project < free - held by the namespace`). So one project takes a third of
+    all slots and one namespace half of them, two namespaces take two thirds, and whoever holds
+    none finds one, however many others hang.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = self._free = total
+        self._held: Counter[tuple[str, str]] = Counter()
+        self._held_by_namespace: Counter[str] = Counter()
+        self._waiting = FairQueue()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @asynccontextmanager
+    async def one(self, turn: Turn, project: str) -> AsyncIterator[None]:
+        """Hold a slot, waiting for it where needed."""
+        await self.take(turn, project)
+        try:
+            yield
+        finally:
+            self.give_back(turn, project)
+
+    async def take(self, turn: Turn, project: str) -> None:
+        """Take a slot, waiting for it where needed; `give_back` has to follow."""
+        # Nobody waits who may have one: whoever gives one back lets all go that then may.
+        if self._admits(turn.namespace, project):
+            self._count(turn.namespace, project)
+        else:
+            await self._waiting.wait(turn, project, lambda: self.give_back(turn, project))
+
+    def give_back(self, turn: Turn, project: str) -> None:
+        """Give a slot back, to those that wait for one."""
+        namespace = turn.namespace
+        self._free += 1
+        self._held[namespace, project] -= 1
+        self._held_by_namespace[namespace] -= 1
+        if not self._held[namespace, project]:
+            del self._held[namespace, project]
+        if not self._held_by_namespace[namespace]:
+            del self._held_by_namespace[namespace]
+        while (whose := self._waiting.let_go(self._admits)) is not None:
+            self._count(*whose)
+        if self._free == self._total:
+            self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Wait until no call is under way."""
+        await self._idle.wait()
+
+    def _admits(self, namespace: str, project: str) -> bool:
+        left = self._free - self._held_by_namespace[namespace]
+        return self._held[namespace, project] < left
+
+    def _count(self, namespace: str, project: str) -> None:
+        self._free -= 1
+        self._held[namespace, project] += 1
+        self._held_by_namespace[namespace] += 1
+        self._idle.clear()

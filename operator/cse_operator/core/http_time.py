@@ -1,0 +1,49 @@
+"""The times in HTTP headers, whoever sends them: `Retry-After` and dates (RFC 9110, 5.6.7, 10.2.3).
+
+The one parser of both sides, the vendor's and Kubernetes'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+MAX_RETRY_AFTER: Final = 900.0
+"""The longest `Retry-After` that is believed, in seconds."""
+_LONGEST_DATE: Final = 64
+"""Characters; no HTTP date has as many."""
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """How many seconds the server asks us to wait, at most `MAX_RETRY_AFTER`.
+
+    Both forms of the header are understood: seconds (also with decimals) and an HTTP date,
+    which is compared with the answer's own `Date` where it has one, so that a wrong clock here
+    does not matter. Anything else counts as absent.
+
+    Args:
+        headers: The answer's, looked up without regard to case.
+        now: What a date is compared with in an answer without a `Date`; the present by default.
+    """
+    value = (headers.get("Retry-After") or "").strip()
+    if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", value, re.ASCII):
+        return min(float(value), MAX_RETRY_AFTER)
+    when = http_date(value)
+    if when is None:
+        return None
+    reference = http_date(headers.get("Date")) or now or datetime.now(UTC)
+    return min(max((when - reference).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def http_date(value: str | None) -> datetime | None:
+    """Read an HTTP date; `None` when there is none, or none that can be read."""
+    if not value or len(value) > _LONGEST_DATE:
+        return None
+    try:
+        when = parsedate_to_datetime(value)
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, IndexError, OverflowError):
+        return None
