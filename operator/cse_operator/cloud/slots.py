@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Slots:
     """Permissions to have a call under way.
 
-    A project takes a slot only while it holds fewer than its namespace would leave free
-    (`held by the project < free - held by the namespace`). So one project takes a third of
-    all slots and one namespace half of them, two namespaces take two thirds, and whoever holds
-    none finds one, however many others hang.
+    A namespace takes a slot only while it holds fewer than are free, and a project only while it
+    holds fewer than half of what its namespace could still take. So one project takes a quarter of
+    all slots and one namespace half of them, a second namespace half of the rest, and who holds
+    none finds one although others hang.
     """
 
     def __init__(self, total: int) -> None:
@@ -71,7 +71,7 @@ class Slots:
 
     def _admits(self, namespace: str, project: str) -> bool:
         left = self._free - self._held_by_namespace[namespace]
-        return self._held[namespace, project] < left
+        return 2 * self._held[namespace, project] < left
 
     def _count(self, namespace: str, project: str) -> None:
         self._free -= 1

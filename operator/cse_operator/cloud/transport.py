@@ -119,7 +119,7 @@ class TransportOptions:
     """How to connect; the same for all endpoints of a process."""
 
     connections: int = 128
-    """Connections per endpoint, and calls in flight on it; one project takes a third of them."""
+    """Connections per endpoint, and calls in flight on it; one project takes a quarter of them."""
     connect_timeout: float = 10.0
     """Seconds to wait for a free connection and to establish it."""
     read_timeout: float = 20.0

@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.resolver import NameResolver, is_local_address
 from cse_operator.cloud.transport import (
     MAX_RESPONSE_BYTES,
@@ -401,7 +402,7 @@ async def test_announcements_without_end_take_no_memory_and_end_the_call(
 
 
 async def test_no_more_calls_are_in_flight_than_there_are_connections() -> None:
-    options = TransportOptions(connections=7, allow_local_addresses=True)
+    options = TransportOptions(connections=12, allow_local_addresses=True)
     async with RawVendor(lambda _: Act.HANG) as vendor, build_http_client(options) as http:
         client = make_client(http, vendor.url)
         client._exchange._auth.breaker.accepted()
@@ -412,6 +413,27 @@ async def test_no_more_calls_are_in_flight_than_there_are_connections() -> None:
         for _ in range(50):
             await asyncio.sleep(0)
         assert (len(vendor.requests), vendor.connections) == (3, 3)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_a_namespace_whose_projects_all_hang_leaves_connections_to_another() -> None:
+    def hang_if_crowded(request: RawRequest) -> bytes | Act:
+        return Act.HANG if "/crowd" in request.target else answer(200, ENGINE_ANSWER)
+
+    options = TransportOptions(connections=16, allow_local_addresses=True)
+    async with RawVendor(hang_if_crowded) as vendor, build_http_client(options) as http:
+        crowd = [
+            make_client(http, vendor.url, project_id=f"crowd-{number}") for number in range(50)
+        ]
+        crowded, quiet = Turn(namespace="crowded"), Turn(namespace="quiet")
+        calls = [asyncio.create_task(one.show_engine(ENGINE, turn=crowded)) for one in crowd]
+        async with asyncio.timeout(10):
+            await vendor.received.wait()
+            view = await make_client(http, vendor.url).show_engine(ENGINE, turn=quiet)
+        assert view.version == "2.3.1"
+        assert len(vendor.requests) <= 8 + 1
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
