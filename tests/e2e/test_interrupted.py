@@ -35,7 +35,7 @@ async def test_killed_at_four_points_of_four_upgrades_it_ends_each_with_one_effe
     running, unsent, started, finished = engines = [
         scene.engine(name) for name in ("running", "unsent", "started", "finished")
     ]
-    for engine in (running, started):
+    for engine in (running, started, finished):
         scene.admin.plan_jobs(JobPlan(outcome="never"), engine.id)
     for engine in (unsent, started, finished):
         effect = engine is not unsent

@@ -78,6 +78,7 @@ async def test_an_upgrade_needs_only_the_installed_rights_and_writes_three_statu
     with OperatorProcess(
         kubeconfig, tmp_path / "log", cse_endpoint=simulator.url, flags=flags
     ) as operator:
+        operator.wait_until_it_may_call()
         for scene in (first, second):
             scene.secret()
             scene.resource(scene.engine())

@@ -93,7 +93,7 @@ async def test_an_upgrade_reads_as_the_readme_shows(
     scene = unserved_with_own_vendor
     engine = scene.engine()
     scene.secret()
-    start_operator(scene)
+    start_operator(scene).wait_until_it_may_call()
     scene.resource(engine, version="2.3.1")
     await scene.until_reason("orders", "UpToDate")
 
