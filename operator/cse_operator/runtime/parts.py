@@ -57,38 +57,59 @@ class Parts:
         on_lease_lost: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._api_client = api_client
         options = project_options(settings)
-        policy = settings.policy
+        grace = settings.policy.grace
         self.metrics = Metrics()
         self.events = EventPoster(api_client, instance=identity)
-        self.elector: LeaderElector | None = None
-        if settings.leader_elect:
-            self.elector = LeaderElector(
-                api_client,
-                namespace=settings.lease_namespace,
-                name=settings.lease_name,
-                identity=identity,
-                on_started=on_leading,
-                on_lost=on_lease_lost,
-                times=LeaseTimes.within(settings.lease_duration),
-            )
-        self.authority = Authority(grace=policy.grace, remaining=self._lease_remaining)
+        self.elector = self._elector(identity, on_leading, on_lease_lost)
+        self.authority = Authority(grace=grace, remaining=self._lease_remaining)
         self.projects = Projects(
             replace(options, clock=self.authority.clock), self.metrics.cloud_call
         )
         self.queue = WorkQueue(slots=settings.workers * PROJECTS_AT_ONCE, group_of=self._group_of)
         self.queue.on_wait = self.metrics.queue_wait
-        self.ownership = Ownership(grace=policy.grace, wake=self.queue.add)
+        self.ownership = Ownership(grace=grace, wake=self.queue.add)
         self.cache = Cache(self.ownership, options.endpoints.identity_of)
         self.reader = ResourceReader(api_client, page_size=PAGE)
-        secrets = SecretReader(
-            api_client,
-            keys=SECRET_KEYS,
-            time_to_live=min(TIME_TO_LIVE, settings.resync_interval),
+        tools = self._tools()
+        self.reconciler = Reconciler(tools)
+        self.workers = Workers(self.queue, self.reconciler.reconcile, self.metrics)
+        self.informer = Informer(
+            self.reader,
+            self.cache,
+            self.queue,
+            namespaces=settings.namespaces,
+            interval=settings.resync_interval,
+            keeps=tools.calls.is_unrecorded,
         )
-        access = Access(secrets, self.projects)
+        self.watch = KopfWatch(
+            api_client, self.informer.on_event, identity=identity, namespaces=self.informer.served
+        )
+        self.informer.begin_watch_again = self.watch.begin_again
+        self.metrics.add(self._fleet())
+
+    def _elector(
+        self, identity: str, on_leading: Callable[[], None], on_lease_lost: Callable[[], None]
+    ) -> LeaderElector | None:
+        settings = self._settings
+        if not settings.leader_elect:
+            return None
+        return LeaderElector(
+            self._api_client,
+            namespace=settings.lease_namespace,
+            name=settings.lease_name,
+            identity=identity,
+            on_started=on_leading,
+            on_lost=on_lease_lost,
+            times=LeaseTimes.within(settings.lease_duration),
+        )
+
+    def _tools(self) -> Tools:
+        settings, policy = self._settings, self._settings.policy
+        access = self._access()
         statuses = Statuses(
-            StatusWriter(api_client),
+            StatusWriter(self._api_client),
             self.cache,
             self.queue,
             self.ownership,
@@ -103,36 +124,26 @@ class Parts:
             policy=policy,
             send_window=settings.send_window,
         )
-        self.reconciler = Reconciler(
-            Tools(
-                queue=self.queue,
-                cache=self.cache,
-                reader=self.reader,
-                access=access,
-                ownership=self.ownership,
-                authority=self.authority,
-                statuses=statuses,
-                calls=calls,
-                polls=Polls(interval=settings.poll_interval, limit=settings.calls_per_second),
-                metrics=self.metrics,
-                policy=policy,
-                intervals=Intervals(settings.progress_interval, settings.resync_interval),
-            )
+        return Tools(
+            queue=self.queue,
+            cache=self.cache,
+            reader=self.reader,
+            access=access,
+            ownership=self.ownership,
+            authority=self.authority,
+            statuses=statuses,
+            calls=calls,
+            polls=Polls(interval=settings.poll_interval, limit=settings.calls_per_second),
+            metrics=self.metrics,
+            policy=policy,
+            intervals=Intervals(settings.progress_interval, settings.resync_interval),
         )
-        self.workers = Workers(self.queue, self.reconciler.reconcile, self.metrics)
-        self.informer = Informer(
-            self.reader,
-            self.cache,
-            self.queue,
-            namespaces=settings.namespaces,
-            interval=settings.resync_interval,
-            keeps=calls.is_unrecorded,
-        )
-        self.watch = KopfWatch(
-            api_client, self.informer.on_event, identity=identity, namespaces=self.informer.served
-        )
-        self.informer.begin_watch_again = self.watch.begin_again
-        self.metrics.add(self._fleet())
+
+    def _access(self) -> Access:
+        # No look uses a Secret that was read longer ago than one resync.
+        time_to_live = min(TIME_TO_LIVE, self._settings.resync_interval)
+        secrets = SecretReader(self._api_client, keys=SECRET_KEYS, time_to_live=time_to_live)
+        return Access(secrets, self.projects)
 
     def _lease_remaining(self) -> float:
         return self.elector.remaining() if self.elector is not None else float("inf")
