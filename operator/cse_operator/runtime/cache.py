@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,10 @@ from cse_operator.core.states import Stage, stage_of
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.notes import Notes
 from cse_operator.runtime.ownership import Claim, EngineKey, Ownership
+from cse_operator.runtime.summary import Summary, summarize
+
+SHORT: Final = 20
+"""Characters of texts that many resources share: versions, words, times."""
 
 LONGEST_REQUEST: Final = 256
 """Characters of an annotation that are kept as they came; of a longer one its digest is."""
@@ -53,20 +57,6 @@ class News(Enum):
     WISH = "the spec, the labels, a request, or a deletion"
 
 
-class Summary(NamedTuple):
-    """What metrics show of a resource."""
-
-    wanted: str
-    current: str
-    latest: str
-    phase: str
-    reason: str
-    conditions: tuple[str, ...]
-    """The types of the conditions that are true."""
-    not_ready_since: float | None
-    """Unix time since when it is not ready."""
-
-
 class _Content(NamedTuple):
     """What decides, of an object as the API server gave it."""
 
@@ -84,8 +74,8 @@ class _Content(NamedTuple):
         metadata = obj["metadata"]
         annotations = metadata.get("annotations") or {}
         return cls(
-            spec=obj.get("spec") or {},
-            status=obj.get("status") or {},
+            spec=_shared(obj.get("spec") or {}),
+            status=_shared(obj.get("status") or {}),
             reconcile=_bounded(annotations.get(RECONCILE_REQUESTED_AT)),
             retry=_bounded(annotations.get(RETRY_REQUESTED_AT)),
             labels=hash(frozenset((metadata.get("labels") or {}).items())),
@@ -98,6 +88,17 @@ class _Content(NamedTuple):
             return News.NOTHING
         same_wish = self._replace(status=before.status) == before
         return News.STATUS if same_wish else News.WISH
+
+
+def _shared(value: Any) -> Any:
+    """The same JSON data, in which names and short texts are the same objects in all resources."""
+    if isinstance(value, dict):
+        return {sys.intern(name): _shared(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shared(item) for item in value]
+    if isinstance(value, str) and len(value) <= SHORT:
+        return sys.intern(value)
+    return value
 
 
 def _bounded(request: str | None) -> str | None:
@@ -145,7 +146,7 @@ class CachedResource:
     def summary(self) -> Summary:
         """What metrics show of it."""
         if self._summary is None:
-            self._summary = _summarize(self.content)
+            self._summary = summarize(self.content.spec, self.content.status)
         return self._summary
 
     def parse(self) -> Resource:
@@ -312,27 +313,3 @@ def _claim(resource: CachedResource) -> Claim:
         open=is_open,
         deleting=resource.deleting,
     )
-
-
-def _summarize(content: _Content) -> Summary:
-    status = content.status
-    conditions = status.get("conditions") or []
-    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
-    since = ready.get("lastTransitionTime") if ready.get("status") == "False" else None
-    return Summary(
-        wanted=str(content.spec.get("version", "")),
-        current=str(status.get("currentVersion", "")),
-        latest=str(status.get("latestVersion", "")),
-        phase=str(status.get("phase", "")),
-        reason=str(ready.get("reason", "")),
-        conditions=tuple(str(c["type"]) for c in conditions if c.get("status") == "True"),
-        not_ready_since=_unix_time(since),
-    )
-
-
-def _unix_time(moment: object) -> float | None:
-    """A stored moment; None for one that cannot be read, which may not cost others their series."""
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp() if moment else None
-    except (ValueError, OverflowError):
-        return None
