@@ -38,7 +38,7 @@ def test_the_tests_are_no_packages_and_none_is_called_operator():
     assert list((ROOT / "tests").rglob("__init__.py")) == []
 
 
-def test_the_wheel_holds_both_packages_at_its_top_level(tmp_path):
+def test_the_wheel_holds_the_operator_and_neither_its_stand_ins_nor_its_demo(tmp_path):
     # Built offline and without isolation: what hatchling needs is in the lock file.
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
@@ -50,11 +50,13 @@ def test_the_wheel_holds_both_packages_at_its_top_level(tmp_path):
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
-        "cse_operator",
-        "cse_simulator",
-    }
-    for expected in ("cse_operator/__init__.py", "cse_operator/py.typed", "cse_simulator/admin.py"):
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"cse_operator"}
+    for expected in ("cse_operator/__init__.py", "cse_operator/py.typed"):
         assert expected in names
+    [scripts] = [name for name in names if name.endswith("/entry_points.txt")]
+    with zipfile.ZipFile(wheel) as archive:
+        written = archive.read(scripts).decode()
+    assert "cse_operator" in written
+    assert "cse_simulator" not in written
     [licence] = [name for name in names if name.endswith("/licenses/LICENSE")]
     assert ".dist-info/" in licence
