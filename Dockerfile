@@ -1,5 +1,5 @@
 # Any image of Debian's with Python 3.11 to 3.14 as python3, its venv and pip will do. The digest is
-# of the list of images for all platforms; Dependabot renews it.
+# of the list of images for all platforms; Renovate renews it.
 ARG BASE=python:3.14-slim-trixie@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
 
 # Stage 1 has what builds; nothing but /image leaves it.

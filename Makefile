@@ -65,6 +65,12 @@ check: venv ## Check style, types, layers, the Dockerfile and the generated file
 	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
 	$(PYTHON) hack/generate.py --check
 
+.PHONY: workflows
+workflows: ## Check the workflows of the forge, and the actions that they are made of
+	@hack/prepare actionlint
+	$$(PYTHONPATH=operator:tests $(PYTHON) -m support.go_tools --print actionlint)
+	$(BIN)/zizmor --offline --pedantic .github
+
 .PHONY: generate
 generate: venv ## Write the generated files again (the CRD, reference pages)
 	$(PYTHON) hack/generate.py --write
@@ -78,11 +84,11 @@ lock: venv ## Make the lock files again from pyproject.toml
 
 .PHONY: control-plane
 control-plane: ## Provide kube-apiserver and etcd: KUBEBUILDER_ASSETS, the cache, or a build
-	@hack/prepare
+	@hack/prepare control-plane
 
 .PHONY: tools
 tools: ## Provide the Go programs that only some tests need as well: Helm, kubeconform, a judge
-	@hack/prepare helm kubeconform judge
+	@hack/prepare control-plane helm kubeconform judge
 
 .PHONY: sbom
 sbom: venv ## Write the bill of materials to dist/sbom.cdx.json (CycloneDX)

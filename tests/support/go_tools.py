@@ -1,6 +1,7 @@
 """Go programs and other projects' files, made once per machine from the modules that pin them.
 
-`python -m support.go_tools TOOL…` builds tools ahead of the tests that need them.
+`python -m support.go_tools NAME…` builds tools ahead of the tests that need them; the name
+`control-plane` is kube-apiserver, etcd and kubectl. With `--print` it says where the tools are.
 """
 
 from __future__ import annotations
@@ -138,12 +139,16 @@ def _environment() -> dict[str, str]:
 
 
 def main(names: Sequence[str]) -> int:
-    """Build the control plane and these tools, and return the exit code."""
+    """Build what is named, and return the exit code."""
     # Ended with SIGTERM, it ends its children.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        ensure_assets()
-        tools(names, report_to_stderr)
+        if names[:1] == ["--print"]:
+            print(*tools(names[1:], report_to_stderr).values(), sep="\n")
+            return 0
+        if "control-plane" in names:
+            ensure_assets()
+        tools([name for name in names if name != "control-plane"], report_to_stderr)
     except ControlPlaneError as error:
         report_to_stderr(f"error: {error}")
         return 1
