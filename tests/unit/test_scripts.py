@@ -151,7 +151,8 @@ def refusal(code: int) -> urllib.error.HTTPError:
 def test_the_audit_says_that_it_could_not_be_done_and_stops_nobody(audited, trouble):
     code, said, _ = audited(trouble)
     assert code == 0
-    assert said.startswith("not audited: ")
+    assert said.startswith("NOT AUDITED: ")
+    assert "2 packages" in said
 
 
 @pytest.mark.parametrize("trouble", [refusal(400), refusal(404), {}, {"results": [{}]}, []])
