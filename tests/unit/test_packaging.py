@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -31,6 +33,20 @@ def test_the_source_root_is_no_package_and_holds_packages_only():
         "cse_operator",
         "cse_simulator",
     ]
+
+
+def test_one_newest_python_is_promised_tried_and_in_the_image():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r":: Python :: 3\.(\d+)", "\n".join(project["classifiers"]))
+    oldest, newest = min(map(int, named)), max(map(int, named))
+    assert len(named) == newest - oldest + 1
+    assert project["requires-python"] == f">=3.{oldest},<3.{newest + 1}"
+    base = f"ARG BASE=python:3.{newest}-slim"
+    assert base in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    chooser = (ROOT / "hack" / "python").read_text(encoding="utf-8")
+    assert f"(3, {oldest}) <= sys.version_info[:2] < (3, {newest + 1})" in chooser
+    for page in ("README.md", "CONTRIBUTING.md", "Makefile", ".ci/run"):
+        assert f"Python 3.{oldest} to 3.{newest}" in (ROOT / page).read_text(encoding="utf-8"), page
 
 
 def test_the_tests_are_no_packages_and_none_is_called_operator():
