@@ -1,7 +1,8 @@
-# Any image with Python 3.11 to 3.13 as python3, its venv and pip will do.
-ARG BASE=python:3.13-slim
+# Any image of Debian's with Python 3.11 to 3.14 as python3, its venv and pip will do. The digest is
+# of the list of images for all platforms; Renovate renews it.
+ARG BASE=python:3.14-slim-trixie@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
 
-# Stage 1 has what builds; nothing but /opt/cse-operator leaves it.
+# Stage 1 has what builds; nothing but /image leaves it.
 FROM ${BASE} AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1
 WORKDIR /source
@@ -19,15 +20,17 @@ RUN python3 -m venv --without-pip /opt/cse-operator \
         --require-hashes --only-binary=:all: -r requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
-COPY operator operator
+COPY operator/cse_operator operator/cse_operator
 RUN /opt/build/bin/hatchling build -t wheel -d /dist \
-    && /opt/build/bin/pip --python /opt/cse-operator/bin/python3 install --no-deps /dist/*.whl \
-    # The file system is read-only later. These caches are used unseen, whatever the files' dates.
-    && /opt/cse-operator/bin/python3 -m compileall -q --invalidation-mode unchecked-hash \
-        /opt/cse-operator/lib
+    && /opt/build/bin/pip --python /opt/cse-operator/bin/python3 install --no-deps /dist/*.whl
+
+# What runs is gathered, file by file: there is no shell, no apt and no pip in it.
+COPY hack/image_root.py ./
+RUN python3 image_root.py /image /opt/cse-operator \
+    && install -D -m 644 LICENSE /image/licenses/LICENSE
 
 # Stage 2 is what runs.
-FROM ${BASE}
+FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown
@@ -38,15 +41,10 @@ LABEL org.opencontainers.image.title="cse-operator" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"
 
-# Whoever gets in finds nothing to install with.
-RUN python3 -c "import ensurepip, pathlib, pip, shutil; [shutil.rmtree(path) for path in (pathlib.Path(ensurepip.__file__).parent, *pathlib.Path(pip.__file__).parents[1].glob('pip*'))]" \
-    && rm -f /usr/local/bin/pip* /usr/bin/pip*
+COPY --from=builder /image /
 
-COPY --from=builder /opt/cse-operator /opt/cse-operator
-COPY LICENSE /licenses/LICENSE
-
-# HOME and LOGNAME: a user without an entry in /etc/passwd has neither, and libraries ask for them.
-ENV PATH="/opt/cse-operator/bin:${PATH}" \
+# HOME and LOGNAME: libraries ask for them, and a Pod may run as a user without an entry in /etc/passwd.
+ENV PATH="/opt/cse-operator/bin" \
     HOME=/ \
     LOGNAME=cse-operator \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,4 +1,4 @@
-# Everything is done from here, on a machine with Python 3.11 to 3.13, git and make.
+# Everything is done from here, on a machine with Python 3.11 to 3.14, git and make.
 # `make` alone lists the targets; hack/ holds the scripts behind them.
 
 SHELL := /bin/bash
@@ -8,8 +8,11 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 PYTEST := $(PYTHON) -m pytest
-# Only the folders that are there: pytest takes a missing one for a mistake.
-TESTS := $(wildcard tests/unit tests/contract tests/integration tests/e2e)
+# Only the folders that are there: pytest takes a missing one for a mistake. The ones that wait the
+# longest come first, so that the short ones fill the gaps.
+TESTS := $(wildcard tests/e2e tests/integration tests/contract tests/unit)
+# More workers than cores: a test waits for more than half of its time.
+WORKERS = $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 # Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
 ARGS :=
 
@@ -23,11 +26,15 @@ venv: ## Make or renew .venv from requirements-dev.lock (done by the others when
 
 .PHONY: demo
 demo: $(if $(CLUSTER),venv,control-plane) ## Upgrade three sample engines before your eyes (KEEP=1 stays, CLUSTER=current)
-	@$(PYTHON) -m cse_operator demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster=$(CLUSTER))
+	@$(PYTHON) -m cse_simulator.demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster=$(CLUSTER))
 
 .PHONY: test
-test: control-plane ## Run the tests, except the long ones (ARGS="-k …")
-	$(PYTEST) -n auto $(TESTS) $(ARGS)
+test: tools ## Run the tests, except the long ones (ARGS="-k …")
+	$(PYTEST) -n $(WORKERS) --maxschedchunk=1 $(TESTS) $(ARGS)
+
+.PHONY: test-newest
+test-newest: ## Run the unit tests under the newest Python that is promised (may need root, on Debian)
+	hack/test-newest $(ARGS)
 
 .PHONY: faults
 faults: control-plane ## Run the fault matrix: the operator killed and lied to at every step
@@ -58,6 +65,12 @@ check: venv ## Check style, types, layers, the Dockerfile and the generated file
 	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
 	$(PYTHON) hack/generate.py --check
 
+.PHONY: workflows
+workflows: ## Check the workflows of the forge, and the actions that they are made of
+	@hack/prepare actionlint
+	$$(PYTHONPATH=operator:tests $(PYTHON) -m support.go_tools --print actionlint)
+	$(BIN)/zizmor --offline --pedantic .github
+
 .PHONY: generate
 generate: venv ## Write the generated files again (the CRD, reference pages)
 	$(PYTHON) hack/generate.py --write
@@ -71,8 +84,11 @@ lock: venv ## Make the lock files again from pyproject.toml
 
 .PHONY: control-plane
 control-plane: ## Provide kube-apiserver and etcd: KUBEBUILDER_ASSETS, the cache, or a build
-control-plane: venv
-	@$(PYTHON) -m cse_simulator.control_plane ensure >/dev/null
+	@hack/prepare control-plane
+
+.PHONY: tools
+tools: ## Provide the Go programs that only some tests need as well: Helm, kubeconform, a judge
+	@hack/prepare control-plane helm kubeconform judge
 
 .PHONY: sbom
 sbom: venv ## Write the bill of materials to dist/sbom.cdx.json (CycloneDX)

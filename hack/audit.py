@@ -33,10 +33,10 @@ def main() -> int:
     try:
         known = vulnerabilities([package.purl for package in packages])
     except NotAuditedError as error:
-        print(f"not audited: {error}")
+        print(f"NOT AUDITED: {error}. Nothing was asked about {len(packages)} packages; ask again.")
         return 0
     except (urllib.error.HTTPError, ValueError, KeyError, TypeError) as error:
-        print(f"not audited: osv.dev and this script do not understand each other ({error!r})")
+        print(f"NOT AUDITED: osv.dev and this script do not understand each other ({error!r})")
         return 1
     for package in packages:
         for name in known[package.purl]:

@@ -1,4 +1,4 @@
-"""`python -m cse_simulator` is `cse-simulator`."""
+"""`python -m cse_simulator`: the vendor's stand-in for shell users."""
 
 import sys
 

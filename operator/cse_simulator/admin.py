@@ -414,7 +414,7 @@ class Simulation:
         """Start the process and wait until it listens.
 
         Args:
-            flags: Flags of `cse-simulator serve`.
+            flags: Flags of `python -m cse_simulator serve`.
             certificate: What the admin client trusts where the flags ask for HTTPS.
 
         Raises:
@@ -467,7 +467,7 @@ def start_simulator(*flags: str, **settings: Any) -> Simulation:
     """Start a simulator process; use it in a `with` block.
 
     Args:
-        flags: Flags of `cse-simulator serve`, as on the command line.
+        flags: Flags of `python -m cse_simulator serve`, as on the command line.
         settings: The same under their Python names: `job_seconds=0.2` is `--job-seconds 0.2`.
     """
     named = []

@@ -1,4 +1,4 @@
-"""The command `cse-simulator`."""
+"""The command line of the vendor's stand-in: `python -m cse_simulator`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(coroutine: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="cse-simulator",
+        prog="python -m cse_simulator",
         description="A stand-in for the Huawei Cloud CSE API, with faults on demand.",
     )
     serve = parser.add_subparsers(dest="command", required=True).add_parser(

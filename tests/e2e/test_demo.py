@@ -31,7 +31,7 @@ class Demo:
         self.name = uuid.uuid4().hex
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cse_operator", "demo", *flags],
+            [sys.executable, "-m", "cse_simulator.demo", *flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

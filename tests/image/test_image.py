@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from support.installation import (
     rights_once_granted,
     the,
 )
-from support.repository import CRDS
+from support.repository import CRDS, ROOT
 from support.scene import Scene
 
 Start = Callable[[], Container]
@@ -128,11 +129,62 @@ def test_the_image_holds_the_whole_package(image: Image) -> None:
     assert yaml.safe_load(printed.stdout) == yaml.safe_load(kept.read_text())
 
 
-def test_there_is_nothing_in_it_to_install_more_with(image: Image) -> None:
-    for module in ("pip", "ensurepip"):
-        failed = image.run("python3", "-c", f"import {module}", as_entrypoint=False)
-        assert f"No module named '{module}'" in failed.stderr
-    assert list(image.root.glob("usr/**/bin/pip*")) == []
+def test_no_program_is_in_it_but_python_and_the_operator(image: Image) -> None:
+    programs = {
+        name
+        for name, path in image.files().items()
+        if path.stat().st_mode & 0o111 and not re.search(r"\.so(\.[0-9]+)*$", name)
+    }
+    [python] = programs - {"/opt/cse-operator/bin/cse-operator"}
+    assert re.fullmatch(r"/usr/(local/)?bin/python3\.[0-9]+", python)
+
+
+@pytest.mark.parametrize(
+    "unwanted",
+    [
+        r"/(ba|da|z|k|c|tc|a)?sh$",
+        r"/busybox",
+        r"/(apt|apt-get|dpkg|pip[0-9.]*|uv|gcc|perl[0-9.]*|curl|wget)$",
+        r"/(pip|ensurepip|setuptools|cse_simulator|tests?)/__init__\.py$",
+        r"/cse_operator/cli/demo",
+        r"/(kube-apiserver|etcd|kubectl)$",
+        r"\.key$",
+    ],
+)
+def test_what_a_burglar_would_use_is_not_in_it(image: Image, unwanted: str) -> None:
+    assert [name for name in image.files() if re.search(unwanted, name)] == []
+
+
+def test_no_file_gives_rights_or_lets_others_write(image: Image) -> None:
+    for name, path in image.files().items():
+        assert path.stat().st_mode & 0o6022 == 0, name
+
+
+def test_a_scanner_finds_the_debian_packages_and_the_python_packages(image: Image) -> None:
+    described = sorted(image.root.glob("var/lib/dpkg/status.d/*"))
+    assert {"libc6", "ca-certificates"} <= {path.name for path in described}
+    for path in described:
+        assert re.search(r"^Version: \S+$", path.read_text(), re.MULTILINE), path.name
+        assert (image.root / f"usr/share/doc/{path.name}/copyright").exists(), path.name
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE)
+    installed = {
+        path.name.removesuffix(".dist-info")
+        for path in image.root.glob("opt/cse-operator/lib/*/site-packages/*.dist-info")
+    }
+    names = {re.sub("[-_.]+", "-", name.rpartition("-")[0]).lower() for name in installed}
+    assert "cse-operator" in names
+    assert names <= {*locked, "cse-operator"}
+
+
+def test_it_finds_time_zones_and_certificates(image: Image) -> None:
+    program = (
+        "import os, ssl, zoneinfo; print(zoneinfo.ZoneInfo('Asia/Shanghai'))\n"
+        "paths = ssl.get_default_verify_paths()\n"
+        "print(bool(paths.cafile) or len(os.listdir(paths.capath)) > 50)"
+    )
+    found = image.run("python3", "-c", program, as_entrypoint=False)
+    assert found.stdout.split() == ["Asia/Shanghai", "True"], found.stderr
 
 
 def test_nothing_can_be_written_anywhere(image: Image) -> None:

@@ -39,7 +39,23 @@ def test_a_kustomization_it_shows_can_be_applied(
 
     objects = kustomized(kubectl, tmp_path / "ours")
 
-    assert the(objects, "Deployment")["metadata"]["namespace"] == yaml.safe_load(text)["namespace"]
+    deployment, shown = the(objects, "Deployment"), yaml.safe_load(text)
+    assert deployment["metadata"]["namespace"] == shown["namespace"]
+    for image in shown.get("images", ()):
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"{image['newName']}:{image['newTag']}"
+
+
+def test_the_service_account_takes_the_pull_secret_that_it_shows(
+    kubectl: Kubectl, namespace: str
+) -> None:
+    [patch] = re.findall(r"--patch '(\{.*\})'", PAGE)
+    kubectl("-n", namespace, "create", "serviceaccount", "cse-operator")
+
+    kubectl("-n", namespace, "patch", "serviceaccount", "cse-operator", "--patch", patch)
+
+    taken = kubectl("-n", namespace, "get", "serviceaccount", "cse-operator", "-o", "yaml")
+    assert yaml.safe_load(taken)["imagePullSecrets"] == [{"name": "swr"}]
 
 
 def test_the_api_server_takes_the_roles_it_shows(kubectl: Kubectl) -> None:
@@ -61,7 +77,7 @@ def test_the_policy_it_shows_for_cilium_selects_the_operator(kubectl: Kubectl) -
 @pytest.mark.timeout(BUILD_SECONDS)
 def test_the_chart_knows_every_value_it_sets(tmp_path: Path) -> None:
     helm = Helm(tmp_path)
-    shown = re.findall(r"--set '?([\w.]+=[^\s'`]+)", PAGE + CHART_README)
+    shown = re.findall(r"--set '?([\w.\[\]]+=[^\s'`]+)", PAGE + CHART_README)
     shown += re.findall(r"`([a-z]\w*\.[\w.]+=\w+)`", PAGE)
 
     assert len(shown) > 5

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cse_simulator.admin import JobPlan, start_simulator
 from support import processes
-from support.go_tools import BUILD_SECONDS, tool
+from support.go_tools import BUILD_SECONDS, module_tool
 from support.operator_process import OperatorProcess
 from support.repository import ROOT
 from support.scene import Scene
@@ -44,7 +44,7 @@ CLUSTER_ROLE = {
 async def test_kube_state_metrics_shows_versions_phases_and_conditions(
     control_plane, namespace, tmp_path
 ):
-    binary = tool("kube-state-metrics", "kube-state-metrics")
+    binary = module_tool("kube-state-metrics", "kube-state-metrics")
     with start_simulator(job_seconds=0.3) as simulation:
         scene = Scene(control_plane, namespace, simulation)
         await come_to_rest(scene, tmp_path)

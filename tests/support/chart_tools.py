@@ -1,4 +1,4 @@
-"""Helm and kubeconform, from the Go modules that `tests/chart-tools` pins."""
+"""Helm, with folders of its own, and where the chart is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import subprocess
 from pathlib import Path
 
 from cse_simulator.control_plane import Cluster
-from support import go_tools
-from support.go_tools import BUILD_SECONDS
+from support.go_tools import BUILD_SECONDS, tool
 from support.repository import ROOT
 
-__all__ = ["BUILD_SECONDS", "CHART", "Helm", "tool"]
+__all__ = ["BUILD_SECONDS", "CHART", "Helm"]
 
 CHART = ROOT / "deploy" / "helm" / "cse-operator"
-
-
-def tool(name: str) -> Path:
-    """Return the path of `helm` or `kubeconform`."""
-    return go_tools.tool("chart-tools", name)
 
 
 class Helm:

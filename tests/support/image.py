@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,8 @@ from support import processes
 SERVICE_ACCOUNT = "run/secrets/kubernetes.io/serviceaccount"
 USER = 65532
 
-# The arguments: the root, a folder with the token, and the command. The mounts are seen by this
-# process and its children only, and end with them.
+# The arguments: the root, a folder with the token, and a command of this machine. The mounts are
+# seen by this process and its children only, and end with them.
 _SETUP = f"""
 set -eu
 root=$1 account=$2
@@ -38,8 +39,14 @@ for device in null random urandom zero; do
     mount --bind "/dev/$device" "$root/dev/$device"
 done
 mount -o remount,ro "$root/dev"
-exec setpriv --no-new-privs chroot --userspec={USER}:{USER} "$root" "$@"
+exec "$@"
 """
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    assert path is not None, f"these tests need {name}"
+    return path
 
 
 class Image:
@@ -66,6 +73,14 @@ class Image:
         command = [*shlex.split(os.environ["IMAGE_TEST_BUILDAH"]), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
+    def files(self) -> dict[str, Path]:
+        """Each file that is no link, by its path in the image."""
+        return {
+            f"/{path.relative_to(self.root)}": path
+            for path in self.root.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        }
+
     def command(
         self, command: Sequence[str], environment: Mapping[str, str], account: Path
     ) -> list[str]:
@@ -76,7 +91,10 @@ class Image:
         setup = ["sh", "-c", _SETUP, "sh", str(self.root), str(account)]
         # The directory and the user are the image's; HOME and PATH come from its variables.
         assert self.config["WorkingDir"] == "/"
-        return [*unshare, *setup, "/usr/bin/env", "-i", *variables, *command]
+        # The image has no program but its own, so this machine's enter it.
+        enter = [_program("env"), "-i", *variables, _program("setpriv"), "--no-new-privs"]
+        enter += [_program("chroot"), f"--userspec={USER}:{USER}", str(self.root)]
+        return [*unshare, *setup, *enter, *command]
 
     def run(self, *arguments: str, as_entrypoint: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in a container of its own and return what came of it.

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
-from cse_simulator.control_plane.assets import cache_directory
-from cse_simulator.control_plane.building import find_go, recipe
-
-MODULE = Path(__file__).resolve().parents[1] / "gitops"
+from support.go_tools import tool
 
 
 class Judge:
-    """The program in `tests/gitops`, built once per machine and kept running."""
+    """The program in `tests/control-plane/judge`, kept running."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [str(_built())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(tool("judge"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def close(self) -> None:
@@ -50,23 +45,3 @@ class Judge:
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         assert "error" not in answer, answer["error"]
         return answer
-
-
-def _built() -> Path:
-    cache = cache_directory()
-    cache.mkdir(parents=True, exist_ok=True)
-    wanted = recipe()
-    assert wanted is not None
-    binary = cache / "gitops-judge"
-    # Go's own cache makes all but the first of these builds quick; the lock keeps the workers
-    # of one run from running a binary that another is just writing.
-    with (cache / "gitops-judge.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        go = find_go(wanted, cache, lambda _line: None)
-        fresh = binary.with_suffix(".new")
-        subprocess.run(
-            [str(go), "build", "-mod=readonly", "-o", str(fresh), "."], cwd=MODULE, check=True
-        )
-        if not binary.exists() or binary.read_bytes() != fresh.read_bytes():
-            fresh.replace(binary)
-    return binary

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cse_simulator.control_plane import Cluster
-from support.chart_tools import tool
+from support.go_tools import tool
 
 _FILE = "{{ .Group }}_{{ .ResourceKind }}_{{ .ResourceAPIVersion }}.json"
 

@@ -51,5 +51,9 @@ def test_the_image_and_the_manifests_speak_of_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     kustomization = yaml.safe_load((ROOT / "deploy/base/kustomization.yaml").read_text())
     [image] = kustomization["images"]
-    assert image == {"name": project["name"], "newTag": project["version"]}
+    assert image == {
+        "name": project["name"],
+        "newName": "registry.example.com/cse-operator",
+        "newTag": project["version"],
+    }
     assert f"ARG VERSION={project['version']}\n" in DOCKERFILE

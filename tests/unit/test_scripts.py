@@ -151,7 +151,8 @@ def refusal(code: int) -> urllib.error.HTTPError:
 def test_the_audit_says_that_it_could_not_be_done_and_stops_nobody(audited, trouble):
     code, said, _ = audited(trouble)
     assert code == 0
-    assert said.startswith("not audited: ")
+    assert said.startswith("NOT AUDITED: ")
+    assert "2 packages" in said
 
 
 @pytest.mark.parametrize("trouble", [refusal(400), refusal(404), {}, {"results": [{}]}, []])
@@ -224,6 +225,37 @@ def test_the_image_is_built_with_the_commit_and_the_repository_without_its_passw
     assert "\nVERSION=0." in built
     (tmp_path / "changed").touch()
     assert f"\nREVISION={commit}-dirty\n" in run("hack/image", "example:1")
+
+
+@pytest.fixture
+def chosen_python(tmp_path):
+    """Let hack/python choose among made-up interpreters; what it printed and what it said."""
+
+    def choose(**usable: bool) -> subprocess.CompletedProcess[str]:
+        for name, works in usable.items():
+            path = tmp_path / name.replace("_", ".")
+            path.write_text(f"#!/bin/sh\nexit {0 if works else 1}\n")
+            path.chmod(0o755)
+        path = f"{tmp_path}:/usr/bin:/bin"
+        candidates = " ".join(name.replace("_", ".") for name in usable)
+        environment = {"PATH": path, "PYTHON_FOR_VENV": candidates}
+        return subprocess.run(
+            ["hack/python"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return choose
+
+
+def test_the_first_python_that_works_is_chosen(chosen_python, tmp_path):
+    chosen = chosen_python(python3_99=False, python3_98=True, python3_97=True)
+    assert chosen.stdout == f"{tmp_path / 'python3.98'}\n"
+
+
+def test_without_a_usable_python_it_says_what_to_install(chosen_python):
+    refused = chosen_python(python3_99=False)
+    assert refused.returncode == 1
+    assert "tried: python3.99" in refused.stderr
+    assert "PYTHON_FOR_VENV=" in refused.stderr
 
 
 def test_make_lists_its_targets():

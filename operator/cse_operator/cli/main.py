@@ -29,19 +29,12 @@ def _crd(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
-def _demo(arguments: Sequence[str]) -> int:
-    from cse_operator.cli.demo import main  # noqa: PLC0415
-
-    return main(arguments)
-
-
 # What a command needs is imported only when it runs: `crd` needs no event loop, and the
 # operator no table drawing.
 _COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "run": ("run the operator until it is told to stop", _run),
     "check": ("say whether settings, rights, endpoint and credentials are right", _check),
     "crd": ("print the CustomResourceDefinition, for kubectl apply -f -", _crd),
-    "demo": ("show an upgrade end to end on this machine, in half a minute", _demo),
 }
 
 

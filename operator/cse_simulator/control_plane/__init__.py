@@ -6,7 +6,8 @@ stored, watched and authorised as in any cluster, but no Pod runs and no namespa
 `find_assets` and `ensure_assets` provide the binaries, `LocalControlPlane` runs them, `Cluster`
 is what a client needs to know. `python -m cse_simulator.control_plane` does both from a shell.
 
-Only the standard library and PyYAML are used here, so that importing it costs nothing.
+Only the standard library is imported here, so that the binaries can be built while everything
+else is still being installed.
 """
 
 from cse_simulator.control_plane.assets import Assets, ensure_assets, find_assets

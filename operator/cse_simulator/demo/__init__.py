@@ -2,5 +2,5 @@
 
 It knows the operator as its users do, by its command line and by what `kubectl` shows, and so
 it can live here, beside the simulator and the control plane that it brings along
-(docs/adr/0007). `cse-operator demo` becomes `python -m cse_simulator.demo`.
+(docs/adr/0007). `make demo` runs `python -m cse_simulator.demo`.
 """

@@ -1,4 +1,4 @@
-"""`python -m cse_simulator.demo`, which is what `cse-operator demo` becomes."""
+"""`python -m cse_simulator.demo`, which `make demo` runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.heading("Stopped. Nothing is left of the demo.")
         return 0
     except (DemoError, ControlPlaneError) as error:
-        sys.stderr.write(f"\ncse-operator demo: {error}\n")
+        sys.stderr.write(f"\ndemo: {error}\n")
         return 1
 
 
@@ -49,7 +49,7 @@ def _request_stop(*_: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="cse-operator demo",
+        prog="python -m cse_simulator.demo",
         description="Shows an upgrade of three sample engines end to end, against a simulated "
         "vendor: nothing leaves this machine, and nothing stays on it.",
     )

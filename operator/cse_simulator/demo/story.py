@@ -337,7 +337,7 @@ def _explain_staying(scene: _Scene) -> None:
 
 def _explain_what_next(screen: Screen) -> None:
     screen.heading("All of it is stopped and removed. What to try next")
-    screen.command("make demo KEEP=1", "cse-operator demo --keep: stays up for your own kubectl")
+    screen.command("make demo KEEP=1", "stays up for your own kubectl")
     screen.command(
         "make demo CLUSTER=current", "--cluster current: in the cluster kubectl is set to"
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import pytest
 import yaml
 
@@ -16,7 +13,7 @@ from cse_operator.cli.main import main
 def test_without_a_command_it_lists_the_commands(capsys):
     assert main([]) == 2
     shown = capsys.readouterr().err
-    for command in ("run", "check", "crd", "demo"):
+    for command in ("run", "check", "crd"):
         assert f"\n  {command} " in shown
 
 
@@ -38,7 +35,7 @@ def test_it_tells_its_version(capsys):
     ("typed", "answer"),
     [
         ("chekc", "there is no command 'chekc': did you mean check?"),
-        ("upgrade", "there is no command 'upgrade'. There are run, check, crd, demo"),
+        ("upgrade", "there is no command 'upgrade'. There are run, check, crd"),
     ],
 )
 def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys, typed, answer):
@@ -67,13 +64,3 @@ def test_an_unknown_flag_is_named(capsys, command):
         main([command, "--colour"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --colour" in capsys.readouterr().err
-
-
-def test_demo_becomes_the_demo_in_the_same_process(monkeypatch):
-    became = []
-    monkeypatch.setattr(os, "execve", lambda *call: became.append(call))
-    main(["demo", "--keep"])
-    ((program, command, environment),) = became
-    assert program == sys.executable
-    assert command == [sys.executable, "-m", "cse_simulator.demo", "--keep"]
-    assert environment["PATH"] == os.environ["PATH"]

@@ -184,6 +184,6 @@ def test_the_demo_explains_its_flags(capsys):
         command.main(["--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("usage: cse-operator demo")
+    assert shown.startswith("usage: python -m cse_simulator.demo")
     for flag in ("--keep", "--cluster", "--yes"):
         assert flag in shown

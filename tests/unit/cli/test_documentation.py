@@ -13,7 +13,6 @@ from cse_operator.api import crd, names
 from cse_operator.api.resource import Spec
 from cse_operator.cli.main import main
 from cse_simulator.control_plane.assets import ASSETS_VARIABLE
-from cse_simulator.demo.__main__ import main as demo
 from support.repository import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,10 +50,10 @@ def test_every_make_target_and_variable_of_the_readme_exists():
             assert f"$({variable}" in MAKEFILE
 
 
-@pytest.mark.parametrize("command", ["check", "demo"])
+@pytest.mark.parametrize("command", ["check"])
 def test_every_flag_that_the_readme_gives_a_command_exists(command, capsys):
     with pytest.raises(SystemExit):
-        (demo if command == "demo" else lambda flags: main([command, *flags]))(["--help"])
+        main([command, "--help"])
     explained = capsys.readouterr().out
     for line in code():
         for rest in re.findall(rf"cse-operator {command}\b(.*)", line):
@@ -69,7 +68,7 @@ def test_every_command_of_the_readme_exists(capsys):
         for name in re.findall(r"cse-operator (?!\S*[/:])([a-z]+)(?= -|$| \|)", line)
     }
     assert "check" in commands
-    for name in commands - {"demo"}:
+    for name in commands:
         with pytest.raises(SystemExit) as ended:
             main([name, "--help"])
         assert ended.value.code == 0

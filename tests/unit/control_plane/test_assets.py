@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from cse_simulator.control_plane import ControlPlaneError, assets, building, find_assets
+from support import go_tools
+from support.repository import ROOT
 
 
 def executable(path: Path, script: str = "exit 0") -> Path:
@@ -223,6 +225,66 @@ def test_a_long_build_is_never_silent(monkeypatch, tmp_path):
 
     assert len(lines) >= 3
     assert "some/package" in lines[2]
+
+
+def test_a_build_says_how_much_of_it_is_done(monkeypatch, tmp_path):
+    monkeypatch.setattr(building, "HEARTBEAT_SECONDS", 0.05)
+    done = tmp_path / "done"
+    go = executable(
+        tmp_path / "go",
+        'printf "one\\ntwo\\ngo: downloading three v1.0.0\\n"\n'
+        f"[ $1 = list ] || until [ -e {done} ]; do /bin/sleep 0.01; done",
+    )
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if "2 of at most 2 packages" in line:
+            done.touch()
+
+    building.build(building.recipe(), go, tmp_path / "out", report)
+
+    assert "step 2 of 2, compiling" in lines[-1]
+
+
+def test_the_binaries_can_be_built_before_any_package_is_installed():
+    command = [sys.executable, "-I", "-S", "-c"]
+    program = (
+        f"import sys; sys.path[:0] = {[str(ROOT / 'operator'), str(ROOT / 'tests')]!r}\n"
+        "import support.go_tools\n"
+        "print(*{module.partition('.')[0] for module in sys.modules} - sys.stdlib_module_names)"
+    )
+    loaded = subprocess.run([*command, program], capture_output=True, text=True, check=True)
+
+    assert set(loaded.stdout.split()) == {"__main__", "cse_simulator", "support"}
+
+
+def test_every_tool_is_a_program_that_go_mod_pins():
+    pinned = (building.recipe().module_directory / "go.mod").read_text()
+    judge = go_tools.TOOLS["judge"].removeprefix("cse-operator.io/local-control-plane/")
+    assert (building.recipe().module_directory / judge / "main.go").is_file()
+    for name, package in go_tools.TOOLS.items():
+        assert name == "judge" or f"\t{package}\n" in pinned, name
+
+
+def test_tools_are_built_together_and_only_once(monkeypatch):
+    builds: list[list[str]] = []
+
+    def build(wanted, go, output, report, packages):
+        builds.append(list(packages))
+        for package in packages:
+            executable(output / package.rpartition("/")[2])
+
+    monkeypatch.setattr(go_tools, "find_go", lambda *_: Path("/nonexistent/go"))
+    monkeypatch.setattr(go_tools, "build", build)
+    helm, judge = go_tools.TOOLS["helm"], go_tools.TOOLS["judge"]
+
+    paths = go_tools.tools(["helm"], lambda _: None)
+    assert paths["helm"].is_file()
+    assert go_tools.tools(["helm", "judge", "kubeconform"], lambda _: None)["helm"].is_file()
+    assert go_tools.tool("judge").is_file()
+
+    assert builds == [[helm], [judge, go_tools.TOOLS["kubeconform"]]]
 
 
 def test_a_failed_build_shows_why(tmp_path):
