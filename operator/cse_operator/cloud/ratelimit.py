@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from cse_operator.cloud.answers import Operation
@@ -140,7 +141,7 @@ class ProjectLimits:
             make: Makes one.
             on_pause: Told by how many seconds the vendor made a call pause for longer.
         """
-        self._limits = {operation: make() for operation in Operation}
+        self._limits: defaultdict[Operation, RateLimit] = defaultdict(make)
         self._on_pause = on_pause
 
     @property
