@@ -106,7 +106,7 @@ class KopfWatch:
 
     async def _watch_once(self) -> str | None:
         """Watch until that ends by itself (returns why), or until told to begin again (None)."""
-        thread = _Thread(self._api_client, self._hand_over, self.started.set, self._identity)
+        thread = _Thread(self._api_client, self._on_event, self.started.set, self._identity)
         ended = asyncio.create_task(thread.run(tuple(self._namespaces())), name="kopf")
         again = asyncio.create_task(self._again.wait(), name="begin again")
         try:
@@ -117,9 +117,6 @@ class KopfWatch:
             thread.close()
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(ended), ENDING)
-
-    def _hand_over(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
-        self._on_event(event_type, obj)
 
 
 class _Thread:
