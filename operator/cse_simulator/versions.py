@@ -22,6 +22,11 @@ def is_higher(version: str, than: str) -> bool:
     return False
 
 
+def is_numeric(version: str) -> bool:
+    """Say whether all parts of a version are numbers."""
+    return _parts(version) is not None
+
+
 def _parts(version: str) -> list[int] | None:
     parts = version.split(".")
     if not all(part.isascii() and part.isdigit() for part in parts):

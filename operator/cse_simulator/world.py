@@ -16,7 +16,7 @@ from cse_simulator.clock import Clock
 from cse_simulator.engines import Address, Engine, EngineDescription, EngineState
 from cse_simulator.jobs import CREATE_STEPS, Job, JobPlan, Outcome, Run
 from cse_simulator.settings import Settings
-from cse_simulator.versions import LONGEST_VERSION, is_higher
+from cse_simulator.versions import LONGEST_VERSION, is_higher, is_numeric
 
 ENGINE_NOT_FOUND = "SVCSTG.00501116"
 STATE_FORBIDS = "SVCSTG.00501117"
@@ -222,7 +222,10 @@ class World:
         policy = self.settings.upgrade_policy
         offered = (state.latest_version, *engine.description.offered_versions)
         too_long = not version or len(version) > LONGEST_VERSION
-        not_higher = policy != "any" and not is_higher(version, than=state.version)
+        # A version with letters has no order: the vendor takes its own latest, if it is another.
+        named = version == state.latest_version != state.version and not is_numeric(version)
+        higher = named or is_higher(version, than=state.version)
+        not_higher = policy != "any" and not higher
         not_offered = policy == "offered" and version not in offered
         if too_long or not_higher or not_offered:
             raise EngineRefusal(

@@ -170,13 +170,23 @@ async def test_an_overdue_job_is_reported_and_still_followed(scene: Scene) -> No
     assert len(scene.changing_calls()) == 1
 
 
-async def test_a_throttled_call_is_made_again_after_the_time_that_the_vendor_names(
-    scene: Scene,
+async def test_a_throttled_call_gets_the_full_grace_and_no_look_before_the_vendor_wants_one(
+    unserved: Scene, start_operator: Callable[..., OperatorProcess]
 ) -> None:
+    """A 429 does not prove that nothing was done."""
+    scene = unserved
     engine = scene.engine()
     scene.secret()
     scene.admin.add_fault(
         Fault(operation="Upgrade", engine_id=engine.id, status=429, retry_after=1)
+    )
+    start_operator(
+        scene,
+        "--request-timeout=2",
+        "--send-window=1",
+        "--read-lag=0",
+        "--clock-tolerance=1",
+        "--outcome-grace=4",
     )
     async with scene.versions_of("orders") as versions:
         scene.resource(engine)
@@ -186,13 +196,14 @@ async def test_a_throttled_call_is_made_again_after_the_time_that_the_vendor_nam
     assert (refused.status, made.status) == (429, 200)
     between = [c for c in scene.calls() if refused.number < c.number and c.time < refused.time + 1]
     assert between == []
+    assert made.time - refused.time >= 3.5
     reasons = [
         condition["reason"]
         for version in versions
         for condition in version["status"].get("conditions", ())
         if condition["type"] == "Ready"
     ]
-    assert "Throttled" in reasons
+    assert "VerifyingOutcome" in reasons
     assert scene.accepted(engine) == {"2.4.0": 1}
 
 

@@ -59,7 +59,13 @@ async def test_a_fleet_in_all_phases_reads_as_the_page_shows(
     create_engine(fleet.cluster, "orders", namespace="staging")
     for scene in (fleet, search):
         scene.secret()
-    patient = ("--request-timeout=20", "--outcome-grace=23")
+    patient = (
+        "--request-timeout=20",
+        "--send-window=1",
+        "--read-lag=0",
+        "--clock-tolerance=1",
+        "--outcome-grace=23",
+    )
     start_operator(fleet, "--namespaces=search", *patient).wait_until_it_may_call()
 
     await bring(fleet, "orders", "UpToDate")

@@ -141,7 +141,8 @@ FACTS: dict[Reason, ReasonFacts] = {
         "The Secret that `spec.credentialsRef` names does not exist in this namespace (yet).",
         "It was not created yet, is in another namespace or under another name, or the "
         "operator may not read it.",
-        "Create the Secret, or grant the right. It is looked for again every quarter of a minute.",
+        "Create the Secret, or grant the right. It is looked for again within seconds at first, "
+        "and every five minutes later.",
     ),
     Reason.CLOUD_UNAVAILABLE: ReasonFacts(
         _MOVING,

@@ -35,7 +35,7 @@ _FAILURES: Final = {
     FailureKind.NOT_FOUND: (Reason.ENGINE_NOT_FOUND, Requeue.SLOW),
     FailureKind.FORBIDDEN: (Reason.PERMISSION_DENIED, Requeue.SLOW),
     FailureKind.UNAUTHENTICATED: (Reason.CREDENTIALS_REFUSED, Requeue.SLOW),
-    FailureKind.CREDENTIALS_MISSING: (Reason.CREDENTIALS_NOT_FOUND, Requeue.WAIT),
+    FailureKind.CREDENTIALS_MISSING: (Reason.CREDENTIALS_NOT_FOUND, Requeue.BACKOFF),
     FailureKind.CREDENTIALS_INVALID: (Reason.CREDENTIALS_INVALID, Requeue.WAIT),
     FailureKind.REGION_NOT_ALLOWED: (Reason.REGION_NOT_ALLOWED, Requeue.NEVER),
 }
@@ -139,8 +139,11 @@ def _shown(
         raise AssertionError(f"nothing to say: {situation}")
     message = row.say(o, status)
     seconds = _seconds(o, row.requeue, policy)
-    if o.jobs_failure is not None and o.jobs_failure.retry_after is not None:
-        seconds = max(seconds or 0.0, spread(o.jobs_failure.retry_after, jitter=o.jitter))
+    for failure in (o.jobs_failure, o.answer):
+        if isinstance(failure, Failure) and failure.retry_after is not None:
+            # Not earlier than the vendor asked for, and not all at once at that very moment.
+            late = failure.retry_after + policy.confirm * o.jitter
+            seconds = max(seconds or 0.0, late)
     return Decision(
         concluded(o, status, row.reason, message, row),
         row.effect,

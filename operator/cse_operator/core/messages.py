@@ -178,13 +178,14 @@ def answered(o: Observed, _: Status) -> str:
 
 def rival(o: Observed, _: Status) -> str:
     """Another resource drives the engine; its name only within the own namespace."""
-    why = "which has an upgrade under way" if o.rival and o.rival.upgrading else "which is older"
-    if o.rival and o.rival.name:
-        other = f"{o.rival.name}, {why},"
-    elif o.rival and o.rival.upgrading:
-        other = f"a resource in another namespace, {why},"
+    owner = o.rival
+    if owner is not None and owner.name:
+        seen = "which is older" if owner.older else "which sees the engine with its credentials"
+        why = "which has an upgrade under way" if owner.upgrading else seen
+        other = f"{owner.name}, {why},"
     else:
-        other = "an older resource in another namespace"
+        # Nothing of what another namespace does is told.
+        other = "a resource in another namespace"
     return f"{other} manages the same engine; delete one of the two (no engine is touched)"
 
 

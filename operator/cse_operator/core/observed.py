@@ -68,6 +68,8 @@ class Rival:
     name: str | None
     upgrading: bool = False
     """Whether it drives because its upgrade is under way, and not because it is older."""
+    older: bool = True
+    """Whether it is older; else it drives because it sees the engine and the older one does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ class Ownership:
             return None
         name = owner.name if owner.namespace == mine.namespace else None
         newer = (owner.created, owner.uid) > (mine.created, mine.uid)
-        return Rival(name, upgrading=owner.open and newer)
+        return Rival(name, upgrading=owner.open and newer, older=not newer)
 
     def has_seen(self, key: str) -> bool:
         """Whether a resource's mark is stored."""

@@ -200,8 +200,9 @@ def test_a_spec_that_does_not_fit_the_models_stalls_and_loses_nothing():
     [
         (Rival("first"), "first, which is older, manages the same engine"),
         (Rival("late", upgrading=True), "late, which has an upgrade under way, manages the same"),
-        (Rival(None), "an older resource in another namespace manages the same engine"),
-        (Rival(None, upgrading=True), "a resource in another namespace, which has an upgrade"),
+        (Rival("late", older=False), "late, which sees the engine with its credentials, manages"),
+        (Rival(None), "a resource in another namespace manages the same engine"),
+        (Rival(None, upgrading=True), "a resource in another namespace manages the same engine"),
     ],
 )
 def test_a_rival_is_told_with_why_it_drives_and_named_only_at_home(rival, said):

@@ -79,7 +79,7 @@ def test_an_open_record_goes_before_all_others_until_it_is_over() -> None:
     world = World()
     world.claim("younger", created="2", open=True)
     world.claim("older", created="1")
-    assert world.ownership.rival("older") == Rival("younger", upgrading=True)
+    assert world.ownership.rival("older") == Rival("younger", upgrading=True, older=False)
     world.claim("younger", open=False)
     assert world.owners() == ["older"]
 

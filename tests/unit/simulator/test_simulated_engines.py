@@ -310,3 +310,10 @@ def test_ids_are_the_same_on_every_run(vendor):
 def test_an_engine_of_an_unknown_type_cannot_be_described():
     with pytest.raises(ValueError, match="KAFKA"):
         EngineDescription("a", type="KAFKA")
+
+
+def test_a_version_with_letters_is_taken_when_it_is_the_latest(vendor):
+    v = vendor()
+    engine = v.engine(latest_version="2.4.0-rc1")
+    assert v.upgrade(engine, "2.4.0-rc2").status == 400
+    assert v.upgrade(engine, "2.4.0-rc1").status == 200
