@@ -45,7 +45,8 @@ IN_BRIEF = {SMALL: (OURS, CAREFUL, "tuned", "usual-kopf")}
 def main() -> int:
     """Run the benchmark and write its results."""
     options = _options()
-    binary = ensure_binary()
+    # What CI runs needs no peer, and so no Go.
+    binary = None if options.guard else ensure_binary()
     known = everyone(binary)
     rounds = [
         (size, known[name])
@@ -56,7 +57,7 @@ def main() -> int:
     document: dict[str, Any] = {
         "machine": report.machine(),
         "date": time.strftime("%Y-%m-%d"),
-        "simulator_calls_per_second": _simulator_capacity(binary),
+        "simulator_calls_per_second": _simulator_capacity(binary) if binary else None,
         "results": [],
     }
     output: Path = options.output
@@ -85,7 +86,7 @@ def _guarded(results: list[dict[str, Any]]) -> int:
     if found:
         print(f"all calls of the burst: {ours['burst']['kube']} {ours['burst']['cloud']}")
     if not found:
-        print("every count is what it must be; times and ratios are for information only")
+        print("every count is what it must be; times are for information only")
     return 1 if found else 0
 
 
@@ -108,7 +109,7 @@ def _options() -> argparse.Namespace:
 
 def _rounds(options: argparse.Namespace) -> dict[int, tuple[str, ...]]:
     if options.guard:
-        return {guard.SIZE: (OURS, CAREFUL)}
+        return {guard.SIZE: (OURS,)}
     if options.resources:
         return {options.resources: tuple(options.only or (OURS, CAREFUL))}
     return IN_BRIEF if options.quick else IN_FULL

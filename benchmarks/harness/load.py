@@ -78,7 +78,7 @@ class Load:
         an operator writes one.
         """
         name, taken = "measured", []
-        manifest = _manifest(0, "00000000-0000-0000-0000-000000000000", "0")
+        manifest = _manifest(0, "00000000-0000-0000-0000-000000000000", "0.0.1")
         manifest["metadata"]["name"] = name
         await self._call("POST", _PATH, manifest, PLURAL)
         async with self.watching():

@@ -87,6 +87,7 @@ async def measure(contestant: Contestant, plan: Plan, log: Path) -> dict[str, An
             with running:
                 result["start"] = await _start(scene)
                 result["idle"] = await _idle(scene, plan.idle_seconds)
+                await running.until_it_begins()
                 if plan.lone_changes:
                     result["lone"] = await _lone(scene, plan.lone_changes)
                 if plan.burst:
