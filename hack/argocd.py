@@ -46,6 +46,10 @@ HEALTH = {
     "upgrade-failed-elsewhere": "Degraded",
     "credentials-refused": "Degraded",
     "rival": "Degraded",
+    "waiting-to-call": "Progressing",
+    "version-not-comparable": "Degraded",
+    "retry-required": "Degraded",
+    "unreadable-status": "Degraded",
 }
 """What Argo CD shall make of each scene."""
 
@@ -57,6 +61,8 @@ RETRIED = {
     "version-mismatch",
     "outcome-uncertain",
     "upgrade-failed-elsewhere",
+    "retry-required",
+    "version-not-comparable",
 }
 """The scenes in which a requested retry does something."""
 

@@ -194,7 +194,9 @@ SCENES: dict[str, Callable[[], Status]] = {
         FailureKind.FORBIDDEN, "You are not authorized", 403, "APIGW.0302"
     ),
     "version-mismatch": lambda: _ended(
-        job("Finished"), engine(job=JOB), ended_for=9000.0, known_for=9000.0
+        job("Finished"),
+        replace(engine(job=JOB), observed_at=NOW + timedelta(hours=1)),
+        ended_for=9000.0,
     ),
     "outcome-uncertain": _uncertain,
     "downgrade": lambda: _settled(engine=engine("2.5.0")),

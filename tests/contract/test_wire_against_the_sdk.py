@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from cse_operator.cloud import client as client_module
+from cse_operator.cloud import exchange as exchange_module
 from cse_operator.cloud import wire
 from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.cloud.auth.flows import (
@@ -233,7 +234,7 @@ def aligned(recorder: Recorder) -> Iterator[sdk.CseClient]:
         yield client
 
 
-IDS = st.from_regex(client_module._ID, fullmatch=True)
+IDS = st.from_regex(exchange_module._ID, fullmatch=True)
 VERSIONS = st.from_regex(client_module._VERSION, fullmatch=True)
 NUMBERS = st.integers(0, 2**31 - 1)
 ASCII = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
@@ -445,7 +446,7 @@ DIFFERENCES = {
         why="The documents demand ours. JSON is UTF-8 either way (RFC 8259, section 8.1).",
     ),
     ENTERPRISE: Difference(
-        ours=client_module._ID.pattern,
+        ours=exchange_module._ID.pattern,
         theirs=None,
         why="The SDK's request has no field for it where engines are listed; all others have.",
         calls=frozenset({"list_engines"}),

@@ -24,6 +24,7 @@ IN_PROGRESS = {
     "pending",
     "spec-changed",
     "suspended",
+    "waiting-to-call",
     "engine-busy",
     "credentials-not-found",
     "cloud-unavailable",

@@ -116,7 +116,14 @@ async def test_an_engine_is_upgraded_under_exactly_the_rights_that_were_installe
     for each in (beyond, scene):
         each.secret()
         each.resource(each.engine())
-    with operator_of(installed, cluster, tmp_path, cse_endpoint=simulator.url) as operator:
+    with operator_of(
+        # With an election, the grace has to outlive what a leader before may have on its way.
+        installed,
+        cluster,
+        tmp_path,
+        cse_endpoint=simulator.url,
+        flags=["--outcome-grace=18"],
+    ) as operator:
         await scene.until_reason("orders", "UpToDate")
         await scene.event("orders", "UpToDate")
         if not confined:
@@ -240,7 +247,14 @@ async def test_an_operator_that_is_newer_than_the_crd_begins_nothing_and_says_so
     scene.secret()
     scene.resource(scene.engine())
 
-    with operator_of(installed, cluster, tmp_path, cse_endpoint=simulator.url) as operator:
+    with operator_of(
+        # With an election, the grace has to outlive what a leader before may have on its way.
+        installed,
+        cluster,
+        tmp_path,
+        cse_endpoint=simulator.url,
+        flags=["--outcome-grace=18"],
+    ) as operator:
         await until_it_says(operator, 'unknown field \\"status.upgrade\\"')
         errors = r'^cse_operator_reconcile_errors_total\{cause="kubernetes"\} [1-9]'
         assert re.search(errors, operator.get("/metrics")[1], re.MULTILINE)
@@ -265,7 +279,14 @@ async def test_uninstalling_in_mid_upgrade_touches_no_engine_and_leaves_nothing_
     scene.secret()
     simulator.admin.plan_jobs(JobPlan(seconds=600), engine.id)
     scene.resource(engine)
-    with operator_of(installed, cluster, tmp_path, cse_endpoint=simulator.url) as operator:
+    with operator_of(
+        # With an election, the grace has to outlive what a leader before may have on its way.
+        installed,
+        cluster,
+        tmp_path,
+        cse_endpoint=simulator.url,
+        flags=["--outcome-grace=18"],
+    ) as operator:
         item = await scene.until_reason("orders", "Upgrading")
 
         # Without --wait: the controller that empties a namespace is not there.

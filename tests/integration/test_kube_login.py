@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from cse_operator.kube import errors, login
+from cse_operator.kube import errors, kopf_watch, login
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_simulator.control_plane import Cluster
 
@@ -68,7 +68,7 @@ async def test_kopf_gets_a_connection_that_works(
 ) -> None:
     environ, folder = pod
     async with await login.connect(environ=environ, service_account=folder) as client:
-        connection = await login.kopf_login(client)
+        connection = await kopf_watch.connection_to(client)
     path = f"/apis/cse-operator.io/v1alpha1/namespaces/{namespace}/microserviceengines/orders"
     async with (
         aiohttp.ClientSession(headers=connection.as_http_headers()) as session,

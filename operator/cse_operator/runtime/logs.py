@@ -13,6 +13,13 @@ from typing import Literal
 _QUIET = ("kopf", "aiohttp", "httpx", "httpcore", "asyncio", "kubernetes", "urllib3")
 
 
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Have kopf tell of a failure in a line and not by a traceback."""
+    if record.name.split(".")[0] == "kopf":
+        record.exc_info = record.exc_text = record.stack_info = None
+    return True
+
+
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -41,5 +48,6 @@ def configure(*, form: Literal["text", "json"], level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # kopf tells of each failure by a traceback; the watch says the same in a sentence.
-    logging.getLogger("kopf").setLevel(logging.CRITICAL)
+    # What kopf tries again by itself, such as a watch that is forbidden, only kopf tells of.
+    logging.getLogger("kopf").setLevel(logging.ERROR)
+    handler.addFilter(_in_one_line)

@@ -24,7 +24,7 @@ for _, condition in ipairs(status.conditions) do
     health.message = condition.message
     if condition.status == "True" then
       health.status = "Healthy"
-    elseif status.phase == "Waiting" and not under_way then
+    elseif status.phase == "Waiting" and not under_way and condition.reason ~= "WaitingToCall" then
       health.status = "Suspended"
     end
   end

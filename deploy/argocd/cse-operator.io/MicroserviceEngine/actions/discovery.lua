@@ -11,6 +11,8 @@ local unlocked = {
   UpgradeTimedOut = true,
   VersionMismatch = true,
   OutcomeUncertain = true,
+  RetryRequired = true,
+  VersionNotComparable = true,
 }
 
 local function retry_helps(status, reason)
