@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"time"
 )
@@ -78,7 +79,25 @@ func (c *cloud) upgrade(ctx context.Context, token string, spec *Spec) (*accepte
 	return answer, c.call(ctx, http.MethodPut, spec, "/upgrade", token, body, answer)
 }
 
+// call makes one call; while the vendor throttles, it waits, longer each time, and calls again.
 func (c *cloud) call(
+	ctx context.Context, method string, spec *Spec, path, token string, body, answer any,
+) error {
+	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := c.once(ctx, method, spec, path, token, body, answer)
+		refused := &refusedError{}
+		if !errors.As(err, &refused) || refused.status != http.StatusTooManyRequests {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+	}
+}
+
+func (c *cloud) once(
 	ctx context.Context, method string, spec *Spec, path, token string, body, answer any,
 ) error {
 	var content io.Reader

@@ -74,6 +74,7 @@ func (r *reconciler) startAt(
 	ctx context.Context, resource *MicroserviceEngine, seen *engine,
 ) (ctrl.Result, error) {
 	status, base := &resource.Status, resource.DeepCopy()
+	status.ObservedGeneration = resource.Generation
 	if seen != nil {
 		status.CurrentVersion, status.LatestVersion = seen.Version, seen.LatestVersion
 	}
@@ -87,7 +88,8 @@ func (r *reconciler) startAt(
 		return ctrl.Result{RequeueAfter: r.poll}, nil
 	}
 	status.Upgrade = &UpgradeRecord{
-		Generation:    resource.Generation,
+		Action:        "Upgrade",
+		WantedVersion: resource.Spec.Version,
 		FromVersion:   status.CurrentVersion,
 		TargetVersion: resource.Spec.Version,
 		RequestedAt:   metav1.Now(),
@@ -186,7 +188,7 @@ func (r *reconciler) follow(
 	default:
 		return ctrl.Result{RequeueAfter: r.poll}, nil
 	}
-	if err != nil || upgrade.Generation == resource.Generation {
+	if err != nil || resource.Status.ObservedGeneration == resource.Generation {
 		return ctrl.Result{}, err
 	}
 	// The spec changed while the job ran. A moment later the cache has the end of this upgrade.
@@ -208,16 +210,13 @@ func (r *reconciler) end(
 func conclude(
 	resource *MicroserviceEngine, phase string, ready metav1.ConditionStatus, message string,
 ) {
-	status, generation := &resource.Status, resource.Generation
-	if status.Upgrade != nil {
-		// The spec may have changed while the job ran: that is not observed yet.
-		generation = status.Upgrade.Generation
-	}
-	status.Phase, status.Message, status.ObservedGeneration = phase, message, generation
+	// Of the generation that was decided on: the spec may have changed while the job ran.
+	status := &resource.Status
+	status.Phase, status.Message = phase, message
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type:               "Ready",
 		Status:             ready,
-		ObservedGeneration: generation,
+		ObservedGeneration: status.ObservedGeneration,
 		Reason:             phase,
 		Message:            message,
 	})

@@ -57,7 +57,8 @@ type Status struct {
 // UpgradeRecord is one upgrade. The careful peer writes it before the call (the intent, without a
 // job), after it (the job) and at its end (the result).
 type UpgradeRecord struct {
-	Generation    int64        `json:"generation"`
+	Action        string       `json:"action"`
+	WantedVersion string       `json:"wantedVersion"`
 	FromVersion   string       `json:"fromVersion,omitempty"`
 	TargetVersion string       `json:"targetVersion,omitempty"`
 	RequestedAt   metav1.Time  `json:"requestedAt"`
