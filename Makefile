@@ -49,7 +49,7 @@ monitoring: control-plane ## Judge rules, metrics and dashboard with real Promet
 	$(PYTEST) tests/monitoring $(ARGS)
 
 .PHONY: bench
-bench: control-plane ## Measure against the peers (QUICK=1: small)
+bench: control-plane ## Measure against the peers, on the image's Python (QUICK=1: small)
 	$(PYTHON) benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-guard

@@ -1,8 +1,8 @@
 """The benchmark: our operator and its peers on the same work, one table.
 
-`make bench` runs all of it (under 40 minutes on 2 cores), `make bench QUICK=1` a small part,
-`make bench-guard` what CI runs, and `python benchmarks/run.py --help` shows how to run less.
-docs/performance.md explains the figures.
+`make bench` runs all of it, `make bench QUICK=1` a small part, `make bench-guard` what CI runs, and
+`python benchmarks/run.py --help` shows how to run less. Each contestant's row is printed when it is
+known, and none takes longer than its limit. docs/performance.md explains the figures.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import platform
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,58 +25,88 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "tests"))
 
 from harness import guard, plot, report  # noqa: E402
-from harness.contestants import CAREFUL, OURS, Contestant, everyone  # noqa: E402
+from harness.contestants import OURS, Contestant, Manner, everyone  # noqa: E402
 from harness.peers import ensure_binary  # noqa: E402
 from harness.phases import Plan, measure  # noqa: E402
+from harness.rounds import SMALL, rounds  # noqa: E402
 
 from cse_simulator.admin import DEFAULT_PROJECT, Simulation, start_simulator  # noqa: E402
 
-TINY, SMALL, LARGE, HUGE = 100, 1_000, 10_000, 50_000
-IN_FULL = {
-    TINY: (OURS,),
-    SMALL: (OURS, CAREFUL, "tuned", "default", "usual-kopf"),
-    # The other two would take a quarter of an hour and some gigabytes here.
-    LARGE: (OURS, CAREFUL, "tuned"),
-    # Memory and start alone: how they grow.
-    HUGE: (OURS,),
-}
-IN_BRIEF = {SMALL: (OURS, CAREFUL, "tuned", "usual-kopf")}
+IMAGE_PYTHON = HERE.parent / "hack" / "image-python"
 
 
 def main() -> int:
     """Run the benchmark and write its results."""
     options = _options()
-    # What CI runs needs no peer, and so no Go.
-    binary = None if options.guard else ensure_binary()
-    known = everyone(binary)
-    rounds = [
-        (size, known[name])
-        for size, names in _rounds(options).items()
-        for name in names
-        if name in (options.only or known)
-    ]
     document: dict[str, Any] = {
         "machine": report.machine(),
         "date": time.strftime("%Y-%m-%d"),
-        "simulator_calls_per_second": _simulator_capacity(binary) if binary else None,
         "results": [],
+        "given_up": [],
     }
+    # What CI runs needs no peer, and so no Go.
+    binary = None if options.guard else ensure_binary()
+    known = everyone(binary)
+    python, document["python"] = _python(options)
+    document["simulator_calls_per_second"] = _simulator_capacity(binary) if binary else None
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for size, contestant in rounds:
+    for name, plan in rounds(options):
+        if name not in (options.only or known):
+            continue
         try:
-            document["results"].append(_measured(contestant, _plan(size, options)))
+            log = output / "log"
+            result = _measured(known[name], plan, Manner(python, plan.limits), log)
         except (RuntimeError, TimeoutError) as error:
-            # The others are still worth measuring.
-            print(f"  {contestant.name} did not get through: {error!r}", file=sys.stderr)
-            failed += 1
+            # The others are still worth measuring. A peer that is too slow is a result, too.
+            failed += name == OURS or not isinstance(error, TimeoutError)
+            result = _given_up(known[name], plan, error, log)
+            document["given_up"].append(result)
+        else:
+            document["results"].append(result)
+        print(report.row(result), flush=True)
         _write(document, output)
     print(report.markdown(document))
     if options.guard and not failed:
         return _guarded(document["results"])
     print(f"written to {output}/results.md, results.json and bursts.svg")
     return 1 if failed else 0
+
+
+def _given_up(contestant: Contestant, plan: Plan, error: Exception, log: Path) -> dict[str, Any]:
+    limits = "-with-limits" if plan.limits else ""
+    kept = log.with_name(f"{contestant.name}-{plan.resources}{limits}.log")
+    if log.exists():
+        log.replace(kept)
+    late = isinstance(error, TimeoutError)
+    why = f"not done within {plan.seconds:g} s" if late else f"failed: {error}".partition("\n")[0]
+    print(f"  {error!r}; what it said last is in {kept}", file=sys.stderr, flush=True)
+    return {
+        "contestant": contestant.name,
+        "resources": plan.resources,
+        "limits": plan.limits,
+        "given_up": why,
+    }
+
+
+def _python(options: argparse.Namespace) -> tuple[tuple[str, ...], str]:
+    """The Python of the contestants that need one: the image's where it can be had.
+
+    Returns:
+        The beginning of its command line, and what the results say of it.
+    """
+    here = platform.python_version()
+    if options.guard:
+        return (sys.executable,), here
+    answer = subprocess.run(
+        [str(IMAGE_PYTHON), "--prepare"], check=False, stdout=subprocess.PIPE, text=True
+    )
+    if answer.returncode == 0:
+        return (str(IMAGE_PYTHON),), f"{answer.stdout.strip()}, as in the image"
+    told = f"{here}, because the image's could not be had here"
+    print(f"The contestants in Python run on {told}.", file=sys.stderr, flush=True)
+    return (sys.executable,), told
 
 
 def _guarded(results: list[dict[str, Any]]) -> int:
@@ -99,46 +130,30 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lone", type=int, help="so many lone changes")
     parser.add_argument("--idle", type=float, help="seconds of rest that are measured")
     parser.add_argument("--no-burst", action="store_true", help="only start, rest, lone changes")
+    parser.add_argument("--limits", action="store_true", help="only with the vendor's limits on")
+    parser.add_argument("--seconds", type=float, help="give a contestant up after so long")
     parser.add_argument("--output", type=Path, help="where the results go")
     options = parser.parse_args()
     if options.output is None:
-        whole = not (options.quick or options.guard or options.resources or options.only)
+        whole = not any(
+            (options.quick, options.guard, options.resources, options.only, options.limits)
+        )
         options.output = HERE / "results" if whole else HERE.parent / ".build" / "bench"
     return options
 
 
-def _rounds(options: argparse.Namespace) -> dict[int, tuple[str, ...]]:
-    if options.guard:
-        return {guard.SIZE: (OURS,)}
-    if options.resources:
-        return {options.resources: tuple(options.only or (OURS, CAREFUL))}
-    return IN_BRIEF if options.quick else IN_FULL
-
-
-def _plan(size: int, options: argparse.Namespace) -> Plan:
-    lone, idle = (20, 10.0) if options.quick else (50, 60.0)
-    if options.guard:
-        lone, idle = guard.LONE_CHANGES, guard.IDLE_SECONDS
-    if size == HUGE:
-        return Plan(resources=size, lone_changes=0, idle_seconds=10.0, burst=False)
-    return Plan(
-        resources=size,
-        lone_changes=min(size, options.lone if options.lone is not None else lone),
-        idle_seconds=options.idle if options.idle is not None else idle,
-        burst=not options.no_burst,
-    )
-
-
-def _measured(contestant: Contestant, plan: Plan) -> dict[str, Any]:
-    print(f"{plan.resources:,} resources, {contestant.name} …", file=sys.stderr, flush=True)
+def _measured(contestant: Contestant, plan: Plan, manner: Manner, log: Path) -> dict[str, Any]:
+    limits = " with the vendor's limits" if plan.limits else ""
+    print(f"{plan.resources:,} resources{limits}, {contestant.name} …", file=sys.stderr, flush=True)
+    load = os.getloadavg()[0]
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="cse-bench-") as directory:
-        log = Path(directory) / "log"
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            result = runner.run(measure(contestant, plan, log))
-        result["warnings"] = len(log.read_text(errors="replace").splitlines())
+    log.write_bytes(b"")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(measure(contestant, plan, manner, log))
+    result["warnings"] = len(log.read_text(errors="replace").splitlines())
+    log.unlink()
     print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-    return result
+    return {**result, "load_before": round(load, 1)}
 
 
 def _simulator_capacity(binary: Path) -> int:

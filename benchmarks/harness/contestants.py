@@ -18,18 +18,36 @@ from support import processes
 OURS = "ours"
 CAREFUL = "careful"
 POLL_SECONDS = 1
+POLL_SECONDS_WITH_LIMITS = 5
+"""Our default. A look a second at each of a thousand jobs would be five times the limit."""
 READY_SECONDS = 180.0
 OUTCOME_GRACE_SECONDS = 10.0
 """As short as the settings below allow. The default is 35; no time in the results holds it."""
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How the contestants are run."""
+
+    python: tuple[str, ...] = (sys.executable,)
+    """The beginning of a command line of Python."""
+    limits: bool = False
+    """Whether the vendor limits calls."""
+
+    @property
+    def poll_seconds(self) -> int:
+        """Between looks at a running job."""
+        return POLL_SECONDS_WITH_LIMITS if self.limits else POLL_SECONDS
+
+
+@dataclass(frozen=True)
 class Place:
-    """Where a contestant works."""
+    """Where a contestant works, and how."""
 
     kubeconfig: Path
     cloud: str
     port: int
+    manner: Manner
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,8 @@ class Contestant:
     environment: Callable[[Place], dict[str, str]] = lambda _place: {}
     begins_after: float = 0.0
     """Seconds after it is ready in which it looks at engines and calls no Upgrade."""
+    our_crd: bool = False
+    """Whether the resource is defined as by us, and not as kubebuilder would by default."""
 
 
 def everyone(go_peers: Path | None) -> dict[str, Contestant]:
@@ -53,23 +73,26 @@ def everyone(go_peers: Path | None) -> dict[str, Contestant]:
 
 def _in_go(go_peers: Path) -> tuple[Contestant, ...]:
 
-    def go(name: str, describes: str) -> Contestant:
+    def go(mode: str, describes: str, *, our_crd: bool = False) -> Contestant:
         return Contestant(
-            name,
+            f"{mode}-our-crd" if our_crd else mode,
             describes,
             "/readyz",
             lambda place: [
                 str(go_peers),
-                f"-mode={name}",
+                f"-mode={mode}",
                 f"-endpoint={place.cloud}",
                 f"-listen=127.0.0.1:{place.port}",
-                f"-poll-interval={POLL_SECONDS}s",
+                f"-poll-interval={place.manner.poll_seconds}s",
             ],
+            our_crd=our_crd,
         )
 
     return (
         go(CAREFUL, "controller-runtime, 64 workers, same promise as ours"),
+        go(CAREFUL, "the same, on our CRD", our_crd=True),
         go("tuned", "controller-runtime, 64 workers"),
+        go("tuned", "the same, on our CRD", our_crd=True),
         go("default", "controller-runtime, defaults"),
     )
 
@@ -84,7 +107,7 @@ def _in_python() -> tuple[Contestant, ...]:
             _kopf,
             lambda place: {
                 "PEER_ENDPOINT": place.cloud,
-                "PEER_POLL_SECONDS": str(POLL_SECONDS),
+                "PEER_POLL_SECONDS": str(place.manner.poll_seconds),
             },
         ),
     )
@@ -92,12 +115,12 @@ def _in_python() -> tuple[Contestant, ...]:
 
 def _ours(place: Place) -> list[str]:
     return [
-        *(sys.executable, "-m", "cse_operator", "run"),
+        *(*place.manner.python, "-m", "cse_operator", "run"),
         f"--listen=127.0.0.1:{place.port}",
         f"--cse-endpoint={place.cloud}",
         f"--iam-endpoint={place.cloud}",
         "--allow-insecure-endpoint",
-        f"--poll-interval={POLL_SECONDS}",
+        f"--poll-interval={place.manner.poll_seconds}",
         # No Upgrade before the process has held the right to act for one outcome grace: the lone
         # changes and the burst begin after that, and what goes into the grace is short.
         "--request-timeout=5",
@@ -105,15 +128,15 @@ def _ours(place: Place) -> list[str]:
         "--read-lag=1",
         "--clock-tolerance=1",
         f"--outcome-grace={OUTCOME_GRACE_SECONDS:g}",
-        # The peers have no such limit; the vendor's own would make all of them equally slow.
-        "--calls-per-second=100000",
+        # The peers have no such limit. Where the vendor has one, ours is the default.
+        *([] if place.manner.limits else ["--calls-per-second=100000"]),
         "--log-level=warning",
     ]
 
 
 def _kopf(place: Place) -> list[str]:
     return [
-        *(sys.executable, "-m", "kopf", "run", "--standalone", "--all-namespaces", "--quiet"),
+        *(*place.manner.python, "-m", "kopf", "run", "--standalone", "--all-namespaces", "--quiet"),
         f"--liveness=http://127.0.0.1:{place.port}/healthz",
         str(SOURCES / "usual_kopf.py"),
     ]
@@ -122,10 +145,12 @@ def _kopf(place: Place) -> list[str]:
 class Running:
     """A contestant's process, killed at the end of the `with` block."""
 
-    def __init__(self, contestant: Contestant, kubeconfig: Path, cloud: str, log: Path) -> None:
+    def __init__(
+        self, contestant: Contestant, manner: Manner, kubeconfig: Path, cloud: str, log: Path
+    ) -> None:
         self._contestant = contestant
         self._log = log
-        self._place = Place(kubeconfig, cloud, processes.free_port())
+        self._place = Place(kubeconfig, cloud, processes.free_port(), manner)
         environment = {"KUBECONFIG": str(kubeconfig), **contestant.environment(self._place)}
         self._environment = processes.python_environment(environment)
         self._process: subprocess.Popen[bytes] | None = None
@@ -140,7 +165,7 @@ class Running:
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(60)
+                self._process.wait(20)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -156,7 +181,7 @@ class Running:
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
                 output = self._log.read_text(errors="replace")[-4000:]
-                raise RuntimeError(f"{self._contestant.name} did not get ready:\n{output}")
+                raise RuntimeError(f"did not get ready:\n{output}")
             await asyncio.sleep(0.02)
         self._begins_at = time.monotonic() + self._contestant.begins_after
 

@@ -125,6 +125,7 @@ class Meter:
             "cpu": {name: round(now.cpu[name] - before.cpu[name], 3) for name in now.cpu},
             "kube": {f"{verb} {name}": n for (verb, name), n in sorted(kube.items()) if n},
             "cloud": counters["received"],
+            "throttled": sum(answers.get("429", 0) for answers in counters["statuses"].values()),
             "upgrades_accepted": counters["acceptedUpgrades"],
         }
 

@@ -14,6 +14,7 @@ def bars(results: list[dict[str, Any]]) -> str:
     """Draw time, CPU, memory and calls of the bursts, each as bars of one scale."""
     parts: list[str] = []
     y = 10.0
+    results = [result for result in results if not result["limits"]]
     for title, unit, figure in _CHARTS:
         for size in sorted({result["resources"] for result in results}):
             rows = [r for r in results if r["resources"] == size and "burst" in r]

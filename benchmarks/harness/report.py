@@ -14,6 +14,7 @@ Result = dict[str, Any]
 SMALLEST_BUDGET = 1_000
 """Budgets are for so many resources and more: with fewer, what happens once weighs too much."""
 
+MANY = 10_000
 _OBJECT = "microserviceengines"
 _WRITES = ("POST", "PUT", "PATCH", "APPLY", "DELETE")
 
@@ -43,30 +44,60 @@ def cloud_calls(phase: Result) -> int:
     return sum(phase["cloud"].values())
 
 
-def running_job_polls(phase: Result, resources: int) -> int:
-    """Calls that asked about running jobs: all looks at jobs but the one that shows the end."""
-    cloud = phase["cloud"]
-    shown = cloud.get("ShowEngineJob", 0) - resources
-    return max(shown, 0) + cloud.get("ListEngines", 0)
+def row(result: Result) -> str:
+    """What is known of one contestant, in a line: printed as soon as it is."""
+    name = f"{result['contestant']}, {result['resources']:,}"
+    name += ", with limits" if result["limits"] else ""
+    if "given_up" in result:
+        return f"{name}: {result['given_up']}"
+    start, burst, lone = result["start"], result.get("burst"), result.get("lone")
+    told = [f"ready {start['ready_seconds']:.1f} s, at rest {start['rest_rss_mib']:.0f} MiB"]
+    if lone:
+        told.append(f"a lone change to the PUT {lone['milliseconds']['put']['p50']:.1f} ms")
+    if burst:
+        told.append(
+            f"burst {burst['seconds']:.1f} s, CPU {burst['cpu']['contestant']:.1f} s, "
+            f"{burst['cloud'].get('Upgrade', 0):,} PUTs, {burst['throttled']:,} of "
+            f"{cloud_calls(burst):,} calls throttled, {status_writes(burst):,} status writes, "
+            f"{burst['peak_rss_mib']:.0f} MiB"
+        )
+    return f"{name}: {'; '.join(told)}; load before {result['load_before']}"
 
 
 def markdown(document: Result) -> str:
     """The whole page."""
     results: list[Result] = document["results"]
     intro = (
-        f"{document['machine']}, {document['date']}. Jobs take 3 s (0.5 s for lone changes), "
-        "running jobs are looked at every second. CPU is the operator's process alone. Times mean "
-        "something only within this page, and best as ratios: API server, etcd, simulator and "
-        "load share the machine with whom they measure.\n"
+        f"{document['machine']}, {document['date']}; the operators in Python run on Python "
+        f"{document['python']}. Jobs take 3 s (0.5 s for lone changes), running jobs are looked at "
+        "every second. CPU is the operator's process alone. Times mean something only within this "
+        "page, and best as ratios: API server, etcd, simulator and load share the machine with "
+        "whom they measure. Peers have the resource as kubebuilder defines it by default; "
+        "`-our-crd` are the same ones on ours, whose status is an atomic map. No time holds our "
+        "start's grace, in which no upgrade begins.\n"
     )
     parts = ["# Results\n", intro]
-    for size in sorted({result["resources"] for result in results}):
-        of_size = [result for result in results if result["resources"] == size]
-        parts.append(f"## {size:,} resources\n")
+    for limits, size in sorted({(result["limits"], result["resources"]) for result in results}):
+        of_size = _alike(results, size, limits=limits)
+        told = (
+            ", the vendor taking 200 calls a second of each kind, jobs of 60 s, looks every 5 s"
+            if limits
+            else ""
+        )
+        parts.append(f"## {size:,} resources{told}\n")
         parts += [_burst_table(of_size), _calls_table(of_size), _lone_table(of_size)]
         parts += [_rest_table(of_size), _ratio_table(of_size)]
-    parts += [_growth(results), _budget_table(results), _simulator(document)]
+    parts += [_given_up(document), _growth(results), _budget_table(results), _simulator(document)]
     return "\n".join(part for part in parts if part)
+
+
+def _alike(results: list[Result], size: int, *, limits: bool) -> list[Result]:
+    return [r for r in results if r["resources"] == size and r["limits"] == limits]
+
+
+def _given_up(document: Result) -> str:
+    lines = [f"- {row(result)}" for result in document["given_up"]]
+    return "\n".join(["## Not through\n", *lines, ""]) if lines else ""
 
 
 def _burst_table(results: list[Result]) -> str:
@@ -80,11 +111,12 @@ def _burst_table(results: list[Result]) -> str:
             f"{burst['rest_rss_mib']:.0f}",
             burst["upgrades_accepted"],
             burst["upgraded_twice"],
+            f"{result['load_before']:.1f}",
         )
         for result, burst in _with(results, "burst")
     ]
     head = ("all changed at once", "done, s", "CPU, s", "CPU per upgrade, ms", "peak MiB")
-    return _table((*head, "MiB after", "upgrades", "engines twice"), rows)
+    return _table((*head, "MiB after", "upgrades", "engines twice", "load before"), rows)
 
 
 def _calls_table(results: list[Result]) -> str:
@@ -97,13 +129,13 @@ def _calls_table(results: list[Result]) -> str:
                 cloud.get("Upgrade", 0),
                 cloud.get("ShowEngine", 0),
                 cloud.get("ShowEngineJob", 0),
-                cloud.get("ListEngines", 0),
+                burst["throttled"],
                 f"{status_writes(burst) / count:.2f}",
                 f"{other_object_writes(burst) / count:.2f}",
                 f"{events(burst) / count:.2f}",
             )
         )
-    head = ("calls in that burst", "PUT", "ShowEngine", "ShowEngineJob", "ListEngines")
+    head = ("calls in that burst", "PUT", "ShowEngine", "ShowEngineJob", "of them 429")
     each = ("status writes per upgrade", "other object writes", "Events")
     return _table((*head, *each), rows)
 
@@ -117,6 +149,8 @@ def _lone_table(results: list[Result]) -> str:
             for what in ("put", "job", "result")
         )
         rows.append((result["contestant"], *cells, f"{result['status_write_ms']:.1f}"))
+    if not rows:
+        return ""
     head = ("a lone change, ms (p50 / p95 / p99)", "to the PUT", "to the job in the status")
     return _table((*head, "to the result", "the write of an intent alone"), rows)
 
@@ -178,31 +212,34 @@ def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
         told = f"{measured:.2f}".rstrip("0").rstrip(".")
         found.append((what, f"≤ {limit:g}{unit}", f"{told}{unit}", measured <= limit))
 
-    for size in sorted({result["resources"] for result in results}):
-        of_size = [result for result in results if result["resources"] == size]
+    for limits, size in sorted({(result["limits"], result["resources"]) for result in results}):
+        of_size = _alike(results, size, limits=limits)
         ours, careful = _one(of_size, OURS), _one(of_size, CAREFUL)
         if ours is None or "burst" not in ours or size < SMALLEST_BUDGET:
             continue
         burst, start, idle = ours["burst"], ours["start"], ours["idle"]
-        name = f"{size:,}"
+        name = f"{size:,} with limits" if limits else f"{size:,}"
         judge(f"{name}: PUTs per upgrade", 1, burst["cloud"].get("Upgrade", 0) / size)
         judge(f"{name}: engines upgraded twice", 0, burst["upgraded_twice"])
         judge(f"{name}: status writes per upgrade", 3, status_writes(burst) / size)
         judge(f"{name}: other writes of the object", 0, other_object_writes(burst))
-        rounds = max(burst["seconds"], 1.0)
-        allowed = round(size / 20 * rounds)
-        judge(f"{name}: polls of running jobs", allowed, running_job_polls(burst, size))
         judge(f"{name}: writes and cloud calls at rest", 0, api_writes(idle) + cloud_calls(idle))
-        judge(f"{name}: MiB at rest", 80, start["rest_rss_mib"])
-        judge(f"{name}: MiB in the burst", 128, burst["peak_rss_mib"])
-        judge(f"{name}: start, s until it serves", 10, start["ready_seconds"])
+        if limits:
+            judge(f"{name}: calls that were throttled", 0, burst["throttled"])
         if "lone" in ours:
-            beyond = ours["lone"]["milliseconds"]["put"]["p50"] - ours["status_write_ms"]
-            judge(f"{name}: lone change to PUT beyond an intent's write, p50", 5, beyond, " ms")
+            lone = ours["lone"]
+            calls = cloud_calls(lone) / lone["cloud"]["Upgrade"]
+            judge(f"{name}: calls to the vendor for a lone upgrade", 4, calls)
+            beyond = lone["milliseconds"]["put"]["p50"] - ours["status_write_ms"]
+            judge(f"{name}: lone change to PUT beyond an intent's write, p50", 8, beyond, " ms")
+        memory = 160 if size >= MANY else 100
+        judge(f"{name}: MiB at rest", memory, start["rest_rss_mib"])
+        judge(f"{name}: MiB in the burst", memory, burst["peak_rss_mib"])
+        if size < MANY:
+            judge(f"{name}: start, s until it serves", 3, start["ready_seconds"])
         if careful is not None:
-            time_limit = 0.7 if size >= 10_000 else 1.0
             done = burst["seconds"] / careful["burst"]["seconds"]
-            judge(f"{name}: done, of careful's time", time_limit, done)
+            judge(f"{name}: done, of careful's time", 1 if limits or size >= MANY else 0.9, done)
             cpu = burst["cpu"]["contestant"] / careful["burst"]["cpu"]["contestant"]
             judge(f"{name}: CPU, of careful's", 1.5, cpu)
     return found
@@ -210,7 +247,7 @@ def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
 
 def _growth(results: list[Result]) -> str:
     """How ours costs more with more resources."""
-    ours = [result for result in results if result["contestant"] == OURS]
+    ours = [r for r in results if r["contestant"] == OURS and not r["limits"]]
     if len(ours) < 2:
         return ""
     least = ours[0]
@@ -228,11 +265,11 @@ def _growth(results: list[Result]) -> str:
                 f"{grown * 1024 / more:.1f}" if more else "",
                 f"{burst['seconds'] / result['resources'] * 1000:.1f}" if burst else "",
                 f"{burst['cpu']['contestant'] / result['resources'] * 1000:.2f}" if burst else "",
-                f"{running_job_polls(burst, result['resources'])}" if burst else "",
+                f"{burst['cloud'].get('ShowEngineJob', 0)}" if burst else "",
             )
         )
     head = ("ours, resources", "ready, s", "start, CPU s", "MiB at rest", "KiB for each more")
-    tail = ("burst: ms for each", "CPU ms for each", "looks at running jobs")
+    tail = ("burst: ms for each", "CPU ms for each", "looks at jobs")
     return "## How cost grows\n\n" + _table((*head, *tail), rows)
 
 
@@ -251,7 +288,8 @@ def _simulator(document: Result) -> str:
             burst = result["burst"]
             rows.append(
                 (
-                    f"{result['contestant']}, {result['resources']:,}",
+                    f"{result['contestant']}, {result['resources']:,}"
+                    + (", with limits" if result["limits"] else ""),
                     f"{cloud_calls(burst) / burst['seconds']:.0f}",
                     f"{burst['cpu']['simulator'] / burst['seconds']:.0%}",
                     f"{burst['cpu']['kube-apiserver'] / burst['seconds']:.0%}",
