@@ -46,6 +46,11 @@ HEALTH = {
     "upgrade-failed-elsewhere": "Degraded",
     "credentials-refused": "Degraded",
     "rival": "Degraded",
+    "waiting-to-call": "Suspended",
+    "observe-only": "Suspended",
+    "version-not-comparable": "Degraded",
+    "retry-required": "Degraded",
+    "unreadable-status": "Degraded",
 }
 """What Argo CD shall make of each scene."""
 
@@ -57,6 +62,7 @@ RETRIED = {
     "version-mismatch",
     "outcome-uncertain",
     "upgrade-failed-elsewhere",
+    "retry-required",
 }
 """The scenes in which a requested retry does something."""
 

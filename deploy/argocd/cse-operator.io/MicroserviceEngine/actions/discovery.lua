@@ -11,6 +11,7 @@ local unlocked = {
   UpgradeTimedOut = true,
   VersionMismatch = true,
   OutcomeUncertain = true,
+  RetryRequired = true,
 }
 
 local function retry_helps(status, reason)
