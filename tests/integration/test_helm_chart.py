@@ -224,7 +224,7 @@ def test_a_value_cannot_bring_a_field_of_its_own(helm: Helm, tmp_path: Path, val
     result = helm.run("template", "x", str(CHART), f"--values={tmp_path / 'values.yaml'}")
 
     assert result.returncode != 0
-    assert value.replace(".", "/") in result.stderr
+    assert value in result.stderr.replace("/", ".")
 
 
 @pytest.mark.parametrize(
