@@ -47,6 +47,7 @@ HEALTH = {
     "credentials-refused": "Degraded",
     "rival": "Degraded",
     "waiting-to-call": "Progressing",
+    "observe-only": "Suspended",
     "version-not-comparable": "Degraded",
     "retry-required": "Degraded",
     "unreadable-status": "Degraded",

@@ -126,6 +126,7 @@ _WHY: Final = {
     Situation.RETRY_UNCHANGED: "the engine still offers Retry, and its job shows the old end",
     Situation.LOOK_TOO_OLD: "the engine may have moved on",
     Situation.CALL_NOT_YET: "another process may have a call on its way",
+    Situation.OBSERVE_ONLY: "an administrator said that nothing is called",
     Situation.UNCHANGED_AND_BUSY: "the vendor refuses a call now",
     Situation.UNCHANGED_AND_UNUSABLE: "the engine needs its owner first",
     Situation.UNCHANGED_AND_SUSPENDED: "a person said wait",

@@ -18,12 +18,15 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 import monitoring
-from cse_operator.api import crd
+from cse_operator.api import crd, names
 from cse_operator.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = "deploy/helm/cse-operator"
 README_SOURCE = Path(__file__).with_name("helm_readme.md")
+
+NAME = f"{names.PLURAL}.{names.GROUP}"
+"""Of the CRD."""
 
 OWNED = {
     "ca_bundle",
@@ -41,21 +44,17 @@ def custom_resource_definition() -> str:
     text = re.sub(r"\A(#.*\n)+", "", crd.render())
     # What the schema's descriptions say is for people, not for Helm.
     text = re.sub(r"\{\{|\}\}", lambda braces: f'{{{{ "{braces[0]}" }}}}', text)
-    metadata = (
-        "metadata:\n"
-        "  labels:\n"
-        '    {{- include "cse-operator.labels" . | nindent 4 }}\n'
-        "  {{- if .Values.crds.keep }}\n"
-        "  annotations:\n"
-        "    helm.sh/resource-policy: keep\n"
-        "  {{- end }}\n"
-    )
+    metadata = 'metadata:\n  labels:\n    {{- include "cse-operator.crdLabels" . | nindent 4 }}\n'
     before, heading, after = text.partition("metadata:\n")
     if not heading:
         raise ValueError("the CRD has no metadata")
     return (
         "{{- /* Generated from the models in operator/cse_operator/api by `make generate`. */ -}}\n"
-        "{{- if .Values.crds.install }}\n" + before + metadata + after + "{{- end }}\n"
+        f'{{{{- if eq "true" (include "cse-operator.bringsCrd" (list . "{NAME}")) }}}}\n'
+        + before
+        + metadata
+        + after
+        + "{{- end }}\n"
     )
 
 

@@ -121,6 +121,13 @@ def _uncertain() -> Status:
     return decide(o, Policy()).status
 
 
+def _mismatched() -> Status:
+    """A job is finished and its engine stays where it was, seen long after the end."""
+    ended = _ended(job("Finished"), engine(job=JOB), ended_for=9000.0, known_for=9000.0)
+    o = replace(_running(), status=ended, engine=engine(job=JOB), known_for=9000.0)
+    return decide(o, Policy()).status
+
+
 def _retry_required() -> Status:
     """The wanted version was refused, and then somebody else's upgrade failed."""
     refused = _answered(FailureKind.REJECTED, "The version is not supported", 400)
@@ -193,11 +200,7 @@ SCENES: dict[str, Callable[[], Status]] = {
     "upgrade-forbidden": lambda: _answered(
         FailureKind.FORBIDDEN, "You are not authorized", 403, "APIGW.0302"
     ),
-    "version-mismatch": lambda: _ended(
-        job("Finished"),
-        replace(engine(job=JOB), observed_at=NOW + timedelta(hours=1)),
-        ended_for=9000.0,
-    ),
+    "version-mismatch": _mismatched,
     "outcome-uncertain": _uncertain,
     "downgrade": lambda: _settled(engine=engine("2.5.0")),
     "engine-not-found": lambda: _failed(FailureKind.NOT_FOUND, "There is no such engine"),
@@ -209,6 +212,7 @@ SCENES: dict[str, Callable[[], Status]] = {
     "credentials-refused": lambda: _failed(FailureKind.UNAUTHENTICATED, "decrypt token fail"),
     "rival": lambda: _settled(rival=Rival("orders-old")),
     "waiting-to-call": lambda: _settled(may_call_in=20.0),
+    "observe-only": lambda: _settled(observes_only=True),
     "version-not-comparable": lambda: _settled(engine=engine("2.5.0.SPC100")),
     "retry-required": _retry_required,
     "unreadable-status": _unreadable,

@@ -3,8 +3,9 @@
     hack/release.py check TAG
     hack/release.py files IMAGE@DIGEST REPOSITORY
 
-`check` refuses a tag that is not this version. `files` fills dist/ with the install YAML, the chart
-and the wheel, which name the released image by its digest, and the bill of materials; and writes
+`check` refuses a tag that is not this version. `files` fills dist/ with the CRDs, the
+install YAML, the chart and the wheel, which name the released image by its digest, and the bill of
+materials; and writes
 .build/notes.md, the text of the release. REPOSITORY is the address where people find the sources.
 """  # noqa: INP001 - scripts, not a package
 
@@ -114,6 +115,8 @@ def files(image: str, repository: str, output: Path, notes: Path) -> None:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     (output / "install.yaml").write_text(install(named["name"], named["digest"]), encoding="utf-8")
+    crds = run(str(ensure_assets().kubectl), "kustomize", "crds")
+    (output / "crds.yaml").write_text(crds, encoding="utf-8")
     package_chart(named["name"], named["digest"], repository, output)
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(output))
     run(sys.executable, "hack/sbom.py", str(output / "sbom.cdx.json"))

@@ -12,6 +12,7 @@ import pytest
 
 from cse_simulator.admin import Simulation
 from cse_simulator.control_plane import LocalControlPlane, ensure_assets
+from support.installation import install_steps_before
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
 from support.repository import ROOT
@@ -57,6 +58,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
 def installed(audit: AuditLog) -> Iterator[LocalControlPlane]:
     """An API server that keeps the audit log, with everything that `deploy/base` brings."""
     with LocalControlPlane(ensure_assets(), api_server_flags=audit.flags) as own:
+        install_steps_before(Kubectl(own.cluster))
         Kubectl(own.cluster)("apply", "-k", str(ROOT / "deploy" / "base"))
         Kubectl(own.cluster)(
             "wait", "--for=condition=Established", "crd/microserviceengines.cse-operator.io"

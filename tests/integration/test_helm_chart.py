@@ -18,6 +18,7 @@ from cse_operator.runtime.settings import Settings
 from cse_simulator.control_plane import Cluster
 from support.chart_tools import BUILD_SECONDS, CHART, Helm
 from support.installation import (
+    DEPLOY,
     SYSTEM,
     Manifest,
     environment_of,
@@ -82,13 +83,12 @@ def comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Any]:
     return {
         (item["kind"], item["metadata"]["name"]): _comparable(item)
         for item in manifests
-        if item["kind"] != "Namespace"  # Helm makes it itself
+        if item["kind"] != "CustomResourceDefinition"  # a step of its own with kustomize
     }
 
 
 def _comparable(manifest: Manifest) -> Any:
     plain = _without_chart_labels(manifest)
-    plain["metadata"].get("annotations", {}).pop("helm.sh/resource-policy", None)
     plain["metadata"] = {key: value for key, value in plain["metadata"].items() if value}
     if manifest["kind"] == "Deployment":
         [container] = plain["spec"]["template"]["spec"]["containers"]
@@ -185,7 +185,8 @@ def test_every_value_is_in_the_schema_and_the_other_way_round() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
     def compare(values: dict[str, Any], schema: dict[str, Any], path: str) -> None:
-        assert values.keys() == schema["properties"].keys() - {"global"}, path
+        from_outside = set() if path else {"global", "enabled"}
+        assert values.keys() == schema["properties"].keys() - from_outside, path
         assert schema["additionalProperties"] is False, path
         for name, value in values.items():
             inner = schema["properties"][name]
@@ -207,6 +208,25 @@ def test_a_value_that_nobody_explained_does_not_get_into_the_readme(
         generator.documented_values()
 
 
+NASTY = [
+    *("priorityClassName", "image.repository", "image.tag", "caBundle.configMap"),
+    *("serviceAccount.name", "fullnameOverride", "nameOverride"),
+]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_value_cannot_bring_a_field_of_its_own(helm: Helm, tmp_path: Path, value: str) -> None:
+    values: Any = "x\n      hostPID: true"
+    for name in reversed(value.split(".")):
+        values = {name: values}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+
+    result = helm.run("template", "x", str(CHART), f"--values={tmp_path / 'values.yaml'}")
+
+    assert result.returncode != 0
+    assert value in result.stderr.replace("/", ".")
+
+
 @pytest.mark.parametrize(
     ("argument", "complaint"),
     [
@@ -217,7 +237,9 @@ def test_a_value_that_nobody_explained_does_not_get_into_the_readme(
         ("--set=settings.logFormat=xml", "logFormat"),
         ("--set=namespaces={Payments}", "namespaces"),
         ("--set=namespaces={a,a}", "namespaces"),
-        ("--set=highAvailability.replicas=1", "replicas"),
+        ("--set=replicas=-1", "replicas"),
+        ("--set=replicas=2", "more than one needs highAvailability.enabled"),
+        ("--set=serviceAccount.create=false", "serviceAccount.name is needed"),
         ("--set=networkPolicy.egressPorts={https}", "egressPorts"),
         ("--set=monitoring.prometheusRule.runbookUrl=", "runbookUrl"),
     ],
@@ -262,7 +284,7 @@ def _another_value(field: dict[str, Any]) -> Any:
         case "array":
             return ["cn-north-4", "ap-southeast-3"]
         case "integer" | "number":
-            return field["default"] + 1
+            return field["default"] * 2 or 1
         case _:
             return "https://else.example.com"
 
@@ -351,19 +373,207 @@ def test_a_ca_bundle_is_mounted_where_the_operator_looks_for_it(
     assert kubeconform(control_plane, tmp_path, [deployment])["summary"]["valid"] == 1
 
 
+# --- what people's values look like ---------------------------------------------------------------
+
+
+def _with_values(helm: Helm, folder: Path, text: str, *arguments: str) -> list[Manifest]:
+    """A release with a values file, from which Helm reads numbers otherwise than from `--set`."""
+    (folder / "values.yaml").write_text(text)
+    return rendered(helm, f"--values={folder / 'values.yaml'}", *arguments)
+
+
+def _pod(manifests: list[Manifest]) -> Manifest:
+    spec: Manifest = the(manifests, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("written", ["1000000", "1e6", "1000000.0"])
+def test_a_large_number_of_a_values_file_stays_one_that_the_operator_reads(
+    helm: Helm, tmp_path: Path, written: str
+) -> None:
+    objects = _with_values(
+        helm,
+        tmp_path,
+        f"settings: {{metricsResourceLimit: {written}, pollInterval: 0.25}}\n"
+        f"podAnnotations: {{number: {written}, truth: true}}\n"
+        f"extraEnv: [{{name: OTHER, value: {written}}}]\n",
+    )
+
+    environment = environment_of(the(objects, "Deployment"))
+    assert environment["CSE_OPERATOR_METRICS_RESOURCE_LIMIT"] == "1000000"
+    assert environment["CSE_OPERATOR_POLL_INTERVAL"] == "0.25"
+    assert environment["OTHER"] == "1000000"
+    annotations = the(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert (annotations["number"], annotations["truth"]) == ("1000000", "true")
+
+
+@pytest.mark.parametrize(("enabled", "deployments"), [(True, 1), (False, 0)])
+def test_a_chart_around_it_can_switch_it_and_has_global_values(
+    helm: Helm, tmp_path: Path, *, enabled: bool, deployments: int
+) -> None:
+    parent = tmp_path / "platform"
+    (parent / "charts").mkdir(parents=True)
+    shutil.copytree(CHART, parent / "charts" / "cse-operator")
+    dependency = {"name": "cse-operator", "version": "0.1.0", "condition": "cse-operator.enabled"}
+    about = {"apiVersion": "v2", "name": "platform", "version": "1.0.0"}
+    (parent / "Chart.yaml").write_text(yaml.safe_dump({**about, "dependencies": [dependency]}))
+    values = {"cse-operator": {"enabled": enabled}, "global": {"registry": "x"}}
+    (parent / "values.yaml").write_text(yaml.safe_dump(values))
+
+    objects = parsed(helm("template", "platform", str(parent)))
+
+    assert [item["kind"] for item in objects].count("Deployment") == deployments
+
+
+def test_a_repeated_variable_is_there_once_and_the_last_word_wins(helm: Helm) -> None:
+    again = [
+        {"name": "CSE_OPERATOR_LISTEN", "value": ":9090"},
+        {"name": "TWICE", "value": "first"},
+        {"name": "CSE_OPERATOR_LOG_FORMAT", "value": "text"},
+        {"name": "TWICE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+    ]
+
+    objects = rendered(helm, f"--set-json=extraEnv={json.dumps(again)}")
+
+    names = [entry["name"] for entry in _pod(objects)["containers"][0]["env"]]
+    assert len(names) == len(set(names))
+    environment = environment_of(the(objects, "Deployment"))
+    assert environment["CSE_OPERATOR_LISTEN"] == ":9090"
+    assert environment["CSE_OPERATOR_LOG_FORMAT"] == "text"
+    assert environment["TWICE"] == SYSTEM
+
+
+def test_the_pod_takes_volumes_hosts_dns_and_annotations(
+    helm: Helm, control_plane: Cluster, tmp_path: Path
+) -> None:
+    objects = _with_values(
+        helm,
+        tmp_path,
+        """
+        replicas: 0
+        imagePullSecrets: [swr, {name: other}]
+        extraVolumes: [{name: kubeconfig, secret: {secretName: elsewhere}}]
+        extraVolumeMounts: [{name: kubeconfig, mountPath: /etc/kubeconfig, readOnly: true}]
+        hostAliases: [{ip: 10.0.0.7, hostnames: [cse.example.com]}]
+        dnsPolicy: None
+        dnsConfig: {nameservers: [10.0.0.53]}
+        caBundle: {configMap: our-ca}
+        commonAnnotations: {team: platform, kubectl.kubernetes.io/default-container: x}
+        commonLabels: {team: platform, app.kubernetes.io/name: other}
+        podLabels: {team: platform, app.kubernetes.io/name: other}
+        podAnnotations: {kubectl.kubernetes.io/default-container: other}
+        podSecurityContext: {runAsUser: 1000700000, seccompProfile: null}
+        """,
+    )
+
+    pod, deployment = _pod(objects), the(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 0
+    assert pod["imagePullSecrets"] == [{"name": "swr"}, {"name": "other"}]
+    assert [volume["name"] for volume in pod["volumes"]] == ["ca-bundle", "kubeconfig"]
+    assert pod["containers"][0]["volumeMounts"][1]["mountPath"] == "/etc/kubeconfig"
+    assert pod["hostAliases"][0]["hostnames"] == ["cse.example.com"]
+    assert (pod["dnsPolicy"], pod["dnsConfig"]) == ("None", {"nameservers": ["10.0.0.53"]})
+    assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 1000700000}
+    template = deployment["spec"]["template"]["metadata"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= template["labels"].items()
+    assert template["annotations"] == {"kubectl.kubernetes.io/default-container": "other"}
+    ours = [item for item in objects if item["kind"] != "CustomResourceDefinition"]
+    assert {item["metadata"]["annotations"]["team"] for item in ours} == {"platform"}
+    assert {item["metadata"]["labels"]["team"] for item in ours} == {"platform"}
+    names = {item["metadata"]["labels"]["app.kubernetes.io/name"] for item in ours}
+    assert names == {"cse-operator"}
+    assert kubeconform(control_plane, tmp_path, objects)["summary"]["valid"] == len(objects)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--set=podSecurityContext.runAsUser=null"]])
+def test_no_user_is_named_so_that_openshift_can_choose_one(
+    helm: Helm, arguments: list[str]
+) -> None:
+    context = _pod(rendered(helm, *arguments))["securityContext"]
+
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_names_that_yaml_would_read_as_something_else_stay_names(
+    helm: Helm, control_plane: Cluster, tmp_path: Path
+) -> None:
+    objects = parsed(
+        helm(
+            *("template", "12345", str(CHART), "--namespace=123", "--set-string=namespaces={123}"),
+            *("--set-string=fullnameOverride=007", "--set-string=priorityClassName=123"),
+            *("--set-string=serviceAccount.name=0x1f", *HIGH_AVAILABILITY, *MONITORING),
+        )
+    )
+
+    report = kubeconform(control_plane, tmp_path, objects, definitions=definitions())
+    assert report["summary"]["valid"] == len(objects), report
+    assert the(objects, "Deployment")["metadata"]["name"] == "007"
+
+
+# --- the networks ---------------------------------------------------------------------------------
+
+CLUSTERS = {"EKS and GKE": 443, "CCE": 5443, "CCE's Service": 5444, "kind": 6443, "k3s": 6444}
+
+
+@pytest.mark.parametrize("way", ["chart", "kustomize"])
+def test_the_policy_lets_the_operator_out_to_every_usual_api_server_and_to_dns(
+    helm: Helm, kubectl: Kubectl, way: str
+) -> None:
+    objects = rendered(helm) if way == "chart" else kustomized(kubectl, DEPLOY / "base")
+
+    dns, others = the(objects, "NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in others["ports"]} >= set(CLUSTERS.values())
+    for protocol in ("UDP", "TCP"):
+        open_ports = {port["port"] for port in dns["ports"] if port["protocol"] == protocol}
+        assert open_ports == {53, 5353}, "OpenShift's DNS is on 5353"
+    families = {":" in block["ipBlock"]["cidr"] for block in others["to"]}
+    assert families == {True, False}
+    assert environment_of(the(objects, "Deployment"))["CSE_OPERATOR_LISTEN"] == ":8080"
+
+
+def test_other_ports_are_a_value_away(helm: Helm, tmp_path: Path) -> None:
+    objects = _with_values(
+        helm, tmp_path, "networkPolicy: {egressPorts: [16443], dnsPorts: [1053], metricsFrom: []}"
+    )
+
+    policy = the(objects, "NetworkPolicy")["spec"]
+    assert [port["port"] for port in policy["egress"][1]["ports"]] == [16443]
+    assert {(p["port"], p["protocol"]) for p in policy["egress"][0]["ports"]} == {
+        (1053, "UDP"),
+        (1053, "TCP"),
+    }
+    # An empty list in the policy itself would let everybody in.
+    assert "ingress" not in policy
+    assert "Ingress" in policy["policyTypes"]
+
+
+@pytest.mark.parametrize("way", ["chart", "kustomize"])
+def test_the_metrics_are_for_few_by_default_and_for_all_by_one_word(
+    helm: Helm, kubectl: Kubectl, tmp_path: Path, way: str
+) -> None:
+    everybody = '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]'
+    if way == "chart":
+        narrow, wide = rendered(helm), rendered(helm, everybody)
+    else:
+        narrow = kustomized(kubectl, DEPLOY / "base")
+        wide = kustomized(kubectl, kustomization(tmp_path, "metrics-for-all"))
+
+    [rule] = the(narrow, "NetworkPolicy")["spec"]["ingress"]
+    assert all(peer["namespaceSelector"] for peer in rule["from"])
+    [rule] = the(wide, "NetworkPolicy")["spec"]["ingress"]
+    assert rule["from"] == [{"namespaceSelector": {}}]
+
+
 # --- the CRD --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("argument", "policy"), [("--set=crds.keep=true", "keep"), ("--set=crds.keep=false", None)]
-)
-def test_the_crd_stays_when_the_release_goes_unless_told_otherwise(
-    helm: Helm, argument: str, policy: str | None
-) -> None:
-    definition = the(rendered(helm, argument), "CustomResourceDefinition")
+def test_the_crd_stays_when_the_release_goes_and_is_the_one_of_the_other_ways(helm: Helm) -> None:
+    definition = the(rendered(helm), "CustomResourceDefinition")
 
-    annotations = definition["metadata"].get("annotations", {})
-    assert annotations.get("helm.sh/resource-policy") == policy
+    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    labels = definition["metadata"].pop("labels")
+    assert definition == crd.definition()
+    assert "app.kubernetes.io/name" not in labels
 
 
 def test_without_the_crd_everything_else_is_the_same(helm: Helm) -> None:

@@ -12,6 +12,7 @@ from support.installation import (
     DEPLOY,
     SYSTEM,
     WHERE_IT_SERVES,
+    install_steps_before,
     rights,
     rights_once_granted,
     where_it_runs,
@@ -34,6 +35,7 @@ def test_the_base_installs_and_grants_exactly_what_the_operator_needs(
 ) -> None:
     cluster = private_control_plane.cluster
     kubectl = Kubectl(cluster)
+    install_steps_before(kubectl)
 
     first = kubectl.run("apply", "-k", str(BASE))
     assert first.returncode == 0, first.stderr

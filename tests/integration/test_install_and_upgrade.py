@@ -28,6 +28,7 @@ from support.installation import (
     Right,
     await_crd,
     environment_of,
+    install_steps_before,
     kustomization,
     operator_of,
     rights,
@@ -52,17 +53,20 @@ Installer = Callable[[Cluster, Path], Manifest]
 
 
 def cluster_wide(cluster: Cluster, folder: Path) -> Manifest:
+    install_steps_before(Kubectl(cluster))
     Kubectl(cluster)("apply", "-k", str(DEPLOY / "base"))
     return deployment(cluster, SYSTEM, "cse-operator")
 
 
 def namespaced(cluster: Cluster, folder: Path) -> Manifest:
     own = kustomization(folder / "own", "namespaced", namespace="payments")
+    Kubectl(cluster)("apply", "-k", str(ROOT / "crds"))
     Kubectl(cluster)("apply", "-k", str(own))
     return deployment(cluster, "payments", "cse-operator")
 
 
 def high_availability(cluster: Cluster, folder: Path) -> Manifest:
+    install_steps_before(Kubectl(cluster))
     Kubectl(cluster)("apply", "-k", str(DEPLOY / "overlays" / "high-availability"))
     return deployment(cluster, SYSTEM, "cse-operator")
 
@@ -289,8 +293,10 @@ async def test_uninstalling_in_mid_upgrade_touches_no_engine_and_leaves_nothing_
     ) as operator:
         item = await scene.until_reason("orders", "Upgrading")
 
-        # Without --wait: the controller that empties a namespace is not there.
-        kubectl("delete", "-k", str(DEPLOY / "base"), "--wait=false")
+        # The CRD goes last, and with it all resources.
+        kubectl("delete", "-k", str(DEPLOY / "base"))
+        assert scene.get("orders")["status"]["jobId"] == item["status"]["jobId"]
+        kubectl("delete", "-k", str(ROOT / "crds"), "--wait=false")
         await wait_until_gone(cluster, None, CRD, collection=CRDS)
         assert operator.terminate() == 0
 
@@ -318,10 +324,15 @@ def test_helm_brings_the_crd_up_to_date_and_leaves_it_with_the_resources(
     helm("uninstall", "ours", home)
     assert cluster.request("GET", engine_path("default", "orders"))["spec"]["version"] == "2.4.0"
 
-    # Another release has to be told that the CRD is its own from now on.
-    refused = helm.run("install", "theirs", str(CHART), home)
-    assert "exists and cannot be imported into the current release" in refused.stderr
-    helm("install", "theirs", str(CHART), home, "--take-ownership")
+    # Another release leaves the CRD as it is, until it is told that it is its own.
+    before = cluster.request("GET", CRD_PATH)["metadata"]
+    helm("install", "theirs", str(CHART), home)
+    assert cluster.request("GET", CRD_PATH)["metadata"] == before
+    own = {"release-name": "theirs", "release-namespace": SYSTEM}
+    told = [f"meta.helm.sh/{name}={value}" for name, value in own.items()]
+    Kubectl(cluster)("annotate", "--overwrite", f"crd/{CRD}", *told)
+    helm("upgrade", "theirs", str(CHART), home)
+    assert "CustomResourceDefinition" in helm("get", "manifest", "theirs", home)
     assert cluster.request("GET", engine_path("default", "orders"))["spec"]["version"] == "2.4.0"
 
 

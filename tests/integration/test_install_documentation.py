@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support.chart_tools import BUILD_SECONDS, CHART, Helm
-from support.installation import kustomized, the
+from support.installation import kustomization, kustomized, the
 from support.kubectl import Kubectl
 from support.repository import ROOT
 
@@ -58,12 +58,19 @@ def test_the_service_account_takes_the_pull_secret_that_it_shows(
     assert yaml.safe_load(taken)["imagePullSecrets"] == [{"name": "swr"}]
 
 
-def test_the_api_server_takes_the_roles_it_shows(kubectl: Kubectl) -> None:
-    [roles] = [block for block in BLOCKS if "aggregate-to-edit" in block]
+def test_the_patch_it_shows_adds_a_port_to_the_policy(kubectl: Kubectl, tmp_path: Path) -> None:
+    [shown] = [block for block in BLOCKS if "/spec/egress/1/ports/-" in block]
 
-    applied = kubectl("apply", "--dry-run=server", "-f", "-", stdin=roles)
+    objects = kustomized(kubectl, kustomization(tmp_path, **yaml.safe_load(shown)))
 
-    assert len(applied.splitlines()) == 2
+    ports = the(objects, "NetworkPolicy")["spec"]["egress"][1]["ports"]
+    assert {port["port"] for port in ports} >= {443, 16443}
+
+
+def test_the_api_server_takes_the_roles_for_people(kubectl: Kubectl) -> None:
+    applied = kubectl("apply", "--dry-run=server", "-k", str(ROOT / "deploy" / "roles"))
+
+    assert len(applied.splitlines()) == 3
 
 
 def test_the_policy_it_shows_for_cilium_selects_the_operator(kubectl: Kubectl) -> None:

@@ -39,13 +39,18 @@ def test_all_files_of_a_release_name_its_image_by_digest(
     chart = f"cse-operator-{release.version()}.tgz"
     wheel = f"cse_operator-{release.version()}-py3-none-any.whl"
     assert {path.name for path in output.iterdir()} == {
+        "crds.yaml",
         "install.yaml",
         "sbom.cdx.json",
         chart,
         wheel,
     }
     objects = list(yaml.safe_load_all((output / "install.yaml").read_text()))
-    assert {item["kind"] for item in objects} >= {"CustomResourceDefinition", "Deployment"}
+    kinds = {item["kind"] for item in objects}
+    assert "Deployment" in kinds
+    assert kinds.isdisjoint({"CustomResourceDefinition", "Namespace"}), "a delete -f takes them too"
+    crds = list(yaml.safe_load_all((output / "crds.yaml").read_text()))
+    assert {item["kind"] for item in crds} == {"CustomResourceDefinition"}
     helm = Helm(tmp_path / "helm")
     rendered = helm("template", "--namespace=cse-system", str(output / chart))
     for manifests in (objects, yaml.safe_load_all(rendered)):

@@ -56,7 +56,10 @@ def test_every_reason_to_be_told_of_has_exactly_one_alert():
         for reason in reasons.split("|")
     )
 
-    untold = {Reason.UP_TO_DATE, Reason.SUBMITTING, Reason.UPGRADING, Reason.SUSPENDED}
+    untold = {
+        *(Reason.UP_TO_DATE, Reason.SUBMITTING, Reason.UPGRADING),
+        *(Reason.SUSPENDED, Reason.OBSERVE_ONLY),
+    }
     assert told == {reason.value: 1 for reason in set(Reason) - untold}
 
 

@@ -18,15 +18,21 @@ CHART = ROOT / "deploy" / "helm" / "cse-operator"
 class Helm:
     """Helm with folders of its own, so that nothing of this user's configuration counts."""
 
-    def __init__(self, folder: Path, cluster: Cluster | None = None) -> None:
-        """Use `folder` for caches; without a cluster, only what needs none works."""
+    def __init__(
+        self, folder: Path, cluster: Cluster | None = None, *, kubeconfig: Path | None = None
+    ) -> None:
+        """Use `folder` for caches; without a cluster, only what needs none works.
+
+        Whose rights it has is told by `kubeconfig`; the administrator's when there is none.
+        """
+        own = cluster.kubeconfig if cluster else folder / "none"
         self._command = [str(tool("helm"))]
         self._environment = {
             "PATH": os.environ["PATH"],
             "HELM_CACHE_HOME": str(folder / "cache"),
             "HELM_CONFIG_HOME": str(folder / "config"),
             "HELM_DATA_HOME": str(folder / "data"),
-            "KUBECONFIG": str(cluster.kubeconfig) if cluster else str(folder / "none"),
+            "KUBECONFIG": str(kubeconfig or own),
         }
 
     def __call__(self, *arguments: str) -> str:

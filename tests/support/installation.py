@@ -98,6 +98,12 @@ def _value_of(entry: Manifest, deployment: Manifest) -> str:
     return str(deployment["metadata"]["namespace"])
 
 
+def install_steps_before(kubectl: Kubectl) -> None:
+    """What an administrator of the cluster does once: the CRDs and the operator's namespace."""
+    kubectl("apply", "-k", str(ROOT / "crds"))
+    kubectl("apply", "-k", str(DEPLOY / "namespace"))
+
+
 # --- rights -------------------------------------------------------------------------------------
 
 
@@ -175,7 +181,7 @@ def operator_of(
     folder: Path,
     *,
     cse_endpoint: str,
-    flags: Sequence[str] = ("--poll-interval=0.2", "--wait-interval=0.5"),
+    flags: Sequence[str] = ("--poll-interval=0.2", "--wait-interval=0.5", "--lease-duration=3"),
     environment: Mapping[str, str] | None = None,
     name: str = "operator",
 ) -> OperatorProcess:

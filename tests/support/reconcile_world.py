@@ -203,7 +203,12 @@ class World:
     """All of it together, with the watch in the test's hand."""
 
     def __init__(
-        self, *, time: FakeTime, may_act_for: float = float("inf"), start_grace: float = 0.0
+        self,
+        *,
+        time: FakeTime,
+        may_act_for: float = float("inf"),
+        start_grace: float = 0.0,
+        observes_only: bool = False,
     ) -> None:
         self.time = time
         self.cluster = FakeCluster()
@@ -218,7 +223,10 @@ class World:
         self.ownership = Ownership(grace=policy.grace, wake=self.queue.add, clock=self.time)
         self.cache = Cache(self.ownership, lambda region: region)
         self.authority = Authority(
-            grace=start_grace, remaining=lambda: may_act_for, clock=self.time
+            grace=start_grace,
+            observes_only=observes_only,
+            remaining=lambda: may_act_for,
+            clock=self.time,
         )
         self.authority.begin()
         self.events: list[str] = []

@@ -38,6 +38,13 @@ _KEPT = (
     "required",
 )
 
+_KEPT_BY_TOOLS: Final = {
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "helm.sh/resource-policy": "keep",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
+"""Whoever removes an operator must not remove everybody's resources, which go with the CRD."""
+
 _COLUMNS: Final = (
     ("Desired", "string", ".spec.version", "The wanted version", 0),
     ("Current", "string", ".status.currentVersion", "The engine's version", 0),
@@ -124,7 +131,7 @@ def definition() -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}", "annotations": dict(_KEPT_BY_TOOLS)},
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     REGION_NOT_ALLOWED = "RegionNotAllowed"
     INVALID_SPEC = "InvalidSpec"
     WAITING_TO_CALL = "WaitingToCall"
+    OBSERVE_ONLY = "ObserveOnly"
     VERSION_NOT_COMPARABLE = "VersionNotComparable"
     RETRY_REQUIRED = "RetryRequired"
     UNREADABLE_STATUS = "UnreadableStatus"
@@ -288,6 +289,14 @@ FACTS: dict[Reason, ReasonFacts] = {
         "The operator was started or took over less than one outcome grace ago. A process that "
         "died, or another operator, may still have a call on its way.",
         _BY_ITSELF,
+    ),
+    Reason.OBSERVE_ONLY: ReasonFacts(
+        _MOVING,
+        _NORMAL,
+        "A call is due, and the operator only observes: it looks, adopts, follows and reports, and "
+        "calls nothing.",
+        "The operator's administrator has set `--observe-only`.",
+        "Ask the administrator to run the operator without `--observe-only`.",
     ),
     Reason.VERSION_NOT_COMPARABLE: ReasonFacts(
         _STALLED,

@@ -11,6 +11,7 @@ from typing import Final
 import uvloop
 from kubernetes.aio.client import ApiClient
 from pydantic import Field
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 from rich.console import Console
 
 from cse_operator.cli.cloud_checks import (
@@ -26,11 +27,12 @@ from cse_operator.cli.cluster_checks import (
     regions_of_resources,
 )
 from cse_operator.cli.flags import USAGE_ERROR, read_settings
-from cse_operator.cli.report import Finding, Mark, problem, show
+from cse_operator.cli.report import Finding, Mark, note, problem, show
 from cse_operator.cloud.endpoints import EndpointSettingError
 from cse_operator.cloud.projects import ProjectOptions
 from cse_operator.kube.errors import KubeError, NotConfigured
 from cse_operator.kube.login import connect
+from cse_operator.runtime import variables
 from cse_operator.runtime.access import project_options
 from cse_operator.runtime.settings import Settings
 
@@ -43,12 +45,25 @@ this user do what the operator has to, does the vendor's API answer. It changes 
   cse-operator check --secret huaweicloud --region cn-north-4 --project-id 0a1b2c…
                                                   also this Secret, and one list of engines
 
-Takes the flags of `cse-operator run`, so that it sees what that would see. Exit code 0: all is
+Takes the flags and variables of `cse-operator run`, so that it sees what that would see; what it
+takes beside them are flags only. Exit code 0: all is
 right; 1: something is not; 2: the flags are no good."""
 
 
 class CheckSettings(Settings):
     """What can be asked for, beside the settings of the operator itself."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read only the operator's own settings from the environment."""
+        return init_settings, EnvSettingsSource(Settings)
 
     namespace: str | None = Field(
         default=None,
@@ -98,6 +113,14 @@ def main(arguments: Sequence[str]) -> int:
 
 async def find_all(settings: CheckSettings) -> list[Finding]:
     """Look at everything that was asked for."""
+    doubts = [
+        note("settings", doubt, "Remove it, or correct it.")
+        for doubt in (*settings.warnings, *variables.unused(os.environ))
+    ]
+    return [*doubts, *await _with_settings(settings)]
+
+
+async def _with_settings(settings: CheckSettings) -> list[Finding]:
     try:
         options = project_options(settings)
     except EndpointSettingError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -11,6 +12,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource, SettingsError
 
+from cse_operator.runtime import variables
 from cse_operator.runtime.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -60,7 +62,11 @@ def read_settings(
         parser.usage = f"{program} [flags]"
         parser.description = description
         parser.epilog = EPILOG
-        return kind(_cli_settings_source=source(args=list(arguments)))
+        given = source(args=list(arguments))  # `--help` is answered whatever is set
+        mistakes = variables.misspelt(os.environ)
+        if not mistakes:
+            return kind(_cli_settings_source=given)
+        sys.stderr.writelines(f"{mistake}\n" for mistake in mistakes)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             name = "--" + "-".join(str(part) for part in problem["loc"]).replace("_", "-")

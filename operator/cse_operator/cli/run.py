@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 
 import uvloop
@@ -11,7 +12,7 @@ import uvloop
 from cse_operator.cli.flags import USAGE_ERROR, read_settings
 from cse_operator.cloud.endpoints import EndpointSettingError
 from cse_operator.kube.errors import KubeError
-from cse_operator.runtime import logs
+from cse_operator.runtime import logs, variables
 from cse_operator.runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     if settings is None:
         return USAGE_ERROR
     logs.configure(form=settings.log_format, level=settings.log_level)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *variables.unused(os.environ)):
         logger.warning("%s", warning)
     try:
         return _run(settings)

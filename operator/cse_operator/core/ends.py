@@ -88,4 +88,4 @@ def _retry_is_left(o: Observed) -> bool:
     """Whether a failed job of our own, for what is wanted now, may be retried by itself."""
     record = recorded(o)
     ours = record.own_job is True and record.target_version == o.wish.version
-    return ours and not o.wish.suspend and record.retries < o.wish.retry_limit
+    return ours and not (o.wish.suspend or o.observes_only) and record.retries < o.wish.retry_limit

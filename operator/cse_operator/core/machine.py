@@ -59,6 +59,9 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_I, _S.CALL_NOT_YET): _T(
         _I, reason=_W.WAITING_TO_CALL, say=messages.not_yet, requeue=_Q.MAY_CALL
     ),
+    (_I, _S.OBSERVE_ONLY): _T(
+        _I, record=records.settled, reason=_W.OBSERVE_ONLY, say=messages.observes
+    ),
     (_I, _S.AT_TARGET): _T(
         _I,
         record=records.settled_for_the_wish,
@@ -192,6 +195,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_U, _S.CALL_NOT_YET): _T(
         _U, reason=_W.VERIFYING_OUTCOME, say=messages.verifying, requeue=_Q.MAY_CALL
     ),
+    (_U, _S.OBSERVE_ONLY): _T(_U, reason=_W.OBSERVE_ONLY, say=messages.observes_a_lost_answer),
     (_U, _S.UNCHANGED_AND_BUSY): _T(
         _U, reason=_W.ENGINE_BUSY, say=messages.called_again_later, requeue=_Q.WAIT
     ),

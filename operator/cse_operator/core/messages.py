@@ -76,6 +76,15 @@ def called_again_on_resume(_: Observed, status: Status) -> str:
     )
 
 
+def observes_a_lost_answer(_: Observed, status: Status) -> str:
+    """A call had no visible effect, and an administrator said that none is made."""
+    record = _record(status)
+    return (
+        f"the call {_call(record)}{_to(record)} had no effect that is seen; the operator only "
+        "observes (--observe-only), and calls it again when it runs without that"
+    )
+
+
 def no_effect_seen(_: Observed, status: Status) -> str:
     """No call had an effect, as often as it was made."""
     record = _record(status)
@@ -223,6 +232,14 @@ def not_yet(o: Observed, _: Status) -> str:
     return (
         f"engine is at {_engine(o).version}; the upgrade to {o.wish.version} is called soon: the "
         "operator has just started, and waits until no call of an earlier process can be on its way"
+    )
+
+
+def observes(o: Observed, _: Status) -> str:
+    """A call is due, and an administrator said that none is made."""
+    return (
+        f"engine is at {_engine(o).version}; nothing is called for {o.wish.version}, because the "
+        "operator only observes (--observe-only); it is called when the operator runs without that"
     )
 
 

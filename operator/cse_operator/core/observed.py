@@ -148,6 +148,8 @@ class Observed:
     may_call_in: float = 0.0
     """Seconds until this process may call Upgrade or Retry: its right to act has to be older than
     what another process may have on its way."""
+    observes_only: bool = False
+    """Whether this process calls nothing at all: an administrator has said so."""
     poll_interval: float | None = None
     """Seconds between looks at a running job; None where its news come by themselves."""
     progress_due: bool = True

@@ -77,6 +77,7 @@ class Situation(StrEnum):
     JOB_NOT_SEEN = "a job has to be looked at first"
     LOOK_TOO_OLD = "a call is due, and the look at the engine is too old for it"
     CALL_NOT_YET = "a call is due, and this process may not call yet"
+    OBSERVE_ONLY = "a call is due, and the operator only observes"
     ENGINE_GONE = "every look says that there is no such engine any more"
     # Unreadable
     UNREADABLE = "the record was written by another build and cannot be read"

@@ -18,6 +18,7 @@ class Authority:
 
     Args:
         grace: that outcome grace, in seconds.
+        observes_only: whether this process calls nothing, however long it has the right to.
         remaining: seconds for which the Lease still gives the right to act.
         clock: seconds, counting those that the machine was suspended.
     """
@@ -26,9 +27,11 @@ class Authority:
         self,
         *,
         grace: float,
+        observes_only: bool = False,
         remaining: Callable[[], float] = lambda: FOREVER,
         clock: Callable[[], float] = boottime,
     ) -> None:
+        self.observes_only = observes_only
         self._grace = grace
         self._remaining = remaining
         self._clock = clock
@@ -41,11 +44,12 @@ class Authority:
             self._since = self._clock()
 
     def clock(self) -> float:
-        """The clock of the calls' deadlines: all of them are over once a stop was asked for.
+        """The clock of the calls' deadlines: all are over once a stop was asked for.
 
-        A call may have waited for its turn or for a connection when the stop came.
+        A call may have waited for its turn or for a connection when the stop came. Who only
+        observes sends none at all.
         """
-        return FOREVER if self._stopped else self._clock()
+        return FOREVER if self._stopped or self.observes_only else self._clock()
 
     def stop(self) -> None:
         """Begin no call any more: the process ends."""
@@ -58,5 +62,5 @@ class Authority:
         return max(0.0, self._since + self._grace - self._clock())
 
     def remaining(self) -> float:
-        """Seconds in which a call may still be sent; 0 once a stop was asked for."""
-        return 0.0 if self._stopped else self._remaining()
+        """Seconds in which a call may be sent; 0 for who only observes, and after a stop."""
+        return 0.0 if self._stopped or self.observes_only else self._remaining()

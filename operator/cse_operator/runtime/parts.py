@@ -63,7 +63,9 @@ class Parts:
         self.metrics = Metrics()
         self.events = EventPoster(api_client, instance=identity)
         self.elector = self._elector(identity, on_leading, on_lease_lost)
-        self.authority = Authority(grace=grace, remaining=self._lease_remaining)
+        self.authority = Authority(
+            grace=grace, observes_only=settings.observe_only, remaining=self._lease_remaining
+        )
         self.projects = Projects(
             replace(options, clock=self.authority.clock), self.metrics.cloud_call
         )

@@ -6,7 +6,9 @@ turns; a hung loop answers nothing, and the kubelet's probe fails by its time-ou
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -21,6 +23,8 @@ STUCK_AFTER: Final = 300.0
 """Seconds after which a single reconcile step counts as hung. The longest wait within a step
 is a call's time-out."""
 
+_NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+
 
 @asynccontextmanager
 async def serve(
@@ -33,7 +37,7 @@ async def serve(
     """Serve the probes while the context is open.
 
     Args:
-        listen: `address:port`.
+        listen: `address:port`; without an address, all of IPv4 and IPv6 that there are.
         metrics: what `/metrics` shows.
         oldest_work: seconds the longest running reconcile step has taken so far.
         not_ready: why the operator is not ready, or None when it is.
@@ -65,9 +69,25 @@ async def serve(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        host, _, port = listen.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+        await _site(runner, listen).start()
         logger.info("serving /healthz, /readyz and /metrics on %s", listen)
         yield
     finally:
         await runner.cleanup()
+
+
+def _site(runner: web.AppRunner, listen: str) -> web.BaseSite:
+    host, _, port = listen.rpartition(":")
+    if host:
+        return web.TCPSite(runner, host.strip("[]"), int(port))
+    return web.SockSite(runner, _on_all_addresses(int(port)))
+
+
+def _on_all_addresses(port: int) -> socket.socket:
+    """A socket for both families, or for IPv4 where a node has only that."""
+    try:
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    except (ValueError, OSError) as error:  # ValueError: this system cannot do both with one
+        if isinstance(error, OSError) and error.errno not in _NO_IPV6:
+            raise
+        return socket.create_server(("", port))

@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         default=(), description="namespaces to serve, separated by commas; none means all"
     )
 
+    observe_only: bool = Field(
+        default=False,
+        description="call no Upgrade and no Retry: only look, adopt, follow and report",
+    )
+
     cse_endpoint: str = Field(
         default="https://cse.{region}.myhuaweicloud.com",
         description="URL of the vendor's API; {region} is replaced by a resource's region",
@@ -236,7 +241,14 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed and better otherwise, in sentences."""
+        """What is allowed and better otherwise, or must not be forgotten, in sentences."""
+        return (*self._about_calls(), *self._about_the_grace())
+
+    def _about_calls(self) -> tuple[str, ...]:
+        sentence = "--observe-only is set: no Upgrade and no Retry is called, whatever is wanted"
+        return (sentence,) if self.observe_only else ()
+
+    def _about_the_grace(self) -> tuple[str, ...]:
         given = "outcome_grace" in self.model_fields_set
         if not given or self.outcome_grace > self.longest_outcome:
             return ()

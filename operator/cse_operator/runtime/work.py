@@ -78,6 +78,7 @@ class Work:
             job_age=at - self.job_asked if job_known else 0.0,
             ended_for=_since(self.cached.notes.ended_since, at),
             may_call_in=max(waits),
+            observes_only=self.authority.observes_only,
         )
 
     # -- looks ---------------------------------------------------------------------------------

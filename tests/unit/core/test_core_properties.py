@@ -127,6 +127,7 @@ observations = st.builds(
     now=st.just(NOON),
     engine=st.none() | engines,
     may_call_in=st.sampled_from([0.0, 0.0, 0.0, 20.0]),
+    observes_only=st.sampled_from([False, False, False, True]),
     jobs=st.none() | st.lists(jobs, max_size=2).map(tuple),
     jobs_failure=st.none() | st.just(Failure(FailureKind.TRANSIENT, "words")),
     passing_looks=st.integers(0, 4),
@@ -175,6 +176,7 @@ def test_a_call_is_only_decided_on_a_fresh_look_with_an_intent_and_never_downwar
         return
     assert o.engine is not None
     assert o.may_call_in <= 0
+    assert not o.observes_only
     assert o.engine_age <= POLICY.look_valid
     assert o.rival is None
     assert not o.wish.suspend

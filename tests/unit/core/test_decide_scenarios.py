@@ -166,6 +166,9 @@ SCENARIOS: dict[str, Scenario] = {
     "the process may not call yet": Scenario(
         observed(may_call_in=20.0), ((I, S.CALL_NOT_YET),), Reason.WAITING_TO_CALL
     ),
+    "the operator only observes, and an upgrade is due": Scenario(
+        observed(observes_only=True), ((I, S.OBSERVE_ONLY),), Reason.OBSERVE_ONLY
+    ),
     "the look is too old for a call": Scenario(
         observed(engine_age=16.0), ((I, S.LOOK_TOO_OLD),), None
     ),
@@ -496,6 +499,11 @@ SCENARIOS: dict[str, Scenario] = {
         observed(record(), known_for=36, jobs=(), may_call_in=20.0),
         ((U, S.CALL_NOT_YET),),
         Reason.VERIFYING_OUTCOME,
+    ),
+    "the operator only observes, and a call had no effect": Scenario(
+        observed(record(), known_for=36, jobs=(), observes_only=True),
+        ((U, S.OBSERVE_ONLY),),
+        Reason.OBSERVE_ONLY,
     ),
     "the look is too old for a call again": Scenario(
         observed(record(), known_for=36, jobs=(), engine_age=16.0), ((U, S.LOOK_TOO_OLD),), None

@@ -188,6 +188,15 @@ def test_a_lease_gives_the_right_to_act_until_a_stop_takes_it() -> None:
     assert authority.remaining() == 0
 
 
+def test_who_only_observes_has_the_right_to_act_and_never_to_call() -> None:
+    time = FakeTime()
+    authority = Authority(grace=0.0, observes_only=True, clock=time)
+    authority.begin()
+    time.advance(100)
+    assert authority.remaining() == 0
+    assert time() + 5.0 - authority.clock() < 0
+
+
 def test_at_a_stop_the_deadline_of_every_call_that_waits_is_over() -> None:
     authority = Authority(grace=0.0, clock=FakeTime())
     send_before = authority.clock() + 5.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -69,6 +71,43 @@ async def test_the_metrics_are_prometheus_text() -> None:
 async def test_nothing_else_is_served() -> None:
     async with served() as get, get("/") as answer:
         assert answer.status == 404
+
+
+async def _health(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/healthz") as answer:
+        return answer.status
+
+
+@asynccontextmanager
+async def _served_on_all_addresses() -> AsyncIterator[int]:
+    port = free_port()
+    tools = {"metrics": Metrics(), "oldest_work": lambda: 0.0, "not_ready": lambda: None}
+    async with probes.serve(f":{port}", **tools):  # type: ignore[arg-type]
+        yield port
+
+
+async def test_without_an_address_it_answers_by_ipv4_and_by_ipv6() -> None:
+    async with _served_on_all_addresses() as port:
+        assert await _health(f"http://127.0.0.1:{port}") == 200
+        assert await _health(f"http://[::1]:{port}") == 200
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EADDRNOTAVAIL, "no address"), ValueError("dualstack_ipv6")], ids=repr
+)
+async def test_on_a_node_without_ipv6_it_answers_by_ipv4(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real = socket.create_server
+
+    def without_ipv6(address: tuple[str, int], **options: object) -> socket.socket:
+        if options:
+            raise error
+        return real(address)
+
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    async with _served_on_all_addresses() as port:
+        assert await _health(f"http://127.0.0.1:{port}") == 200
 
 
 async def test_an_address_that_is_taken_is_an_error_and_not_ignored() -> None:

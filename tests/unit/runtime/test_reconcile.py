@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.names import RETRY_REQUESTED_AT
 from cse_operator.cloud.errors import CloudError
 from cse_operator.kube import errors
 from cse_operator.runtime import calls, reconcile, statuses, work
@@ -459,6 +460,36 @@ async def test_no_call_is_made_until_the_right_to_act_was_held_for_one_grace(
     assert "upgrade to 2.4.0" not in await world.step()
     time.advance(2)
     assert (await world.step())[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+
+
+async def test_who_only_observes_looks_and_says_so_and_calls_nothing(time: FakeTime) -> None:
+    world = World(time=time, observes_only=True)
+    world.cloud.engines[ENGINE] = engine_view(ENGINE)
+    world.apply(stored())
+    assert await world.step() == ["look", "write Waiting"]
+    assert world.reason() == "ObserveOnly"
+    assert "only observes (--observe-only)" in world.status()["message"]
+
+
+async def test_who_only_observes_adopts_and_follows_the_jobs_of_others(time: FakeTime) -> None:
+    world = World(time=time, observes_only=True)
+    world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
+    world.cloud.jobs[101] = job_view(101, ENGINE)
+    world.apply(stored())
+    await world.step()
+    assert world.status()["upgrade"]["jobId"] == 101
+    assert world.reason() == "Upgrading"
+
+
+async def test_a_retry_that_somebody_asks_for_waits_too(time: FakeTime) -> None:
+    world = World(time=time, observes_only=True)
+    world.cloud.engines[ENGINE] = engine_view(
+        ENGINE, status="UpgradeFailed", latest_job_id=101, additional_actions=("Retry",)
+    )
+    world.cloud.jobs[101] = job_view(101, ENGINE, status="Error")
+    world.apply(stored(annotations={RETRY_REQUESTED_AT: "now"}))
+    assert "retry" not in await world.step()
+    assert world.reason() == "ObserveOnly"
 
 
 async def test_jobs_are_adopted_and_followed_before_that_grace_is_over(time: FakeTime) -> None:

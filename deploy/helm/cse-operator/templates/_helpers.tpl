@@ -13,19 +13,60 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "cse-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "cse-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{/* A value as the text that a person wrote: Helm reads 1000000 as 1e+06 from a file. */}}
+{{- define "cse-operator.text" -}}
+{{- if kindIs "slice" . -}}
+{{- $parts := list -}}
+{{- range . -}}{{- $parts = append $parts (include "cse-operator.text" .) -}}{{- end -}}
+{{- join "," $parts -}}
+{{- else if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
 {{- end -}}
 
-{{- define "cse-operator.labels" -}}
+{{/* Labels or annotations of several maps: the first that has a key decides, all values are texts. */}}
+{{- define "cse-operator.texts" -}}
+{{- $all := dict -}}
+{{- range . -}}
+{{- range $key, $value := . -}}
+{{- if not (hasKey $all $key) -}}{{- $_ := set $all $key (include "cse-operator.text" $value) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $all -}}{{- toYaml $all -}}{{- end -}}
+{{- end -}}
+
+{{/* A map without what is null: Helm takes such a key out only where the chart has a default for it. */}}
+{{- define "cse-operator.given" -}}
+{{- $given := dict -}}
+{{- range $key, $value := . -}}
+{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $given $key $value -}}{{- end -}}
+{{- end -}}
+{{- if $given -}}{{- toYaml $given -}}{{- end -}}
+{{- end -}}
+
+{{- define "cse-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "cse-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- define "cse-operator.ownLabels" -}}
 {{ include "cse-operator.selectorLabels" . }}
 app.kubernetes.io/part-of: cse-operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
+{{- end -}}
+
+{{/* Labels and annotations of any object: a list of the root and of further labels. */}}
+{{- define "cse-operator.metadata" -}}
+{{- $root := index . 0 -}}
+labels:
+  {{- include "cse-operator.texts" (list (include "cse-operator.ownLabels" $root | fromYaml) (index . 1) $root.Values.commonLabels) | nindent 2 }}
+{{- with include "cse-operator.texts" (list (index . 2) $root.Values.commonAnnotations) }}
+annotations:
+  {{- . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -33,7 +74,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "cse-operator.fullname" .) -}}
 {{- else -}}
-{{- .Values.serviceAccount.name | default "default" -}}
+{{- required "serviceAccount.name is needed where serviceAccount.create is false: no other account of the namespace may get the operator's rights" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
@@ -43,6 +84,51 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "cse-operator.replicas" -}}
+{{- $usual := ternary 2 1 .Values.highAvailability.enabled -}}
+{{- $replicas := ternary $usual (int .Values.replicas) (kindIs "invalid" .Values.replicas) -}}
+{{- if and (gt $replicas 1) (not .Values.highAvailability.enabled) -}}
+{{- fail "replicas: more than one needs highAvailability.enabled, so that one of them leads" -}}
+{{- end -}}
+{{- $replicas -}}
+{{- end -}}
+
+{{/* All variables, each name once: `extraEnv` wins over what the chart says, its last over its first. */}}
+{{- define "cse-operator.env" -}}
+{{- $own := list (dict "name" "CSE_OPERATOR_LISTEN" "value" ":8080") -}}
+{{- $home := dict "fieldRef" (dict "fieldPath" "metadata.namespace") -}}
+{{- $own = append $own (dict "name" "POD_NAMESPACE" "valueFrom" $home) -}}
+{{- with .Values.namespaces -}}
+{{- $own = append $own (dict "name" "CSE_OPERATOR_NAMESPACES" "value" (join "," .)) -}}
+{{- end -}}
+{{- if .Values.highAvailability.enabled -}}
+{{- $own = append $own (dict "name" "CSE_OPERATOR_LEADER_ELECT" "value" "true") -}}
+{{- $own = append $own (dict "name" "CSE_OPERATOR_LEASE_NAME" "value" (include "cse-operator.fullname" .)) -}}
+{{- end -}}
+{{- if .Values.caBundle.configMap -}}
+{{- $file := printf "/etc/cse-operator/ca/%s" .Values.caBundle.key -}}
+{{- $own = append $own (dict "name" "CSE_OPERATOR_CA_BUNDLE" "value" $file) -}}
+{{- end -}}
+{{- range $name, $value := .Values.settings -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $variable := printf "CSE_OPERATOR_%s" ($name | snakecase | upper) -}}
+{{- $own = append $own (dict "name" $variable "value" (include "cse-operator.text" $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- $entry := deepCopy . -}}
+{{- if hasKey . "value" -}}{{- $_ := set $entry "value" (include "cse-operator.text" .value) -}}{{- end -}}
+{{- $own = append $own $entry -}}
+{{- end -}}
+{{- $last := dict -}}
+{{- range $at, $entry := $own -}}{{- $_ := set $last $entry.name $at -}}{{- end -}}
+{{- $once := list -}}
+{{- range $at, $entry := $own -}}
+{{- if eq $at (get $last $entry.name) -}}{{- $once = append $once $entry -}}{{- end -}}
+{{- end -}}
+{{- toYaml $once -}}
 {{- end -}}
 
 {{/* What the operator needs wherever it serves, in a ClusterRole or in Roles. */}}
@@ -66,6 +152,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "cse-operator.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "cse-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "cse-operator.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
+{{- end -}}
+
+{{/*
+Whether this release brings a CRD: the first one in a cluster does, and goes on with it. Where it is
+somebody else's (another release's, a kustomization's), it is left as it is, so that a second
+release can be installed, and neither takes it from the other.
+*/}}
+{{- define "cse-operator.bringsCrd" -}}
+{{- $root := index . 0 -}}
+{{- if $root.Values.crds.install -}}
+{{- $found := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" (index . 1) -}}
+{{- $owner := ($found.metadata | default dict).annotations | default dict -}}
+{{- $name := get $owner "meta.helm.sh/release-name" -}}
+{{- $namespace := get $owner "meta.helm.sh/release-namespace" -}}
+{{- or (not $found) (and (eq $name $root.Release.Name) (eq $namespace $root.Release.Namespace)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Without the name and the instance that people prune and select by: it is everybody's. */}}
+{{- define "cse-operator.crdLabels" -}}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end -}}

@@ -170,7 +170,7 @@ def _retry_by_itself(
 ) -> Situation | None:
     """Whether our own failed job is due for its Retry, or the engine does not show its end yet."""
     ours = record.target_version == o.wish.version
-    if not record.retry_due or not ours or o.wish.suspend:
+    if not record.retry_due or not ours or o.wish.suspend or o.observes_only:
         return None
     if record.retries >= o.wish.retry_limit:
         return None

@@ -8,6 +8,8 @@ from cse_operator.core.states import Situation
 
 def now_or_later(o: Observed, due: Situation, policy: Policy) -> Situation:
     """The call that is due, or why it has to wait."""
+    if o.observes_only:
+        return Situation.OBSERVE_ONLY
     if o.may_call_in > 0:
         return Situation.CALL_NOT_YET
     # The process was stopped, or the look was slow: the engine may have moved on.
