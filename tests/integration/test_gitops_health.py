@@ -33,7 +33,6 @@ IN_PROGRESS = {
     "upgrading",
     "upgrading-unseen",
     "upgrade-overdue",
-    "waiting-to-call",
     "observe-only",
 }
 CURRENT = {"up-to-date", "already-up-to-date", "suspended-at-rest"}
