@@ -20,8 +20,9 @@ _STATES_HEAD: Final = """\
 A resource is in one of four stages, read from `status.upgrade`; so a restarted operator is where
 the stopped one was. In a stage, what is seen is exactly one *situation*, and the situation decides
 what follows: at most one effect on the outside world, the next stage, the reason that is shown, and
-when to look again if nothing happens before. Watch events, news of a job, requests and the resync
-lead to a look at any time.
+when to look again if nothing happens before. Watch events, requests and the resync
+lead to a look at any time. Looks that fail are shown by their own reasons
+([reference/reasons.md](reference/reasons.md)).
 """
 
 _STATES_AFTER_DRAWING: Final = """\
@@ -134,7 +135,7 @@ _WHY: Final = {
     Situation.GIVEN_UP: "another version is wanted, or the engine is where no call leads: the "
     "old call ends as Unknown",
     Situation.NEVER_SENT: "it counts as never made",
-    Situation.ENGINE_GONE: "three looks, and the whole grace, say that it was deleted",
+    Situation.ENGINE_GONE: "each look of a whole grace says that it was deleted",
 }
 """Why it is safe: the rows of an intent without an answer, in docs/exactly-once.md."""
 

@@ -259,6 +259,7 @@ def test_every_setting_reaches_the_operator(helm: Helm, monkeypatch: pytest.Monk
         name: _another_value(field)
         for name, field in schema["properties"]["settings"]["properties"].items()
     }
+    settings["clockTolerance"] = 4
     settings["outcomeGrace"] = 99  # it has to cover the other waits
 
     objects = rendered(helm, f"--set-json=settings={json.dumps(settings)}")

@@ -5,9 +5,9 @@ for most things; the gateway in front of it has codes of its own (Huawei Cloud C
 Appendix, Error Codes; API Gateway, Error Codes). A proxy on the way may answer without either.
 
 For a changing call one question comes before all others: does this answer *prove* that nothing
-was done? Only a client error (4xx) with the vendor's own code does, and 429, which by its
-definition means "not processed". Everything else is `OutcomeUnknown`, because the vendor's call
-has no idempotency token: the engine must be looked at before anything is sent again.
+was done? Only a client error (4xx) with the vendor's own code may. Everything else is
+`OutcomeUnknown`, because the vendor's call has no idempotency token: the engine must be looked at
+before anything is sent again. Which of the kinds is believed, the core says: not 401 or 429.
 """
 
 from __future__ import annotations

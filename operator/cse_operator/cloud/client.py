@@ -169,7 +169,8 @@ class CseClient:
 
         Raises:
             CloudError: `OUTCOME_UNKNOWN` where the call was sent and may have had an effect.
-                Every other error means that it had none.
+                The core also gives every other answer that is no plain refusal the full
+                outcome grace (`core/situations/__init__.py`).
             asyncio.CancelledError: The caller was cancelled; the outcome is then unknown, too.
         """
         if not _VERSION.fullmatch(version):

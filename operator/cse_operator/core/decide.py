@@ -2,7 +2,7 @@
 
 A step of the runtime calls `decide()`, carries out the one effect it names, adds what came
 of it to the observation, and calls again until there is nothing left but to write the
-status. What follows from what is the table of `machine.py`; the questions are in `situations.py`.
+status. What follows from what is the table of `machine.py`; the questions are in `situations/`.
 """
 
 from __future__ import annotations

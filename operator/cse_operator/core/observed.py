@@ -151,7 +151,7 @@ class Observed:
     observes_only: bool = False
     """Whether this process calls nothing at all: an administrator has said so."""
     poll_interval: float | None = None
-    """Seconds between looks at a running job; None where its news come by themselves."""
+    """Seconds between looks at a running job; None outside the loop."""
     progress_due: bool = True
     """Whether a new step may be written (at most one a minute)."""
     rival: Rival | None = None

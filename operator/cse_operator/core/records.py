@@ -20,9 +20,9 @@ from cse_operator.api.resource import (
     UpgradeRecord,
 )
 from cse_operator.core.failure import Failure
+from cse_operator.core.job_matching import listed_job
 from cse_operator.core.observation import Accepted, EngineView, JobView
 from cse_operator.core.observed import Observed
-from cse_operator.core.waits import listed_job
 
 # -- without a change of stage -------------------------------------------------------
 

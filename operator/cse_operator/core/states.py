@@ -1,6 +1,6 @@
 """The words of the state machine: stages, situations, effects, and when to look again.
 
-The machine itself is the table in `machine.py`; `situations.py` says which situation holds.
+The machine itself is the table in `machine.py`; `situations/` says which situation holds.
 """
 
 from __future__ import annotations

@@ -8,20 +8,14 @@ say: it may be minutes off after a restart on another node.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from cse_operator.api.resource import Action, HistoryEntry, Result, UpgradeRecord
+from cse_operator.api.resource import HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Observed, Policy
-from cse_operator.core.vendor_states import JOB_FINISHED, UPGRADE_JOB_TYPE, UPGRADING
+from cse_operator.core.vendor_states import UPGRADING
 from cse_operator.core.versions import Comparison, compare
-
-STORED_TO: Final = timedelta(seconds=1)
-"""Moments are stored in whole seconds."""
-
-CLOCK_TOLERANCE: Final = timedelta(seconds=5)
-"""How long before the intent, by the vendor's clocks, the job of its call may seem to start."""
 
 _LONGEST_DOUBLING: Final = 8.0
 
@@ -116,59 +110,6 @@ def since_end(
 ) -> float:
     """Seconds between an end and a look, by clocks of the vendor's that may be apart."""
     return max(known_for, between(finished_at, seen_at) - policy.clocks)
-
-
-# -- whose job it is ----------------------------------------------------------------------------
-
-
-def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> bool:
-    """Whether what a job shows can come from the recorded call, and not from before it.
-
-    A job that started before the engine was looked at for the intent is an older one that
-    the look did not show. A Retry may run the same job again: until it shows another end than
-    the recorded one, it shows the old one, and for as long as reads may lag behind that, a run
-    may be the old one too.
-    """
-    if record.baseline_at is None or record.action is Action.ADOPTED:
-        return True
-    if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
-        if not (job.has_ended or job.has_stopped):
-            return not ended_lately(o, job.observed_at, job.job_id, policy)
-        if job.started_at and job.started_at > record.baseline_at + CLOCK_TOLERANCE:
-            return True
-        return job.ended_at is not None and job.ended_at > _old_end(o, record.baseline_at, job)
-    return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
-
-
-def listed_job(o: Observed) -> JobView | None:
-    """The upgrade job in the vendor's list that the open call may have started: the earliest.
-
-    Only one that says when it started: an old one must not be taken for it.
-    """
-    record = o.record
-    if record is None or record.baseline_at is None or not is_sent(record):
-        return None
-    earliest = record.baseline_at - CLOCK_TOLERANCE
-    fitting = [
-        (job.started_at, job.job_id, job)
-        for job in o.jobs or ()
-        if job.type == UPGRADE_JOB_TYPE
-        and job.job_id != record.baseline_job_id
-        and job.started_at is not None
-        and job.started_at >= earliest
-        and ended_entry(o, job.job_id) is None
-    ]
-    return min(fitting, key=lambda found: found[:2])[2] if fitting else None
-
-
-def _old_end(o: Observed, baseline_at: datetime, job: JobView) -> datetime:
-    """The moment after which an end of a retried job is the end of its new run."""
-    recorded = ended_entry(o, job.job_id)
-    if recorded is not None and recorded.finished_at is not None:
-        return recorded.finished_at + STORED_TO
-    # Somebody else's job. Retry is offered for failed ones: what finished has run again.
-    margin = -CLOCK_TOLERANCE if job.status == JOB_FINISHED else CLOCK_TOLERANCE
-    return baseline_at + margin
 
 
 # -- a job that runs ----------------------------------------------------------------------------

@@ -27,8 +27,6 @@ class Notes:
     """Since when every look has said that there is no such engine."""
     job: JobView | None = None
     job_seen: float = 0.0
-    missing_job: int | None = None
-    """A job that the vendor says it does not know."""
     ended_since: float | None = None
     """Since when this process has seen the followed job ended."""
     wrote_intent: bool = False
@@ -55,8 +53,6 @@ class Notes:
         self.wrote_intent = False
         if self.job is not None and self.job.job_id != job_id:
             self.job, self.ended_since = None, None
-        if self.missing_job != job_id:
-            self.missing_job = None
 
     def intent_written(self, status: Status, now: float) -> None:
         """This process wrote the open intent."""
@@ -65,7 +61,7 @@ class Notes:
 
     def job_started_again(self) -> None:
         """A call may have run the same job again: what was seen of it is its last run."""
-        self.job, self.ended_since, self.missing_job = None, None, None
+        self.job, self.ended_since = None, None
 
     def engine_shown(self, engine: EngineView, *, all_seen: bool) -> None:
         """The vendor showed the engine.
@@ -98,17 +94,12 @@ class Notes:
     def job_shown(self, job: JobView, now: float) -> None:
         """The vendor showed the job."""
         before = self.job
-        self.job, self.job_seen, self.missing_job = job, now, None
+        self.job, self.job_seen = job, now
         self.failures = 0
         if not (job.has_ended or job.has_stopped):
             self.ended_since = None
         elif self.ended_since is None or before is None or before.ended_at != job.ended_at:
             self.ended_since = now
-
-    def job_not_found(self, job_id: int, now: float) -> None:
-        """The vendor does not know the job."""
-        self.job, self.ended_since = None, None
-        self.missing_job, self.job_seen = job_id, now
 
     def write_began(self) -> None:
         """A status write is under way."""

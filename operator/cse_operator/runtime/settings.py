@@ -137,7 +137,8 @@ class Settings(BaseSettings):
     clock_tolerance: float = Field(
         default=5.0,
         ge=DATE_RESOLUTION,
-        description="seconds that two clocks of the vendor may be apart",
+        le=5.0,  # by which jobs are told apart, too
+        description="seconds that two clocks of the vendor may be apart, at most 5",
     )
     outcome_repeats: int = Field(
         default=2,

@@ -41,7 +41,7 @@ def test_the_seconds_that_the_document_names_are_the_codes():
     assert f"the last {UNSEEN:g} s" in " ".join(EXACTLY_ONCE.split())
     waits = [policy.grace * factor for factor in (1, 2, 4)]
     told = "at most twice (`--outcome-repeats`), {:g} and then {:g} seconds after the one before. "
-    told += "After {:g} seconds more a person is asked"
+    told += "{:g} seconds after the last one a person is asked"
     assert told.format(*waits) in " ".join(EXACTLY_ONCE.split())
     assert policy.repeats == 2
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.resource import Result, UpgradeRecord
+from cse_operator.core.job_matching import is_current
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed, Policy
 from cse_operator.core.situations.may_call import now_or_later
@@ -22,7 +23,6 @@ from cse_operator.core.versions import Comparison, compare, is_offered, satisfie
 from cse_operator.core.waits import (
     ended_entry,
     ended_lately,
-    is_current,
     may_predate_the_end,
 )
 

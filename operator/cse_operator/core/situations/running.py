@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cse_operator.api.reasons import Reason
 from cse_operator.api.resource import UpgradeRecord
+from cse_operator.core.job_matching import is_current
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Observed, Policy
 from cse_operator.core.states import Situation
@@ -20,7 +21,6 @@ from cse_operator.core.waits import (
     between,
     elapsed_since_intent,
     ended_entry,
-    is_current,
     overdue_in,
     since_end,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cse_operator.api.resource import Action, UpgradeRecord
+from cse_operator.core.job_matching import is_current, listed_job
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed, Policy
 from cse_operator.core.situations.may_call import now_or_later
@@ -18,9 +19,7 @@ from cse_operator.core.versions import Comparison, compare, is_offered, satisfie
 from cse_operator.core.waits import (
     ended_entry,
     grace_left,
-    is_current,
     is_sent,
-    listed_job,
     within_grace,
 )
 
