@@ -166,7 +166,12 @@ async def test_rolled_back_after_a_refusal_the_older_build_calls_nothing(
 async def test_an_older_standby_that_takes_over_in_mid_job_calls_nothing(
     builds: Builds, dialect: str
 ) -> None:
-    elects = ("--leader-elect", f"--lease-duration={LEASE_SECONDS}", "--lease-namespace=payments")
+    elects = (
+        "--leader-elect",
+        f"--lease-duration={LEASE_SECONDS}",
+        "--lease-namespace=payments",
+        f"--outcome-grace={LEASE_SECONDS + 2}",
+    )
     newer = builds.start(*elects, dialect=dialect, name="newer")
     await _in_mid_job(builds)
     older = builds.start(*elects)

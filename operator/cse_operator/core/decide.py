@@ -35,7 +35,7 @@ _FAILURES: Final = {
     FailureKind.NOT_FOUND: (Reason.ENGINE_NOT_FOUND, Requeue.SLOW),
     FailureKind.FORBIDDEN: (Reason.PERMISSION_DENIED, Requeue.SLOW),
     FailureKind.UNAUTHENTICATED: (Reason.CREDENTIALS_REFUSED, Requeue.SLOW),
-    FailureKind.CREDENTIALS_MISSING: (Reason.CREDENTIALS_NOT_FOUND, Requeue.BACKOFF),
+    FailureKind.CREDENTIALS_MISSING: (Reason.CREDENTIALS_NOT_FOUND, Requeue.RARER),
     FailureKind.CREDENTIALS_INVALID: (Reason.CREDENTIALS_INVALID, Requeue.WAIT),
     FailureKind.REGION_NOT_ALLOWED: (Reason.REGION_NOT_ALLOWED, Requeue.NEVER),
 }
@@ -224,9 +224,10 @@ def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:
             return policy.grace + soon
         case Requeue.MAY_CALL:
             return max(policy.confirm, o.may_call_in) + soon
-        case Requeue.BACKOFF:
-            base, limit = policy.backoff_base, policy.backoff_limit
-            return exponential(o.failures, base=base, limit=limit, jitter=o.jitter)
+        case Requeue.BACKOFF | Requeue.RARER:
+            away = requeue is Requeue.BACKOFF
+            limit = policy.outage_limit if away else policy.backoff_limit
+            return exponential(o.failures, base=policy.backoff_base, limit=limit, jitter=o.jitter)
         case _:
             return None
 
