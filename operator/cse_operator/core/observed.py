@@ -93,7 +93,7 @@ class Policy:
     confirm: float = 1.0
     """Between looks at an engine whose finished job does not show yet."""
     backoff_base: float = 1.0
-    outage_limit: float = 60.0
+    outage_limit: float = 30.0
     """The longest backoff while the vendor does not answer: back at work soon when it does."""
     backoff_limit: float = 300.0
     """The longest one for what a person has to bring."""

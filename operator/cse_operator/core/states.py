@@ -65,7 +65,7 @@ class Requeue(Enum):
     AFTER_GRACE = "after the grace"
     MAY_CALL = "when a call may go out"
     SLOW = "in a minute"
-    BACKOFF = "with backoff, up to a minute"
+    BACKOFF = "with backoff, up to half a minute"
     RARER = "with backoff, up to five minutes"
 
 

@@ -419,7 +419,7 @@ async def test_looks_at_a_job_that_fail_grow_rarer(world: World) -> None:
     for _ in range(12):
         await world.step()
         pauses.append(world.due_in())
-    assert pauses[-1] >= 30
+    assert pauses[-1] >= 15
 
 
 async def test_a_job_that_the_vendor_does_not_know_is_looked_for_at_the_engine(
