@@ -203,7 +203,8 @@ def test_beside_another_operator_it_refuses_to_work(
     cluster = private_control_plane.cluster
     assert cluster.kubectl is not None
     kubectl = Kubectl(cluster)
-    kubectl("apply", "-k", str(ROOT / "deploy" / "base"))
+    for part in ("crds", "deploy/namespace", "deploy/base"):
+        kubectl("apply", "-k", str(ROOT / part))
     path = f"{cluster.kubectl.parent}{os.pathsep}{os.environ['PATH']}"
     here = {"KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
     demo = start_demo("--cluster=current", environment=here)

@@ -12,7 +12,7 @@ from support.scene import Scene, ready
 
 Start = Callable[..., OperatorProcess]
 
-IMPATIENT = ("--request-timeout=1", "--read-lag=0.5", "--outcome-grace=3")
+IMPATIENT = ("--request-timeout=1", "--send-window=0.5", "--read-lag=0.5", "--outcome-grace=3")
 """An answer is waited for less long than usual."""
 
 

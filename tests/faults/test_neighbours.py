@@ -40,7 +40,7 @@ CROWD = 40
 FLAGS = (
     # A call that is not answered is waited for longer than everything else here takes.
     "--request-timeout=20",
-    "--outcome-grace=22.5",
+    "--outcome-grace=24",
     "--poll-interval=0.3",
     "--wait-interval=0.3",
     "--slow-interval=0.3",

@@ -16,13 +16,13 @@ from support import processes
 
 HASTE = (
     "--request-timeout=2",
-    "--send-window=0.5",
+    "--send-window=2",
     "--read-lag=0.5",
     "--clock-tolerance=1",
-    "--outcome-grace=5.1",
+    "--outcome-grace=5.6",
 )
-"""The outcome grace, which has to pass before the first call, as short as the settings
-allow with a Lease of three seconds."""
+"""The outcome grace, which has to pass before the first call, is short. On a busy machine, two
+seconds may pass between an intent and its call."""
 
 
 class OperatorProcess:
