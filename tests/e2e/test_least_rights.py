@@ -76,7 +76,9 @@ async def test_an_upgrade_needs_only_the_installed_rights_and_writes_three_statu
         cluster.create_namespace(namespace)
     first = Scene(cluster, "payments", simulator)
     second = Scene(cluster, "shipping", simulator)
-    flags = ["--poll-interval=0.1", "--log-level=debug"]
+    # A call that is slow on a busy machine would be looked after by another write.
+    patient = ["--request-timeout=10", "--send-window=5", "--outcome-grace=17"]
+    flags = ["--poll-interval=0.1", "--log-level=debug", *patient]
     with OperatorProcess(
         kubeconfig, tmp_path / "log", cse_endpoint=simulator.url, flags=flags
     ) as operator:

@@ -94,7 +94,14 @@ def test_rights_are_those_of_rbac(control_plane, namespace, tmp_path, kubectl):
     kubectl("create", "role", "reader", "-n", namespace, "--verb=list", "--resource=secrets")
     account = f"--serviceaccount={namespace}:reader"
     kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", account)
-    assert control_plane.request("GET", secrets, token=token)["items"] == []
+    deadline = time.monotonic() + 30  # the authorizer learns of a binding a moment later
+    while True:
+        try:
+            assert control_plane.request("GET", secrets, token=token)["items"] == []
+            break
+        except ApiError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
     kubeconfig = control_plane.write_kubeconfig(tmp_path / "kubeconfig", token, namespace)
     assert kubeconfig.stat().st_mode & 0o077 == 0
