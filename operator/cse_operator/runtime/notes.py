@@ -26,7 +26,6 @@ class Notes:
     not_found_since: float | None = None
     """Since when every look has said that there is no such engine."""
     job: JobView | None = None
-    job_seen: float = 0.0
     ended_since: float | None = None
     """Since when this process has seen the followed job ended."""
     wrote_intent: bool = False
@@ -94,7 +93,7 @@ class Notes:
     def job_shown(self, job: JobView, now: float) -> None:
         """The vendor showed the job."""
         before = self.job
-        self.job, self.job_seen = job, now
+        self.job = job
         self.failures = 0
         if not (job.has_ended or job.has_stopped):
             self.ended_since = None
