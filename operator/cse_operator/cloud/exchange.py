@@ -118,6 +118,7 @@ class Exchange:
         self.tells_departure = isinstance(http, FencedClient)
         self._http = http
         self._origin = endpoint.rstrip("/")
+        self._netloc = httpx.URL(self._origin).netloc
         self._headers = _headers(enterprise_project_id)
         self._auth = auth
         self._limits = limits
@@ -218,7 +219,7 @@ class Exchange:
         query = "&".join(f"{name}={value}" for name, value in call.query)
         target = f"{call.path}?{query}" if query else call.path
         url = httpx.URL(f"{self._origin}{target}")
-        if url.raw_path != target.encode() or url.netloc != httpx.URL(self._origin).netloc:
+        if url.raw_path != target.encode() or url.netloc != self._netloc:
             raise malformed("The ids do not make a path of this API")
         extensions: dict[str, Any] = {
             "timeout": self._http.timeout.as_dict(),

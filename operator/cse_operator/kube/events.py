@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -211,7 +211,7 @@ class EventPoster:
 
 def _name(reference: ObjectReference) -> str:
     """A name of its own for each Event, made from the resource's as other components do."""
-    unique = uuid.uuid4().hex[:16]
+    unique = f"{random.getrandbits(64):016x}"
     stem = reference.name[: _NAME_LIMIT - len(unique) - 1].rstrip("-.")
     return f"{stem}.{unique}"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import Turn
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import FakeTime
 
@@ -160,6 +161,27 @@ async def test_two_identities_have_nothing_to_do_with_each_other(time: FakeTime)
     for _ in range(2 * MOST):
         await one.call(one.secret())
     assert await other.call(other.secret()) is None
+
+
+async def test_a_namespace_whose_projects_do_not_answer_leaves_an_attempt_to_another_one(
+    identity: Identity,
+) -> None:
+    begun = []
+
+    async def call_that_hangs(project: str) -> None:
+        async with identity.secret(secret="shared").attempt(Turn(namespace="noisy"), project):
+            begun.append(project)
+            await asyncio.Event().wait()
+
+    hung = [asyncio.create_task(call_that_hangs(f"project-{number}")) for number in range(400)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        async with identity.secret(secret="shared").attempt(Turn(namespace="lone"), "project"):
+            assert begun == ["project-0", "project-1"]
+    for task in hung:
+        task.cancel()
+    await asyncio.gather(*hung, return_exceptions=True)
+    assert begun == ["project-0", "project-1"], "one was tried although it was cancelled"
 
 
 async def test_another_secret_waits_for_the_verdict_on_those_under_way(identity: Identity) -> None:

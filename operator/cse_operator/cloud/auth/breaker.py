@@ -8,7 +8,9 @@ or user and not the secret that was tried, so:
 * a `CredentialBreaker` belongs to what can be refused on its own (one Secret in one project) and
   tries it no more for a while after a refusal;
 * a `RefusalBudget` belongs to an access key or user, is shared by all breakers of its secrets, and
-  lets no more than four refusals in a row happen in a quarter of an hour.
+  lets no more than four refusals in a row happen in a quarter of an hour. So no more than four
+  attempts are under way: they are shared out, and one namespace whose projects do not answer
+  leaves some to the others.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from typing import TYPE_CHECKING, Final
 
 from cse_operator.cloud.clock import boottime, wall_clock_offset
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import Turn
+from cse_operator.cloud.slots import Slots
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ LONGEST_COOLING: Final = 3600.0
 """Seconds that a refused credential is not tried at most; the pauses between become ever longer."""
 _CLOCK_WAS_SET: Final = 60.0
 """Seconds by which the wall clock has to move against the steady one to count as set."""
+
+_ANYBODY: Final = Turn()
 
 _OTHERS_WERE_REFUSED = Failure(
     FailureKind.UNAUTHENTICATED,
@@ -75,6 +81,7 @@ class RefusalBudget:
         self._offset = offset
         self._refusals: list[_Refusal] = []
         self._taken: set[str] = set()
+        self._slots = Slots(MOST_REFUSALS)
         self._under_way = 0
         self._ended = asyncio.Event()
 
@@ -101,12 +108,21 @@ class RefusalBudget:
 
     @asynccontextmanager
     async def attempt(
-        self, secret: str, *, trusted: bool, refused_before: bool, otherwise: Failure
+        self,
+        secret: str,
+        turn: Turn,
+        project: str,
+        *,
+        trusted: bool,
+        refused_before: bool,
+        otherwise: Failure,
     ) -> AsyncIterator[None]:
         """Surround one call whose secret may be refused.
 
         Args:
             secret: The secret.
+            turn: For whom the call is.
+            project: The project that it is for.
             trusted: Whether it was taken when it was last tried. Then only its own refusals count:
                 who names somebody's access key with a wrong secret does not keep the right one
                 out.
@@ -119,18 +135,19 @@ class RefusalBudget:
         """
         most = MOST_REFUSALS - refused_before
         own = secret if trusted else None
-        while self._under_way + len(refusals := self._counted(own)) >= most:
-            if len(refusals) >= most:
-                free_at = refusals[-most].moment + WINDOW
-                raise CloudError(replace(otherwise, retry_after=max(free_at - self._clock(), 0.0)))
-            await self._ended.wait()
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._ended.set()
-            self._ended = asyncio.Event()
+        async with self._slots.one(turn, project):
+            while self._under_way + len(refusals := self._counted(own)) >= most:
+                if len(refusals) >= most:
+                    free_in = max(refusals[-most].moment + WINDOW - self._clock(), 0.0)
+                    raise CloudError(replace(otherwise, retry_after=free_in))
+                await self._ended.wait()
+            self._under_way += 1
+            try:
+                yield
+            finally:
+                self._under_way -= 1
+                self._ended.set()
+                self._ended = asyncio.Event()
 
     def _counted(self, own: str | None) -> list[_Refusal]:
         """The refusals that count, of one secret or of all."""
@@ -243,8 +260,12 @@ class CredentialBreaker:
         self._open_until = self._clock() + pause * (1 + 0.2 * self._jitter())
 
     @asynccontextmanager
-    async def attempt(self) -> AsyncIterator[None]:
+    async def attempt(self, turn: Turn = _ANYBODY, project: str = "") -> AsyncIterator[None]:
         """Surround one call with the credential.
+
+        Args:
+            turn: For whom the call is.
+            project: The project that it is for.
 
         Raises:
             CloudError: It was refused lately, or too many secrets of its access key or user were
@@ -258,15 +279,17 @@ class CredentialBreaker:
                 if self._is_proven():
                     await held.aclose()
                 else:
-                    await held.enter_async_context(self._counted())
+                    await held.enter_async_context(self._counted(turn, project))
                     self._check()
             yield
 
-    def _counted(self) -> AbstractAsyncContextManager[None]:
+    def _counted(self, turn: Turn, project: str) -> AbstractAsyncContextManager[None]:
         trusted = self._accepted_at is not None or self._budget.trusts(self._secret)
         refused_before = self._failure is not None
         return self._budget.attempt(
             self._secret,
+            turn,
+            project,
             trusted=trusted,
             refused_before=refused_before,
             otherwise=self._in_our_words(),

@@ -29,6 +29,7 @@ from cse_operator.cloud.auth.signing import sign
 from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.dispatch import DISPATCH
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.transport import TURN
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.http_time import http_date
@@ -106,7 +107,7 @@ class _ShownEachTime(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Show the credential; the breaker learns from the answer."""
-        async with self.breaker.attempt():
+        async with self.breaker.attempt(*_whose(request)):
             self.show(request)
             response = yield request
             verdict = verdict_on_credentials(response.status_code, await response.aread())
@@ -216,7 +217,7 @@ class PasswordTokenAuth(CloudAuth):
                 async with self._buying:
                     if self._needs_token():
                         try:
-                            async with self.breaker.attempt():
+                            async with self.breaker.attempt(*_whose(request)):
                                 answer = yield self._token_request(request)
                                 self._remember(await self._read(answer))
                         except (GeneratorExit, asyncio.CancelledError):
@@ -322,6 +323,12 @@ class PasswordTokenAuth(CloudAuth):
         """Do not use a refused token again; one bought meanwhile by somebody else stays."""
         if self._token is token:
             self._replace_token(None)
+
+
+def _whose(request: httpx.Request) -> tuple[Turn, str]:
+    """For whom a request is, and its project, which another region has under the same id."""
+    turn, project = request.extensions.get(TURN, (Turn(), ""))
+    return turn, f"{request.url.host}/{project}"
 
 
 def auth_for(
