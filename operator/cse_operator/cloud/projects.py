@@ -24,8 +24,8 @@ from cse_operator.cloud.transport import (
     TransportOptions,
     build_http_client,
     build_resolver,
-    tls_context,
 )
+from cse_operator.cloud.trust import Trust
 
 ProjectKey = tuple[str, str, str | None, str]
 """Endpoint, project, enterprise project, and the credential: its fingerprint and its Secret's
@@ -70,7 +70,7 @@ class Projects:
             OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
         """
         self._options = options
-        self._tls = tls_context(options.transport.ca_bundle)
+        self._trust = Trust(options.transport.ca_bundle)
         self._resolver = build_resolver(options.transport)
         self._on_call = on_call
         self._projects: dict[ProjectKey, Project] = {}
@@ -203,6 +203,6 @@ class Projects:
     def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
             self._http[endpoint] = build_http_client(
-                self._options.transport, self._tls, self._resolver
+                self._options.transport, self._trust, self._resolver
             )
         return self._http[endpoint]

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cse_operator.cloud.proxy import proxy_of
-from cse_operator.cloud.transport import tls_context
+from cse_operator.cloud.trust import tls_context
 from cse_operator.core.observed import Policy
 
 LAST_PORT: Final = 65_535
