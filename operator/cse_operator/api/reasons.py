@@ -272,8 +272,10 @@ FACTS: dict[Reason, ReasonFacts] = {
         _STALLED,
         _WARNING,
         "The operator's settings do not allow this region.",
-        "A typing error, or a region that the operator is not meant for.",
-        "Ask the operator's administrator to add it to `--allowed-regions`.",
+        "A typing error, or a region that the operator is not meant for, or does not know the site "
+        "of. Nothing is started; an upgrade that runs is followed to its end.",
+        "Ask the operator's administrator to add it to `--allowed-regions`, or its site to "
+        "`--sites`.",
     ),
     Reason.INVALID_SPEC: ReasonFacts(
         _STALLED,

@@ -28,6 +28,7 @@ EPILOG: Final = (
 _METAVARS: Final = {
     "namespaces": "NAME,…",
     "allowed_regions": "REGION,…",
+    "sites": "PATTERN=DOMAIN,…",
     "cse_endpoint": "URL",
     "iam_endpoint": "URL",
     "https_proxy": "URL",

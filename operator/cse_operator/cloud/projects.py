@@ -95,16 +95,17 @@ class Projects:
         enterprise_project_id: str | None,
         credentials: Credentials,
         secret_version: str = "",
+        following: bool = False,
     ) -> Project:
         """The project of a resource, made or found; the resource counts as its user.
 
         Credentials that were refused are tried again as soon as `secret_version` changes: the
-        Secret's uid and `resourceVersion`.
+        Secret's uid and `resourceVersion`. With `following`, the region need not be allowed.
 
         Raises:
             CloudError: when the region is not allowed or an id cannot be one.
         """
-        endpoint = self._options.endpoints.cse(region)
+        endpoint = self._options.endpoints.cse(region, following=following)
         secret = f"{credentials.fingerprint}/{secret_version}"
         key = (endpoint, project_id, enterprise_project_id, secret)
         known = self._project_of.get(resource)
@@ -186,7 +187,8 @@ class Projects:
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
         """How one project's calls prove who makes them."""
-        iam_endpoint = self._options.endpoints.iam(region)
+        # Whether the region is allowed was asked for the endpoint.
+        iam_endpoint = self._options.endpoints.iam(region, following=True)
         endpoint, project_id, _, secret = key
         budget = self._budgets.get(credentials.identity, RefusalBudget)
         # IAM tells a wrong password from a wrong project; of the others the gateway may refuse

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
 from cse_operator.cloud.proxy import proxy_of
 from cse_operator.cloud.trust import tls_context
 from cse_operator.core.observed import Policy
@@ -93,19 +94,25 @@ class Settings(BaseSettings):
     )
 
     cse_endpoint: str = Field(
-        default="https://cse.{region}.myhuaweicloud.com",
-        description="URL of the vendor's API; {region} is replaced by a resource's region",
+        default=CSE_TEMPLATE,
+        description="URL of the vendor's API; {region} is replaced by a resource's region, "
+        "{domain} by the domain of its site",
     )
     iam_endpoint: str = Field(
-        default="https://iam.{region}.myhuaweicloud.com",
+        default=IAM_TEMPLATE,
         description="URL of the vendor's IAM, for credentials with a password",
     )
     allow_insecure_endpoint: bool = Field(
         default=False,
         description="allow plain http and loopback addresses as endpoints (for a simulator)",
     )
+    sites: Names = Field(
+        default=(),
+        description="PATTERN=DOMAIN for regions that the vendor has not published, or that have "
+        "another domain, such as my-region-*=cloud.example.com; the first that fits decides",
+    )
     allowed_regions: Names = Field(
-        default=(), description="regions that resources may name; none means any"
+        default=(), description="regions that resources may name; none means all with a site"
     )
     https_proxy: Annotated[SecretStr | None, AfterValidator(_proxy_url)] = Field(
         default=None, description="proxy for calls to the vendor (the environment's is not used)"
