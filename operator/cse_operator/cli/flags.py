@@ -32,6 +32,7 @@ _METAVARS: Final = {
     "cse_endpoint": "URL",
     "iam_endpoint": "URL",
     "https_proxy": "URL",
+    "no_proxy": "DOMAIN,…",
     "ca_bundle": "FILE",
     "listen": "ADDRESS:PORT",
 }

@@ -31,7 +31,7 @@ from httpx_aiohttp import AiohttpTransport
 from cse_operator import __version__
 from cse_operator.cloud.dispatch import DISPATCH, AnswerLostError, Dispatch
 from cse_operator.cloud.fairness import Turn
-from cse_operator.cloud.proxy import proxy_of
+from cse_operator.cloud.proxy import is_without_proxy, proxy_of
 from cse_operator.cloud.resolver import NameResolver, current_turn
 from cse_operator.cloud.slots import Slots
 from cse_operator.cloud.trust import Trust
@@ -125,6 +125,8 @@ class TransportOptions:
     """Seconds without a byte of the answer."""
     proxy: SecretStr | None = field(default=None, repr=False)
     """URL of an HTTP or HTTPS proxy; it may hold a user and a password."""
+    no_proxy: tuple[str, ...] = ()
+    """Domains and addresses that are reached without the proxy."""
     ca_bundle: Path | None = None
     """PEM file of the certificate authorities to trust *instead of* the public ones."""
     allow_local_addresses: bool = False
@@ -150,10 +152,10 @@ class FencedTransport(httpx.AsyncBaseTransport):
         self._trust = trust
         self._resolver = resolver
         self._slots = Slots(options.connections)
+        self._proxy = None if options.proxy is None else proxy_of(options.proxy)
         self._inner = AiohttpTransport(
             verify=trust.context,
             trust_env=False,
-            proxy=None if options.proxy is None else proxy_of(options.proxy),
             client=self._session,
         )
 
@@ -204,6 +206,9 @@ class FencedTransport(httpx.AsyncBaseTransport):
         request.extensions["timeout"] = {**timeout, "connect": longest, "pool": longest}
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        direct = is_without_proxy(request.url.host, self._options.no_proxy)
+        # It is read before anything is waited for, and so only by this request.
+        self._inner.proxy = None if direct else self._proxy
         response = await self._inner.handle_async_request(request)
         try:
             body = await self._body_of(response, self._longest(request, response))
@@ -287,9 +292,9 @@ class FencedClient(httpx.AsyncClient):
 
 def build_resolver(options: TransportOptions) -> NameResolver:
     """Make the resolver for all endpoints of a process."""
-    # With a proxy the only name resolved here is the proxy's, which may well be local.
-    local = options.proxy is not None or options.allow_local_addresses
-    return NameResolver(allow_local_addresses=local)
+    # A proxy may well be local.
+    proxy = frozenset() if options.proxy is None else frozenset({proxy_of(options.proxy).url.host})
+    return NameResolver(allow_local_addresses=options.allow_local_addresses, local_names=proxy)
 
 
 def build_http_client(

@@ -95,6 +95,7 @@ def project_options(settings: Settings) -> ProjectOptions:
             read_timeout=settings.request_timeout,
             connect_timeout=min(10.0, settings.request_timeout),
             proxy=settings.https_proxy,
+            no_proxy=settings.no_proxy,
             ca_bundle=settings.ca_bundle,
             allow_local_addresses=settings.allow_insecure_endpoint,
         ),

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
-from cse_operator.cloud.proxy import proxy_of
+from cse_operator.cloud.proxy import check_no_proxy, proxy_of
 from cse_operator.cloud.trust import tls_context
 from cse_operator.core.observed import Policy
 
@@ -52,6 +52,12 @@ def _proxy_url(value: SecretStr | None) -> SecretStr | None:
     if not value:  # an empty variable is as good as none
         return None
     proxy_of(value)
+    return value
+
+
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what would match no host."""
+    check_no_proxy(value)
     return value
 
 
@@ -116,6 +122,9 @@ class Settings(BaseSettings):
     )
     https_proxy: Annotated[SecretStr | None, AfterValidator(_proxy_url)] = Field(
         default=None, description="proxy for calls to the vendor (the environment's is not used)"
+    )
+    no_proxy: Annotated[Names, AfterValidator(_hosts)] = Field(
+        default=(), description="domains and addresses to reach without --https-proxy"
     )
     ca_bundle: Annotated[Path | None, AfterValidator(_certificates)] = Field(
         default=None, description="file with the CA certificates to trust for the vendor's API"

@@ -45,6 +45,7 @@ FLAGS = [
     ("--allowed-regions=cn-north-4, cn-east-3", "allowed_regions", ("cn-north-4", "cn-east-3")),
     ("--sites=eu-*=example.eu,x-y=z.example", "sites", ("eu-*=example.eu", "x-y=z.example")),
     ("--https-proxy=http://proxy:3128", "https_proxy", SecretStr("http://proxy:3128")),
+    ("--no-proxy=.example.com,10.0.0.1", "no_proxy", (".example.com", "10.0.0.1")),
     (f"--ca-bundle={certifi.where()}", "ca_bundle", Path(certifi.where())),
     ("--poll-interval=2.5", "poll_interval", 2.5),
     ("--workers=8", "workers", 8),
