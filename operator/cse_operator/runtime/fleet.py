@@ -20,7 +20,8 @@ from prometheus_client.registry import Collector
 
 from cse_operator.runtime.cache import Cache, CachedResource
 
-_RESOURCE: Final = ("namespace", "name")
+_RESOURCE: Final = ("engine_namespace", "name")
+"""Not `namespace`: that is the scraped Pod's, and a Prometheus that enforces it renames ours."""
 _LEADER: Final = "(of the leader)"
 _EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 
