@@ -35,6 +35,8 @@ _METAVARS: Final = {
     "no_proxy": "DOMAIN,…",
     "ca_bundle": "FILE",
     "listen": "ADDRESS:PORT",
+    "probe_listen": "ADDRESS:PORT",
+    "metrics_tls": "FOLDER",
 }
 _METAVARS_BY_TYPE: Final = {"float": "NUMBER", "int": "NUMBER", "str": "NAME", "Path": "FILE"}
 _UNSAID_DEFAULT: Final = re.compile(

@@ -98,6 +98,10 @@ annotations:
 {{/* All variables, each name once: `extraEnv` wins over what the chart says, its last over its first. */}}
 {{- define "cse-operator.env" -}}
 {{- $own := list (dict "name" "CSE_OPERATOR_LISTEN" "value" ":8080") -}}
+{{- $own = append $own (dict "name" "CSE_OPERATOR_PROBE_LISTEN" "value" ":8081") -}}
+{{- if .Values.secureMetrics.enabled -}}
+{{- $own = append $own (dict "name" "CSE_OPERATOR_METRICS_TLS" "value" "/etc/cse-operator/metrics-tls") -}}
+{{- end -}}
 {{- $home := dict "fieldRef" (dict "fieldPath" "metadata.namespace") -}}
 {{- $own = append $own (dict "name" "POD_NAMESPACE" "valueFrom" $home) -}}
 {{- with .Values.namespaces -}}
