@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
@@ -38,6 +38,14 @@ LOOK_EVERY: Final = 60.0
 _NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
 
+class _Refused(asyncio.Protocol):
+    """Ends its connection at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """End it."""
+        cast("asyncio.Transport", transport).abort()  # uvloop's are of no class of asyncio's
+
+
 class _BoundedServer(web.Server):
     """Ends connections that are too many or too old."""
 
@@ -45,12 +53,13 @@ class _BoundedServer(web.Server):
         super().__init__(answer, access_log=None, logger=logger)
         self._ends: dict[RequestHandler, asyncio.TimerHandle] = {}
 
+    def protocol(self) -> asyncio.Protocol:
+        """What serves the next connection, or ends it at once."""
+        return _Refused() if len(self._ends) >= MOST_CONNECTIONS else self()
+
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Take a connection in, for a while."""
         super().connection_made(handler, transport)
-        if len(self._ends) >= MOST_CONNECTIONS:
-            transport.abort()
-            return
         loop = asyncio.get_running_loop()
         self._ends[handler] = loop.call_later(LONGEST_CONNECTION, transport.abort)
 
@@ -125,12 +134,12 @@ async def listening(
     host, _, port = address.rpartition(":")
     if host:
         listener = await loop.create_server(
-            server, host.strip("[]"), int(port), ssl=tls, ssl_handshake_timeout=handshake
+            server.protocol, host.strip("[]"), int(port), ssl=tls, ssl_handshake_timeout=handshake
         )
     else:
         sock = _on_all_addresses(int(port))
         listener = await loop.create_server(
-            server, sock=sock, ssl=tls, ssl_handshake_timeout=handshake
+            server.protocol, sock=sock, ssl=tls, ssl_handshake_timeout=handshake
         )
     try:
         yield
