@@ -157,8 +157,8 @@ def acted(action: str) -> str:
     return _dump(live)
 
 
-def config_map_patch() -> str:
-    """The patch of `argocd-cm` with health, actions and what is no reason for a refresh."""
+def _customizations() -> dict[str, _Block]:
+    """What Argo CD reads: health, actions, and what is no reason for a refresh."""
     actions = {
         "discovery.lua": _script("actions/discovery.lua"),
         "definitions": [
@@ -174,19 +174,40 @@ def config_map_patch() -> str:
         "jqPathExpressions": [".status.conditions[]?.message"],
     }
     name = f"{GROUP}_{KIND}"
-    header = "# Generated from the scripts beside it by `make generate`.\n"
-    return header + _dump(
+    return {
+        f"resource.customizations.health.{name}": _script("health.lua"),
+        f"resource.customizations.actions.{name}": _Block(_dump(actions)),
+        f"resource.customizations.ignoreResourceUpdates.{name}": _Block(_dump(quiet)),
+    }
+
+
+HEADER = "# Generated from the scripts beside it by `make generate`.\n"
+
+
+def config_map_patch() -> str:
+    """The patch of `argocd-cm`, where nobody else keeps it as it is."""
+    return HEADER + _dump(
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "argocd-cm", "namespace": "argocd"},
-            "data": {
-                f"resource.customizations.health.{name}": _script("health.lua"),
-                f"resource.customizations.actions.{name}": _Block(_dump(actions)),
-                f"resource.customizations.ignoreResourceUpdates.{name}": _Block(_dump(quiet)),
-            },
+            "data": _customizations(),
         }
     )
+
+
+def argocd_resource_patch() -> str:
+    """The same for the resource `ArgoCD`, whose operator writes `argocd-cm`.
+
+    By `extraConfig`, which is a map: a patch of the lists that it has for health and actions would
+    take out what is in them.
+    """
+    return HEADER + _dump({"spec": {"extraConfig": _customizations()}})
+
+
+def helm_values() -> str:
+    """The same for Argo CD's Helm chart."""
+    return HEADER + _dump({"configs": {"cm": _customizations()}})
 
 
 def files() -> dict[str, Any]:
@@ -200,4 +221,6 @@ def files() -> dict[str, Any]:
     for action in ACTIONS:
         made[f"{FOLDER}/actions/testdata/{action}.yaml"] = lambda action=action: acted(action)
     made["deploy/argocd/argocd-cm-patch.yaml"] = config_map_patch
+    made["deploy/argocd/argocd-resource-patch.yaml"] = argocd_resource_patch
+    made["deploy/argocd/helm-values.yaml"] = helm_values
     return made

@@ -34,7 +34,9 @@ OWNED = {
     "lease_name",
     "lease_namespace",
     "listen",
+    "metrics_tls",
     "namespaces",
+    "probe_listen",
 }
 """Settings that the chart's other values decide."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def dashboard() -> str:
         "schemaVersion": 39,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
-        "templating": {"list": [_source_variable(), _variable("namespace"), _variable("name")]},
+        "templating": {"list": _variables()},
         "panels": panels,
     }
     return json.dumps(board, indent=2) + "\n"
@@ -55,7 +56,7 @@ def _panel(described: dict[str, Any], *, x: int, y: int) -> dict[str, Any]:
         "targets": [
             {
                 "refId": chr(ord("A") + n),
-                "expr": query["expr"],
+                "expr": _in_cluster(query["expr"]),
                 "legendFormat": query["legend"],
                 "datasource": SOURCE,
                 **as_table,
@@ -90,14 +91,39 @@ def _source_variable() -> dict[str, Any]:
     return {"name": "datasource", "type": "datasource", "query": "prometheus"}
 
 
-def _variable(label: str) -> dict[str, Any]:
-    chosen = "" if label == "namespace" else '{namespace="$namespace"}'
-    query = f"label_values(cse_operator_engine_info{chosen}, {label})"
+def _in_cluster(expression: str) -> str:
+    """Narrow a query to the chosen cluster; all of them, where no series has that label."""
+
+    def narrowed(selector: re.Match[str]) -> str:
+        rest = f",{selector[2][1:]}" if selector[2] else "}"
+        return f'{selector[1]}{{cluster=~"$cluster"{rest}'
+
+    return re.sub(r"(cse_operator_\w+)(\{)?", narrowed, expression)
+
+
+def _variables() -> list[dict[str, Any]]:
+    everywhere = {
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    }
+    chosen = 'cse_operator_engine_info{engine_namespace="$namespace"}'
+    return [
+        _source_variable(),
+        {**_variable("cluster", "label_values(cse_operator_leader, cluster)"), **everywhere},
+        _variable(
+            "namespace", _in_cluster("label_values(cse_operator_engine_info, engine_namespace)")
+        ),
+        _variable("name", _in_cluster(f"label_values({chosen}, name)")),
+    ]
+
+
+def _variable(name: str, query: str) -> dict[str, Any]:
     return {
-        "name": label,
+        "name": name,
         "type": "query",
         "datasource": SOURCE,
-        "query": {"query": query, "refId": label},
+        "query": {"query": query, "refId": name},
         "refresh": 2,
     }
 

@@ -228,10 +228,10 @@ async def test_a_namespace_that_is_forbidden_is_skipped_and_served_when_it_is_no
         ) as operator:
             await here.until_reason("orders", "UpToDate")
             assert f"namespace {forbidden} is skipped" in operator.output()
-            assert "cse_operator_skipped_namespaces 1.0" in operator.get("/metrics")[1]
+            operator.wait_until_shown("^cse_operator_skipped_namespaces 1.0")
             _allow(control_plane, forbidden, account=allowed)
             await there.until_reason("orders", "UpToDate")
-            assert "cse_operator_skipped_namespaces 0.0" in operator.get("/metrics")[1]
+            operator.wait_until_shown("^cse_operator_skipped_namespaces 0.0")
     for name in (allowed, forbidden):
         control_plane.delete_namespace(name, (ENGINES, "api/v1/secrets", "api/v1/events"))
 

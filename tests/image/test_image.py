@@ -71,6 +71,7 @@ def start(
         "KUBERNETES_SERVICE_PORT": str(address.port),
         # The network is this machine's, and the vendor its stand-in.
         "CSE_OPERATOR_LISTEN": f"127.0.0.1:{port}",
+        "CSE_OPERATOR_PROBE_LISTEN": "",
         "CSE_OPERATOR_CSE_ENDPOINT": scene.simulation.url,
         "CSE_OPERATOR_IAM_ENDPOINT": scene.simulation.url,
         "CSE_OPERATOR_ALLOW_INSECURE_ENDPOINT": "true",

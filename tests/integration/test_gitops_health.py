@@ -182,3 +182,13 @@ def test_every_action_and_every_scene_is_in_the_table_of_actions():
     there = {path.parent.name for path in (FOLDER / "actions").glob("*/action.lua")}
     assert {case["action"] for case in tables["actionTests"]} == there
     assert {Path(case["inputPath"]).stem for case in tables["discoveryTests"]} == set(SCENES)
+
+
+def test_each_form_for_argo_cd_brings_the_same() -> None:
+    def loaded(name: str) -> Any:
+        return yaml.safe_load((ROOT / "deploy" / "argocd" / name).read_text())
+
+    customizations = loaded("argocd-cm-patch.yaml")["data"]
+    assert len(customizations) == 3
+    assert loaded("argocd-resource-patch.yaml") == {"spec": {"extraConfig": customizations}}
+    assert loaded("helm-values.yaml") == {"configs": {"cm": customizations}}

@@ -38,6 +38,10 @@ MONITORING = [
     f"--set=monitoring.{part}.enabled=true"
     for part in ("serviceMonitor", "prometheusRule", "dashboard")
 ]
+SECURE_METRICS = [
+    "--set=secureMetrics.enabled=true",
+    "--set=secureMetrics.secretName=cse-operator-metrics-tls",
+]
 HIGH_AVAILABILITY = ["--set=highAvailability.enabled=true"]
 NAMESPACED = [f"--set=namespaces={{{SYSTEM}}}"]
 
@@ -46,6 +50,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], list[str]]] = {
     "namespaced": (("namespaced",), NAMESPACED),
     "high-availability": (("high-availability",), HIGH_AVAILABILITY),
     "with-monitoring": (("monitoring",), MONITORING),
+    "secure-metrics": (("monitoring", "secure-metrics"), [*MONITORING, *SECURE_METRICS]),
     "everything": (
         ("namespaced", "high-availability", "monitoring"),
         [*NAMESPACED, *HIGH_AVAILABILITY, *MONITORING],

@@ -67,6 +67,18 @@ def test_the_patch_it_shows_adds_a_port_to_the_policy(kubectl: Kubectl, tmp_path
     assert {port["port"] for port in ports} >= {443, 16443}
 
 
+def test_the_labels_it_shows_for_a_prometheus_are_put_on_what_it_selects(
+    kubectl: Kubectl, tmp_path: Path
+) -> None:
+    [shown] = [block for block in BLOCKS if "/metadata/labels/release" in block]
+
+    ours = kustomization(tmp_path, "monitoring", **yaml.safe_load(shown))
+    objects = kustomized(kubectl, ours)
+
+    selected = {item["kind"] for item in objects if "release" in item["metadata"]["labels"]}
+    assert selected == {"ServiceMonitor", "PrometheusRule"}
+
+
 def test_the_api_server_takes_the_roles_for_people(kubectl: Kubectl) -> None:
     applied = kubectl("apply", "--dry-run=server", "-k", str(ROOT / "deploy" / "roles"))
 

@@ -152,5 +152,4 @@ def test_with_monitoring_prometheus_finds_the_service_s_port(kubectl: Kubectl) -
     assert chosen.items() <= service["metadata"]["labels"].items()
     ports = {port["name"] for port in service["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} == ports
-    assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]
     assert {"PrometheusRule", "ConfigMap"} <= {item["kind"] for item in objects}

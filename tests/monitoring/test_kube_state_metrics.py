@@ -56,7 +56,7 @@ async def test_kube_state_metrics_shows_versions_phases_and_conditions(
     assert versions_and_phase(info["moving"]) == ("2.4.0", "2.3.1", "2.4.0", "Upgrading")
     assert versions_and_phase(info["rejected"]) == ("9.9.9", "2.3.1", "2.4.0", "Failed")
     assert versions_and_phase(info["waiting"]) == ("2.4.0", None, None, "Waiting")
-    assert {labels["namespace"] for labels in info.values()} == {namespace}
+    assert {labels["engine_namespace"] for labels in info.values()} == {namespace}
 
     conditions = {
         (labels["name"], labels["type"], labels["reason"]): value

@@ -107,7 +107,7 @@ async def test_every_query_of_the_dashboard_returns_data_of_a_real_run(
                 for query in queries_of(panel):
                     columns = prometheus.wait_for_data(_resolved(query, namespace))
                     if panel["type"] == "table":
-                        assert {*_shown(panel)} <= {*columns, "Value"}, panel["title"]
+                        assert {*_shown(panel)} <= {*columns, "Value", "cluster"}, panel["title"]
             assert prometheus.values_of(_variable("namespace"), namespace) == {namespace}
             assert prometheus.values_of(_variable("name"), namespace) == ENGINES
 
@@ -143,6 +143,7 @@ def _check_exposition(tools: Path, exposition: str) -> None:
 def _resolved(query: str, namespace: str) -> str:
     """A query about what there is: a nought in place of nothing would hide a misspelt name."""
     chosen = query.replace("$namespace", namespace).replace("$name", "overdue")
+    chosen = chosen.replace("$cluster", ".*")
     # A window of a dashboard's size finds nothing in a run of seconds.
     return re.sub(r"\[(5m|1h|1d)\]", "[1m]", chosen.removesuffix(" or vector(0)"))
 
@@ -166,10 +167,10 @@ class _Prometheus:
 
     def __init__(self, tools: Path, operator_port: int, folder: Path) -> None:
         self.port = processes.free_port()
-        # As service discovery labels a Pod; ServiceMonitor and docs/install.md ask for the latter.
+        # As service discovery labels a Pod.
         labels = {"namespace": "cse-system", "pod": "cse-operator-0"}
         target = {"targets": [f"127.0.0.1:{operator_port}"], "labels": labels}
-        scrape = {"job_name": "cse-operator", "honor_labels": True, "static_configs": [target]}
+        scrape = {"job_name": "cse-operator", "static_configs": [target]}
         config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._log = (folder / "prometheus.log").open("w")
@@ -206,7 +207,7 @@ class _Prometheus:
     def values_of(self, variable: str, namespace: str) -> set[str]:
         """What Grafana would offer for a variable, asked in the way it asks."""
         [(series, label)] = re.findall(r"^label_values\((.+), (\w+)\)$", variable)
-        series = series.replace("$namespace", namespace)
+        series = series.replace("$namespace", namespace).replace("$cluster", ".*")
         return set(self._get(f"label/{label}/values", {"match[]": series}))
 
     def _get(self, path: str, parameters: dict[str, str]) -> Any:

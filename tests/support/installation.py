@@ -203,7 +203,12 @@ def operator_of(
         cluster.write_kubeconfig(folder / f"{name}.kubeconfig", token, namespace),
         folder / f"{name}.log",
         flags=flags,
-        environment={**environment_of(deployment), **(environment or {})},
+        # The ports of a Pod are not those of a machine that many tests share.
+        environment={
+            **environment_of(deployment),
+            "CSE_OPERATOR_PROBE_LISTEN": "",
+            **(environment or {}),
+        },
         cse_endpoint=cse_endpoint,
     )
 

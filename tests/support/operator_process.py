@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,13 @@ class OperatorProcess:
         deadline = time.monotonic() + 120
         while "\ncse_operator_start_wait_seconds 0.0\n" not in self.get("/metrics")[1]:
             assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+
+    def wait_until_shown(self, pattern: str) -> None:
+        """Wait until the metrics have a line like this; a page is kept for a second."""
+        deadline = time.monotonic() + 60
+        while not re.search(pattern, page := self.get("/metrics")[1], re.MULTILINE):
+            assert time.monotonic() < deadline, page
             time.sleep(0.1)
 
     def get(self, path: str) -> tuple[int, str]:

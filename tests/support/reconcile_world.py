@@ -124,6 +124,8 @@ class FakeCloud:
     send_before: list[float] = field(default_factory=list)
     attached: set[str] = field(default_factory=set)
     no_access: Exception | None = None
+    region_refused: bool = False
+    """The region is not allowed: what runs is followed, and nothing else."""
     listed: tuple[JobView, ...] | None = None
     """The vendor's list of jobs; None where the site does not have it."""
     live_reads: int = 0
@@ -183,8 +185,12 @@ class FakeCloud:
 
     # --- what the access does -----------------------------------------------------------------
 
-    async def project_of(self, key: str, resource: object, *, live: bool = False) -> Any:
+    async def project_of(
+        self, key: str, resource: object, *, live: bool = False, following: bool = False
+    ) -> Any:
         self.live_reads += live
+        if self.region_refused and not following:
+            raise CloudError(failure(FailureKind.REGION_NOT_ALLOWED))
         if self.no_access is not None:
             raise self.no_access
         if live and self.rotations:

@@ -265,15 +265,18 @@ FACTS: dict[Reason, ReasonFacts] = {
         "The IAM user or agency lacks a right. Of one that was fine it is only said after "
         "three looks in a row; of the upgrade call, at once.",
         "Grant the IAM actions `cse:engine:get`, `cse:engine:list`, `cse:engine:upgrade` and "
-        "`cse:engine:update` for this project. Where it was the upgrade call that was refused, "
-        "then set the annotation `cse-operator.io/retry-requested-at` to a new value.",
+        "`cse:engine:update` for this project, or, where the user has them in one enterprise "
+        "project only, name that in `enterpriseProjectId`. Where it was the upgrade call that was "
+        "refused, then set the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.REGION_NOT_ALLOWED: ReasonFacts(
         _STALLED,
         _WARNING,
         "The operator's settings do not allow this region.",
-        "A typing error, or a region that the operator is not meant for.",
-        "Ask the operator's administrator to add it to `--allowed-regions`.",
+        "A typing error, or a region that the operator is not meant for, or does not know the site "
+        "of. Nothing is started; an upgrade that runs is followed to its end.",
+        "Ask the operator's administrator to add it to `--allowed-regions`, or its site to "
+        "`--sites`.",
     ),
     Reason.INVALID_SPEC: ReasonFacts(
         _STALLED,

@@ -117,6 +117,10 @@ async def find_all(settings: CheckSettings) -> list[Finding]:
         note("settings", doubt, "Remove it, or correct it.")
         for doubt in (*settings.warnings, *variables.unused(os.environ))
     ]
+    doubts += [
+        note("settings", doubt, "Set it, or leave it where none is needed.")
+        for doubt in variables.unheeded_proxies(os.environ, settings)
+    ]
     return [*doubts, *await _with_settings(settings)]
 
 

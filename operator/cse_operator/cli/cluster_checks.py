@@ -11,9 +11,9 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.api import crd
 from cse_operator.api.names import API_VERSION, GROUP, KIND, PLURAL
-from cse_operator.cli.questions import ask
 from cse_operator.cli.report import Finding, ok, problem
 from cse_operator.kube.errors import KubeError
+from cse_operator.kube.questions import ask
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.settings import Settings
 
@@ -58,6 +58,12 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
             Right(verb, group, "leases", "to hold the election's Lease", where, settings.lease_name)
             for verb in ("get", "patch")
         ]
+    if settings.metrics_tls is not None:
+        for group, resource in (
+            ("authentication.k8s.io", "tokenreviews"),
+            ("authorization.k8s.io", "subjectaccessreviews"),
+        ):
+            rights.append(Right("create", group, resource, "to ask who reads the metrics", ()))
     return tuple(rights)
 
 

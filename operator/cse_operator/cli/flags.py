@@ -28,11 +28,15 @@ EPILOG: Final = (
 _METAVARS: Final = {
     "namespaces": "NAME,…",
     "allowed_regions": "REGION,…",
+    "sites": "PATTERN=DOMAIN,…",
     "cse_endpoint": "URL",
     "iam_endpoint": "URL",
     "https_proxy": "URL",
+    "no_proxy": "DOMAIN,…",
     "ca_bundle": "FILE",
     "listen": "ADDRESS:PORT",
+    "probe_listen": "ADDRESS:PORT",
+    "metrics_tls": "FOLDER",
 }
 _METAVARS_BY_TYPE: Final = {"float": "NUMBER", "int": "NUMBER", "str": "NAME", "Path": "FILE"}
 _UNSAID_DEFAULT: Final = re.compile(

@@ -1,14 +1,16 @@
 """Which host stands for a region. Only the operator's administrator decides that.
 
 A resource names a region, never a host: the region is checked before it becomes part of a URL,
-and the template it is put into comes from the operator's own settings.
+and the template and the site's domain it is put into come from the operator's own settings.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final
 
 import httpx
 
@@ -16,13 +18,33 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.resolver import is_local_address
 from cse_operator.core.failure import Failure, FailureKind
 
-CSE_TEMPLATE = "https://cse.{region}.myhuaweicloud.com"
-IAM_TEMPLATE = "https://iam.{region}.myhuaweicloud.com"
+CSE_TEMPLATE: Final = "https://cse.{region}.{domain}"
+IAM_TEMPLATE: Final = "https://iam.{region}.{domain}"
 """The public cloud's endpoints (Huawei Cloud, Regions and Endpoints)."""
+
+PUBLIC_DOMAIN: Final = "myhuaweicloud.com"
+_PUBLISHED: Final = {
+    **dict.fromkeys(
+        (
+            *("af-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4"),
+            *("cn-east-2", "cn-east-3", "cn-east-4", "cn-east-5", "cn-north-1", "cn-north-4"),
+            *("cn-north-9", "cn-north-11", "cn-north-12", "cn-south-1", "cn-south-2", "cn-south-4"),
+            *("cn-southwest-2", "cn-southwest-3", "la-north-2", "la-south-2", "me-east-1"),
+            *("my-kualalumpur-1", "ru-moscow-1", "ru-northwest-2", "sa-brazil-1", "tr-west-1"),
+        ),
+        PUBLIC_DOMAIN,
+    ),
+    "eu-west-101": "myhuaweicloud.eu",
+}
+"""The domain of each region that the service is published for: those of the vendor's SDK
+(`huaweicloudsdkcse.v1.region`, 3.1.219), and the European site (Regions and Endpoints, Europe)."""
+
+_SITE: Final = re.compile(r"([-a-z0-9*]+)=([a-z0-9]([-.a-z0-9]*[a-z0-9])?)")
 
 _REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 _MAX_REGION = 32
 _PLACEHOLDER = "{region}"
+_DOMAIN = "{domain}"
 
 
 class EndpointSettingError(ValueError):
@@ -31,11 +53,11 @@ class EndpointSettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
-    """The administrator's rules: templates, allowed regions, and whether plain http may be.
+    """The administrator's rules: templates, sites, allowed regions, and whether plain http may be.
 
     Raises:
         EndpointSettingError: A template is no origin (scheme, host, port), or is insecure or
-            local without `allow_insecure`.
+            local without `allow_insecure`; a site is none; an allowed region has no site.
     """
 
     cse_template: str = CSE_TEMPLATE
@@ -44,48 +66,76 @@ class EndpointPolicy:
     """Regions that resources may name; empty: any that is well formed."""
     allow_insecure: bool = False
     """Accept plain http and loopback addresses: for a simulator, never for the vendor."""
+    sites: tuple[str, ...] = ()
+    """`PATTERN=DOMAIN`, for regions that are not published; the first that fits decides."""
+    _domains: tuple[tuple[str, str], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_domains", tuple(_site(text) for text in self.sites))
+        for template in (self.cse_template, self.iam_template):
+            for domain in {PUBLIC_DOMAIN, *(domain for _, domain in self._domains)}:
+                self._check(template, _filled(template, "cn-north-4", domain))
         for region in self.allowed_regions:
             if not is_well_formed(region):
                 raise EndpointSettingError(f"{region!r} is not the name of a region")
-        sample = self.allowed_regions[0] if self.allowed_regions else "cn-north-4"
-        for template in (self.cse_template, self.iam_template):
-            self._check(template, template.replace(_PLACEHOLDER, sample))
+            if self._is_nowhere(region):
+                raise EndpointSettingError(
+                    f"{region!r} is allowed, and no site is known for it: add"
+                    f" {region}=DOMAIN to --sites"
+                )
 
-    def cse(self, region: str) -> str:
+    def cse(self, region: str, *, following: bool = False) -> str:
         """The origin of the CSE API in a region, such as `https://cse.cn-north-4.example.com`.
 
-        Raises:
-            CloudError: The region is malformed or not on the list.
-        """
-        return self.cse_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
-
-    def iam(self, region: str) -> str:
-        """The origin of the IAM API in a region.
+        Args:
+            region: The region.
+            following: Only an upgrade that runs is followed: any well-formed region may be asked.
 
         Raises:
-            CloudError: The region is malformed or not on the list.
+            CloudError: The region is malformed or on no list.
         """
-        return self.iam_template.replace(_PLACEHOLDER, self._checked(region)).rstrip("/")
+        return self._origin(self.cse_template, region, following=following)
+
+    def iam(self, region: str, *, following: bool = False) -> str:
+        """The origin of the IAM API in a region; see `cse`."""
+        return self._origin(self.iam_template, region, following=following)
 
     def identity_of(self, region: str) -> str:
-        """What tells the engines of one region from those of another: the endpoint, if allowed."""
+        """What tells the engines of one region from those of another: the resolved endpoint."""
         try:
-            return self.cse(region).lower()
+            return self.cse(region, following=True).lower()
         except CloudError:
             return region
 
-    def _checked(self, region: str) -> str:
+    def _origin(self, template: str, region: str, *, following: bool) -> str:
         if not is_well_formed(region):
             raise _not_allowed("The region is not well formed: it looks like cn-north-4")
+        if not following:
+            self._check_allowed(region)
+        return _filled(template, region, self._domain_of(region) or PUBLIC_DOMAIN).rstrip("/")
+
+    def _check_allowed(self, region: str) -> None:
         if self.allowed_regions and region not in self.allowed_regions:
             allowed = ", ".join(sorted(self.allowed_regions)[:20])
             raise _not_allowed(
                 f"The region {region} is not among those the operator's administrator allows"
                 f" ({allowed})"
             )
-        return region
+        if self._is_nowhere(region):
+            raise _not_allowed(
+                f"The region {region} is neither among the published ones nor in --sites"
+            )
+
+    def _is_nowhere(self, region: str) -> bool:
+        """Whether the templates need a site, and none is known."""
+        needed = _DOMAIN in self.cse_template or _DOMAIN in self.iam_template
+        return needed and self._domain_of(region) is None
+
+    def _domain_of(self, region: str) -> str | None:
+        for pattern, domain in self._domains:
+            if fnmatchcase(region, pattern):
+                return domain
+        return _PUBLISHED.get(region)
 
     def _check(self, template: str, example: str) -> None:
         try:
@@ -107,6 +157,20 @@ class EndpointPolicy:
                 f"{template!r} points to this machine or a link-local address"
                 " (--allow-insecure-endpoint permits that, for a simulator)"
             )
+
+
+def _site(text: str) -> tuple[str, str]:
+    matched = _SITE.fullmatch(text)
+    if matched is None:
+        raise EndpointSettingError(
+            f"{text!r} is not a site, such as eu-west-*=cloud.example.com: regions by name or with"
+            " *, and the domain after cse.<region>."
+        )
+    return matched[1], matched[2]
+
+
+def _filled(template: str, region: str, domain: str) -> str:
+    return template.replace(_PLACEHOLDER, region).replace(_DOMAIN, domain)
 
 
 def is_well_formed(region: str) -> bool:

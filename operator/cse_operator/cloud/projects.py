@@ -24,8 +24,8 @@ from cse_operator.cloud.transport import (
     TransportOptions,
     build_http_client,
     build_resolver,
-    tls_context,
 )
+from cse_operator.cloud.trust import Trust
 
 ProjectKey = tuple[str, str, str | None, str]
 """Endpoint, project, enterprise project, and the credential: its fingerprint and its Secret's
@@ -70,7 +70,7 @@ class Projects:
             OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
         """
         self._options = options
-        self._tls = tls_context(options.transport.ca_bundle)
+        self._trust = Trust(options.transport.ca_bundle)
         self._resolver = build_resolver(options.transport)
         self._on_call = on_call
         self._projects: dict[ProjectKey, Project] = {}
@@ -95,16 +95,17 @@ class Projects:
         enterprise_project_id: str | None,
         credentials: Credentials,
         secret_version: str = "",
+        following: bool = False,
     ) -> Project:
         """The project of a resource, made or found; the resource counts as its user.
 
         Credentials that were refused are tried again as soon as `secret_version` changes: the
-        Secret's uid and `resourceVersion`.
+        Secret's uid and `resourceVersion`. With `following`, the region need not be allowed.
 
         Raises:
             CloudError: when the region is not allowed or an id cannot be one.
         """
-        endpoint = self._options.endpoints.cse(region)
+        endpoint = self._options.endpoints.cse(region, following=following)
         secret = f"{credentials.fingerprint}/{secret_version}"
         key = (endpoint, project_id, enterprise_project_id, secret)
         known = self._project_of.get(resource)
@@ -186,7 +187,8 @@ class Projects:
 
     def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
         """How one project's calls prove who makes them."""
-        iam_endpoint = self._options.endpoints.iam(region)
+        # Whether the region is allowed was asked for the endpoint.
+        iam_endpoint = self._options.endpoints.iam(region, following=True)
         endpoint, project_id, _, secret = key
         budget = self._budgets.get(credentials.identity, RefusalBudget)
         # IAM tells a wrong password from a wrong project; of the others the gateway may refuse
@@ -203,6 +205,6 @@ class Projects:
     def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
             self._http[endpoint] = build_http_client(
-                self._options.transport, self._tls, self._resolver
+                self._options.transport, self._trust, self._resolver
             )
         return self._http[endpoint]

@@ -11,6 +11,9 @@ import httpx
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+_NAME = re.compile(
+    r"\.?[a-z0-9_]([-._a-z0-9]*[a-z0-9])?|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*", re.IGNORECASE
+)
 _HOST = re.compile(r"[^\s%]+")
 _LAST_PORT = 2**16 - 1
 
@@ -34,6 +37,26 @@ def proxy_of(url: SecretStr) -> httpx.Proxy:
     user, password = proxy.auth
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
     return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {basic}"})
+
+
+def check_no_proxy(names: tuple[str, ...]) -> None:
+    """Refuse what would silently not match any host, such as a network.
+
+    Raises:
+        ValueError: It is neither a domain nor an address; the sentence names it.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is neither a domain nor an address: a domain stands for all hosts in it"
+            )
+
+
+def is_without_proxy(host: str, names: tuple[str, ...]) -> bool:
+    """Whether a host is one of these, or in one of these domains."""
+    host = host.rstrip(".").lower()
+    bare = (name.strip(".").lower() for name in names)
+    return any(host == name or host.endswith(f".{name}") for name in bare)
 
 
 def _origin(text: str) -> httpx.URL | None:

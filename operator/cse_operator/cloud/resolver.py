@@ -52,6 +52,7 @@ class NameResolver(AbstractResolver):
         self,
         *,
         allow_local_addresses: bool = False,
+        local_names: frozenset[str] = frozenset(),
         look_up: LookUp = socket.getaddrinfo,
         clock: Callable[[], float] = boottime,
     ) -> None:
@@ -59,10 +60,12 @@ class NameResolver(AbstractResolver):
 
         Args:
             allow_local_addresses: Let names lead to loopback and link-local addresses.
+            local_names: Names that may lead there all the same, such as a proxy's.
             look_up: What asks the system; it may block.
             clock: Seconds on a steady clock.
         """
         self._allow_local_addresses = allow_local_addresses
+        self._local_names = local_names
         self._look_up = look_up
         self._clock = clock
         self._slots = Slots(LOOKUPS)
@@ -143,7 +146,7 @@ class NameResolver(AbstractResolver):
         ]
 
     def _allowed(self, host: str, found: list[ResolveResult]) -> list[ResolveResult]:
-        if self._allow_local_addresses:
+        if self._allow_local_addresses or host in self._local_names:
             return found
         public = [result for result in found if not is_local_address(result["host"])]
         if not public:

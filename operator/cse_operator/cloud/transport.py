@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import certifi
 import httpx
 from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
@@ -33,9 +31,10 @@ from httpx_aiohttp import AiohttpTransport
 from cse_operator import __version__
 from cse_operator.cloud.dispatch import DISPATCH, AnswerLostError, Dispatch
 from cse_operator.cloud.fairness import Turn
-from cse_operator.cloud.proxy import proxy_of
+from cse_operator.cloud.proxy import is_without_proxy, proxy_of
 from cse_operator.cloud.resolver import NameResolver, current_turn
 from cse_operator.cloud.slots import Slots
+from cse_operator.cloud.trust import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +125,8 @@ class TransportOptions:
     """Seconds without a byte of the answer."""
     proxy: SecretStr | None = field(default=None, repr=False)
     """URL of an HTTP or HTTPS proxy; it may hold a user and a password."""
+    no_proxy: tuple[str, ...] = ()
+    """Domains and addresses that are reached without the proxy."""
     ca_bundle: Path | None = None
     """PEM file of the certificate authorities to trust *instead of* the public ones."""
     allow_local_addresses: bool = False
@@ -146,23 +147,21 @@ class TransportOptions:
 class FencedTransport(httpx.AsyncBaseTransport):
     """Sends requests through aiohttp: gated, fenced, and with bounded answers."""
 
-    def __init__(
-        self, options: TransportOptions, context: ssl.SSLContext, resolver: NameResolver
-    ) -> None:
+    def __init__(self, options: TransportOptions, trust: Trust, resolver: NameResolver) -> None:
         self._options = options
+        self._trust = trust
         self._resolver = resolver
         self._slots = Slots(options.connections)
+        self._proxy = None if options.proxy is None else proxy_of(options.proxy)
         self._inner = AiohttpTransport(
-            verify=context,
+            verify=trust.context,
             trust_env=False,
-            proxy=None if options.proxy is None else proxy_of(options.proxy),
-            client=lambda: self._session(context),
+            client=self._session,
         )
 
-    def _session(self, context: ssl.SSLContext) -> aiohttp.ClientSession:
+    def _session(self) -> aiohttp.ClientSession:
         options = self._options
         connector = aiohttp.TCPConnector(
-            ssl=context,
             limit=options.connections,
             # Idle connections are dropped well before a gateway drops them, so that a call
             # seldom meets one that is just being closed.
@@ -176,8 +175,15 @@ class FencedTransport(httpx.AsyncBaseTransport):
             request_class=_FencedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            middlewares=(_lose_the_answer,),
+            middlewares=(self._trust_as_of_now, _lose_the_answer),
         )
+
+    async def _trust_as_of_now(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Connect by the certificates of now: a connection serves its own context's requests."""
+        request._ssl = self._trust.context  # noqa: SLF001 - httpx's transport hands none on
+        return await handler(request)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
@@ -200,6 +206,9 @@ class FencedTransport(httpx.AsyncBaseTransport):
         request.extensions["timeout"] = {**timeout, "connect": longest, "pool": longest}
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        direct = is_without_proxy(request.url.host, self._options.no_proxy)
+        # It is read before anything is waited for, and so only by this request.
+        self._inner.proxy = None if direct else self._proxy
         response = await self._inner.handle_async_request(request)
         try:
             body = await self._body_of(response, self._longest(request, response))
@@ -283,34 +292,27 @@ class FencedClient(httpx.AsyncClient):
 
 def build_resolver(options: TransportOptions) -> NameResolver:
     """Make the resolver for all endpoints of a process."""
-    # With a proxy the only name resolved here is the proxy's, which may well be local.
-    local = options.proxy is not None or options.allow_local_addresses
-    return NameResolver(allow_local_addresses=local)
+    # A proxy may well be local.
+    proxy = frozenset() if options.proxy is None else frozenset({proxy_of(options.proxy).url.host})
+    return NameResolver(allow_local_addresses=options.allow_local_addresses, local_names=proxy)
 
 
 def build_http_client(
     options: TransportOptions,
-    context: ssl.SSLContext | None = None,
+    trust: Trust | None = None,
     resolver: NameResolver | None = None,
 ) -> FencedClient:
     """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
 
     Args:
         options: How to connect.
-        context: From `tls_context`, to share it: it holds all certificate authorities, which is
-            half a megabyte, and takes a while to make.
+        trust: To share it: it holds all certificate authorities, which is half a megabyte, and
+            takes a while to make.
         resolver: From `build_resolver`, to share it: what did not resolve is remembered once.
 
     Raises:
         OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
     """
-    context = context or tls_context(options.ca_bundle)
-    transport = FencedTransport(options, context, resolver or build_resolver(options))
+    trust = trust or Trust(options.ca_bundle)
+    transport = FencedTransport(options, trust, resolver or build_resolver(options))
     return FencedClient(transport, options.timeout())
-
-
-def tls_context(ca_bundle: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificate and host name always verified."""
-    context = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else certifi.where())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -141,8 +141,9 @@ def forbidden(_: Observed, status: Status) -> str:
     """The call was not allowed."""
     record = _record(status)
     return (
-        f"the credentials may not do the upgrade{_to(record)}{_said(record)}; grant "
-        f"cse:engine:upgrade and cse:engine:update, then {_RETRY_HINT}"
+        f"the credentials may not do the upgrade{_to(record)}{_said(record)}; grant cse:engine:"
+        "upgrade and update, or set enterpriseProjectId where they hold in one enterprise project "
+        f"only, then {_RETRY_HINT}"
     )
 
 
@@ -285,8 +286,8 @@ def could_not_look(failure: Failure) -> str:
         )
     if failure.kind is FailureKind.FORBIDDEN:
         return (
-            f"the credentials may not do this: {said}; grant cse:engine:get, cse:engine:list, "
-            "cse:engine:upgrade and cse:engine:update"
+            f"the credentials may not do this: {said}; grant cse:engine:get, list, upgrade and "
+            "update, or set enterpriseProjectId where they hold in one enterprise project only"
         )
     if failure.kind is FailureKind.THROTTLED:
         return f"the vendor throttles this project's calls: {said}; going on more slowly"

@@ -22,6 +22,7 @@ from kubernetes.aio.client import ApiClient
 from pydantic_core import from_json
 
 from cse_operator.kube import errors
+from cse_operator.kube.login import roots_of
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -77,6 +78,7 @@ async def call(
         "Accept": "application/json",
         "Content-Type": content_type,
     }
+    roots_of(api_client).renew()
     await api_client.update_params_for_auth(headers, [], _AUTHENTICATION, path, method, body)
     url = f"{api_client.configuration.host}{path.format_map(names)}"
     if query:

@@ -27,7 +27,8 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import GROUP, PLURAL, VERSION
 from cse_operator.core.backoff import exponential
-from cse_operator.kube.login import current_credentials
+from cse_operator.kube.login import current_credentials, roots_of
+from cse_operator.kube.roots import Roots
 
 logger = logging.getLogger(__name__)
 
@@ -252,10 +253,13 @@ def make_settings() -> kopf.OperatorSettings:
 class _Connection(kopf.ConnectionInfo):
     """kopf's connection, with the same certificate checks as `connect`, and a silent repr."""
 
+    roots: Roots
+
     def as_ssl_context(self) -> ssl.SSLContext:
         """Make kopf's context without the checks that only Python 3.13 makes (see `connect`)."""
         context = super().as_ssl_context()
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        self.roots.keep_fresh(context)
         return context
 
     def __repr__(self) -> str:
@@ -268,4 +272,4 @@ async def connection_to(api_client: ApiClient) -> kopf.ConnectionInfo:
     fields = {
         field.name: getattr(credentials, field.name) for field in dataclasses.fields(credentials)
     }
-    return _Connection(**fields, trust_env=False)
+    return _Connection(**fields, trust_env=False, roots=roots_of(api_client))

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from kubernetes.aio.config import ConfigException, load_kube_config
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 from cse_operator.kube.errors import NotConfigured
+from cse_operator.kube.roots import Roots
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ left (two minutes at the least)."""
 _KUBECONFIG_PERIOD: Final = 300.0
 """Seconds between looks at the kubeconfig, which may run a program. The shortest-lived tokens
 in use (a quarter of an hour) outlive this."""
+
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - files of 0600 in memory, gone with the Pod
 
 _DEFAULT_KUBECONFIG: Final = "~/.kube/config"
 
@@ -152,6 +156,8 @@ async def connect(
         api_client = ApiClient(configuration)
     except OSError as error:
         raise NotConfigured(f"The cluster's CA or the client certificate: {error}") from error
+    api_client.roots = Roots(configuration.ssl_ca_cert, clock)
+    api_client.roots.keep_fresh(api_client.rest_client.ssl_context)
     api_client.user_agent = f"cse-operator/{version('cse-operator')}"
     return api_client
 
@@ -190,6 +196,12 @@ async def current_credentials(api_client: ApiClient) -> Credentials:
         private_key_path=configuration.key_file,
         proxy_url=configuration.proxy,
     )
+
+
+def roots_of(api_client: ApiClient) -> Roots:
+    """The cluster's CA of a connection that `connect` has made."""
+    roots: Roots = api_client.roots
+    return roots
 
 
 def _use_service_account(
@@ -232,6 +244,7 @@ async def _use_kubeconfig(
             f"There is no cluster to talk to: {paths} does not exist, and this is no Pod with a "
             "service account. Set KUBECONFIG."
         )
+    _find_a_place_for_certificates()
     with contextlib.suppress(*_MALFORMED):
         await load_kube_config(
             config_file=paths,
@@ -245,6 +258,19 @@ async def _use_kubeconfig(
     raise NotConfigured(
         f"The kubeconfig {paths} cannot be used; compare `kubectl config view --minify`"
     )
+
+
+def _find_a_place_for_certificates() -> None:
+    """Have a kubeconfig's inline certificates written to shared memory where there is no folder.
+
+    The official loader writes them to temporary files, because OpenSSL takes no others; with a
+    read-only root there may be no place for these.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        if os.access(_SHARED_MEMORY, os.W_OK):
+            tempfile.tempdir = _SHARED_MEMORY
 
 
 def _renew_from_kubeconfig(

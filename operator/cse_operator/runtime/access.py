@@ -24,7 +24,9 @@ class Access:
         self._projects = projects
         self._credentials: WeakKeyDictionary[SecretContent, Credentials] = WeakKeyDictionary()
 
-    async def project_of(self, key: str, resource: Resource, *, live: bool = False) -> Project:
+    async def project_of(
+        self, key: str, resource: Resource, *, live: bool = False, following: bool = False
+    ) -> Project:
         """The project that a resource works with.
 
         The Secret is read in the resource's namespace, wherever else one of its name may be.
@@ -33,6 +35,7 @@ class Access:
             key: the resource's key.
             resource: the resource.
             live: read the Secret now, and not from what was read lately: before a call.
+            following: an upgrade that runs is followed, and its region need not be allowed.
 
         Raises:
             CloudError: when the Secret is missing or unusable, or the region not allowed.
@@ -55,6 +58,7 @@ class Access:
             enterprise_project_id=spec.enterprise_project_id,
             credentials=self._credentials_in(secret),
             secret_version=secret.resource_version,
+            following=following,
         )
 
     def _credentials_in(self, secret: SecretContent) -> Credentials:
@@ -84,12 +88,14 @@ def project_options(settings: Settings) -> ProjectOptions:
             iam_template=settings.iam_endpoint,
             allowed_regions=settings.allowed_regions,
             allow_insecure=settings.allow_insecure_endpoint,
+            sites=settings.sites,
         ),
         transport=TransportOptions(
             connections=settings.cloud_connections * PROJECTS_AT_ONCE,
             read_timeout=settings.request_timeout,
             connect_timeout=min(10.0, settings.request_timeout),
             proxy=settings.https_proxy,
+            no_proxy=settings.no_proxy,
             ca_bundle=settings.ca_bundle,
             allow_local_addresses=settings.allow_insecure_endpoint,
         ),

@@ -16,11 +16,14 @@ from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
-from prometheus_client.registry import Collector
 
-from cse_operator.runtime.cache import Cache, CachedResource
+from cse_operator.kube.references import ObjectReference
+from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.metrics import Prepared
+from cse_operator.runtime.summary import Summary
 
-_RESOURCE: Final = ("namespace", "name")
+_RESOURCE: Final = ("engine_namespace", "name")
+"""Not `namespace`: that is the scraped Pod's, and a Prometheus that enforces it renames ours."""
 _LEADER: Final = "(of the leader)"
 _EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 
@@ -42,7 +45,17 @@ class Sources:
     leading: Callable[[], bool]
 
 
-class Fleet(Collector):
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What was there when a page was begun; the rest is made of it in a thread."""
+
+    leading: bool
+    parts: list[Metric]
+    waiting: list[Metric]
+    resources: list[tuple[ObjectReference, Summary]]
+
+
+class Fleet(Prepared):
     """Shows the resources and the operator's parts as they are now.
 
     Args:
@@ -58,20 +71,33 @@ class Fleet(Collector):
         self._sources = sources
         self._resource_limit = resource_limit
         self._now = now
+        self._taken: _Moment | None = None
 
     def describe(self) -> list[Metric]:
         """Nothing is collected when the collector is registered."""
         return []
 
-    def collect(self) -> Iterator[Metric]:
-        """All figures of this moment."""
-        leading = self._sources.leading()
-        yield from self._parts(leading=leading)
-        if leading:
-            yield from self._resources()
+    def prepare(self) -> None:
+        """Take down what there is now: the event loop changes it, and this runs there."""
+        self._taken = self._moment()
 
-    def _resources(self) -> Iterator[Metric]:
-        resources = list(self._sources.cache)
+    def collect(self) -> Iterator[Metric]:
+        """All figures of the moment that was taken down, or of this one."""
+        moment, self._taken = self._taken or self._moment(), None
+        yield from moment.parts
+        if moment.leading:
+            yield from moment.waiting
+            yield from self._totals(moment.resources)
+            if len(moment.resources) <= self._resource_limit:
+                yield from self._each(moment.resources)
+
+    def _moment(self) -> _Moment:
+        leading = self._sources.leading()
+        known = [(one.reference, one.summary) for one in self._sources.cache]
+        parts = list(self._parts(leading=leading))
+        return _Moment(leading, parts, list(self._waiting()), known)
+
+    def _waiting(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "cse_operator_queue_depth",
             f"Resources that wait for a worker {_LEADER}.",
@@ -82,17 +108,14 @@ class Fleet(Collector):
             f"Resources that wait because their last step did not succeed {_LEADER}.",
             value=self._sources.backoff_depth(),
         )
-        yield from self._totals(resources)
-        if len(resources) <= self._resource_limit:
-            yield from self._each(resources)
 
-    def _totals(self, resources: list[CachedResource]) -> Iterator[Metric]:
+    def _totals(self, resources: list[tuple[ObjectReference, Summary]]) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "cse_operator_resources",
             f"Resources, by phase and by the reason of the condition Ready {_LEADER}.",
             labels=("phase", "reason"),
         )
-        counts = Counter((t.summary.phase, t.summary.reason) for t in resources)
+        counts = Counter((summary.phase, summary.reason) for _, summary in resources)
         for (phase, reason), count in sorted(counts.items()):
             family.add_metric((phase, reason), count)
         yield family
@@ -140,7 +163,7 @@ class Fleet(Collector):
             value=1.0 if leading else 0.0,
         )
 
-    def _each(self, resources: list[CachedResource]) -> Iterator[Metric]:
+    def _each(self, resources: list[tuple[ObjectReference, Summary]]) -> Iterator[Metric]:
         info = InfoMetricFamily(
             "cse_operator_engine",
             f"The versions and the phase of each resource {_EACH}.",
@@ -156,8 +179,7 @@ class Fleet(Collector):
             f"Seconds since a resource is not at its wanted version, 0 when it is {_EACH}.",
             labels=_RESOURCE,
         )
-        for tracked in resources:
-            reference, summary = tracked.reference, tracked.summary
+        for reference, summary in resources:
             key = (reference.namespace, reference.name)
             versions = {"wanted": summary.wanted, "current": summary.current}
             info.add_metric(key, {**versions, "latest": summary.latest, "phase": summary.phase})

@@ -16,6 +16,8 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.kube.login import connect
 from cse_operator.runtime import probes
+from cse_operator.runtime.http_server import ServingCertificate
+from cse_operator.runtime.metrics_access import MetricsAccess
 from cse_operator.runtime.parts import Parts
 from cse_operator.runtime.settings import Settings
 
@@ -34,6 +36,7 @@ class Manager:
 
     def __init__(self, settings: Settings, api_client: ApiClient) -> None:
         self._settings = settings
+        self._api_client = api_client
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self.parts = Parts(
             settings,
@@ -58,7 +61,7 @@ class Manager:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.parts.projects.close)
             await stack.enter_async_context(self.parts.events)
-            if self._settings.listen:
+            if self._settings.listen or self._settings.probe_listen:
                 await stack.enter_async_context(self._probes())
             failed = await self._run_parts()
         return 1 if failed or self._lost_lease else 0
@@ -107,8 +110,16 @@ class Manager:
         self._told_to_stop()
 
     def _probes(self) -> Any:
+        settings = self._settings
+        folder = settings.metrics_tls
+        places = probes.Places(
+            settings.listen,
+            settings.probe_listen,
+            None if folder is None else ServingCertificate(folder),
+            None if folder is None else MetricsAccess(self._api_client),
+        )
         return probes.serve(
-            self._settings.listen,
+            places,
             metrics=self.parts.metrics,
             oldest_work=lambda: self.parts.queue.oldest_work,
             not_ready=self.not_ready,

@@ -8,6 +8,9 @@ are bounded by `--metrics-resource-limit`.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from abc import ABC, abstractmethod
 from typing import Final, Literal, get_args
 
 from prometheus_client import (
@@ -27,6 +30,20 @@ Cause = Literal["kubernetes", "unforeseen"]
 
 _FAST: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG: Final = (1, 10, 60, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
+
+
+PAGE_KEPT: Final = 1.0
+"""Seconds for which one page serves all who ask; longer where it takes long to make."""
+PAGE_REST: Final = 10.0
+"""How many times as long as it took to make a page no other one is made."""
+
+
+class Prepared(Collector, ABC):
+    """A collector that takes down in the event loop what it shows in a thread."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Take down what there is now."""
 
 
 class Metrics:
@@ -79,6 +96,10 @@ class Metrics:
             buckets=_LONG,
             registry=self.registry,
         )
+        self._collectors: list[Prepared] = []
+        self._page = b""
+        self._page_due = 0.0
+        self._making = asyncio.Lock()
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -94,9 +115,10 @@ class Metrics:
         for result in Result:
             self._upgrades.labels(result.value)
 
-    def add(self, collector: Collector) -> None:
+    def add(self, collector: Prepared) -> None:
         """Show what another collector finds at each scrape."""
         self.registry.register(collector)
+        self._collectors.append(collector)
 
     def cloud_call(self, operation: str, outcome: str, seconds: float) -> None:
         """Note a call to the vendor."""
@@ -125,6 +147,14 @@ class Metrics:
             taken = (upgrade.finished_at - upgrade.requested_at).total_seconds()
             self._upgrade_seconds.observe(max(0.0, taken))
 
-    def render(self) -> bytes:
-        """All metrics in the text format of Prometheus."""
-        return generate_latest(self.registry)
+    async def page(self) -> bytes:
+        """All metrics in the text format of Prometheus, made in a thread and kept for a moment."""
+        async with self._making:
+            began = time.monotonic()
+            if began >= self._page_due:
+                for collector in self._collectors:
+                    collector.prepare()
+                self._page = await asyncio.to_thread(generate_latest, self.registry)
+                took = time.monotonic() - began
+                self._page_due = time.monotonic() + max(PAGE_KEPT, PAGE_REST * took)
+            return self._page

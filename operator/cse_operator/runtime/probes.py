@@ -1,4 +1,4 @@
-"""The HTTP server of `/healthz`, `/readyz` and `/metrics`.
+"""What is served: `/healthz` and `/readyz` to the kubelet, `/metrics` to Prometheus.
 
 It lives in the same event loop as the work, so an answer is itself the proof that the loop
 turns; a hung loop answers nothing, and the kubelet's probe fails by its time-out.
@@ -6,16 +6,18 @@ turns; a hung loop answers nothing, and the kubelet's probe fails by its time-ou
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
+from cse_operator.runtime.http_server import ServingCertificate, listening
 from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.metrics_access import PATH, MetricsAccess
 
 logger = logging.getLogger(__name__)
 
@@ -23,71 +25,89 @@ STUCK_AFTER: Final = 300.0
 """Seconds after which a single reconcile step counts as hung. The longest wait within a step
 is a call's time-out."""
 
-_NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+Page = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where what is served."""
+
+    listen: str
+    """`address:port` of the metrics; without an address, all of IPv4 and IPv6 that there are."""
+    probes: str = ""
+    """The same for the probes; where empty, they are on the same port."""
+    certificate: ServingCertificate | None = None
+    """To serve the metrics by TLS."""
+    access: MetricsAccess | None = None
+    """Who may read the metrics; None: anybody."""
 
 
 @asynccontextmanager
 async def serve(
-    listen: str,
+    places: Places,
     *,
     metrics: Metrics,
     oldest_work: Callable[[], float],
     not_ready: Callable[[], str | None],
 ) -> AsyncIterator[None]:
-    """Serve the probes while the context is open.
+    """Serve probes and metrics while the context is open.
 
     Args:
-        listen: `address:port`; without an address, all of IPv4 and IPv6 that there are.
+        places: where, and to whom.
         metrics: what `/metrics` shows.
         oldest_work: seconds the longest running reconcile step has taken so far.
         not_ready: why the operator is not ready, or None when it is.
 
     Raises:
-        OSError: when the address cannot be listened on.
+        OSError: when an address cannot be listened on.
     """
 
-    async def healthz(_request: web.Request) -> web.Response:
+    async def healthz(_request: web.BaseRequest) -> web.Response:
         seconds = oldest_work()
         if seconds > STUCK_AFTER:
             return web.Response(status=500, text=f"a step hangs for {seconds:.0f} s\n")
         return web.Response(text="ok\n")
 
-    async def readyz(_request: web.Request) -> web.Response:
+    async def readyz(_request: web.BaseRequest) -> web.Response:
         why = not_ready()
         return web.Response(text="ok\n") if why is None else web.Response(status=503, text=why)
 
-    async def metrics_page(_request: web.Request) -> web.Response:
+    async def metrics_page(request: web.BaseRequest) -> web.Response:
+        if places.access is not None:
+            refusal = await places.access.refusal(request.headers.get("Authorization"))
+            if refusal is not None:
+                return web.Response(status=refusal, text=f"{refusal.phrase}\n")
         return web.Response(
-            body=metrics.render(),
+            body=await metrics.page(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics_page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await _site(runner, listen).start()
-        logger.info("serving /healthz, /readyz and /metrics on %s", listen)
+    probes: dict[str, Page] = {"/healthz": healthz, "/readyz": readyz}
+    shown: dict[str, Page] = {PATH: metrics_page}
+    async with AsyncExitStack() as stack:
+        if places.probes:
+            await stack.enter_async_context(listening(places.probes, _pages(probes)))
+            logger.info("serving %s on %s", " and ".join(probes), places.probes)
+        else:
+            shown = {**probes, **shown}
+        if places.listen:
+            certificate = places.certificate
+            await stack.enter_async_context(listening(places.listen, _pages(shown), certificate))
+            how = "" if certificate is None else " by TLS"
+            logger.info("serving %s on %s%s", ", ".join(shown), places.listen, how)
         yield
-    finally:
-        await runner.cleanup()
 
 
-def _site(runner: web.AppRunner, listen: str) -> web.BaseSite:
-    host, _, port = listen.rpartition(":")
-    if host:
-        return web.TCPSite(runner, host.strip("[]"), int(port))
-    return web.SockSite(runner, _on_all_addresses(int(port)))
+def _pages(pages: dict[str, Page]) -> Page:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        page = pages.get(request.path)
+        if page is None:
+            response = web.Response(status=HTTPStatus.NOT_FOUND)
+        elif request.method not in {"GET", "HEAD"}:
+            response = web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED)
+        else:
+            response = await page(request)
+        response.force_close()  # so that a connection is soon somebody else's
+        return response
 
-
-def _on_all_addresses(port: int) -> socket.socket:
-    """A socket for both families, or for IPv4 where a node has only that."""
-    try:
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    except (ValueError, OSError) as error:  # ValueError: this system cannot do both with one
-        if isinstance(error, OSError) and error.errno not in _NO_IPV6:
-            raise
-        return socket.create_server(("", port))
+    return answer

@@ -13,11 +13,13 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
+from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.projects import Project
 from cse_operator.core.decide import Decision, decide, invalid_spec
 from cse_operator.core.observed import Observed, Policy, Wish
-from cse_operator.core.states import Effect, stage_of
+from cse_operator.core.states import Effect, Situation, Stage, stage_of
 from cse_operator.kube.errors import Conflict, Gone, KubeError, Unavailable
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.access import Access
@@ -166,6 +168,9 @@ class Reconciler:
         for _ in range(MOST_TURNS):
             o = work.aged(o)
             decision = decide(o, self._tools.policy)
+            if work.refused is not None and decision.situation is Situation.OBSERVE_ONLY:
+                o = replace(o, status=decision.status, failure=work.refused)
+                decision = decide(o, self._tools.policy)
             match decision.effect:
                 case Effect.NONE:
                     await self._conclude(work, decision)
@@ -189,7 +194,7 @@ class Reconciler:
         if rival is not None and tools.ownership.has_seen(key):
             return replace(o, rival=rival)
         try:
-            work.project = await tools.access.project_of(key, work.resource)
+            work.project = await self._project_of(work)
         except CloudError as error:
             return work.failed(o, error.failure)
         if rival is not None:
@@ -198,6 +203,23 @@ class Reconciler:
                 o = replace(o, rival=tools.ownership.rival(key, sees=True))
             return o
         return o
+
+    async def _project_of(self, work: Work) -> Project:
+        """The project; where the region is not allowed, only to follow an open record to its end.
+
+        Raises:
+            CloudError: when the Secret is missing or unusable, or nothing is to be followed in a
+                region that is not allowed.
+        """
+        access, key, resource = self._tools.access, work.key, work.resource
+        try:
+            return await access.project_of(key, resource)
+        except CloudError as error:
+            is_open = stage_of(resource.status) in {Stage.UNANSWERED, Stage.RUNNING}
+            if error.failure.kind is not FailureKind.REGION_NOT_ALLOWED or not is_open:
+                raise
+            work.refused = error.failure
+        return await access.project_of(key, resource, following=True)
 
     def _known(self, work: Work) -> Observed:
         notes, resource, at = work.cached.notes, work.resource, boottime()

@@ -15,9 +15,11 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cse_operator.cloud.proxy import proxy_of
-from cse_operator.cloud.transport import tls_context
+from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
+from cse_operator.cloud.proxy import check_no_proxy, proxy_of
+from cse_operator.cloud.trust import tls_context
 from cse_operator.core.observed import Policy
+from cse_operator.runtime.http_server import ServingCertificate
 
 LAST_PORT: Final = 65_535
 
@@ -54,6 +56,12 @@ def _proxy_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what would match no host."""
+    check_no_proxy(value)
+    return value
+
+
 def _certificates(value: Path | None) -> Path | None:
     """Refuse a file that would make every call fail, before anything is started."""
     try:
@@ -63,6 +71,18 @@ def _certificates(value: Path | None) -> Path | None:
         raise ValueError(f"{value} does not hold CA certificates in PEM form") from None
     except OSError as error:
         raise ValueError(f"{value} cannot be read: {error.strerror}") from None
+    return value
+
+
+def _key_pair(value: Path | None) -> Path | None:
+    """Refuse a folder that nobody could be served with, before anything is started."""
+    try:
+        if value is not None:
+            ServingCertificate(value)
+    except ssl.SSLError:
+        raise ValueError(f"tls.crt and tls.key in {value} are no certificate and its key") from None
+    except OSError as error:
+        raise ValueError(f"{error.filename or value} cannot be read: {error.strerror}") from None
     return value
 
 
@@ -93,22 +113,31 @@ class Settings(BaseSettings):
     )
 
     cse_endpoint: str = Field(
-        default="https://cse.{region}.myhuaweicloud.com",
-        description="URL of the vendor's API; {region} is replaced by a resource's region",
+        default=CSE_TEMPLATE,
+        description="URL of the vendor's API; {region} is replaced by a resource's region, "
+        "{domain} by the domain of its site",
     )
     iam_endpoint: str = Field(
-        default="https://iam.{region}.myhuaweicloud.com",
+        default=IAM_TEMPLATE,
         description="URL of the vendor's IAM, for credentials with a password",
     )
     allow_insecure_endpoint: bool = Field(
         default=False,
         description="allow plain http and loopback addresses as endpoints (for a simulator)",
     )
+    sites: Names = Field(
+        default=(),
+        description="PATTERN=DOMAIN for regions that the vendor has not published, or that have "
+        "another domain, such as my-region-*=cloud.example.com; the first that fits decides",
+    )
     allowed_regions: Names = Field(
-        default=(), description="regions that resources may name; none means any"
+        default=(), description="regions that resources may name; none means all with a site"
     )
     https_proxy: Annotated[SecretStr | None, AfterValidator(_proxy_url)] = Field(
         default=None, description="proxy for calls to the vendor (the environment's is not used)"
+    )
+    no_proxy: Annotated[Names, AfterValidator(_hosts)] = Field(
+        default=(), description="domains and addresses to reach without --https-proxy"
     )
     ca_bundle: Annotated[Path | None, AfterValidator(_certificates)] = Field(
         default=None, description="file with the CA certificates to trust for the vendor's API"
@@ -186,7 +215,16 @@ class Settings(BaseSettings):
 
     listen: Annotated[str, AfterValidator(_address_and_port)] = Field(
         default="127.0.0.1:8080",
-        description="address of /healthz, /readyz and /metrics; empty for none",
+        description="address of /metrics, /healthz and /readyz; empty for none",
+    )
+    probe_listen: Annotated[str, AfterValidator(_address_and_port)] = Field(
+        default="",
+        description="address of /healthz and /readyz, where they are not to be on that of --listen",
+    )
+    metrics_tls: Annotated[Path | None, AfterValidator(_key_pair)] = Field(
+        default=None,
+        description="folder with tls.crt and tls.key: /metrics is served by TLS, to whoever "
+        "Kubernetes lets get it; needs --probe-listen",
     )
     metrics_resource_limit: int = Field(
         default=1000,
@@ -209,6 +247,15 @@ class Settings(BaseSettings):
     lease_duration: int = Field(
         default=15, ge=3, description="seconds after which a silent leader is replaced"
     )
+
+    @model_validator(mode="after")
+    def _guarded_metrics_have_a_port_of_their_own(self) -> Self:
+        if self.metrics_tls is not None and not self.probe_listen:
+            raise ValueError(
+                "--metrics-tls needs --probe-listen, such as :8081: the kubelet's probes show no "
+                "token"
+            )
+        return self
 
     @property
     def longest_outcome(self) -> float:

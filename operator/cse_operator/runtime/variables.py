@@ -19,6 +19,8 @@ PREFIX: Final = str(Settings.model_config.get("env_prefix"))
 REMOVED: Final[Mapping[str, str]] = {"UNKNOWN_OUTCOME_GRACE": "OUTCOME_GRACE"}
 """Names that were settings once, and the one that says the same now."""
 
+_PROXIES: Final = frozenset({"HTTPS_PROXY", "ALL_PROXY"})
+
 NEAR: Final = 0.8
 """How alike two names are, of 1, when one of them is taken for a slip of the other."""
 NEAR_WITH_PREFIX: Final = 0.93
@@ -54,6 +56,18 @@ def unused(environment: Mapping[str, str]) -> tuple[str, ...]:
         for name, meant in _unknown(environment)
         if not meant
     )
+
+
+def unheeded_proxies(environment: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+    """A sentence where the environment names a proxy, as OpenShift does, and the settings none."""
+    named = sorted({name for name in environment if name.upper() in _PROXIES and environment[name]})
+    if not named or settings.https_proxy is not None:
+        return ()
+    sentence = (
+        f"{', '.join(named)} is not heeded: the vendor is reached without a proxy; "
+        f"{PREFIX}HTTPS_PROXY (and {PREFIX}NO_PROXY) name one"
+    )
+    return (sentence,)
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:

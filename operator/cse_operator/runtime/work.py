@@ -28,6 +28,8 @@ class Work:
     ownership: Ownership
     authority: Authority
     project: Project | None = None
+    refused: Failure | None = None
+    """Why nothing may be called although the engine is looked at: the region is not allowed."""
     engine_asked: float = 0.0
     engine_answered: float = 0.0
     job_asked: float = 0.0
@@ -78,7 +80,7 @@ class Work:
             job_age=at - self.job_asked if job_known else 0.0,
             ended_for=_since(self.cached.notes.ended_since, at),
             may_call_in=max(waits),
-            observes_only=self.authority.observes_only,
+            observes_only=self.authority.observes_only or self.refused is not None,
         )
 
     # -- looks ---------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from cse_operator.cloud.auth.flows import (
     auth_for,
 )
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
@@ -233,6 +233,36 @@ async def test_a_wrong_clock_is_mentioned_where_a_signature_is_refused() -> None
     with fails(FailureKind.UNAUTHENTICATED) as caught:
         await client.show_engine(ENGINE)
     assert "clock differs" in caught.failure.message
+
+
+EXPIRED = "Incorrect IAM authentication information: signature expired, server time 20250601T1200Z"
+
+
+@pytest.mark.parametrize(
+    ("words", "date"),
+    [
+        (EXPIRED, "now"),
+        ("verify aksk signature fail", "Sun, 01 Jun 2014 12:00:00 GMT"),
+    ],
+    ids=["the gateway says so", "only the date tells"],
+)
+async def test_a_clock_that_is_mended_is_not_punished_by_a_cool_down(words: str, date: str) -> None:
+    offset, answers = [-1200.0], [(401, gateway_error("APIGW.0301", words))]
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        status, body = answers.pop(0) if answers else (200, ENGINE_ANSWER)
+        shown = format_datetime(utc_now(), usegmt=True) if date == "now" else date
+        return httpx.Response(status, json=body, headers={"Date": shown})
+
+    breaker = CredentialBreaker(clock=FakeTime(), offset=lambda: offset[0])
+    client = make_client(mock_http(respond), auth=AccessKeyAuth(KEY, PROJECT, breaker))
+    for _ in range(2):
+        with fails(FailureKind.UNAUTHENTICATED) as caught:
+            await client.show_engine(ENGINE)
+        assert "this machine's clock differs from the vendor's" in caught.failure.message
+        assert "tried again after a while, or as soon as the clock is set" in caught.failure.message
+    offset[0] = 0.0
+    assert (await client.show_engine(ENGINE)).version == "2.3.1"
 
 
 async def test_a_token_is_bought_as_documented_and_used_for_all_calls(

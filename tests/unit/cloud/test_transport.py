@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.fairness import Turn
+from cse_operator.cloud.proxy import check_no_proxy, is_without_proxy
 from cse_operator.cloud.resolver import NameResolver, is_local_address
 from cse_operator.cloud.transport import (
     MAX_RESPONSE_BYTES,
@@ -259,6 +260,58 @@ async def test_a_proxy_comes_by_setting_and_is_told_who_asks(
         assert "\r\nproxy-authorization: Basic dXNlcjpjYW5hcnktcHc=\r\n" in head
         assert "proxy-authorization" not in vendor.requests[0].headers
         assert "x-auth-token" not in head.lower()
+
+
+async def test_hosts_that_need_no_proxy_are_reached_without_it() -> None:
+    async with (
+        RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor,
+        RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as proxy,
+    ):
+        url = SecretStr(f"http://127.0.0.1:{proxy.port}")
+        options = TransportOptions(proxy=url, no_proxy=("localhost",), allow_local_addresses=True)
+        async with build_http_client(options) as http:
+            for _ in range(2):
+                assert await look(http, f"http://localhost:{vendor.port}") == "2.3.1"
+                assert await look(http, f"http://127.0.0.1:{vendor.port}") == "2.3.1"
+        assert len(vendor.requests) == len(proxy.requests) == 2
+
+
+async def test_a_host_that_needs_no_proxy_does_not_lead_to_this_machine_because_there_is_one() -> (
+    None
+):
+    options = TransportOptions(proxy=SecretStr("http://proxy.local:3128"), no_proxy=("localhost",))
+    async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
+        async with build_http_client(options) as http:
+            with fails(FailureKind.TRANSIENT) as caught:
+                await look(http, f"http://localhost:{vendor.port}")
+        assert "loopback or link-local" in caught.failure.message
+        assert vendor.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "direct"),
+    [
+        ("cse.cn-north-4.example.com", ("example.com",), True),
+        ("cse.cn-north-4.example.com", (".example.com",), True),
+        ("CSE.example.com.", ("cse.EXAMPLE.com",), True),
+        ("10.0.0.1", ("10.0.0.1",), True),
+        ("fd00::1", ("fd00::1",), True),
+        ("badexample.com", ("example.com",), False),
+        ("example.com.evil", ("example.com",), False),
+        ("example.com", (), False),
+    ],
+)
+def test_a_domain_stands_for_its_hosts_and_for_no_others(
+    host: str, names: tuple[str, ...], *, direct: bool
+) -> None:
+    check_no_proxy(names)
+    assert is_without_proxy(host, names) is direct
+
+
+@pytest.mark.parametrize("name", ["10.0.0.0/8", "*", "*.example.com", "http://a", "a:443", "a b"])
+def test_what_would_match_no_host_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="neither a domain nor an address"):
+        check_no_proxy((name,))
 
 
 async def test_a_put_through_a_proxy_that_refuses_the_tunnel_was_not_sent() -> None:

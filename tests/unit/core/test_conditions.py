@@ -181,6 +181,14 @@ def test_each_failure_of_a_look_is_shown_by_its_meaning(kind):
     assert "the vendor's words" in decision.status.message
 
 
+def test_who_is_authorised_in_one_enterprise_project_is_told_which_field_names_it():
+    forbidden = failure(FailureKind.FORBIDDEN, http_status=403, code="APIGW.0302")
+    message = decide(observed(failure=forbidden, failures=9), POLICY).status.message
+    assert message is not None
+    assert "set enterpriseProjectId where they hold in one enterprise project only" in message
+    assert "`enterpriseProjectId`" in FACTS[Reason.PERMISSION_DENIED].way_out
+
+
 def test_a_job_that_runs_stays_recorded_while_the_vendor_cannot_be_reached():
     seen = observed(running(), failure=failure(FailureKind.TRANSIENT), failures=9)
     assert decide(seen, POLICY).status.upgrade == running()

@@ -25,7 +25,7 @@ async def served(
     address = f"127.0.0.1:{free_port()}"
     async with (
         probes.serve(
-            address,
+            probes.Places(address),
             metrics=metrics or Metrics(),
             oldest_work=lambda: oldest_work,
             not_ready=lambda: not_ready,
@@ -82,7 +82,7 @@ async def _health(url: str) -> int:
 async def _served_on_all_addresses() -> AsyncIterator[int]:
     port = free_port()
     tools = {"metrics": Metrics(), "oldest_work": lambda: 0.0, "not_ready": lambda: None}
-    async with probes.serve(f":{port}", **tools):  # type: ignore[arg-type]
+    async with probes.serve(probes.Places(f":{port}"), **tools):  # type: ignore[arg-type]
         yield port
 
 
@@ -113,7 +113,7 @@ async def test_on_a_node_without_ipv6_it_answers_by_ipv4(
 async def test_an_address_that_is_taken_is_an_error_and_not_ignored() -> None:
     address = f"127.0.0.1:{free_port()}"
     tools = {"metrics": Metrics(), "oldest_work": lambda: 0.0, "not_ready": lambda: None}
-    async with probes.serve(address, **tools):  # type: ignore[arg-type]
+    async with probes.serve(probes.Places(address), **tools):  # type: ignore[arg-type]
         with pytest.raises(OSError, match="address already in use"):
-            async with probes.serve(address, **tools):  # type: ignore[arg-type]
+            async with probes.serve(probes.Places(address), **tools):  # type: ignore[arg-type]
                 pass

@@ -492,6 +492,69 @@ async def test_a_retry_that_somebody_asks_for_waits_too(time: FakeTime) -> None:
     assert world.reason() == "ObserveOnly"
 
 
+# -- a region that is not allowed any more -------------------------------------------------------
+
+
+async def test_in_a_region_that_is_not_allowed_nothing_is_asked_and_nothing_begins(
+    world: World,
+) -> None:
+    world.cloud.region_refused = True
+    assert await world.step() == ["write Failed"]
+    assert world.reason() == "RegionNotAllowed"
+
+
+async def test_in_a_region_that_is_not_allowed_a_running_upgrade_is_followed_to_its_end(
+    world: World,
+) -> None:
+    await world.step()
+    world.cloud.region_refused = True
+    assert await world.step() == ["job 101"]
+    assert world.reason() == "Upgrading"
+    _end_job(world)
+    assert await world.step() == ["job 101", "look", "write UpToDate"]
+    assert world.status()["upgrade"]["result"] == "Succeeded"
+    assert await world.step() == ["write Failed"]
+    assert world.reason() == "RegionNotAllowed"
+
+
+async def test_in_a_region_that_is_not_allowed_a_failed_upgrade_is_recorded_and_not_retried(
+    world: World,
+) -> None:
+    await world.step()
+    world.cloud.region_refused = True
+    _end_job(world, status="Error")
+    assert await world.step() == ["job 101", "look", "write Failed"]
+    assert world.status()["upgrade"]["result"] == "Failed"
+    assert await world.step() == ["write Failed"]
+    assert world.reason() == "RegionNotAllowed"
+
+
+async def test_in_a_region_that_is_not_allowed_a_newer_wish_waits_for_the_region(
+    world: World,
+) -> None:
+    await world.step()
+    world.cloud.region_refused = True
+    world.apply(changed(world.cluster.objects[KEY], version="2.5.0"))
+    _end_job(world)
+    assert await world.step() == ["job 101", "look", "write Failed"]
+    assert world.status()["upgrade"]["result"] == "Succeeded"
+    assert world.reason() == "RegionNotAllowed"
+
+
+async def test_in_a_region_that_is_not_allowed_a_lost_call_is_looked_for_and_not_made_again(
+    world: World, time: FakeTime
+) -> None:
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+    assert "upgrade to 2.4.0" in await world.step()
+    world.cloud.region_refused = True
+    await world.run(300)
+    deeds = world.deeds
+    assert "look" in deeds
+    assert "upgrade to 2.4.0" not in deeds
+    assert world.reason() == "RegionNotAllowed"
+    assert "result" not in world.status()["upgrade"]
+
+
 async def test_jobs_are_adopted_and_followed_before_that_grace_is_over(time: FakeTime) -> None:
     world = World(time=time, start_grace=35.0)
     world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)

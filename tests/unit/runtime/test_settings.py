@@ -32,8 +32,8 @@ def read(*flags: str) -> Settings:
 
 def test_without_any_the_vendors_endpoints_are_used_securely() -> None:
     settings = read()
-    assert settings.cse_endpoint == "https://cse.{region}.myhuaweicloud.com"
-    assert settings.iam_endpoint == "https://iam.{region}.myhuaweicloud.com"
+    assert settings.cse_endpoint == "https://cse.{region}.{domain}"
+    assert settings.iam_endpoint == "https://iam.{region}.{domain}"
     assert not settings.allow_insecure_endpoint
     assert settings.namespaces == ()
 
@@ -43,7 +43,9 @@ FLAGS = [
     ("--cse-endpoint=https://cse.example.com", "cse_endpoint", "https://cse.example.com"),
     ("--allow-insecure-endpoint", "allow_insecure_endpoint", True),
     ("--allowed-regions=cn-north-4, cn-east-3", "allowed_regions", ("cn-north-4", "cn-east-3")),
+    ("--sites=eu-*=example.eu,x-y=z.example", "sites", ("eu-*=example.eu", "x-y=z.example")),
     ("--https-proxy=http://proxy:3128", "https_proxy", SecretStr("http://proxy:3128")),
+    ("--no-proxy=.example.com,10.0.0.1", "no_proxy", (".example.com", "10.0.0.1")),
     (f"--ca-bundle={certifi.where()}", "ca_bundle", Path(certifi.where())),
     ("--poll-interval=2.5", "poll_interval", 2.5),
     ("--workers=8", "workers", 8),

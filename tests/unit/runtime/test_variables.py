@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import SecretStr
 
 from cse_operator.cli.check import CheckSettings
 from cse_operator.cli.flags import read_settings
 from cse_operator.runtime.settings import Settings
-from cse_operator.runtime.variables import PREFIX, REMOVED, misspelt, unused
+from cse_operator.runtime.variables import PREFIX, REMOVED, misspelt, unheeded_proxies, unused
 from support.processes import python_environment
 
 MISTAKES = {
@@ -23,7 +24,7 @@ MISTAKES = {
     "CA_BUNDEL": "CA_BUNDLE",
     "NAMESPACE": "NAMESPACES",
     "HTTP_PROXY": "HTTPS_PROXY",
-    "PROXY": "HTTPS_PROXY",
+    "PROXY": "HTTPS_PROXY or CSE_OPERATOR_NO_PROXY",
     "LISTEN_ADDRESS": "LISTEN",
     "METRICS_LIMIT": "METRICS_RESOURCE_LIMIT",
     "POLL-INTERVAL": "POLL_INTERVAL",
@@ -169,3 +170,27 @@ def test_help_is_shown_whatever_is_set(
 
     assert ended.value.code == 0
     assert "--allowed-regions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_check_names_a_proxy_of_the_environment_that_is_not_heeded(name: str) -> None:
+    injected = {name: "http://canary:canary@proxy:3128", "NO_PROXY": ".svc"}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "cse_operator", "check"],
+        env=python_environment({**injected, "KUBECONFIG": "/absent"}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert f"note     settings: {name} is not heeded" in ended.stdout
+    assert "CSE_OPERATOR_HTTPS_PROXY (and CSE_OPERATOR_NO_PROXY) name one" in ended.stdout
+    assert "canary" not in ended.stdout + ended.stderr
+
+
+def test_a_proxy_of_the_environment_is_nothing_to_tell_beside_one_of_ours() -> None:
+    settings = Settings(https_proxy=SecretStr("http://proxy:3128"))
+    assert unheeded_proxies({"HTTPS_PROXY": "http://other:3128"}, settings) == ()
+    assert unheeded_proxies({"HTTPS_PROXY": ""}, Settings()) == ()

@@ -307,8 +307,9 @@ class CredentialBreaker:
     def _in_our_words(self) -> Failure:
         if self._failure is None:
             return _OTHERS_WERE_REFUSED
+        by_clock = self._refusal is not None and self._refusal.offset is not None
         message = (
             f"{self._failure.message}; these credentials are tried again after a while, or as"
-            " soon as the Secret changes"
+            f" soon as {'the clock is set' if by_clock else 'the Secret changes'}"
         )
         return replace(self._failure, message=message)

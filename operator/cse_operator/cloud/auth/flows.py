@@ -46,6 +46,7 @@ _NOTABLE_CLOCK_DIFFERENCE = 600.0
 """Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
 _SIGNATURE_EXPIRED = re.compile(r"signature\W+(is |has |was )?expired", re.IGNORECASE)
 """The gateway's words in a 401 for a request whose time is too far off its own clock."""
+_CLOCK_DIFFERS = "this machine's clock differs from the vendor's"
 _WRONG_PASSWORD = 401
 _TOKEN_PAUSE = 5.0
 """Seconds before IAM is asked again after it failed without refusing."""
@@ -90,9 +91,8 @@ class CloudAuth(httpx.Auth, ABC):
         failure = replace(failure, kind=FailureKind.UNAUTHENTICATED)
         theirs = http_date(response.headers.get("Date"))
         difference = abs((utc_now() - theirs).total_seconds()) if theirs else 0.0
-        if difference > _NOTABLE_CLOCK_DIFFERENCE or _is_clocks_fault(failure):
-            message = f"{failure.message} (this machine's clock differs from the vendor's)"
-            return replace(failure, message=message)
+        if difference > _NOTABLE_CLOCK_DIFFERENCE or _SIGNATURE_EXPIRED.search(failure.message):
+            return replace(failure, message=f"{failure.message} ({_CLOCK_DIFFERS})")
         return failure
 
 
@@ -354,4 +354,4 @@ def auth_for(
 
 
 def _is_clocks_fault(refusal: Failure) -> bool:
-    return _SIGNATURE_EXPIRED.search(refusal.message) is not None
+    return refusal.message.endswith(f"({_CLOCK_DIFFERS})")

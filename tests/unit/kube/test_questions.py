@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cse_operator.cli.cluster_checks import check_cluster, check_definition
-from cse_operator.cli.questions import ask
 from cse_operator.cli.report import Mark
 from cse_operator.kube import errors
+from cse_operator.kube.questions import ask
 from support.api_server_stub import Answer, api_server_stub, hang_up, refusal, reply
 
 
