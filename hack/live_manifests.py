@@ -27,7 +27,7 @@ from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
-from cse_operator.core.observed import Observed, Policy, Rival, Wish
+from cse_operator.core.observed import Limits, Observed, Rival, Wish
 
 NOW = datetime(2026, 3, 14, 2, 0, 0, tzinfo=UTC)
 JOB = 17655
@@ -89,22 +89,22 @@ def _observed(**changes: Any) -> Observed:
 
 def _intent() -> Observed:
     o = _observed()
-    return replace(o, status=decide(o, Policy()).status)
+    return replace(o, status=decide(o, Limits()).status)
 
 
 def _running() -> Observed:
     o = _intent()
-    decision = after_call(o, Accepted(SPEC["engineId"], "orders", JOB), Policy())
+    decision = after_call(o, Accepted(SPEC["engineId"], "orders", JOB), Limits())
     return replace(o, status=decision.status, engine=engine(status="Upgrading", job=JOB))
 
 
 def _ended(view: JobView, seen: EngineView, **changes: Any) -> Status:
-    return decide(replace(_running(), job=view, engine=seen, **changes), Policy()).status
+    return decide(replace(_running(), job=view, engine=seen, **changes), Limits()).status
 
 
 def _answered(kind: FailureKind, message: str, http: int | None = None, code: str = "") -> Status:
     failure = Failure(kind, message, http_status=http, code=code or None)
-    decision: Decision = after_call(_intent(), failure, Policy())
+    decision: Decision = after_call(_intent(), failure, Limits())
     return decision.status
 
 
@@ -118,14 +118,14 @@ def _uncertain() -> Status:
         jobs=(),
         known_for=9000.0,
     )
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _mismatched() -> Status:
     """A job is finished and its engine stays where it was, seen long after the end."""
     ended = _ended(job("Finished"), engine(job=JOB), ended_for=9000.0, known_for=9000.0)
     o = replace(_running(), status=ended, engine=engine(job=JOB), known_for=9000.0)
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _retry_required() -> Status:
@@ -145,7 +145,7 @@ def _retry_required() -> Status:
     )
     o = _observed(engine=engine(job=JOB))
     return decide(
-        replace(o, status=refused.model_copy(update={"upgrade": elsewhere})), Policy()
+        replace(o, status=refused.model_copy(update={"upgrade": elsewhere})), Limits()
     ).status
 
 
@@ -153,22 +153,22 @@ def _unreadable() -> Status:
     """The intent of a newer build, seen by this one."""
     stored = _intent().status.to_json()
     stored["upgrade"]["minReader"] = READER + 1
-    return decide(replace(_observed(), status=read_status(stored)), Policy()).status
+    return decide(replace(_observed(), status=read_status(stored)), Limits()).status
 
 
 def _failed(kind: FailureKind, message: str) -> Status:
     o = _observed(engine=None, failure=Failure(kind, message), failures=9)
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _unseen(kind: FailureKind, message: str) -> Status:
     """A running upgrade that cannot be looked at."""
     o = replace(_running(), job=job("Executing"), failure=Failure(kind, message), failures=9)
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _settled(**changes: Any) -> Status:
-    return decide(_observed(**changes), Policy()).status
+    return decide(_observed(**changes), Limits()).status
 
 
 SCENES: dict[str, Callable[[], Status]] = {
@@ -183,9 +183,9 @@ SCENES: dict[str, Callable[[], Status]] = {
     "upgrading-unseen": lambda: _unseen(FailureKind.TRANSIENT, "The connection was refused"),
     "submitting": lambda: _intent().status,
     "verifying-outcome": lambda: _answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
-    "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Policy()).status,
+    "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Limits()).status,
     "upgrade-overdue": lambda: (
-        decide(replace(_running(), job=job("Executing"), job_age=9000.0), Policy()).status
+        decide(replace(_running(), job=job("Executing"), job_age=9000.0), Limits()).status
     ),
     "up-to-date": lambda: _ended(job("Finished"), engine("2.4.0", job=JOB)),
     "already-up-to-date": lambda: _settled(engine=engine("2.4.1")),

@@ -16,7 +16,7 @@ from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted, EngineView
-from cse_operator.core.observed import Observed, Policy, Rival, Wish
+from cse_operator.core.observed import Limits, Observed, Rival, Wish
 from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.core.vendor_states import passes_by_itself
 from support.model_cluster import (
@@ -106,7 +106,7 @@ class ModelOperator:
 
     vendor: ModelVendor
     cluster: ModelCluster
-    policy: Policy
+    limits: Limits
     wall_clock_error: float
     dialect: Dialect | None = None
     """How it writes records, if it is a newer build; it reads both then."""
@@ -221,7 +221,7 @@ class ModelOperator:
                 job_age=now - job_seen,
                 may_call_in=self._may_call_in(),
             )
-            decision = decide(o, self.policy)
+            decision = decide(o, self.limits)
             o = replace(o, status=decision.status) if decision.effect.is_look else o
             match decision.effect:
                 case Effect.NONE:
@@ -251,7 +251,7 @@ class ModelOperator:
     def _may_call_in(self) -> float:
         if not self.waits_at_start:
             return 0.0
-        return max(self.policy.grace - (self.vendor.now - self.began), 0.0)
+        return max(self.limits.grace - (self.vendor.now - self.began), 0.0)
 
     def read(self, resource: StoredResource) -> Status:
         """The status as this build understands it."""
@@ -438,7 +438,7 @@ class ModelOperator:
         unsent = isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
         notes.unsent = notes.unsent + 1 if unsent else 0
         o = replace(o, status=status, failures=notes.unsent, poll_interval=POLL_INTERVAL)
-        decision = after_call(o, outcome, self.policy)
+        decision = after_call(o, outcome, self.limits)
         assert decision.broken is None
         yield from self._write(resource, decision.status)
         self.answers.pop(name, None)

@@ -12,20 +12,20 @@ from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import HISTORY_LIMIT, Result
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
 from support.model_cluster import Dialect, ModelCluster, StoredResource
 from support.model_operator import RESYNC_INTERVAL, SEND_WINDOW, ModelOperator, Weather
 from support.model_vendor import Call, EngineState, Job, ModelVendor
 
-POLICY: Final = Policy()
-MOST_LAG: Final = POLICY.lag
+LIMITS: Final = Limits()
+MOST_LAG: Final = LIMITS.lag
 MOST_LATE: Final = 15.0
 """As long as the time-out of a request lets a call be on its way."""
-assert POLICY.grace >= SEND_WINDOW + MOST_LATE + MOST_LAG + POLICY.clocks
+assert LIMITS.grace >= SEND_WINDOW + MOST_LATE + MOST_LAG + LIMITS.clocks
 
-UNSEEN: Final = POLICY.look_valid + SEND_WINDOW + MOST_LATE + MOST_LAG
+UNSEEN: Final = LIMITS.look_valid + SEND_WINDOW + MOST_LATE + MOST_LAG
 """So long nobody can know what somebody else did."""
 
 
@@ -66,7 +66,7 @@ class ModelWorld:
             ModelOperator(
                 self.vendor,
                 self.cluster,
-                POLICY,
+                LIMITS,
                 error,
                 dialect=Dialect(by_word=newer == "word") if newer else None,
                 waits_at_start=waits_at_start,

@@ -16,7 +16,7 @@ from typing import Any
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.observation import Accepted, EngineView, JobView
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
 from cse_operator.kube import errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.status_writer import merge_patch
@@ -219,8 +219,8 @@ class World:
             clock=self.time,
             jitter=lambda: 0.0,
         )
-        policy = Policy()
-        self.ownership = Ownership(grace=policy.grace, wake=self.queue.add, clock=self.time)
+        limits = Limits()
+        self.ownership = Ownership(grace=limits.grace, wake=self.queue.add, clock=self.time)
         self.cache = Cache(self.ownership, lambda region: region)
         self.authority = Authority(
             grace=start_grace,
@@ -242,7 +242,7 @@ class World:
             ownership=self.ownership,
             authority=self.authority,
             statuses=statuses,
-            policy=policy,
+            limits=limits,
             send_window=5.0,
         )
         self.reconciler = Reconciler(
@@ -257,7 +257,7 @@ class World:
                 calls=self.calls,
                 polls=Polls(interval=5.0, limit=100.0),
                 metrics=metrics,
-                policy=policy,
+                limits=limits,
                 intervals=Intervals(progress=60.0, resync=600.0),
             )
         )

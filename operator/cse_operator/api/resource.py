@@ -123,7 +123,7 @@ class CredentialsReference(Model):
     )
 
 
-class UpgradePolicy(Model):
+class UpgradeOptions(Model):
     """How an upgrade is to be done."""
 
     timeout: str = Field(
@@ -184,8 +184,8 @@ class Spec(Model):
         default=False,
         description="True: keep observing the engine and following its jobs, start nothing.",
     )
-    upgrade: UpgradePolicy = Field(
-        default_factory=UpgradePolicy, description="How an upgrade is to be done."
+    upgrade: UpgradeOptions = Field(
+        default_factory=UpgradeOptions, description="How an upgrade is to be done."
     )
 
 

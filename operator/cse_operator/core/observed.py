@@ -73,7 +73,7 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Limits:
     """How patient the operator is; in seconds, except for the two counts."""
 
     grace: float = 35.0

@@ -13,7 +13,7 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource
@@ -47,7 +47,7 @@ class Calls:
         ownership: who owns the engine.
         authority: whether this process may call.
         statuses: writes statuses.
-        policy: how patient the decisions are.
+        limits: how patient the decisions are.
         send_window: seconds after a decision in which its call may be sent.
     """
 
@@ -59,7 +59,7 @@ class Calls:
         ownership: Ownership,
         authority: Authority,
         statuses: Statuses,
-        policy: Policy,
+        limits: Limits,
         send_window: float,
     ) -> None:
         self._queue = queue
@@ -67,7 +67,7 @@ class Calls:
         self._ownership = ownership
         self._authority = authority
         self._statuses = statuses
-        self._policy = policy
+        self._limits = limits
         self._send_window = send_window
         self._answers: dict[str, _Answer] = {}
 
@@ -93,7 +93,7 @@ class Calls:
         try:
             project = await self._access.project_of(work.key, work.resource, live=True)
         except CloudError as error:
-            held = decide(work.failed(o, error.failure), self._policy)
+            held = decide(work.failed(o, error.failure), self._limits)
             await self._write(work, held.status)
             return held
         if project is not work.project:
@@ -182,7 +182,7 @@ class Calls:
         notes = cached.notes
         notes.call_answered(sent=not _never_left(answer.outcome))
         o = replace(answer.seen, status=status, now=now(), failures=notes.unsent)
-        decision = after_call(o, answer.outcome, self._policy)
+        decision = after_call(o, answer.outcome, self._limits)
         await self._statuses.write(
             cached,
             decided_on=cached.version,

@@ -59,7 +59,7 @@ class Parts:
         self._settings = settings
         self._api_client = api_client
         options = project_options(settings)
-        grace = settings.policy.grace
+        grace = settings.limits.grace
         self.metrics = Metrics()
         self.events = EventPoster(api_client, instance=identity)
         self.elector = self._elector(identity, on_leading, on_lease_lost)
@@ -108,7 +108,7 @@ class Parts:
         )
 
     def _tools(self) -> Tools:
-        settings, policy = self._settings, self._settings.policy
+        settings, limits = self._settings, self._settings.limits
         access = self._access()
         statuses = Statuses(
             StatusWriter(self._api_client),
@@ -123,7 +123,7 @@ class Parts:
             ownership=self.ownership,
             authority=self.authority,
             statuses=statuses,
-            policy=policy,
+            limits=limits,
             send_window=settings.send_window,
         )
         return Tools(
@@ -137,7 +137,7 @@ class Parts:
             calls=calls,
             polls=Polls(interval=settings.poll_interval, limit=settings.calls_per_second),
             metrics=self.metrics,
-            policy=policy,
+            limits=limits,
             intervals=Intervals(settings.progress_interval, settings.resync_interval),
         )
 

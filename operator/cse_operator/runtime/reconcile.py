@@ -16,7 +16,7 @@ from typing import Final
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, decide, invalid_spec
-from cse_operator.core.observed import Observed, Policy, Wish
+from cse_operator.core.observed import Limits, Observed, Wish
 from cse_operator.core.states import Effect, stage_of
 from cse_operator.kube.errors import Conflict, Gone, KubeError, Unavailable
 from cse_operator.kube.resource_reader import ResourceReader
@@ -67,7 +67,7 @@ class Tools:
     calls: Calls
     polls: Polls
     metrics: Metrics
-    policy: Policy
+    limits: Limits
     intervals: Intervals
 
 
@@ -165,7 +165,7 @@ class Reconciler:
         o = await self._first_look(work)
         for _ in range(MOST_TURNS):
             o = work.aged(o)
-            decision = decide(o, self._tools.policy)
+            decision = decide(o, self._tools.limits)
             match decision.effect:
                 case Effect.NONE:
                     await self._conclude(work, decision)

@@ -19,8 +19,8 @@ from cse_operator.core.observed import Observed, Rival
 from cse_operator.core.states import Effect, Situation, Stage, stage_of
 from support.observations import (
     BUSY,
+    LIMITS,
     LOST,
-    POLICY,
     REFUSED,
     at,
     ended,
@@ -753,8 +753,8 @@ def decided(
 
 def outcome(scenario: Scenario) -> Decision:
     if scenario.answer is not None:
-        return after_call(scenario.seen, scenario.answer, POLICY)
-    return decide(scenario.seen, POLICY)
+        return after_call(scenario.seen, scenario.answer, LIMITS)
+    return decide(scenario.seen, LIMITS)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -802,7 +802,7 @@ def test_deciding_again_on_what_was_concluded_changes_nothing(name):
     scenario = SCENARIOS[name]
     first = outcome(scenario)
     stored = read_status(first.status.to_json())
-    again = decide(replace(scenario.seen, status=stored, now=at(3)), POLICY)
+    again = decide(replace(scenario.seen, status=stored, now=at(3)), LIMITS)
     if scenario.answer is None:
         assert again.status.to_json() == first.status.to_json()
         assert again.effect is Effect.NONE
@@ -813,9 +813,9 @@ def test_deciding_again_on_what_was_concluded_changes_nothing(name):
 def test_a_look_that_came_before_the_jobs_end_showed_is_not_worth_a_write():
     running_engine = engine(status="Upgrading", latest_job_id=101)
     before = decide(
-        observed(running(), engine=engine(latest_job_id=101), job=job(status="Executing")), POLICY
+        observed(running(), engine=engine(latest_job_id=101), job=job(status="Executing")), LIMITS
     )
     early = observed(running(), engine=running_engine, job=job(**FINISHED))
-    after = decide(replace(early, status=before.status), POLICY)
+    after = decide(replace(early, status=before.status), LIMITS)
     assert after.situation is Situation.JOB_FINISHED_UNSEEN
     assert after.status == before.status

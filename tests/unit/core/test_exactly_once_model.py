@@ -43,7 +43,7 @@ SITES = ["fine", "fine", "absent"]
 PEOPLES_DOINGS = [
     "wants a version",
     "suspends or resumes",
-    "edits the policy",
+    "edits the limits",
     "edits the time-out",
     "requests a retry",
     "requests a retry",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.states import Situation
 
 
-def now_or_later(o: Observed, due: Situation, policy: Policy) -> Situation:
+def now_or_later(o: Observed, due: Situation, limits: Limits) -> Situation:
     """The call that is due, or why it has to wait."""
     if o.observes_only:
         return Situation.OBSERVE_ONLY
     if o.may_call_in > 0:
         return Situation.CALL_NOT_YET
     # The process was stopped, or the look was slow: the engine may have moved on.
-    return Situation.LOOK_TOO_OLD if o.engine_age > policy.look_valid else due
+    return Situation.LOOK_TOO_OLD if o.engine_age > limits.look_valid else due
