@@ -140,6 +140,12 @@ class UpgradeOptions(Model):
         ge=0,
         le=10,
     )
+    priority: int = Field(
+        default=0,
+        description="Where engines wait for a policy's slot, the highest goes first.",
+        ge=-1000,
+        le=1000,
+    )
 
 
 class Spec(Model):
@@ -357,6 +363,20 @@ class KeptApart:
         return data
 
 
+class HeldBy(StatusModel):
+    """One policy that does not let the engine start, and why."""
+
+    kind: str | None = Field(
+        default=None,
+        description="UpgradePolicy or ClusterUpgradePolicy; absent where no policy is meant.",
+    )
+    policy: str | None = Field(default=None, description="The policy's name.")
+    reason: str = Field(description="Why, in a word.")
+    until: Timestamp | None = Field(
+        default=None, description="When it lets the engine go; absent where nobody knows."
+    )
+
+
 class Status(StatusModel):
     """What the operator found and did. Only the operator writes it."""
 
@@ -366,8 +386,17 @@ class Status(StatusModel):
     phase: Phase | None = Field(default=None, description="Where the resource stands.")
     message: str | None = Field(default=None, description="Why, in a sentence.")
     current_version: str | None = Field(default=None, description="The engine's version.")
+    version_since: Timestamp | None = Field(
+        default=None, description="Since when the engine has been seen at that version."
+    )
     latest_version: str | None = Field(
         default=None, description="The version the vendor offers for this engine."
+    )
+    held: tuple[HeldBy, ...] = Field(
+        default=(), description="The policies that do not let the engine start."
+    )
+    held_since: Timestamp | None = Field(
+        default=None, description="Since when policies have held the engine."
     )
     engine: EngineInfo | None = Field(default=None, description="The engine.")
     job_id: int | None = Field(default=None, description="Job of the latest upgrade call.")
