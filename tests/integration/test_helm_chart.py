@@ -568,13 +568,13 @@ def test_the_metrics_are_for_few_by_default_and_for_all_by_one_word(
 # --- the CRD --------------------------------------------------------------------------------------
 
 
-def definitions(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def crds_of(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [item for item in objects if item["kind"] == "CustomResourceDefinition"]
 
 
 def test_the_crds_stay_when_the_release_goes_and_are_those_of_the_other_ways(helm: Helm) -> None:
     ours = [crd.definition(), policy_crd.upgrade_policy(), policy_crd.cluster_upgrade_policy()]
-    shown = {item["metadata"]["name"]: item for item in definitions(rendered(helm))}
+    shown = {item["metadata"]["name"]: item for item in crds_of(rendered(helm))}
 
     assert len(shown) == len(ours)
     for definition in ours:
@@ -587,7 +587,7 @@ def test_the_crds_stay_when_the_release_goes_and_are_those_of_the_other_ways(hel
 
 def test_without_the_crd_everything_else_is_the_same(helm: Helm) -> None:
     with_it = rendered(helm)
-    ours = definitions(with_it)
+    ours = crds_of(with_it)
 
     assert rendered(helm, "--set=crds.install=false") == [i for i in with_it if i not in ours]
 
@@ -603,6 +603,6 @@ def test_braces_in_a_description_do_not_become_part_of_the_template(
     shutil.copytree(CHART, chart)
     (chart / "templates" / "crd.yaml").write_text(generator.custom_resource_definition())
 
-    shown = {item["metadata"]["name"]: item for item in definitions(rendered(helm, chart=chart))}
+    shown = {item["metadata"]["name"]: item for item in crds_of(rendered(helm, chart=chart))}
 
     assert shown[definition["metadata"]["name"]]["spec"] == definition["spec"]
