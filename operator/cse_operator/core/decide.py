@@ -20,6 +20,7 @@ from cse_operator.core.failure import Failure
 from cse_operator.core.machine import BrokenRowError, Transition, apply
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.permit import Held
 from cse_operator.core.situations import classify, classify_answer, is_gone
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
 from cse_operator.core.status import concluded, conditions, kept
@@ -94,12 +95,12 @@ def decide(o: Observed, limits: Limits) -> Decision:
     raise AssertionError(f"the table of states leads nowhere from {stage_of(o.status)}")
 
 
-def after_call(o: Observed, answer: Accepted | Failure, limits: Limits) -> Decision:
+def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -> Decision:
     """Decide what to record of a changing call, once it was answered or failed.
 
     Args:
         o: the observation, with the status that holds the intent.
-        answer: the vendor's answer, or why there is none.
+        answer: the vendor's answer, why there is none, or which policy kept the call back.
         limits: how patient to be.
 
     Raises:
@@ -108,6 +109,8 @@ def after_call(o: Observed, answer: Accepted | Failure, limits: Limits) -> Decis
     if stage_of(o.status) is not Stage.UNANSWERED:
         raise ValueError("a call was answered although no intent is open")
     o = replace(o, answer=answer, failure=None)
+    if isinstance(answer, Held):
+        o = replace(o, permit=answer)
     situation = classify_answer(answer)
     row, status, broken = apply(o, situation)
     if row.reason is not None:
@@ -144,8 +147,9 @@ def _shown(
             # Not earlier than the vendor asked for, and not all at once at that very moment.
             late = failure.retry_after + limits.confirm * o.jitter
             seconds = max(seconds or 0.0, late)
+    reason = row.reason(o) if callable(row.reason) else row.reason
     return Decision(
-        concluded(o, status, row.reason, message, row),
+        concluded(o, status, reason, message, row),
         row.effect,
         requeue_after=seconds,
         situation=situation,

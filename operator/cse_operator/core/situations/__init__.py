@@ -12,6 +12,7 @@ from cse_operator.api.failure_kind import FailureKind
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.permit import Held
 from cse_operator.core.situations.idle import idle
 from cse_operator.core.situations.running import running
 from cse_operator.core.situations.unanswered import unanswered
@@ -46,10 +47,12 @@ def classify(o: Observed, limits: Limits) -> Situation:
             return idle(o, limits)
 
 
-def classify_answer(answer: Accepted | Failure) -> Situation:
+def classify_answer(answer: Accepted | Failure | Held) -> Situation:
     """What an answer to a changing call means; what is not plain leaves its effect open."""
     if isinstance(answer, Accepted):
         return Situation.CALL_ACCEPTED
+    if isinstance(answer, Held):
+        return Situation.CALL_HELD
     if answer.kind is FailureKind.FORBIDDEN:
         return Situation.CALL_FORBIDDEN
     if answer.kind in _PLAIN_REFUSALS:

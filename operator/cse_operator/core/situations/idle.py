@@ -9,7 +9,7 @@ from cse_operator.api.resource import Result, UpgradeRecord
 from cse_operator.core.job_matching import is_current
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Limits, Observed
-from cse_operator.core.situations.may_call import now_or_later
+from cse_operator.core.situations.may_call import permitted
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
     AVAILABLE,
@@ -144,7 +144,7 @@ def _may_call(o: Observed, due: Situation, limits: Limits) -> Situation:
         return Situation.SUSPENDED
     if o.engine is not None and may_predate_the_end(o, o.engine, limits):
         return Situation.JUST_ENDED
-    return now_or_later(o, due, limits)
+    return permitted(o, due, limits)
 
 
 def _latched(o: Observed, engine: EngineView, limits: Limits) -> Situation | None:

@@ -6,7 +6,7 @@ from cse_operator.api.resource import Action, UpgradeRecord
 from cse_operator.core.job_matching import is_current, listed_job
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Limits, Observed
-from cse_operator.core.situations.may_call import now_or_later
+from cse_operator.core.situations.may_call import permitted_again
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
     AVAILABLE,
@@ -125,7 +125,7 @@ def _call_again(
         if record.attempts > limits.repeats:
             return Situation.NO_MORE_CALLS
     due = Situation.RETRY_UNCHANGED if retrying else Situation.UNCHANGED_AND_WANTED
-    return now_or_later(o, due, limits)
+    return permitted_again(o, due, limits)
 
 
 def _is_out_of_reach(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
