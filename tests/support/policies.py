@@ -12,6 +12,7 @@ from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
 from cse_operator.core.permit import Held, permit
 from cse_operator.core.policies import Policy, PolicySet, read_policy
+from cse_simulator.admin import Simulation
 
 
 def policy_manifest(namespace: str, name: str = "production", **spec: Any) -> dict[str, Any]:
@@ -125,3 +126,20 @@ def fleet(
 ) -> Fleet:
     """Engines and policies at a moment."""
     return Fleet(members, PolicySet(tuple(policies), **of_the_set), now, reserved)
+
+
+def most_at_once(simulation: Simulation) -> int:
+    """How many upgrades the vendor had at once at most, by its own record of their jobs."""
+    moments: list[tuple[str, int]] = []
+    for engine in simulation.admin.engines():
+        if engine.latest_job_id:
+            job = simulation.admin.job(engine.latest_job_id)
+            if job["type"] == "Upgrade":
+                moments.append((job["startTime"], 1))
+                if job.get("endTime"):
+                    moments.append((job["endTime"], -1))
+    running = most = 0
+    for _, change in sorted(moments):
+        running += change
+        most = max(most, running)
+    return most

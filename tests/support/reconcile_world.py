@@ -10,6 +10,7 @@ import copy
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.observation import Accepted, EngineView, JobView
 from cse_operator.core.observed import Limits
+from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.status_writer import merge_patch
@@ -24,6 +26,7 @@ from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import Cache, CachedResource
 from cse_operator.runtime.calls import Calls
+from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.polls import Polls
@@ -229,6 +232,10 @@ class World:
             clock=self.time,
         )
         self.authority.begin()
+        self.policies = PolicySet()
+        self.wall = [datetime(2026, 12, 5, 12, tzinfo=UTC)]
+        self.gate = Gate(self.cache, self.queue, lambda: self.policies, clock=lambda: self.wall[0])
+        self.cache.on_change = self.gate.changed
         self.events: list[str] = []
         poster = SimpleNamespace(post=lambda _ref, _type, reason, _message: self._posted(reason))
         metrics = Metrics()
@@ -252,6 +259,7 @@ class World:
                 reader=cluster,
                 access=access,
                 ownership=self.ownership,
+                gate=self.gate,
                 authority=self.authority,
                 statuses=statuses,
                 calls=self.calls,

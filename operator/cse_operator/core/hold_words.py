@@ -63,7 +63,7 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
     who = name_of(policy)
     match hold.reason:
         case Reason.POLICIES_UNKNOWN if policy is None:
-            return f"the policies cannot be read: {fleet.policies.unknown}"
+            return f"the policies cannot be read: {fleet.policies.why_unknown(engine.namespace)}"
         case Reason.POLICIES_UNKNOWN:
             return f"the labels of the namespace are not known, and {who} may select it"
         case Reason.NO_POLICY:

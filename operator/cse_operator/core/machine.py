@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cse_operator.api.reasons import Reason
 from cse_operator.api.resource import Status
-from cse_operator.core import ends, messages, records
+from cse_operator.core import ends, held, messages, records
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
 
@@ -61,7 +61,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         _I, reason=_W.WAITING_TO_CALL, say=messages.not_yet, requeue=_Q.MAY_CALL
     ),
     (_I, _S.PERMIT_NOT_ASKED): _T(_I, _E.ASK),
-    (_I, _S.HELD): _T(_I, reason=messages.reason_of_hold, say=messages.held),
+    (_I, _S.HELD): _T(_I, reason=held.reason_of_hold, say=held.held),
     (_I, _S.OBSERVE_ONLY): _T(
         _I, record=records.settled, reason=_W.OBSERVE_ONLY, say=messages.observes
     ),
@@ -171,9 +171,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         requeue=_Q.CONFIRM,
     ),
     (_U, _S.CALL_NOT_SENT): _T(_U, record=records.not_sent, requeue=_Q.BACKOFF),
-    (_U, _S.CALL_HELD): _T(
-        _I, record=records.dropped, reason=messages.reason_of_hold, say=messages.held
-    ),
+    (_U, _S.CALL_HELD): _T(_I, record=records.dropped, reason=held.reason_of_hold, say=held.held),
     # -- Unanswered, later: find out what became of the call, by looking ------------------------
     (_U, _S.RIVAL): _T(_U, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
     (_U, _S.NOT_LOOKED): _T(_U, _E.LOOK),

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from cse_operator.api.names import APPROVED_VERSION, RETRY_REQUESTED_AT
 from cse_operator.api.reasons import HELD, Reason
 from cse_operator.api.resource import Action, Result, Status, UpgradeRecord
 from cse_operator.core.observation import EngineView
@@ -139,7 +138,8 @@ def member_of(
     namespace: str,
     name: str,
     labels: Mapping[str, str],
-    annotations: Mapping[str, str],
+    approved: str | None,
+    retry_request: str | None,
     generation: int,
     deleting: bool,
     spec: Mapping[str, Any],
@@ -148,7 +148,7 @@ def member_of(
     """The engine of a resource, whoever wrote it."""
     ready, record, engine = status.ready, status.upgrade, status.engine
     stage = stage_of(status)
-    upgrade, request = spec.get("upgrade"), annotations.get(RETRY_REQUESTED_AT)
+    upgrade = spec.get("upgrade")
     priority = upgrade.get("priority", 0) if isinstance(upgrade, dict) else 0
     present = status.observed_generation == generation
     return Member(
@@ -159,8 +159,8 @@ def member_of(
         priority=priority if isinstance(priority, int) else 0,
         suspended=spec.get("suspend") is True,
         deleting=deleting,
-        approved=annotations.get(APPROVED_VERSION),
-        retry_requested=request is not None and request != status.last_handled_retry_at,
+        approved=approved,
+        retry_requested=retry_request is not None and retry_request != status.last_handled_retry_at,
         type=engine.type if engine is not None else None,
         engine_status=engine.status if engine is not None else None,
         current=status.current_version,

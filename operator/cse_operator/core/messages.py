@@ -11,12 +11,10 @@ from datetime import timedelta
 from cse_operator.api.duration import format_duration
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import RETRY_REQUESTED_AT
-from cse_operator.api.reasons import Reason
 from cse_operator.api.resource import Action, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed
-from cse_operator.core.permit import Held
 
 _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try again"
 
@@ -245,18 +243,6 @@ def observes(o: Observed, _: Status) -> str:
     )
 
 
-def reason_of_hold(o: Observed) -> Reason:
-    """The reason of the first policy that holds a call."""
-    return _held(o).reason
-
-
-def held(o: Observed, _: Status) -> str:
-    """Policies say not yet."""
-    return (
-        f"engine is at {_engine(o).version}; the upgrade to {o.wish.version} waits: {_held(o).text}"
-    )
-
-
 def suspended(o: Observed, _: Status) -> str:
     """A person said wait."""
     return (
@@ -322,12 +308,6 @@ def _engine(o: Observed) -> EngineView:
     if o.engine is None:
         raise ValueError("there is nothing to say about an engine that was not looked at")
     return o.engine
-
-
-def _held(o: Observed) -> Held:
-    if not isinstance(o.permit, Held):
-        raise TypeError("no policy holds it")
-    return o.permit
 
 
 def _status(o: Observed) -> str:

@@ -78,7 +78,7 @@ def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
     """What holds an engine, limits aside; engines that are alike are held alike."""
     selection = fleet.selection(engine)
     exempt = _is_exempt(engine)
-    alike = (id(selection), engine.type, engine.wanted, engine.approved, exempt)
+    alike = (id(selection), engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
     if alike not in fleet.memo:
         found = sorted(_holds(engine, fleet, exempt=exempt), key=lambda hold: _ORDER[hold.reason])
         fleet.memo[alike] = tuple(found)
@@ -106,7 +106,7 @@ def _is_exempt(engine: Member) -> bool:
 def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:
     policies = fleet.policies
     selection = fleet.selection(engine)
-    if policies.unknown is not None:
+    if policies.why_unknown(engine.namespace) is not None:
         yield Hold(Reason.POLICIES_UNKNOWN, None)
     for policy in selection.unsure:
         yield Hold(Reason.POLICIES_UNKNOWN, policy)

@@ -123,12 +123,14 @@ class PolicySet:
         policies: the policies.
         namespaces: the labels of each namespace that is known.
         unknown: why the policies are not known; then nothing starts.
+        unknown_in: the same for those of one namespace.
         required: whether an engine that no policy selects is held.
     """
 
     policies: tuple[Policy, ...] = ()
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unknown: str | None = None
+    unknown_in: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _openings: dict[Any, tuple[datetime, datetime | None]] = field(default_factory=dict, repr=False)
@@ -136,7 +138,12 @@ class PolicySet:
     @property
     def gates_nothing(self) -> bool:
         """Whether no engine can be held at all."""
-        return not self.policies and self.unknown is None and not self.required
+        known = self.unknown is None and not self.unknown_in
+        return known and not self.policies and not self.required
+
+    def why_unknown(self, namespace: str) -> str | None:
+        """Why the policies of a namespace are not known; None if they are."""
+        return self.unknown or self.unknown_in.get(namespace)
 
     def selecting(self, namespace: str, labels: frozenset[tuple[str, str]]) -> Selection:
         """The policies that select an engine by its namespace and labels."""

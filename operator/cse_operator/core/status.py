@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from cse_operator.api.reasons import FACTS, HELD, Reason, Standing
-from cse_operator.api.resource import Condition, EngineInfo, HeldBy, Phase, Status
+from cse_operator.api.resource import Condition, EngineInfo, Phase, Status
 from cse_operator.core import records
+from cse_operator.core.held import held_by
 from cse_operator.core.machine import Transition
 from cse_operator.core.observed import Observed
-from cse_operator.core.permit import Held
 
 _PHASES: Final = {
     Reason.UP_TO_DATE: Phase.UP_TO_DATE,
@@ -37,7 +37,7 @@ def concluded(
         row: the row of the table that led here; None where the engine could not be seen.
     """
     message = message[:_MESSAGE_LIMIT]
-    held = _held(o, reason)
+    held = held_by(o, reason)
     changes: dict[str, object] = {
         "observed_generation": o.wish.generation,
         "phase": phase_of(reason),
@@ -57,21 +57,6 @@ def concluded(
     if row is not None and row.answers_retry:
         changes["last_handled_retry_at"] = records.handled_retry(o)
     return status.model_copy(update=changes)
-
-
-def _held(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:
-    """The policies that hold the engine, where that is what is shown."""
-    if reason not in HELD or not isinstance(o.permit, Held):
-        return ()
-    return tuple(
-        HeldBy(
-            kind=hold.policy.kind if hold.policy is not None else None,
-            policy=hold.policy.name if hold.policy is not None else None,
-            reason=hold.reason.value,
-            until=hold.until,
-        )
-        for hold in o.permit.holds
-    )
 
 
 def _version_since(o: Observed, version: str) -> datetime | None:

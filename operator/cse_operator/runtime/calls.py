@@ -14,6 +14,7 @@ from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.permit import Held
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource
@@ -33,7 +34,7 @@ class _Answer:
     """The outcome of a call that is not recorded yet: it must not be lost."""
 
     record: UpgradeRecord
-    outcome: Accepted | Failure
+    outcome: Accepted | Failure | Held
     seen: Observed
     """What was decided on. The spec may not be readable any more when the answer is recorded."""
 
@@ -119,14 +120,23 @@ class Calls:
             self._ownership.nothing_open(work.key, uid)
             raise
         work.cached.notes.intent_written(written or intent, boottime())
-        outcome: Accepted | Failure | None = None
+        outcome: Accepted | Failure | Held | None = None
         try:
-            outcome = await self._send(work, record, send_before)
+            outcome = await self._send_if_allowed(work, o, record, send_before)
         except CloudError as error:
             outcome = error.failure
         finally:
             self._ownership.call_ended(engine, uid, job_id=_new_job(record, outcome))
         self._answers[work.key] = _Answer(record, outcome, o)
+
+    async def _send_if_allowed(
+        self, work: Work, o: Observed, record: UpgradeRecord, send_before: float
+    ) -> Accepted | Held:
+        """Make the call, unless a policy has closed since the decision: nothing is sent then."""
+        permit = work.gate.ask_again(work.key, o.engine)
+        if isinstance(permit, Held):
+            return permit
+        return await self._send(work, record, send_before)
 
     async def _send(self, work: Work, record: UpgradeRecord, send_before: float) -> Accepted:
         """Make the call that the stored intent names."""
@@ -213,7 +223,9 @@ def _stored_intent(key: str, written: Status | None, intent: Status) -> UpgradeR
     return record
 
 
-def _never_left(outcome: Accepted | Failure) -> bool:
+def _never_left(outcome: Accepted | Failure | Held) -> bool:
+    if isinstance(outcome, Held):
+        return True
     return isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
 
 
@@ -221,7 +233,7 @@ def _as_stored(record: UpgradeRecord) -> dict[str, Any]:
     return record.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | None) -> int | None:
+def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | Held | None) -> int | None:
     """The job that a call started, unless it runs an old one again."""
     if not isinstance(outcome, Accepted) or outcome.job_id == record.baseline_job_id:
         return None

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         description="call no Upgrade and no Retry: only look, adopt, follow and report",
     )
 
+    require_policy: bool = Field(
+        default=False,
+        description="hold every engine that no UpgradePolicy or ClusterUpgradePolicy selects",
+    )
+
     cse_endpoint: str = Field(
         default="https://cse.{region}.myhuaweicloud.com",
         description="URL of the vendor's API; {region} is replaced by a resource's region",
