@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -85,11 +85,15 @@ class Fleet:
         """The keys of a policy's engines that are in flight."""
         return self._in_flight[policy.key]
 
-    def in_line(self) -> Iterator[Member]:
-        """The engines that were held when they asked last, in the order in which they go."""
+    @cached_property
+    def _line(self) -> list[Member]:
         waiting = (
             m
             for m in self.members
             if m.held_since is not None and not m.excused and not self.is_in_flight(m)
         )
-        return iter(sorted(waiting, key=lambda m: m.place))
+        return sorted(waiting, key=lambda m: m.place)
+
+    def in_line(self) -> Sequence[Member]:
+        """The engines that were held when they asked last, in the order in which they go."""
+        return self._line

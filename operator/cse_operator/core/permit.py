@@ -7,7 +7,7 @@ engine must let it; none is stronger than another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -88,14 +88,14 @@ def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
 
 def let_go(fleet: Fleet) -> tuple[list[Member], datetime | None]:
     """The engines in line that may start now, and when one more may, as far as that is known."""
-    winners = _winners(fleet, None)
-    ends = [
-        hold.until
-        for member in fleet.in_line()
-        for hold in holds_of(member, fleet)
-        if hold.until is not None
-    ]
-    return winners, min(ends, default=None)
+    ends: set[datetime] = set()
+    free = []
+    for member in fleet.in_line():
+        holds = holds_of(member, fleet)
+        ends.update(hold.until for hold in holds if hold.until is not None)
+        if not holds:
+            free.append(member)
+    return _take_slots(free, fleet, None), min(ends, default=None)
 
 
 def _is_exempt(engine: Member) -> bool:
@@ -184,11 +184,14 @@ def _winners(fleet: Fleet, asking: Member | None) -> list[Member]:
     line = [m for m in fleet.in_line() if asking is None or m.key != asking.key]
     if asking is not None:
         line = sorted([*line, asking], key=lambda m: m.place)
+    return _take_slots([m for m in line if not holds_of(m, fleet)], fleet, asking)
+
+
+def _take_slots(line: Sequence[Member], fleet: Fleet, asking: Member | None) -> list[Member]:
+    """Give the free slots to those who stand in line, all that one needs or none."""
     taken: dict[tuple[str, str, str], int] = {}
     winners = []
     for member in line:
-        if holds_of(member, fleet):
-            continue
         limits = _limits(member, fleet)
         for policy in limits:
             if policy.key not in taken:
