@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from cse_operator.api.names import API_VERSION, KIND
+from cse_operator.api.names import API_VERSION, KIND, POLICY_KIND
 from cse_operator.api.resource import (
     NEVER_OBSERVED,
     READER,
@@ -26,8 +26,12 @@ from cse_operator.api.resource import (
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.member import Member
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
 from cse_operator.core.observed import Limits, Observed, Rival, Wish
+from cse_operator.core.permit import Allowed, Held, permit
+from cse_operator.core.policies import Policy, PolicySet, read_policy
 
 NOW = datetime(2026, 3, 14, 2, 0, 0, tzinfo=UTC)
 JOB = 17655
@@ -38,7 +42,7 @@ SPEC: dict[str, Any] = {
     "version": "2.4.0",
     "credentialsRef": {"name": "huaweicloud"},
     "suspend": False,
-    "upgrade": {"timeout": "2h", "retryLimit": 0},
+    "upgrade": {"timeout": "2h", "retryLimit": 0, "priority": 0},
 }
 
 
@@ -171,10 +175,37 @@ def _settled(**changes: Any) -> Status:
     return decide(_observed(**changes), Limits()).status
 
 
+def _policy(**spec: Any) -> Policy:
+    return read_policy(
+        {
+            "kind": POLICY_KIND,
+            "metadata": {"name": "production", "namespace": "payments", "uid": "1"},
+            "spec": spec,
+        }
+    )
+
+
+FROZEN = _policy(
+    freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "reason": "month end"}],
+    maxConcurrent=2,
+)
+MANUAL = _policy(approval="Manual")
+NEVER_OPEN = _policy(freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}])
+
+
+def _held(policy: Policy) -> Allowed | Held:
+    """What a policy says of the engine."""
+    member = Member("payments", "orders", frozenset(), SPEC["version"], current="2.3.1", type="CSE")
+    return permit(member, Fleet([member], PolicySet((policy,)), NOW))
+
+
 SCENES: dict[str, Callable[[], Status]] = {
     "pending": lambda: Status(observed_generation=NEVER_OBSERVED, phase=Phase.PENDING),
     "spec-changed": lambda: _settled(generation=2, spec={"version": "2.3.1"}),
     "suspended": lambda: _settled(spec={"suspend": True}),
+    "held-by-a-freeze": lambda: _settled(permit=_held(FROZEN)),
+    "approval-required": lambda: _settled(permit=_held(MANUAL)),
+    "never-opens": lambda: _settled(permit=_held(NEVER_OPEN)),
     "engine-busy": lambda: _settled(engine=engine(status="Modifying")),
     "credentials-not-found": lambda: _failed(
         FailureKind.CREDENTIALS_MISSING, "There is no Secret huaweicloud in the namespace payments"
