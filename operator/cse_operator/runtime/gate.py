@@ -31,6 +31,9 @@ LONGEST_SLEEP: Final = 600.0
 BETWEEN_SWEEPS: Final = 0.25
 """Seconds between sweeps at least, while engines change all the time."""
 
+UNLISTED: Final = 15.0
+"""Seconds until a start is tried again that the list of all engines is waited for."""
+
 FRESH: Final = timedelta(seconds=0.5)
 """How old a view of the fleet may be for a first question. Right before a call it is made anew."""
 
@@ -82,6 +85,14 @@ class Gate:
         self._fleet = None
         self._changed.set()
 
+    def may_call_in(self) -> float:
+        """Seconds until this process may start anything, as far as it knows the fleet.
+
+        No limit is exact before all engines were listed since this process leads. The list begins
+        with that, and is there long before the outcome grace of the start is over.
+        """
+        return 0.0 if self._listed() or not self.in_force else UNLISTED
+
     def policies_changed(self) -> None:
         """There are other policies: who is held for another reason now says so with its next step.
 
@@ -124,8 +135,6 @@ class Gate:
         cached = self._cache.get(key)
         if cached is None:
             return _unknown("the resource is gone")
-        if not self._listed():
-            return _unknown("the engines are not listed since this process leads")
         member = cached.member if engine is None else cached.member.seen_as(engine)
         return permit(member, fleet)
 

@@ -72,7 +72,11 @@ class Work:
         """The observation as it is now: the looks in it have grown older since they were taken."""
         at = self.decided = boottime()
         job_known = o.job is not None or o.missing_job is not None
-        waits = (self.authority.may_call_in(), self.ownership.may_call_in(self.key))
+        waits = (
+            self.authority.may_call_in(),
+            self.ownership.may_call_in(self.key),
+            self.gate.may_call_in(),
+        )
         return replace(
             o,
             engine_age=at - self.engine_asked if o.engine is not None else 0.0,

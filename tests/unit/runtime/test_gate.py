@@ -225,8 +225,9 @@ async def test_before_all_engines_are_listed_nobody_starts(world: World) -> None
     rule(world, policy(maxConcurrent=5))
     world.gate._listed = lambda: False
     await world.step()
-    assert world.reason() == "PoliciesUnknown"
-    assert "not listed" in world.status()["message"]
+    assert world.reason() == "WaitingToCall"
+    world.gate._listed = lambda: True
+    assert "upgrade to 2.4.0" in await world.step()
 
 
 async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world: World) -> None:
