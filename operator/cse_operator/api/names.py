@@ -13,6 +13,11 @@ SINGULAR: Final = "microserviceengine"
 SHORT_NAME: Final = "mse"
 CATEGORY: Final = "cse"
 
+POLICY_KIND: Final = "UpgradePolicy"
+POLICY_PLURAL: Final = "upgradepolicies"
+CLUSTER_POLICY_KIND: Final = "ClusterUpgradePolicy"
+CLUSTER_POLICY_PLURAL: Final = "clusterupgradepolicies"
+
 FIELD_MANAGER: Final = "cse-operator"
 
 RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"
@@ -21,3 +26,6 @@ RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"
 RETRY_REQUESTED_AT: Final = f"{GROUP}/retry-requested-at"
 """Annotation: a changed value unlocks a failed upgrade once; echoed in
 `status.lastHandledRetryAt`."""
+
+APPROVED_VERSION: Final = f"{GROUP}/approved-version"
+"""Annotation: the version that a person approved, for policies that ask for approval."""

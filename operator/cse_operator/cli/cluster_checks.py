@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.api import crd
+from cse_operator.api import crd, names, policy_crd
 from cse_operator.api.names import API_VERSION, GROUP, KIND, PLURAL
 from cse_operator.cli.report import Finding, ok, problem
 from cse_operator.kube.errors import KubeError
@@ -51,11 +51,21 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
         Right("get", "", "secrets", "to read credentials", served),
         Right("create", "", "events", "to tell what happens", served),
     ]
-    if settings.leader_elect:
-        group, where = "coordination.k8s.io", (settings.lease_namespace,)
-        rights.append(Right("create", group, "leases", "to stand for election", where))
+    policies = [(names.POLICY_PLURAL, served)]
+    if not served:
+        policies.append((names.CLUSTER_POLICY_PLURAL, ()))
+        rights.append(Right("list", "", "namespaces", "to select namespaces by labels", ()))
+    for plural, where in policies:
         rights += [
-            Right(verb, group, "leases", "to hold the election's Lease", where, settings.lease_name)
+            Right("list", GROUP, plural, "to know when engines may start", where),
+            Right("watch", GROUP, plural, "to learn of changes", where),
+            Right("patch", GROUP, f"{plural}/status", "to show how far it is", where),
+        ]
+    if settings.leader_elect:
+        group, home = "coordination.k8s.io", (settings.lease_namespace,)
+        rights.append(Right("create", group, "leases", "to stand for election", home))
+        rights += [
+            Right(verb, group, "leases", "to hold the election's Lease", home, settings.lease_name)
             for verb in ("get", "patch")
         ]
     if settings.metrics_tls is not None:
@@ -93,7 +103,7 @@ async def _user(api_client: ApiClient) -> str:
 
 
 async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
-    """Is the resource installed, with the schema of this very version of the operator.
+    """Are the resource and its policies installed, with the schemas of this very version.
 
     Read from the published API schema, which everybody may read: the operator itself has no
     right to read CustomResourceDefinitions.
@@ -109,8 +119,22 @@ async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
             return problem(subject, f"{KIND} ({API_VERSION}) is not installed", _INSTALL), False
         way_out = "The API server has to publish its API schema."
         return problem(subject, error.sentence, way_out), True
-    installed = _published_schema(document)
-    wanted = crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    policies = (policy_crd.upgrade_policy(), policy_crd.cluster_upgrade_policy())
+    for definition in (crd.definition(), *policies):
+        sentence = _compared(definition, document)
+        if sentence is not None:
+            return problem(subject, sentence, _INSTALL), True
+    told = f"{KIND} and its policies ({API_VERSION}) are installed, as this version needs them"
+    return ok(subject, told), True
+
+
+def _compared(definition: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
+    """How an installed kind differs from the one that this version needs; None if it does not."""
+    kind = definition["spec"]["names"]["kind"]
+    installed = _published_schema(document, kind)
+    if not installed and kind != KIND:  # of the engine's own kind the caller knows that it is there
+        return f"{kind} ({API_VERSION}) is not installed"
+    wanted = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     different = [
         path
         for part in ("spec", "status")
@@ -119,20 +143,19 @@ async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
         )
     ]
     if not different:
-        return ok(subject, f"{KIND} ({API_VERSION}) is installed, as this version needs it"), True
+        return None
     more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
-    sentence = (
-        f"the installed {KIND} is of another version of the operator: it differs in "
+    return (
+        f"the installed {kind} is of another version of the operator: it differs in "
         f"{', '.join(different[:_SHOWN])}{more}"
     )
-    return problem(subject, sentence, _INSTALL), True
 
 
-def _published_schema(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _published_schema(document: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
     schemas: Mapping[str, Mapping[str, Any]] = document.get("components", {}).get("schemas", {})
     for schema in schemas.values():
         kinds = schema.get("x-kubernetes-group-version-kind", ())
-        if any(kind.get("group") == GROUP and kind.get("kind") == KIND for kind in kinds):
+        if any(kind.get("group") == GROUP and kind.get("kind") == wanted for kind in kinds):
             return schema
     return {}
 

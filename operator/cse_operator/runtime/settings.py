@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
 from cse_operator.cloud.proxy import check_no_proxy, proxy_of
 from cse_operator.cloud.trust import tls_context
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
 from cse_operator.runtime.http_server import ServingCertificate
 
 LAST_PORT: Final = 65_535
@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     observe_only: bool = Field(
         default=False,
         description="call no Upgrade and no Retry: only look, adopt, follow and report",
+    )
+
+    require_policy: bool = Field(
+        default=False,
+        description="hold every engine that no UpgradePolicy or ClusterUpgradePolicy selects",
     )
 
     cse_endpoint: str = Field(
@@ -308,9 +313,9 @@ class Settings(BaseSettings):
         return (sentence,)
 
     @property
-    def policy(self) -> Policy:
+    def limits(self) -> Limits:
         """How patient the decisions are."""
-        return Policy(
+        return Limits(
             grace=self.outcome_grace,
             lag=self.read_lag,
             clocks=self.clock_tolerance,
