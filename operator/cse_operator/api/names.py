@@ -21,3 +21,6 @@ RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"
 RETRY_REQUESTED_AT: Final = f"{GROUP}/retry-requested-at"
 """Annotation: a changed value unlocks a failed upgrade once; echoed in
 `status.lastHandledRetryAt`."""
+
+APPROVED_VERSION: Final = f"{GROUP}/approved-version"
+"""Annotation: the version that a person approved, for policies that ask for approval."""
