@@ -58,9 +58,15 @@ def test_each_command_explains_itself(capsys, command):
     assert capsys.readouterr().out.startswith(f"usage: cse-operator {command}")
 
 
-@pytest.mark.parametrize("command", ["run", "check", "import", "versions", "crd"])
+PROJECT = ("--region=cn-north-4", "--project=0a")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("run",), ("check",), ("import", *PROJECT), ("versions", *PROJECT), ("crd",)],
+)
 def test_an_unknown_flag_is_named(capsys, command):
     with pytest.raises(SystemExit) as ended:
-        main([command, "--colour"])
+        main([*command, "--colour"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --colour" in capsys.readouterr().err
