@@ -39,16 +39,20 @@ def holds_of(resource: Mapping[str, Any]) -> tuple[Hold, ...]:
     status = resource.get("status") or {}
     if status.get("observedGeneration") != resource["metadata"].get("generation"):
         return ()
-    held = tuple(
+    if held := policy_holds(resource):
+        return held
+    reasons = (c.get("reason") for c in status.get("conditions") or () if c.get("type") == "Ready")
+    reason = str(next(reasons, None))
+    return (Hold(_BY_REASON[reason], reason),) if reason in _BY_REASON else ()
+
+
+def policy_holds(resource: Mapping[str, Any]) -> tuple[Hold, ...]:
+    """The policies that held an engine when the operator looked last, for whichever spec."""
+    return tuple(
         Hold(
             " ".join(filter(None, (entry.get("kind"), entry.get("policy")))) or "the operator",
             str(entry.get("reason")),
             entry.get("until"),
         )
-        for entry in status.get("held") or ()
+        for entry in (resource.get("status") or {}).get("held") or ()
     )
-    if held:
-        return held
-    reasons = (c.get("reason") for c in status.get("conditions") or () if c.get("type") == "Ready")
-    reason = str(next(reasons, None))
-    return (Hold(_BY_REASON[reason], reason),) if reason in _BY_REASON else ()

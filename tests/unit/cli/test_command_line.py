@@ -13,7 +13,7 @@ from cse_operator.cli.main import main
 def test_without_a_command_it_lists_the_commands(capsys):
     assert main([]) == 2
     shown = capsys.readouterr().err
-    for command in ("run", "check", "import", "versions", "crd"):
+    for command in ("run", "check", "plan", "import", "versions", "crd"):
         assert f"\n  {command} " in shown
 
 
@@ -35,7 +35,10 @@ def test_it_tells_its_version(capsys):
     ("typed", "answer"),
     [
         ("chekc", "there is no command 'chekc': did you mean check?"),
-        ("upgrade", "there is no command 'upgrade'. There are run, check, import, versions, crd"),
+        (
+            "upgrade",
+            "there is no command 'upgrade'. There are run, check, plan, import, versions, crd",
+        ),
     ],
 )
 def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys, typed, answer):
@@ -50,7 +53,7 @@ def test_crd_prints_what_kubectl_can_apply(capsys):
     assert yaml.safe_load(capsys.readouterr().out) == crd.definition()
 
 
-@pytest.mark.parametrize("command", ["run", "check", "import", "versions", "crd"])
+@pytest.mark.parametrize("command", ["run", "check", "plan", "import", "versions", "crd"])
 def test_each_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -63,7 +66,14 @@ PROJECT = ("--region=cn-north-4", "--project=0a")
 
 @pytest.mark.parametrize(
     "command",
-    [("run",), ("check",), ("import", *PROJECT), ("versions", *PROJECT), ("crd",)],
+    [
+        ("run",),
+        ("check",),
+        ("import", *PROJECT),
+        ("versions", *PROJECT),
+        ("plan", "-f", "x"),
+        ("crd",),
+    ],
 )
 def test_an_unknown_flag_is_named(capsys, command):
     with pytest.raises(SystemExit) as ended:
