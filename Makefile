@@ -110,6 +110,10 @@ image-test: control-plane ## Build the image with buildah and run it as a Pod wo
 wheel: venv ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build -t wheel
 
+.PHONY: kubectl-cse
+kubectl-cse: venv ## Make the plug-in kubectl-cse, one file for any Python, in dist/
+	$(PYTHON) hack/kubectl_cse.py dist
+
 .PHONY: clean
 clean: ## Remove what was built or cached here; .venv stays
 	rm -rf dist .build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -107,7 +107,7 @@ async def test_a_person_upgrades_waits_and_reads_what_became_of_it(scene: Scene,
 
     assert "nothing to do" in editor("upgrade", "orders", "2.4.0", "--yes", code=3)
     lines = editor("history").splitlines()
-    assert lines[0].split() == ["NAME", "FINISHED", "CALL", "FROM", "TO", "JOB", "RESULT", "SAID"]
+    assert lines[0].split() == ["NAME", "FINISHED", "CALL", "FROM", "TO", "JOB", "RESULT"]
     assert lines[1].split()[2:5] == ["Upgrade", "2.3.1", "2.4.0"]
 
 
@@ -147,7 +147,7 @@ async def test_suspend_resume_and_refresh_do_what_they_say(scene: Scene, editor:
     scene.resource(scene.engine("ledger"), version="2.3.1")
     await scene.until_reason("orders", "Suspended")
     shown = editor("status", "orders")
-    assert "├─ held     held by spec.suspend (Suspended)" in shown
+    assert "├─ held     by spec.suspend (Suspended)" in shown
     assert "nothing to do, it is suspended already" in editor("suspend", "orders", code=3)
     assert editor("suspend", "ledger") == "ledger: suspended\n"
     assert scene.get("ledger")["spec"]["suspend"] is True

@@ -103,7 +103,8 @@ class Engine:
         steps = self.upgrade.get("progress") or {}
         if not steps.get("total"):
             return ""
-        now = f", now {steps['step']}" if steps.get("step") else ""
+        where = "ended at" if self.upgrade.get("result") else "now"
+        now = f", {where} {steps['step']}" if steps.get("step") else ""
         return f"{steps.get('completed')} of {steps['total']} steps done{now}"
 
     def summary(self) -> dict[str, Any]:

@@ -22,8 +22,8 @@ VERBS: Final[dict[str, tuple[str, bool]]] = {
 """Each verb with what it does, and whether it takes names of resources."""
 
 EPILOG: Final = """\
-exit codes: 0 done; 1 failed, or a person is needed; 2 the flags are no good; 3 nothing to do, or
-refused; 124 not there in time; 130 interrupted"""
+exit codes: 0 done; 1 failed, or a person is needed; 2 the flags are no good;
+3 nothing to do, or refused; 124 not there in time; 130 interrupted"""
 
 _PASSED_ON: Final = (
     ("context", "the kubeconfig's context"),

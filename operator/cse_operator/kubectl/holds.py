@@ -25,10 +25,14 @@ class Hold:
     until: str | None = None
     """The time at which it lets go, in RFC 3339; None where nobody knows."""
 
-    def sentence(self) -> str:
-        """The hold in words."""
+    def words(self) -> str:
+        """Who holds it, until when, and why."""
         until = f" until {self.until}" if self.until else ""
-        return f"held by {self.by}{until} ({self.reason})"
+        return f"by {self.by}{until} ({self.reason})"
+
+    def sentence(self) -> str:
+        """The same, to stand by itself."""
+        return f"held {self.words()}"
 
 
 def holds_of(resource: Mapping[str, Any]) -> tuple[Hold, ...]:

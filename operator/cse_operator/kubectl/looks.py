@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cse_operator.kubectl.call import Kubectl
 from cse_operator.kubectl.engine import Engine, State
-from cse_operator.kubectl.output import Output, say, table
+from cse_operator.kubectl.output import Output, say, table, wrapped
 from cse_operator.kubectl.tree import draw
 
 DONE: Final = 0
@@ -42,28 +42,29 @@ def status(
 
 def history(kubectl: Kubectl, output: Output, names: Sequence[str]) -> int:
     """Show the last upgrades, the newest first."""
-    content: list[dict[str, Any]] = []
-    rows = []
-    for engine in map(Engine, kubectl.engines(names)):
-        for entry in engine.status.get("history") or ():
-            content.append({"namespace": engine.namespace, "name": engine.name, **entry})
-            error = entry.get("error") or {}
-            rows.append(
-                (
-                    engine.name,
-                    str(entry.get("finishedAt") or "-"),
-                    str(entry.get("action") or "-"),
-                    str(entry.get("fromVersion") or "?"),
-                    str(entry.get("targetVersion") or "?"),
-                    str(entry.get("jobId") or "-"),
-                    str(entry.get("result")),
-                    str(error.get("message") or ""),
-                )
-            )
-    head = ("NAME", "FINISHED", "CALL", "FROM", "TO", "JOB", "RESULT", "SAID")
-    text = table(head, rows) if rows else "no upgrade has ended yet"
-    output.show(content, text)
+    entries = [
+        (engine, entry)
+        for engine in map(Engine, kubectl.engines(names))
+        for entry in engine.status.get("history") or ()
+    ]
+    head = ("NAME", "FINISHED", "CALL", "FROM", "TO", "JOB", "RESULT")
+    lines = table(head, [_ended(engine, entry) for engine, entry in entries]).splitlines()
+    text = lines[:1]
+    for line, (_, entry) in zip(lines[1:], entries, strict=True):
+        text.append(line)
+        if said := (entry.get("error") or {}).get("message"):
+            text.append(f"   {wrapped(str(said), output.width, '   ')}")
+    content = [
+        {"namespace": engine.namespace, "name": engine.name, **entry} for engine, entry in entries
+    ]
+    output.show(content, "\n".join(text) if entries else "no upgrade has ended yet")
     return DONE
+
+
+def _ended(engine: Engine, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of one ended upgrade."""
+    facts = ("finishedAt", "action", "fromVersion", "targetVersion", "jobId", "result")
+    return (engine.name, *(str(entry.get(fact) or "-") for fact in facts))
 
 
 def wait(

@@ -100,7 +100,7 @@ def _versions(one: Engine) -> str:
 
 def _details(one: Engine, output: Output, below: str) -> list[str]:
     facts = [("engine", _engine(one))]
-    facts += [("held", hold.sentence()) for hold in holds_of(one.raw)]
+    facts += [("held", hold.words()) for hold in holds_of(one.raw)]
     if one.spec.get("suspend") and one.reason != "Suspended":
         facts.append(("suspend", "spec.suspend is true: nothing new is started"))
     if one.upgrade:
@@ -133,6 +133,7 @@ def _upgrade(one: Engine) -> str:
     upgrade = one.upgrade
     job = f", job {upgrade['jobId']}" if upgrade.get("jobId") else ""
     retries = f", retry {upgrade['retries']}" if upgrade.get("retries") else ""
-    ended = upgrade.get("result") or upgrade.get("jobStatus") or "no answer yet"
+    runs = upgrade.get("jobStatus") or ("it runs" if job else "no answer yet")
+    ended = upgrade.get("result") or runs
     what = f"{upgrade.get('action')} {upgrade.get('fromVersion') or '?'} → "
     return f"{what}{upgrade.get('targetVersion') or '?'}{job}{retries}, {ended}"
