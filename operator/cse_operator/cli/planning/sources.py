@@ -77,9 +77,20 @@ def _checked_out(top: Path, revision: str) -> Iterator[Path]:
         raise ManifestError(f"{revision} is no git revision")
     archive = _git("archive", "--format=tar", revision, at=top)
     with tempfile.TemporaryDirectory(prefix="cse-plan-") as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
-        yield Path(folder).resolve()
+        tree = Path(folder).resolve()
+        _unpack(archive, tree)
+        yield tree
+
+
+def _unpack(archive: bytes, tree: Path) -> None:
+    """Write the plain files of an archive; a link could lead out of the folder."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for member in files:
+            place = (tree / member.name).resolve()
+            content = files.extractfile(member) if member.isfile() else None
+            if content is not None and place.is_relative_to(tree):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content.read())
 
 
 def _git(*arguments: str, at: Path | None = None) -> bytes:
