@@ -45,7 +45,7 @@ scale: control-plane ## Run the large bursts: a thousand engines, killed and res
 	$(PYTEST) tests/scale $(ARGS)
 
 .PHONY: monitoring
-monitoring: control-plane ## Judge rules, metrics and dashboard with real Prometheus and kube-state-metrics
+monitoring: control-plane ## Judge rules, metrics, dashboard and notifications by the real tools
 	$(PYTEST) tests/monitoring $(ARGS)
 
 .PHONY: bench

@@ -262,14 +262,17 @@ class FakeKubectl:
 
     everywhere = False
 
-    def __init__(self, *answers: list[dict[str, Any]]) -> None:
+    def __init__(self, *answers: list[dict[str, Any]] | Exception) -> None:
         self.answers = list(answers)
 
     def engines(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
-def waited(*answers: list[dict[str, Any]], timeout: float = 100.0) -> tuple[int, float]:
+def waited(*answers: list[dict[str, Any]] | Exception, timeout: float = 100.0) -> tuple[int, float]:
     now = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -296,6 +299,25 @@ def test_a_wait_says_each_thing_once_and_ends_well(capsys):
 
 def test_a_wait_ends_as_soon_as_one_needs_a_person():
     assert waited([MOVING, resource("b")], [STALLED, resource("b")])[0] == 1
+
+
+def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(capsys):
+    away = KubectlError("connection refused")
+    assert waited([MOVING], away, away, [resource()])[0] == 0
+    assert capsys.readouterr().err.count("looking again: connection refused") == 1
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [KubectlError("connection refused")],
+        [[MOVING], KubectlError('Error from server (NotFound): "orders" not found')],
+        [[MOVING], KubectlError("Error from server (Forbidden): no")],
+    ],
+)
+def test_what_waiting_does_not_mend_ends_it(answers):
+    with pytest.raises(KubectlError):
+        waited(*answers)
 
 
 def test_a_status_of_the_spec_before_ends_no_wait():

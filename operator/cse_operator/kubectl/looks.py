@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from cse_operator.kubectl.call import Kubectl
+from cse_operator.kubectl.call import Kubectl, KubectlError
 from cse_operator.kubectl.engine import Engine, State
 from cse_operator.kubectl.output import Output, say, table, wrapped
 from cse_operator.kubectl.tree import draw
@@ -18,6 +19,7 @@ TIMED_OUT: Final = 124
 
 EVERY: Final = 2.0
 """Seconds between looks."""
+_FINAL: Final = re.compile(r"\((NotFound|Forbidden|Unauthorized)\)")
 _CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
 
 
@@ -25,9 +27,10 @@ def status(
     kubectl: Kubectl, output: Output, names: Sequence[str], *, whole: bool, watch: bool
 ) -> int:
     """Show where engines stand: once, or whenever it changes."""
+    looks = _Looks(kubectl, names)
     before = ""
     while True:
-        engines = [Engine(raw) for raw in kubectl.engines(names)]
+        engines = looks.take()
         if not engines and not watch:
             say("There are no engines here: kubectl cse status -A looks in all namespaces")
         text = draw(engines, output, whole=whole or bool(names))
@@ -38,6 +41,40 @@ def status(
             output.write(f"{_CLEAR}{text}" if output.is_terminal else f"{text}\n")
             before = text
         time.sleep(EVERY)
+
+
+class _Looks:
+    """Looks at the same resources again and again, also past an API server that is away for a while.
+
+    What the first look meets is the person's to hear, and so is a resource that is gone or may not
+    be read any more.
+    """
+
+    def __init__(self, kubectl: Kubectl, names: Sequence[str]) -> None:
+        self._kubectl = kubectl
+        self._names = names
+        self._last: list[Engine] | None = None
+        self._away = False
+
+    def take(self) -> list[Engine]:
+        """The resources as they are, or as they were last.
+
+        Raises:
+            KubectlError: They cannot be read, and waiting would not help.
+        """
+        try:
+            found = [Engine(raw) for raw in self._kubectl.engines(self._names)]
+        except KubectlError as error:
+            if self._last is None or re.search(
+                r"\((NotFound|Forbidden|Unauthorized)\)", str(error)
+            ):
+                raise
+            if not self._away:
+                say(f"looking again: {error}")
+            self._away = True
+            return self._last
+        self._last, self._away = found, False
+        return found
 
 
 def history(kubectl: Kubectl, output: Output, names: Sequence[str]) -> int:
@@ -83,8 +120,9 @@ def wait(
     """
     until = clock() + timeout
     told: dict[str, str] = {}
+    looks = _Looks(kubectl, names)
     while True:
-        engines = [Engine(raw) for raw in kubectl.engines(names)]
+        engines = looks.take()
         for one in engines:
             news = f"{one.state.value[0]} {one.name}: {one.message}"
             if told.get(one.name) != news:

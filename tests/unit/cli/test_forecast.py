@@ -23,7 +23,7 @@ from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.settings import Settings
 from support.engines import engine_manifest
 from support.fake_vendor import engine_view, failure, job_view
-from support.resources import Object, stored
+from support.resources import Object, deleting, stored
 
 KEY = "payments/orders"
 SEEN: Object = {
@@ -150,6 +150,11 @@ async def test_an_upgrade_under_way_is_followed_and_the_next_wish_comes_after_it
     told = await foretold(stored(status=running), version="2.5.0")
     assert told.kind is Kind.UPGRADING
     assert told.sentence == "it runs; it is followed to its end, and 2.5.0 is judged after it"
+
+
+async def test_what_is_being_deleted_is_unknown():
+    told = await foretold(deleting(stored(status=SEEN, version="2.3.1")))
+    assert (told.kind, told.reason) == (Kind.UNKNOWN, "Deleting")
 
 
 async def test_a_record_of_another_build_is_refused():

@@ -79,6 +79,9 @@ class Forecaster:
         except InvalidSpecError as error:
             return Verdict(namespace, name, "", Kind.REFUSED, "InvalidSpec", str(error))
         blank = Verdict(namespace, name, resource.spec.engine_id, Kind.UNKNOWN, "", "")
+        if cached.deleting:
+            sentence = "it is being deleted: plan again when it is gone"
+            return replace(blank, reason="Deleting", sentence=sentence)
         if doubles := self.world.doubles_of(key):
             sentence = f"{', '.join(doubles)} names the same engine and is new too: one will own it"
             return replace(blank, reason=Reason.ENGINE_ALREADY_MANAGED, sentence=sentence)
