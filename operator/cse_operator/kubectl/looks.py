@@ -44,7 +44,7 @@ def status(
 
 
 class _Looks:
-    """Looks at the same resources again and again, also past an API server that is away for a while.
+    """Looks at the same resources again and again, also past an API server that is away.
 
     What the first look meets is the person's to hear, and so is a resource that is gone or may not
     be read any more.
