@@ -26,7 +26,17 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "operator"
 NAME = "kubectl-cse"
 SHEBANG = b"#!/usr/bin/env python3\n"
-MAIN = "from cse_operator.kubectl.main import main\n\nraise SystemExit(main())\n"
+MAIN = """\
+import sys
+
+if sys.version_info < (3, 11):
+    raise SystemExit("kubectl cse needs Python 3.11 or later, and python3 is " + sys.version[:6])
+
+from cse_operator.kubectl.main import main
+
+raise SystemExit(main())
+"""
+"""Readable by any Python 3: what comes after it is not."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The earliest moment that a zip file can name: for all, so that the bytes stay the same."""
 EXECUTABLE = 0o755

@@ -23,7 +23,7 @@ from cse_operator.kubectl.engine import Engine, State
 from cse_operator.kubectl.flags import VERBS
 from cse_operator.kubectl.holds import Hold, holds_of
 from cse_operator.kubectl.main import main
-from cse_operator.kubectl.managers import manager_of, states
+from cse_operator.kubectl.managers import is_applied, manager_of, states
 from cse_operator.kubectl.output import Output, table, wrapped
 from cse_operator.kubectl.tree import draw
 from support.repository import ROOT
@@ -142,6 +142,12 @@ def test_a_field_is_stated_by_the_tool_whose_fields_hold_it():
     assert not states(managed, "version")
     by_hand = resource(metadata={"managedFields": [fields("kubectl-cse", "1", suspend=1)]})
     assert not states(by_hand, "suspend")
+    assert not is_applied(by_hand)
+    applied = {**fields("ci", "1", suspend=1), "operation": "Apply"}
+    by_pipeline = resource(metadata={"managedFields": [applied]})
+    assert states(by_pipeline, "suspend")
+    assert is_applied(by_pipeline)
+    assert manager_of(by_pipeline) is None
 
 
 # --- what holds it --------------------------------------------------------------------------------
@@ -356,6 +362,26 @@ def test_one_file_runs_with_nothing_but_python(built: Path):
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(verb in shown for verb in VERBS)
     assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_an_older_python_is_told_what_is_missing(built: Path):
+    program = (
+        "import runpy, sys; sys.version_info = (3, 9, 6); "
+        f"runpy.run_path({str(built / 'kubectl-cse')!r}, run_name='__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("kubectl cse needs Python 3.11 or later")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_every_verb_fits_into_a_terminal(capsys, verb):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_it_starts_within_its_budget(built: Path):

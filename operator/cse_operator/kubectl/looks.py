@@ -20,7 +20,7 @@ TIMED_OUT: Final = 124
 EVERY: Final = 2.0
 """Seconds between looks."""
 _FINAL: Final = re.compile(r"\((NotFound|Forbidden|Unauthorized)\)")
-_CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
+_CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 def status(

@@ -21,6 +21,7 @@ _CONTROLLERS: Final = {
     "Terraform": "Terraform",
 }
 """Field managers that put a field back, and the tools they belong to."""
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _OTHER_SIGNS: Final = {
     "configsync.gke.io/": "Config Sync",
     "objectset.rio.cattle.io/": "Fleet",
@@ -93,27 +94,41 @@ def _other(signs: Mapping[str, str]) -> Manager | None:
 
 
 def _by_field(resource: Mapping[str, Any]) -> Manager | None:
-    tool = _CONTROLLERS.get(str(owner_of(resource, "version")))
+    tool = _CONTROLLERS.get(str(_owner_of(resource, "version")))
     return Manager(tool) if tool else None
 
 
 def states(resource: Mapping[str, Any], field: str) -> bool:
-    """Whether a GitOps tool states a field of the spec, and so puts it back."""
-    return any(owner in _CONTROLLERS for owner in _owners(resource, field))
+    """Whether what is declared of a resource states a field of the spec, and so puts it back.
+
+    That is so of a GitOps tool's field, and of one that a server-side apply left, whoever did it.
+    """
+    return any(
+        entry.get("manager") in _CONTROLLERS or entry.get("operation") == "Apply"
+        for entry in _entries_with(resource, field)
+    )
 
 
-def owner_of(resource: Mapping[str, Any], field: str) -> str | None:
+def is_applied(resource: Mapping[str, Any]) -> bool:
+    """Whether somebody applies a manifest of it, who may be a person."""
+    metadata = resource["metadata"]
+    by_server = any(entry.get("operation") == "Apply" for entry in _entries(metadata))
+    return by_server or _LAST_APPLIED in (metadata.get("annotations") or {})
+
+
+def _owner_of(resource: Mapping[str, Any], field: str) -> str | None:
     """The field manager that set a field of the spec last."""
-    return next(iter(_owners(resource, field)), None)
+    entries = _entries_with(resource, field)
+    return str(entries[0].get("manager")) if entries else None
 
 
-def _owners(resource: Mapping[str, Any], field: str) -> list[str]:
-    """The managers that state a field of the spec, the last one first."""
+def _entries_with(resource: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
+    """The managed fields that hold a field of the spec, the last ones first."""
     entries = sorted(
         _entries(resource["metadata"]), key=lambda entry: str(entry.get("time")), reverse=True
     )
     return [
-        str(entry.get("manager"))
+        entry
         for entry in entries
         if f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     ]

@@ -17,7 +17,7 @@ from cse_operator.api.names import (
 )
 from cse_operator.kubectl.call import Kubectl
 from cse_operator.kubectl.engine import Engine, State
-from cse_operator.kubectl.managers import manager_of, states
+from cse_operator.kubectl.managers import is_applied, manager_of, states
 from cse_operator.kubectl.output import Output, say
 
 DONE: Final = 0
@@ -28,7 +28,6 @@ REFUSED: Final = 3
 APPROVED_BY: Final = f"{GROUP}/approved-by"
 """Annotation: the user who approved, as the API server knows them."""
 
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _OUR_MANAGER: Final = "kubectl-cse"
 _KEPT_BY_FLUX: Final = "flux-client-side-apply"
 """The field manager whose annotations Flux leaves as they are (Flux FAQ)."""
@@ -176,8 +175,8 @@ def _patched(session: Session, engine: Engine, change: dict[str, Any]) -> Engine
 def _stop_for_git(session: Session, engine: Engine, instead: str) -> None:
     manager = manager_of(engine.raw)
     if manager is None:
-        if _LAST_APPLIED in (engine.raw["metadata"].get("annotations") or {}):
-            say(f"{engine.name}: the next `kubectl apply` of its manifest puts this back")
+        if is_applied(engine.raw):
+            say(f"{engine.name}: the next apply of its manifest may put this back")
         return
     if not session.force_local:
         raise RefusedError(

@@ -93,6 +93,16 @@ def test_what_is_as_it_was_is_left_out(repository, capsys):
     assert planned(capsys, "-f", "engines", "--base", "HEAD") == {}
 
 
+def test_a_link_in_a_revision_leads_nowhere(repository, capsys, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.yaml"
+    secret.write_text(yaml.safe_dump(engine_manifest("stolen", namespace="payments")))
+    Path("engines/link.yaml").symlink_to(secret)
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "second")
+    Path("engines/link.yaml").unlink()
+    assert planned(capsys, "-f", "engines", "--base", "HEAD") == {}
+
+
 @pytest.mark.parametrize(
     ("spec", "verdict", "code"),
     [
