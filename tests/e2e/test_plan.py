@@ -295,8 +295,9 @@ async def test_the_role_for_plans_suffices_and_changes_nothing(
     ],
 )
 def test_what_a_plan_refuses_the_api_server_refuses(
-    scene: Scene, tmp_path: Path, change: Object, said: str
+    unserved: Scene, tmp_path: Path, change: Object, said: str
 ):
+    scene = unserved
     scene.resource(scene.engine("orders"))
     stored = scene.get("orders")
     manifest = engine_manifest("orders", namespace=scene.namespace, **{**stored["spec"], **change})
