@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cse_operator.core.versions import Comparison, compare
-from cse_operator.kubectl import complete, looks, verbs
+from cse_operator.kubectl import complete, doctor, looks, verbs
 from cse_operator.kubectl.call import KubectlError
 from cse_operator.kubectl.engine import Engine, State
 from cse_operator.kubectl.flags import VERBS
@@ -329,6 +330,26 @@ def test_what_waiting_does_not_mend_ends_it(answers):
 def test_a_status_of_the_spec_before_ends_no_wait():
     assert waited([resource(observedGeneration=1)], timeout=5) == (124, 5)
     assert waited([resource(kind="Stalled", observedGeneration=1)], timeout=5)[0] == 124
+
+
+# --- doctor ---------------------------------------------------------------------------------------
+
+
+def doctored(*engines: dict[str, Any]) -> dict[str, str]:
+    kubectl: Any = FakeKubectl(list(engines))
+    return {found.subject: found.mark for found in doctor._engines(kubectl)}
+
+
+def test_only_what_was_left_alone_for_long_accuses_the_operator():
+    long_ago = {"creationTimestamp": "2020-01-01T00:00:00Z"}
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    unseen = resource(metadata=long_ago, observedGeneration=1)
+    assert doctored(unseen)["operator"] == "PROBLEM"
+    changed = {**long_ago, "managedFields": [fields("kubectl-edit", now, version=1)]}
+    assert doctored(resource(metadata=changed, observedGeneration=1))["operator"] == "ok"
+    by_operator = {**fields("cse-operator", now), "subresource": "status"}
+    left_alone = {**long_ago, "managedFields": [by_operator]}
+    assert doctored(resource(metadata=left_alone, observedGeneration=1))["operator"] == "PROBLEM"
 
 
 # --- versions -------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings | None:
         except (SettingsError, ValueError) as error:
             problems = [str(error)]
         else:
+            for doubt in (*settings.warnings, *variables.unused(os.environ)):
+                say(doubt)
             return settings
     sys.stderr.writelines(f"{problem}\n" for problem in problems)
     return None

@@ -96,7 +96,7 @@ def _right(kubectl: Kubectl, verb: str, why: str) -> Finding:
 
 def _engines(kubectl: Kubectl) -> Iterator[Finding]:
     try:
-        engines = [Engine(raw) for raw in kubectl.engines()]
+        engines = [Engine(raw) for raw in kubectl.engines(with_managers=True)]
     except KubectlError as error:
         yield Finding("engines", PROBLEM, str(error), "Name a namespace that you may read: -n.")
         return
@@ -119,6 +119,7 @@ def _engines(kubectl: Kubectl) -> Iterator[Finding]:
 
 
 def _is_old(one: Engine) -> bool:
+    """Whether nobody has changed a resource for so long that an operator should have looked."""
     changes = [
         entry.get("time")
         for entry in one.raw["metadata"].get("managedFields") or ()

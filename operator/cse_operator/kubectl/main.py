@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = top.parse_args(given)
     if getattr(flags, "watch", False) and flags.output != "text":
         top.error("--watch is for people: it has no other form than text")
+    if flags.verb == "doctor" and flags.output == "name":
+        top.error("doctor has findings, and no resources to name")
     if flags.verb == "completion":
         sys.stdout.write(complete.SCRIPT)
         say("Save this as kubectl_complete-cse in a folder of your PATH, and make it executable")

@@ -65,7 +65,8 @@ class Output:
             case "yaml":
                 self.write("\n".join(_yaml(list(content))))
             case "name":
-                self.write("\n".join(f"{SINGULAR}.{GROUP}/{one['name']}" for one in content))
+                names = dict.fromkeys(f"{SINGULAR}.{GROUP}/{one['name']}" for one in content)
+                self.write("\n".join(names))
             case _:
                 self.write(text)
 
