@@ -12,16 +12,25 @@ from typing import Any
 import live_manifests
 import yaml
 
-from cse_operator.api.names import GROUP, KIND, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
+from cse_operator.api.names import (
+    APPROVED_VERSION,
+    GROUP,
+    KIND,
+    RECONCILE_REQUESTED_AT,
+    RETRY_REQUESTED_AT,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = f"deploy/argocd/{GROUP}/{KIND}"
-ACTIONS = ("suspend", "resume", "retry", "refresh")
+ACTIONS = ("suspend", "resume", "approve", "retry", "refresh")
 
 HEALTH = {
     "pending": "Progressing",
     "spec-changed": "Progressing",
     "suspended": "Suspended",
+    "held-by-a-freeze": "Suspended",
+    "approval-required": "Suspended",
+    "never-opens": "Degraded",
     "engine-busy": "Suspended",
     "credentials-not-found": "Suspended",
     "cloud-unavailable": "Suspended",
@@ -73,6 +82,7 @@ REQUESTED_AT = "0001-01-01T00:00:00Z"
 ACTED_ON = {
     "suspend": "up-to-date",
     "resume": "suspended",
+    "approve": "approval-required",
     "retry": "upgrade-failed",
     "refresh": "engine-busy",
 }
@@ -141,6 +151,7 @@ def _offered(scene: str) -> list[dict[str, Any]]:
     return [
         {"name": "suspend", "disabled": suspended, "iconClass": "fa fa-pause"},
         {"name": "resume", "disabled": not suspended, "iconClass": "fa fa-play"},
+        {"name": "approve", "disabled": scene != "approval-required", "iconClass": "fa fa-check"},
         {"name": "retry", "disabled": scene not in RETRIED, "iconClass": "fa fa-redo"},
         {"name": "refresh", "disabled": False, "iconClass": "fa fa-sync"},
     ]
@@ -150,7 +161,9 @@ def acted(action: str) -> str:
     """The object that an action makes of its scene."""
     live = live_manifests.live(ACTED_ON[action])
     requests = {"retry": RETRY_REQUESTED_AT, "refresh": RECONCILE_REQUESTED_AT}
-    if action in requests:
+    if action == "approve":
+        live["metadata"]["annotations"] = {APPROVED_VERSION: live["spec"]["version"]}
+    elif action in requests:
         live["metadata"]["annotations"] = {requests[action]: REQUESTED_AT}
     else:
         live["spec"]["suspend"] = action == "suspend"

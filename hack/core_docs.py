@@ -48,6 +48,8 @@ People set them, and the operator only reads them.
 |---|---|---|
 | `{names.RECONCILE_REQUESTED_AT}` | a look now, with each new value | \
 `.status.lastHandledReconcileAt` |
+| `{names.APPROVED_VERSION}` | the version that may start, where a policy asks for approval | \
+`.status.held` |
 | `{names.RETRY_REQUESTED_AT}` | one more try after a failed or refused upgrade, with each new \
 value | `.status.lastHandledRetryAt` |
 """
@@ -102,6 +104,8 @@ def _row(situation: Situation, transition: Transition) -> str:
     if transition.effect.is_look:
         goes_on = "decides again"
     reason = f"`{transition.reason}`" if transition.reason else ""
+    if callable(transition.reason):
+        reason = "the policy's"
     if transition.keeps:
         reason = "as before"
     elif by_failure:
@@ -131,6 +135,9 @@ _WHY: Final = {
     Situation.UNCHANGED_AND_BUSY: "the vendor refuses a call now",
     Situation.UNCHANGED_AND_UNUSABLE: "the engine needs its owner first",
     Situation.UNCHANGED_AND_SUSPENDED: "a person said wait",
+    Situation.PERMIT_NOT_ASKED: "a policy may have closed since the call before",
+    Situation.UNCHANGED_AND_HELD: "a call that had arrived would show; what is not open holds no "
+    "slot",
     Situation.NO_MORE_CALLS: "a way that loses every call needs a person",
     Situation.GIVEN_UP: "another version is wanted, or the engine is where no call leads: the "
     "old call ends as Unknown",
@@ -168,6 +175,7 @@ _ANSWERS: Final = {
     Situation.CALL_FORBIDDEN,
     Situation.CALL_UNCLEAR,
     Situation.CALL_NOT_SENT,
+    Situation.CALL_HELD,
 }
 """What the call itself was answered with: not a lost answer."""
 

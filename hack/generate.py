@@ -17,12 +17,14 @@ import helm_chart
 import metrics_reference
 
 import monitoring
-from cse_operator.api import crd
+from cse_operator.api import crd, policy_crd
 
 ROOT = Path(__file__).resolve().parents[1]
 
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/microserviceengines.yaml": crd.render,
+    "crds/upgradepolicies.yaml": policy_crd.render_policy,
+    "crds/clusterupgradepolicies.yaml": policy_crd.render_cluster_policy,
     **argocd.files(),
     **core_docs.FILES,
     **helm_chart.files(),

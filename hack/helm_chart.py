@@ -18,15 +18,12 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 import monitoring
-from cse_operator.api import crd, names
+from cse_operator.api import crd, names, policy_crd
 from cse_operator.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = "deploy/helm/cse-operator"
 README_SOURCE = Path(__file__).with_name("helm_readme.md")
-
-NAME = f"{names.PLURAL}.{names.GROUP}"
-"""Of the CRD."""
 
 OWNED = {
     "ca_bundle",
@@ -40,17 +37,29 @@ OWNED = {
 
 
 def custom_resource_definition() -> str:
-    """The CRD as a template, so that `helm upgrade` brings it up to date too."""
-    text = re.sub(r"\A(#.*\n)+", "", crd.render())
+    """The engines' CRD as a template, so that `helm upgrade` brings it up to date too."""
+    return _as_template(crd.render(), names.PLURAL)
+
+
+def policy_definitions() -> str:
+    """The CRDs of the policies as a template."""
+    return _as_template(policy_crd.render_policy(), names.POLICY_PLURAL) + _as_template(
+        policy_crd.render_cluster_policy(), names.CLUSTER_POLICY_PLURAL
+    )
+
+
+def _as_template(rendered: str, plural: str) -> str:
+    text = re.sub(r"\A(#.*\n)+", "", rendered)
     # What the schema's descriptions say is for people, not for Helm.
     text = re.sub(r"\{\{|\}\}", lambda braces: f'{{{{ "{braces[0]}" }}}}', text)
     metadata = 'metadata:\n  labels:\n    {{- include "cse-operator.crdLabels" . | nindent 4 }}\n'
     before, heading, after = text.partition("metadata:\n")
     if not heading:
         raise ValueError("the CRD has no metadata")
+    name = f"{plural}.{names.GROUP}"
     return (
         "{{- /* Generated from the models in operator/cse_operator/api by `make generate`. */ -}}\n"
-        f'{{{{- if eq "true" (include "cse-operator.bringsCrd" (list . "{NAME}")) }}}}\n'
+        f'{{{{- if eq "true" (include "cse-operator.bringsCrd" (list . "{name}")) }}}}\n---\n'
         + before
         + metadata
         + after
@@ -173,6 +182,7 @@ def files() -> dict[str, Callable[[], str]]:
     """The generated files and what makes each of them."""
     return {
         f"{CHART}/templates/crd.yaml": custom_resource_definition,
+        f"{CHART}/templates/crd-policies.yaml": policy_definitions,
         f"{CHART}/values.schema.json": values_schema,
         f"{CHART}/README.md": readme,
         f"{CHART}/files/rules.yaml": alert_rules,

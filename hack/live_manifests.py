@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from cse_operator.api.names import API_VERSION, KIND
+from cse_operator.api.names import API_VERSION, KIND, POLICY_KIND
 from cse_operator.api.resource import (
     NEVER_OBSERVED,
     READER,
@@ -26,8 +26,12 @@ from cse_operator.api.resource import (
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.member import Member
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
-from cse_operator.core.observed import Observed, Policy, Rival, Wish
+from cse_operator.core.observed import Limits, Observed, Rival, Wish
+from cse_operator.core.permit import Allowed, Held, permit
+from cse_operator.core.policies import Policy, PolicySet, read_policy
 
 NOW = datetime(2026, 3, 14, 2, 0, 0, tzinfo=UTC)
 JOB = 17655
@@ -38,7 +42,7 @@ SPEC: dict[str, Any] = {
     "version": "2.4.0",
     "credentialsRef": {"name": "huaweicloud"},
     "suspend": False,
-    "upgrade": {"timeout": "2h", "retryLimit": 0},
+    "upgrade": {"timeout": "2h", "retryLimit": 0, "priority": 0},
 }
 
 
@@ -89,22 +93,22 @@ def _observed(**changes: Any) -> Observed:
 
 def _intent() -> Observed:
     o = _observed()
-    return replace(o, status=decide(o, Policy()).status)
+    return replace(o, status=decide(o, Limits()).status)
 
 
 def _running() -> Observed:
     o = _intent()
-    decision = after_call(o, Accepted(SPEC["engineId"], "orders", JOB), Policy())
+    decision = after_call(o, Accepted(SPEC["engineId"], "orders", JOB), Limits())
     return replace(o, status=decision.status, engine=engine(status="Upgrading", job=JOB))
 
 
 def _ended(view: JobView, seen: EngineView, **changes: Any) -> Status:
-    return decide(replace(_running(), job=view, engine=seen, **changes), Policy()).status
+    return decide(replace(_running(), job=view, engine=seen, **changes), Limits()).status
 
 
 def _answered(kind: FailureKind, message: str, http: int | None = None, code: str = "") -> Status:
     failure = Failure(kind, message, http_status=http, code=code or None)
-    decision: Decision = after_call(_intent(), failure, Policy())
+    decision: Decision = after_call(_intent(), failure, Limits())
     return decision.status
 
 
@@ -118,14 +122,14 @@ def _uncertain() -> Status:
         jobs=(),
         known_for=9000.0,
     )
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _mismatched() -> Status:
     """A job is finished and its engine stays where it was, seen long after the end."""
     ended = _ended(job("Finished"), engine(job=JOB), ended_for=9000.0, known_for=9000.0)
     o = replace(_running(), status=ended, engine=engine(job=JOB), known_for=9000.0)
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _retry_required() -> Status:
@@ -145,7 +149,7 @@ def _retry_required() -> Status:
     )
     o = _observed(engine=engine(job=JOB))
     return decide(
-        replace(o, status=refused.model_copy(update={"upgrade": elsewhere})), Policy()
+        replace(o, status=refused.model_copy(update={"upgrade": elsewhere})), Limits()
     ).status
 
 
@@ -153,28 +157,55 @@ def _unreadable() -> Status:
     """The intent of a newer build, seen by this one."""
     stored = _intent().status.to_json()
     stored["upgrade"]["minReader"] = READER + 1
-    return decide(replace(_observed(), status=read_status(stored)), Policy()).status
+    return decide(replace(_observed(), status=read_status(stored)), Limits()).status
 
 
 def _failed(kind: FailureKind, message: str) -> Status:
     o = _observed(engine=None, failure=Failure(kind, message), failures=9)
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _unseen(kind: FailureKind, message: str) -> Status:
     """A running upgrade that cannot be looked at."""
     o = replace(_running(), job=job("Executing"), failure=Failure(kind, message), failures=9)
-    return decide(o, Policy()).status
+    return decide(o, Limits()).status
 
 
 def _settled(**changes: Any) -> Status:
-    return decide(_observed(**changes), Policy()).status
+    return decide(_observed(**changes), Limits()).status
+
+
+def _policy(**spec: Any) -> Policy:
+    return read_policy(
+        {
+            "kind": POLICY_KIND,
+            "metadata": {"name": "production", "namespace": "payments", "uid": "1"},
+            "spec": spec,
+        }
+    )
+
+
+FROZEN = _policy(
+    freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "reason": "month end"}],
+    maxConcurrent=2,
+)
+MANUAL = _policy(approval="Manual")
+NEVER_OPEN = _policy(freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}])
+
+
+def _held(policy: Policy) -> Allowed | Held:
+    """What a policy says of the engine."""
+    member = Member("payments", "orders", frozenset(), SPEC["version"], current="2.3.1", type="CSE")
+    return permit(member, Fleet([member], PolicySet((policy,)), NOW))
 
 
 SCENES: dict[str, Callable[[], Status]] = {
     "pending": lambda: Status(observed_generation=NEVER_OBSERVED, phase=Phase.PENDING),
     "spec-changed": lambda: _settled(generation=2, spec={"version": "2.3.1"}),
     "suspended": lambda: _settled(spec={"suspend": True}),
+    "held-by-a-freeze": lambda: _settled(permit=_held(FROZEN)),
+    "approval-required": lambda: _settled(permit=_held(MANUAL)),
+    "never-opens": lambda: _settled(permit=_held(NEVER_OPEN)),
     "engine-busy": lambda: _settled(engine=engine(status="Modifying")),
     "credentials-not-found": lambda: _failed(
         FailureKind.CREDENTIALS_MISSING, "There is no Secret huaweicloud in the namespace payments"
@@ -183,9 +214,9 @@ SCENES: dict[str, Callable[[], Status]] = {
     "upgrading-unseen": lambda: _unseen(FailureKind.TRANSIENT, "The connection was refused"),
     "submitting": lambda: _intent().status,
     "verifying-outcome": lambda: _answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
-    "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Policy()).status,
+    "upgrading": lambda: decide(replace(_running(), job=job("Executing")), Limits()).status,
     "upgrade-overdue": lambda: (
-        decide(replace(_running(), job=job("Executing"), job_age=9000.0), Policy()).status
+        decide(replace(_running(), job=job("Executing"), job_age=9000.0), Limits()).status
     ),
     "up-to-date": lambda: _ended(job("Finished"), engine("2.4.0", job=JOB)),
     "already-up-to-date": lambda: _settled(engine=engine("2.4.1")),

@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 import live_manifests
 
 from cse_operator.api.resource import Action, Result, UpgradeRecord
+from cse_operator.core.fleet import Fleet as PolicyFleet
+from cse_operator.core.policies import PolicySet
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.policy_metrics import PolicyMetrics
 
 HEAD = """\
 <!-- Generated from the code by `make generate`. -->
@@ -74,4 +77,18 @@ def _exposed() -> Metrics:
         leading=lambda: True,
     )
     metrics.add(Fleet(sources, resource_limit=1))
+    metrics.window_missed("UpgradePolicy", "payments", "production")
+    metrics.add(_of_policies())
     return metrics
+
+
+def _of_policies() -> PolicyMetrics:
+    """Those of a policy that is frozen, and holds an engine."""
+    cache = Cache(Ownership(grace=35.0), lambda region: region)
+    cache.watched(live_manifests.live("held-by-a-freeze"))
+    policies = PolicySet((live_manifests.FROZEN,))
+
+    def fleet() -> PolicyFleet:
+        return PolicyFleet([resource.member for resource in cache], policies, live_manifests.NOW)
+
+    return PolicyMetrics(fleet, cache, lambda: True, resource_limit=1)

@@ -101,6 +101,10 @@ async def test_an_upgrade_needs_only_the_installed_rights_and_writes_three_statu
         ("get", "secrets"),
         ("patch", "microserviceengines/status"),
         ("create", "events"),
+        ("list", "upgradepolicies"),
+        ("watch", "upgradepolicies"),
+        ("list", "clusterupgradepolicies"),
+        ("watch", "clusterupgradepolicies"),
     }
     # At rest, the first resource cost nothing while the second one was upgraded.
     writes = [e["objectRef"]["namespace"] for e in audit.writes()]

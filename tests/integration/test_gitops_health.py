@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cse_operator.api.names import API_VERSION, KIND
+from cse_operator.api.names import API_VERSION, APPROVED_VERSION, KIND
+from cse_operator.api.reasons import FACTS, Standing
+from cse_operator.api.reasons import HELD as held_reasons  # noqa: N811 - beside the scenes of HELD
 from support.judge import Judge
 from support.repository import ROOT
 
@@ -34,6 +36,8 @@ IN_PROGRESS = {
     "upgrading-unseen",
     "upgrade-overdue",
     "observe-only",
+    "held-by-a-freeze",
+    "approval-required",
 }
 CURRENT = {"up-to-date", "already-up-to-date", "suspended-at-rest"}
 
@@ -80,6 +84,26 @@ def health_checks() -> list[dict[str, str]]:
     checks = [check for stage in stages for check in stage["healthCheckExprs"]]
     assert {(check["apiVersion"], check["kind"]) for check in checks} == {(API_VERSION, KIND)}
     return checks
+
+
+HELD = {"held-by-a-freeze", "approval-required"}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_with_the_other_expressions_flux_takes_what_a_policy_holds_for_current(judge, scene):
+    page = (ROOT / "docs" / "policies" / "gitops.md").read_text(encoding="utf-8")
+    block = page.split("```yaml\n")[1].split("```")[0]
+    [check] = yaml.safe_load(block)["healthCheckExprs"]
+    live = manifest(scene)
+
+    assert judge.flux(check, live) == ("Current" if scene in HELD else judge.kstatus(live))
+
+
+def test_those_expressions_name_each_reason_of_a_policy_that_passes():
+    page = (ROOT / "docs" / "policies" / "gitops.md").read_text(encoding="utf-8")
+    for reason in held_reasons:
+        stalled = FACTS[reason].standing is Standing.STALLED
+        assert (f"'{reason}'" in page) is not stalled
 
 
 @pytest.mark.parametrize(
@@ -146,6 +170,8 @@ def at_some_time(item: dict[str, Any]) -> dict[str, Any]:
     """An object with the moment of an action replaced, as upstream's test normalizes it."""
     item = copy.deepcopy(item)
     for name, value in item["metadata"].get("annotations", {}).items():
+        if name == APPROVED_VERSION:
+            continue
         assert datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         item["metadata"]["annotations"][name] = "at some time"
     return item

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cse_operator.api import crd
+from cse_operator.api import crd, policy_crd
 from cse_operator.runtime.settings import Settings
 from cse_simulator.control_plane import Cluster
 from support.chart_tools import BUILD_SECONDS, CHART, Helm
@@ -568,20 +568,28 @@ def test_the_metrics_are_for_few_by_default_and_for_all_by_one_word(
 # --- the CRD --------------------------------------------------------------------------------------
 
 
-def test_the_crd_stays_when_the_release_goes_and_is_the_one_of_the_other_ways(helm: Helm) -> None:
-    definition = the(rendered(helm), "CustomResourceDefinition")
+def crds_of(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for item in objects if item["kind"] == "CustomResourceDefinition"]
 
-    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    labels = definition["metadata"].pop("labels")
-    assert definition == crd.definition()
-    assert "app.kubernetes.io/name" not in labels
+
+def test_the_crds_stay_when_the_release_goes_and_are_those_of_the_other_ways(helm: Helm) -> None:
+    ours = [crd.definition(), policy_crd.upgrade_policy(), policy_crd.cluster_upgrade_policy()]
+    shown = {item["metadata"]["name"]: item for item in crds_of(rendered(helm))}
+
+    assert len(shown) == len(ours)
+    for definition in ours:
+        of_the_chart = shown[definition["metadata"]["name"]]
+        assert of_the_chart["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        labels = of_the_chart["metadata"].pop("labels")
+        assert of_the_chart == definition
+        assert "app.kubernetes.io/name" not in labels
 
 
 def test_without_the_crd_everything_else_is_the_same(helm: Helm) -> None:
     with_it = rendered(helm)
-    definition = the(with_it, "CustomResourceDefinition")
+    ours = crds_of(with_it)
 
-    assert rendered(helm, "--set=crds.install=false") == [i for i in with_it if i != definition]
+    assert rendered(helm, "--set=crds.install=false") == [i for i in with_it if i not in ours]
 
 
 def test_braces_in_a_description_do_not_become_part_of_the_template(
@@ -595,6 +603,6 @@ def test_braces_in_a_description_do_not_become_part_of_the_template(
     shutil.copytree(CHART, chart)
     (chart / "templates" / "crd.yaml").write_text(generator.custom_resource_definition())
 
-    shown = the(rendered(helm, chart=chart), "CustomResourceDefinition")
+    shown = {item["metadata"]["name"]: item for item in crds_of(rendered(helm, chart=chart))}
 
-    assert shown["spec"] == definition["spec"]
+    assert shown[definition["metadata"]["name"]]["spec"] == definition["spec"]

@@ -10,6 +10,7 @@ from cse_simulator.control_plane import Cluster, LocalControlPlane
 from support.engines import engine_path
 from support.installation import (
     DEPLOY,
+    IN_THE_CLUSTER,
     SYSTEM,
     WHERE_IT_SERVES,
     install_steps_before,
@@ -48,8 +49,9 @@ def test_the_base_installs_and_grants_exactly_what_the_operator_needs(
     operator = cluster.service_account_token(SYSTEM, "cse-operator")
     kubectl("create", "serviceaccount", "nobody", "-n", SYSTEM)
     nobody = cluster.service_account_token(SYSTEM, "nobody")
-    at_home = WHERE_IT_SERVES | where_it_runs()
-    for namespace, granted in (("default", WHERE_IT_SERVES), (SYSTEM, at_home)):
+    everywhere = WHERE_IT_SERVES | IN_THE_CLUSTER
+    at_home = everywhere | where_it_runs()
+    for namespace, granted in (("default", everywhere), (SYSTEM, at_home)):
         found = rights_once_granted(cluster, operator, namespace, granted)
         assert found - rights(cluster, nobody, namespace) == granted
 

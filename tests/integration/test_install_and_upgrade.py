@@ -22,6 +22,7 @@ from support.engines import engine_path
 from support.installation import (
     CRD,
     DEPLOY,
+    IN_THE_CLUSTER,
     SYSTEM,
     WHERE_IT_SERVES,
     Manifest,
@@ -167,8 +168,9 @@ def _its_rights_are_these_and_no_others(
     Kubectl(cluster)("create", "serviceaccount", "nobody", "-n", home)
     nobody = cluster.service_account_token(home, "nobody")
 
+    served = WHERE_IT_SERVES if confined else WHERE_IT_SERVES | IN_THE_CLUSTER
     expected: dict[str, set[Right]] = {
-        name: set() if confined and name != "payments" else set(WHERE_IT_SERVES)
+        name: set() if confined and name != "payments" else set(served)
         for name in ("payments", "elsewhere", home)
     }
     expected[home] |= where_it_runs(lease=installed["metadata"]["name"])

@@ -127,6 +127,7 @@ def _administrator(cluster: Cluster, namespace: str, folder: Path) -> Path:
     kubectl("create", "serviceaccount", "person", "-n", namespace)
     roles = [f"system:aggregate-to-{role}" for role in ("admin", "edit", "view")]
     roles += [f"cse-engines-{role}" for role in ("admin", "edit", "view")]
+    roles.append("cse-policies-admin")
     for role in roles:
         kubectl(
             *("create", "rolebinding", role.replace(":", "-"), "-n", namespace),

@@ -30,6 +30,7 @@ from support.installation import (
     where_it_runs,
 )
 from support.operator_process import OperatorProcess
+from support.policies import policy_manifest
 from support.scene import Scene
 
 ALL = WHERE_IT_SERVES | where_it_runs()
@@ -148,6 +149,30 @@ async def the_upgrade_is_made_without_an_event(bench: Bench) -> None:
     assert bench.scene.cluster.request("GET", path)["items"] == []
 
 
+async def nothing_is_begun_and_it_is_not_ready(bench: Bench) -> None:
+    bench.operator.start()
+    item = await bench.scene.until_reason("orders", "PoliciesUnknown")
+    assert 'cannot list resource "upgradepolicies"' in item["status"]["message"]
+    status, body = bench.operator.get("/readyz")
+    assert status != 200
+    assert "the policies cannot be read" in body
+    bench.nothing_was_begun()
+
+
+async def later_policies_are_seen_late(bench: Bench) -> None:
+    bench.operator.start()
+    await until_it_says(bench.operator, 'cannot watch resource "upgradepolicies"')
+    await bench.scene.until_reason("orders", "UpToDate")
+
+
+async def a_policy_shows_nothing(bench: Bench) -> None:
+    manifest = yaml.safe_dump(policy_manifest(bench.scene.namespace))
+    bench.scene.kubectl("create", "-f", "-", stdin=manifest)
+    bench.operator.start()
+    await until_it_says(bench.operator, 'cannot patch resource "upgradepolicies/status"')
+    await bench.scene.until_reason("orders", "UpToDate")
+
+
 async def it_never_leads(bench: Bench) -> None:
     bench.operator.start()
     await until_it_says(bench.operator, 'resource "leases"')
@@ -170,6 +195,9 @@ CONSEQUENCES: dict[tuple[str, str], Callable[[Bench], Awaitable[None]]] = {
     ("microserviceengines/status", "patch"): nothing_is_begun_for_it_could_not_be_recorded,
     ("secrets", "get"): the_resource_says_that_its_secret_cannot_be_read,
     ("events", "create"): the_upgrade_is_made_without_an_event,
+    ("upgradepolicies", "list"): nothing_is_begun_and_it_is_not_ready,
+    ("upgradepolicies", "watch"): later_policies_are_seen_late,
+    ("upgradepolicies/status", "patch"): a_policy_shows_nothing,
     ("leases", "create"): it_never_leads,
     ("leases", "get"): it_never_leads,
     ("leases", "patch"): it_cannot_stay_the_leader,

@@ -13,11 +13,14 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cse_simulator.admin import Fault, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster
 from support import engines, wait
+from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
+from support.policies import most_at_once, policy_manifest
 
 BURST = int(os.environ.get("BURST", "200"))
 PATIENCE = 120.0 + BURST
@@ -170,6 +173,53 @@ async def test_calls_that_are_cut_or_answered_with_errors_upgrade_each_engine_on
         assert_each_engine_was_upgraded_once(simulation)
         caught = simulation.admin.faults()
         assert sum(caught[fault] for fault in cut) >= 0.3 * BURST
+
+
+async def test_a_limit_is_never_exceeded_by_operators_that_are_killed_and_led_by_another(
+    control_plane: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """Five kills and two changes of leader on the way: the vendor never has more than seven."""
+    limit, kills = 7, 0
+    manifest = yaml.safe_dump(policy_manifest(namespace, maxConcurrent=limit))
+    Kubectl(control_plane)("create", "-f", "-", stdin=manifest)
+    election = ["--leader-elect", f"--lease-namespace={namespace}", "--lease-duration=4"]
+    flags = [*election, f"--outcome-repeats={KILLS + 2}"]
+    async with fleet(control_plane, namespace) as simulation:
+        done = asyncio.ensure_future(all_succeeded(control_plane, namespace))
+        with ExitStack() as stack:
+            replicas = [
+                stack.enter_context(
+                    an_operator(control_plane, namespace, simulation, tmp_path / name, *flags)
+                )
+                for name in ("one", "two")
+            ]
+            while not done.done() and kills < KILLS + 2:
+                started = simulation.admin.counts().get("Upgrade", 0)
+                watch = asyncio.ensure_future(
+                    simulation.admin.wait_for_async(
+                        "Upgrade", count=started + limit, timeout=PATIENCE
+                    )
+                )
+                await asyncio.wait({done, watch}, return_when=asyncio.FIRST_COMPLETED)
+                if done.done():
+                    watch.cancel()
+                    break
+                # Both at once five times, and the leader alone, whom the other one follows, twice.
+                leader = next((r for r in replicas if _leads(r)), replicas[0])
+                for replica in replicas if kills < KILLS else [leader]:
+                    replica.kill()
+                for replica in replicas:
+                    if replica.process is None:
+                        await asyncio.to_thread(replica.restart)
+                kills += 1
+            await done
+        assert kills == KILLS + 2
+        assert most_at_once(simulation) <= limit
+        assert_each_engine_was_upgraded_once(simulation)
+
+
+def _leads(operator: OperatorProcess) -> bool:
+    return "cse_operator_leader 1.0" in operator.get("/metrics")[1]
 
 
 async def test_shards_by_namespace_share_the_work_within_the_vendors_limit(

@@ -34,7 +34,18 @@ WHERE_IT_SERVES: set[Right] = {
     ("cse-operator.io", "microserviceengines/status", "*", "patch"),
     ("", "secrets", "*", "get"),
     ("", "events", "*", "create"),
+    ("cse-operator.io", "upgradepolicies", "*", "list"),
+    ("cse-operator.io", "upgradepolicies", "*", "watch"),
+    ("cse-operator.io", "upgradepolicies/status", "*", "patch"),
 }
+
+IN_THE_CLUSTER: set[Right] = {
+    ("cse-operator.io", "clusterupgradepolicies", "*", "list"),
+    ("cse-operator.io", "clusterupgradepolicies", "*", "watch"),
+    ("cse-operator.io", "clusterupgradepolicies/status", "*", "patch"),
+    ("", "namespaces", "*", "list"),
+}
+"""What an operator needs besides that serves all namespaces."""
 
 
 def where_it_runs(lease: str = "cse-operator") -> set[Right]:

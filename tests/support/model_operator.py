@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from cse_operator.api.reasons import Reason
 from cse_operator.api.resource import Action, Status, UpgradeRecord
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted, EngineView
-from cse_operator.core.observed import Observed, Policy, Rival, Wish
+from cse_operator.core.observed import Limits, Observed, Rival, Wish
+from cse_operator.core.permit import ALLOWED, Allowed, Held, Hold
 from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.core.vendor_states import passes_by_itself
 from support.model_cluster import (
@@ -101,22 +103,38 @@ class Notes:
 
 
 @dataclass
+class ModelGate:
+    """A policy of both operators, that opens and closes."""
+
+    open: bool = True
+
+    def answer(self) -> Allowed | Held:
+        """What the policy says now."""
+        return ALLOWED if self.open else Held((Hold(Reason.CHANGE_FREEZE, None),), "a freeze")
+
+    def passed(self) -> None:
+        """A call goes out."""
+        assert self.open, "a call went out through a closed gate"
+
+
+@dataclass
 class ModelOperator:
     """One process; a crash forgets everything but `world`."""
 
     vendor: ModelVendor
     cluster: ModelCluster
-    policy: Policy
+    limits: Limits
     wall_clock_error: float
     dialect: Dialect | None = None
     """How it writes records, if it is a newer build; it reads both then."""
     waits_at_start: bool = False
     """Whether it calls nothing before it has had the right to act for one outcome grace."""
     began: float = 0.0
+    gate: ModelGate = field(default_factory=ModelGate)
     weather: Weather = field(default_factory=Weather)
     cache: dict[str, StoredResource] = field(default_factory=dict)
     notes: dict[str, Notes] = field(default_factory=dict)
-    answers: dict[str, tuple[Observed, UpgradeRecord, Accepted | Failure]] = field(
+    answers: dict[str, tuple[Observed, UpgradeRecord, Accepted | Failure | Held]] = field(
         default_factory=dict
     )
     due: dict[str, float] = field(default_factory=dict)
@@ -221,7 +239,7 @@ class ModelOperator:
                 job_age=now - job_seen,
                 may_call_in=self._may_call_in(),
             )
-            decision = decide(o, self.policy)
+            decision = decide(o, self.limits)
             o = replace(o, status=decision.status) if decision.effect.is_look else o
             match decision.effect:
                 case Effect.NONE:
@@ -242,6 +260,9 @@ class ModelOperator:
                     yield "before looking at the job"
                     job_seen, o = self.vendor.now, self._show_job(o, decision, notes)
                     yield "after looking at the job"
+                case Effect.ASK:
+                    yield "before asking the policies"
+                    o = replace(o, permit=self.gate.answer())
                 case Effect.LIST_JOBS:
                     yield "before looking at the list of jobs"
                     o = self._list_jobs(o)
@@ -251,7 +272,7 @@ class ModelOperator:
     def _may_call_in(self) -> float:
         if not self.waits_at_start:
             return 0.0
-        return max(self.policy.grace - (self.vendor.now - self.began), 0.0)
+        return max(self.limits.grace - (self.vendor.now - self.began), 0.0)
 
     def read(self, resource: StoredResource) -> Status:
         """The status as this build understands it."""
@@ -285,6 +306,7 @@ class ModelOperator:
             poll_interval=POLL_INTERVAL,
             progress_due=now - notes.status_written >= 60.0,
             rival=self._rival(resource),
+            permit=None,
         )
 
     def wall_clock(self) -> datetime:
@@ -396,14 +418,18 @@ class ModelOperator:
         notes = self.notes.setdefault(name, Notes())
         notes.stage = _stage_and_mark(read)
         notes.stage_since, notes.wrote_intent = self.vendor.now, True
-        outcome: Accepted | Failure
-        if self.vendor.now - decided_at > SEND_WINDOW:
+        outcome: Accepted | Failure | Held
+        permit = self.gate.answer()
+        if isinstance(permit, Held):
+            outcome = permit
+        elif self.vendor.now - decided_at > SEND_WINDOW:
             outcome = Failure(FailureKind.NOT_SENT, "the window to send it has passed")
         else:
             kind = "Retry" if record.action is Action.RETRY else "Upgrade"
             target = record.target_version or ""
             call = Call(kind, resource.uid, target, stored.version, self.vendor.now)
             call.fault = self.weather.put
+            self.gate.passed()
             outcome = self._send(call)
             yield "after the call's effect"
         yield "after the call's answer"
@@ -438,7 +464,7 @@ class ModelOperator:
         unsent = isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
         notes.unsent = notes.unsent + 1 if unsent else 0
         o = replace(o, status=status, failures=notes.unsent, poll_interval=POLL_INTERVAL)
-        decision = after_call(o, outcome, self.policy)
+        decision = after_call(o, outcome, self.limits)
         assert decision.broken is None
         yield from self._write(resource, decision.status)
         self.answers.pop(name, None)

@@ -12,20 +12,20 @@ from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import HISTORY_LIMIT, Result
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
 from support.model_cluster import Dialect, ModelCluster, StoredResource
-from support.model_operator import RESYNC_INTERVAL, SEND_WINDOW, ModelOperator, Weather
+from support.model_operator import RESYNC_INTERVAL, SEND_WINDOW, ModelGate, ModelOperator, Weather
 from support.model_vendor import Call, EngineState, Job, ModelVendor
 
-POLICY: Final = Policy()
-MOST_LAG: Final = POLICY.lag
+LIMITS: Final = Limits()
+MOST_LAG: Final = LIMITS.lag
 MOST_LATE: Final = 15.0
 """As long as the time-out of a request lets a call be on its way."""
-assert POLICY.grace >= SEND_WINDOW + MOST_LATE + MOST_LAG + POLICY.clocks
+assert LIMITS.grace >= SEND_WINDOW + MOST_LATE + MOST_LAG + LIMITS.clocks
 
-UNSEEN: Final = POLICY.look_valid + SEND_WINDOW + MOST_LATE + MOST_LAG
+UNSEEN: Final = LIMITS.look_valid + SEND_WINDOW + MOST_LATE + MOST_LAG
 """So long nobody can know what somebody else did."""
 
 
@@ -62,15 +62,17 @@ class ModelWorld:
         )
         self.vendor.next_job = job
         self.cluster = ModelCluster()
+        self.gate = ModelGate()
         self.operators = [
             ModelOperator(
                 self.vendor,
                 self.cluster,
-                POLICY,
+                LIMITS,
                 error,
                 dialect=Dialect(by_word=newer == "word") if newer else None,
                 waits_at_start=waits_at_start,
                 began=self.vendor.now,
+                gate=self.gate,
             )
             for error, newer in zip(clock_errors, newer_builds, strict=True)
         ]
@@ -120,7 +122,7 @@ class ModelWorld:
                 self.cluster.edit(name, wanted=wanted)
             case "suspends or resumes":
                 self.cluster.edit(name, suspend=not resource.suspend)
-            case "edits the policy":
+            case "edits the options":
                 self.cluster.edit(name, retry_limit=limit)
             case "edits the time-out":
                 self.cluster.edit(name, timeout=timedelta(hours=1 + limit))
@@ -147,6 +149,8 @@ class ModelWorld:
             case "the vendor offers a version":
                 vendor.latest_version = version
                 self.offered.append(version)
+            case "the gate opens or closes":
+                self.gate.open = not self.gate.open
             case "the engine is deleted":
                 vendor.become(status="Deleted")
             case _:
@@ -331,6 +335,9 @@ class ModelWorld:
             assert reason is Reason.ENGINE_NOT_FOUND
             assert stage_of(status) is Stage.IDLE, "the record of a deleted engine stays open"
             return
+        if reason is Reason.CHANGE_FREEZE:
+            assert stage_of(status) is Stage.IDLE, "what is held holds a slot"
+            assert status.held
         shown = (status.current_version, status.engine and status.engine.status)
         assert shown == (truth.version, truth.status)
         standing = compare(truth.version, resource.wanted)
@@ -353,6 +360,7 @@ class ModelWorld:
         incomparable = compare(self.vendor.state.version, resource.wanted)
         excuse = {
             Reason.SUSPENDED: resource.suspend,
+            Reason.CHANGE_FREEZE: not self.gate.open,
             Reason.UPGRADE_FAILED: bool(outcomes & {"error", "odd"}) or vanished,
             Reason.UPGRADE_TIMED_OUT: "timeout" in outcomes,
             Reason.UPGRADE_REJECTED: refused,

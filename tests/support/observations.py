@@ -21,11 +21,11 @@ from cse_operator.api.resource import (
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Observed, Policy, Wish
+from cse_operator.core.observed import Limits, Observed, Wish
 from cse_operator.core.status import conditions
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-POLICY = Policy()
+LIMITS = Limits()
 
 
 def at(seconds: float) -> datetime:

@@ -104,7 +104,7 @@ class OperatorProcess:
     def wait_until_it_may_call(self) -> None:
         """Wait until it has held the right to act for one outcome grace."""
         deadline = time.monotonic() + 120
-        while "cse_operator_start_wait_seconds 0.0" not in self.get("/metrics")[1]:
+        while "cse_operator_start_wait_seconds 0.0\n" not in self.get("/metrics")[1]:
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.1)
 

@@ -10,13 +10,15 @@ import copy
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.observation import Accepted, EngineView, JobView
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
+from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.status_writer import merge_patch
@@ -24,6 +26,7 @@ from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import Cache, CachedResource
 from cse_operator.runtime.calls import Calls
+from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.polls import Polls
@@ -219,8 +222,8 @@ class World:
             clock=self.time,
             jitter=lambda: 0.0,
         )
-        policy = Policy()
-        self.ownership = Ownership(grace=policy.grace, wake=self.queue.add, clock=self.time)
+        limits = Limits()
+        self.ownership = Ownership(grace=limits.grace, wake=self.queue.add, clock=self.time)
         self.cache = Cache(self.ownership, lambda region: region)
         self.authority = Authority(
             grace=start_grace,
@@ -229,6 +232,10 @@ class World:
             clock=self.time,
         )
         self.authority.begin()
+        self.policies = PolicySet()
+        self.wall = [datetime(2026, 12, 5, 12, tzinfo=UTC)]
+        self.gate = Gate(self.cache, self.queue, lambda: self.policies, clock=lambda: self.wall[0])
+        self.cache.on_change = self.gate.changed
         self.events: list[str] = []
         poster = SimpleNamespace(post=lambda _ref, _type, reason, _message: self._posted(reason))
         metrics = Metrics()
@@ -242,7 +249,7 @@ class World:
             ownership=self.ownership,
             authority=self.authority,
             statuses=statuses,
-            policy=policy,
+            limits=limits,
             send_window=5.0,
         )
         self.reconciler = Reconciler(
@@ -252,12 +259,13 @@ class World:
                 reader=cluster,
                 access=access,
                 ownership=self.ownership,
+                gate=self.gate,
                 authority=self.authority,
                 statuses=statuses,
                 calls=self.calls,
                 polls=Polls(interval=5.0, limit=100.0),
                 metrics=metrics,
-                policy=policy,
+                limits=limits,
                 intervals=Intervals(progress=60.0, resync=600.0),
             )
         )

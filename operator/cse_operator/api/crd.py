@@ -1,12 +1,12 @@
 """Generates the CustomResourceDefinition from the models (`cse-operator crd`).
 
-The API server wants a *structural* schema: no `$ref`, no `anyOf` with null, a type on every
-node. pydantic's JSON schema is turned into one here, and what a JSON schema cannot say
-(immutability, list kinds, printer columns) is added beside it.
+What a JSON schema cannot say (immutability, list kinds, printer columns) is added beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -20,23 +20,9 @@ from cse_operator.api.resource import (
     Spec,
     Status,
 )
+from cse_operator.api.schema import structural
 
 IMMUTABLE_FIELDS: Final = ("region", "projectId", "engineId")
-
-_KEPT = (
-    "type",
-    "description",
-    "format",
-    "pattern",
-    "minLength",
-    "maxLength",
-    "minimum",
-    "maximum",
-    "maxItems",
-    "enum",
-    "default",
-    "required",
-)
 
 _KEPT_BY_TOOLS: Final = {
     "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
@@ -45,7 +31,10 @@ _KEPT_BY_TOOLS: Final = {
 }
 """Whoever removes an operator must not remove everybody's resources, which go with the CRD."""
 
-_COLUMNS: Final = (
+Column = tuple[str, str, str, str, int]
+"""Name, type, path, description and priority of a printer column."""
+
+_COLUMNS: Final[tuple[Column, ...]] = (
     ("Desired", "string", ".spec.version", "The wanted version", 0),
     ("Current", "string", ".status.currentVersion", "The engine's version", 0),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Is it there", 0),
@@ -60,37 +49,74 @@ _COLUMNS: Final = (
 """Those without priority, of the whole cluster, in 80 columns; the long message comes last."""
 
 
-def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Turn one node of pydantic's JSON schema into its structural form."""
-    if "anyOf" in node:
-        others = [option for option in node["anyOf"] if option.get("type") != "null"]
-        node = {**node, **others[0]}
-    if "$ref" in node:
-        target = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        node = {**target, **{k: v for k, v in node.items() if k not in {"$ref", "anyOf"}}}
-    if "const" in node:
-        node = {**node, "enum": [node["const"]]}
-    out = {key: node[key] for key in _KEPT if key in node and node[key] is not None}
-    if "description" in out:
-        out["description"] = " ".join(str(out["description"]).split())
-    if isinstance(out.get("default"), (dict, list)):
-        del out["default"]
-    if node.get("type") == "integer":
-        out.setdefault("format", "int64")
-    if node.get("type") == "object":
-        properties = node.get("properties", {})
-        out["properties"] = {
-            name: _structural(child, definitions) for name, child in properties.items()
-        }
-    if node.get("type") == "array":
-        out["items"] = _structural(node["items"], definitions)
-        out["x-kubernetes-list-type"] = "atomic"
-    return out
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How a kind is called."""
+
+    kind: str
+    plural: str
+    singular: str
+    short: str
+    scope: str = "Namespaced"
 
 
-def _schema_of(model: type[Spec] | type[Status]) -> dict[str, Any]:
-    schema = model.model_json_schema(by_alias=True, mode="validation")
-    return _structural(schema, schema.get("$defs", {}))
+def custom_resource(
+    called: Names,
+    *,
+    description: str,
+    columns: Sequence[Column],
+    spec: dict[str, Any],
+    status: dict[str, Any],
+) -> dict[str, Any]:
+    """A CustomResourceDefinition with one version and a status subresource."""
+    properties = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+        "spec": spec,
+        "status": status,
+    }
+    version = {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(*column) for column in columns],
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": description,
+                "required": ["spec"],
+                "properties": properties,
+            }
+        },
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{called.plural}.{names.GROUP}",
+            "annotations": dict(_KEPT_BY_TOOLS),
+        },
+        "spec": {
+            "group": names.GROUP,
+            "scope": called.scope,
+            "names": {
+                "kind": called.kind,
+                "listKind": f"{called.kind}List",
+                "plural": called.plural,
+                "singular": called.singular,
+                "shortNames": [called.short],
+                "categories": [names.CATEGORY],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def _column(name: str, type_: str, path: str, description: str, priority: int) -> dict[str, Any]:
+    column = {"name": name, "type": type_, "jsonPath": path, "description": description}
+    return {**column, **({"priority": priority} if priority else {})}
 
 
 _VERSION_RULE: Final = {
@@ -100,7 +126,7 @@ _VERSION_RULE: Final = {
 
 
 def _spec_schema() -> dict[str, Any]:
-    schema = _schema_of(Spec)
+    schema = structural(Spec)
     schema["properties"]["upgrade"]["default"] = {}
     for name in IMMUTABLE_FIELDS:
         schema["properties"][name]["x-kubernetes-validations"] = [
@@ -115,7 +141,7 @@ def _spec_schema() -> dict[str, Any]:
 
 
 def _status_schema() -> dict[str, Any]:
-    schema = _schema_of(Status)
+    schema = structural(Status)
     # One owner, one unit: the API server need not track who owns which field of it (ADR 0010).
     schema["x-kubernetes-map-type"] = "atomic"
     schema["default"] = {"observedGeneration": NEVER_OBSERVED, "phase": Phase.PENDING.value}
@@ -127,60 +153,23 @@ def _status_schema() -> dict[str, Any]:
 
 
 def definition() -> dict[str, Any]:
-    """The CustomResourceDefinition, as a Kubernetes object."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}", "annotations": dict(_KEPT_BY_TOOLS)},
-        "spec": {
-            "group": names.GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": names.PLURAL,
-                "singular": names.SINGULAR,
-                "shortNames": [names.SHORT_NAME],
-                "categories": [names.CATEGORY],
-            },
-            "versions": [
-                {
-                    "name": names.VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {
-                            "name": name,
-                            "type": type_,
-                            "jsonPath": path,
-                            "description": description,
-                            **({"priority": priority} if priority else {}),
-                        }
-                        for name, type_, path, description, priority in _COLUMNS
-                    ],
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "description": "A Huawei Cloud CSE engine (ServiceComb engine, Nacos "
-                            "registry or application gateway), kept at the wanted version.",
-                            "required": ["spec"],
-                            "properties": {
-                                "apiVersion": {"type": "string"},
-                                "kind": {"type": "string"},
-                                "metadata": {"type": "object"},
-                                "spec": _spec_schema(),
-                                "status": _status_schema(),
-                            },
-                        }
-                    },
-                }
-            ],
-        },
-    }
+    """The CustomResourceDefinition of MicroserviceEngine, as a Kubernetes object."""
+    return custom_resource(
+        Names(names.KIND, names.PLURAL, names.SINGULAR, names.SHORT_NAME),
+        description="A Huawei Cloud CSE engine (ServiceComb engine, Nacos registry or application "
+        "gateway), kept at the wanted version.",
+        columns=_COLUMNS,
+        spec=_spec_schema(),
+        status=_status_schema(),
+    )
 
 
 def render() -> str:
-    """The CustomResourceDefinition as YAML, as it stands in `crds/`."""
+    """That CustomResourceDefinition as YAML, as it stands in `crds/`."""
+    return as_yaml(definition())
+
+
+def as_yaml(obj: dict[str, Any]) -> str:
+    """A definition as it stands in `crds/`."""
     header = "# Generated from the models in operator/cse_operator/api by `make generate`.\n"
-    return header + yaml.safe_dump(definition(), sort_keys=False, width=100, allow_unicode=True)
+    return header + yaml.safe_dump(obj, sort_keys=False, width=100, allow_unicode=True)

@@ -13,6 +13,11 @@ SINGULAR: Final = "microserviceengine"
 SHORT_NAME: Final = "mse"
 CATEGORY: Final = "cse"
 
+POLICY_KIND: Final = "UpgradePolicy"
+POLICY_PLURAL: Final = "upgradepolicies"
+CLUSTER_POLICY_KIND: Final = "ClusterUpgradePolicy"
+CLUSTER_POLICY_PLURAL: Final = "clusterupgradepolicies"
+
 FIELD_MANAGER: Final = "cse-operator"
 
 RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"

@@ -123,7 +123,7 @@ class CredentialsReference(Model):
     )
 
 
-class UpgradePolicy(Model):
+class UpgradeOptions(Model):
     """How an upgrade is to be done."""
 
     timeout: str = Field(
@@ -139,6 +139,12 @@ class UpgradePolicy(Model):
         "a person is needed.",
         ge=0,
         le=10,
+    )
+    priority: int = Field(
+        default=0,
+        description="Where engines wait for a policy's slot, the highest goes first.",
+        ge=-1000,
+        le=1000,
     )
 
 
@@ -184,8 +190,8 @@ class Spec(Model):
         default=False,
         description="True: keep observing the engine and following its jobs, start nothing.",
     )
-    upgrade: UpgradePolicy = Field(
-        default_factory=UpgradePolicy, description="How an upgrade is to be done."
+    upgrade: UpgradeOptions = Field(
+        default_factory=UpgradeOptions, description="How an upgrade is to be done."
     )
 
 
@@ -357,6 +363,20 @@ class KeptApart:
         return data
 
 
+class HeldBy(StatusModel):
+    """One policy that does not let the engine start, and why."""
+
+    kind: str | None = Field(
+        default=None,
+        description="UpgradePolicy or ClusterUpgradePolicy; absent where no policy is meant.",
+    )
+    policy: str | None = Field(default=None, description="The policy's name.")
+    reason: str = Field(description="Why, in a word.")
+    until: Timestamp | None = Field(
+        default=None, description="When it lets the engine go; absent where nobody knows."
+    )
+
+
 class Status(StatusModel):
     """What the operator found and did. Only the operator writes it."""
 
@@ -366,8 +386,17 @@ class Status(StatusModel):
     phase: Phase | None = Field(default=None, description="Where the resource stands.")
     message: str | None = Field(default=None, description="Why, in a sentence.")
     current_version: str | None = Field(default=None, description="The engine's version.")
+    version_since: Timestamp | None = Field(
+        default=None, description="Since when the engine has been seen at that version."
+    )
     latest_version: str | None = Field(
         default=None, description="The version the vendor offers for this engine."
+    )
+    held: tuple[HeldBy, ...] = Field(
+        default=(), description="The policies that do not let the engine start."
+    )
+    held_since: Timestamp | None = Field(
+        default=None, description="Since when policies have held the engine."
     )
     engine: EngineInfo | None = Field(default=None, description="The engine.")
     job_id: int | None = Field(default=None, description="Job of the latest upgrade call.")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.api import crd
+from cse_operator.api import crd, names
 from cse_operator.api.names import API_VERSION, GROUP, KIND, PLURAL
 from cse_operator.cli.questions import ask
 from cse_operator.cli.report import Finding, ok, problem
@@ -51,11 +51,21 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
         Right("get", "", "secrets", "to read credentials", served),
         Right("create", "", "events", "to tell what happens", served),
     ]
-    if settings.leader_elect:
-        group, where = "coordination.k8s.io", (settings.lease_namespace,)
-        rights.append(Right("create", group, "leases", "to stand for election", where))
+    policies = [(names.POLICY_PLURAL, served)]
+    if not served:
+        policies.append((names.CLUSTER_POLICY_PLURAL, ()))
+        rights.append(Right("list", "", "namespaces", "to select namespaces by labels", ()))
+    for plural, where in policies:
         rights += [
-            Right(verb, group, "leases", "to hold the election's Lease", where, settings.lease_name)
+            Right("list", GROUP, plural, "to know when engines may start", where),
+            Right("watch", GROUP, plural, "to learn of changes", where),
+            Right("patch", GROUP, f"{plural}/status", "to show how far it is", where),
+        ]
+    if settings.leader_elect:
+        group, home = "coordination.k8s.io", (settings.lease_namespace,)
+        rights.append(Right("create", group, "leases", "to stand for election", home))
+        rights += [
+            Right(verb, group, "leases", "to hold the election's Lease", home, settings.lease_name)
             for verb in ("get", "patch")
         ]
     return tuple(rights)

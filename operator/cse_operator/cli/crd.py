@@ -1,4 +1,4 @@
-"""`cse-operator crd`: the CustomResourceDefinition on standard output."""
+"""`cse-operator crd`: the CustomResourceDefinitions on standard output."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cse_operator.api.crd import render
+from cse_operator.api import crd, policy_crd
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print it; returns the exit code."""
+    """Print them; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="cse-operator crd",
-        description="Prints the CustomResourceDefinition of MicroserviceEngine, as it belongs to "
-        "this version of the operator: cse-operator crd | kubectl apply -f -",
+        description="Prints the CustomResourceDefinitions of MicroserviceEngine, UpgradePolicy and "
+        "ClusterUpgradePolicy, as they belong to this version of the operator: cse-operator crd | "
+        "kubectl apply -f -",
     )
     parser.parse_args(arguments)
-    sys.stdout.write(render())
+    parts = (crd.render(), policy_crd.render_policy(), policy_crd.render_cluster_policy())
+    sys.stdout.write("---\n".join(parts))
     return 0

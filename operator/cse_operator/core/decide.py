@@ -19,7 +19,8 @@ from cse_operator.core.backoff import exponential, spread
 from cse_operator.core.failure import Failure
 from cse_operator.core.machine import BrokenRowError, Transition, apply
 from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.permit import Held
 from cse_operator.core.situations import classify, classify_answer, is_gone
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
 from cse_operator.core.status import concluded, conditions, kept
@@ -66,18 +67,18 @@ class Decision:
     lost by it."""
 
 
-def decide(o: Observed, policy: Policy) -> Decision:
+def decide(o: Observed, limits: Limits) -> Decision:
     """Decide what follows from what was observed.
 
     Raises:
         BrokenRowError: A record changed otherwise than the table says; nothing may be called.
     """
-    failure = o.failure or _unseen_job(o, policy)
+    failure = o.failure or _unseen_job(o, limits)
     if failure is not None and o.rival is None and stage_of(o.status) is not Stage.UNREADABLE:
-        return _could_not_look(o, failure, policy)
+        return _could_not_look(o, failure, limits)
     # Each turn closes one stage; a job can be found, followed and ended in one step.
     for _ in range(len(Stage) + 1):
-        situation = classify(o, policy)
+        situation = classify(o, limits)
         row, status, broken = apply(o, situation)
         if broken is not None:
             raise broken
@@ -85,22 +86,22 @@ def decide(o: Observed, policy: Policy) -> Decision:
             return Decision(o.status, row.effect, job_to_show=_job_to_show(o), situation=situation)
         if row.keeps:
             return Decision(
-                kept(o), requeue_after=_seconds(o, row.requeue, policy), situation=situation
+                kept(o), requeue_after=_seconds(o, row.requeue, limits), situation=situation
             )
         if row.reason is not None:
-            return _shown(o, status, situation, row, policy)
+            return _shown(o, status, situation, row, limits)
         # In the new stage nothing has been known for long.
         o = replace(o, status=status, known_for=0.0, wrote_intent=False)
     raise AssertionError(f"the table of states leads nowhere from {stage_of(o.status)}")
 
 
-def after_call(o: Observed, answer: Accepted | Failure, policy: Policy) -> Decision:
+def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -> Decision:
     """Decide what to record of a changing call, once it was answered or failed.
 
     Args:
         o: the observation, with the status that holds the intent.
-        answer: the vendor's answer, or why there is none.
-        policy: how patient to be.
+        answer: the vendor's answer, why there is none, or which policy kept the call back.
+        limits: how patient to be.
 
     Raises:
         ValueError: No intent is open: there is nowhere to record an answer.
@@ -108,14 +109,16 @@ def after_call(o: Observed, answer: Accepted | Failure, policy: Policy) -> Decis
     if stage_of(o.status) is not Stage.UNANSWERED:
         raise ValueError("a call was answered although no intent is open")
     o = replace(o, answer=answer, failure=None)
+    if isinstance(answer, Held):
+        o = replace(o, permit=answer)
     situation = classify_answer(answer)
     row, status, broken = apply(o, situation)
     if row.reason is not None:
-        return replace(_shown(o, status, situation, row, policy), broken=broken)
+        return replace(_shown(o, status, situation, row, limits), broken=broken)
     assert isinstance(answer, Failure)  # noqa: S101 - an accepted call is shown
     # The intent stays, so that nothing that led to it (a request, the retries so far) is lost.
     undone = replace(o, status=status)
-    decision = _told(undone, answer, policy, patient=False)
+    decision = _told(undone, answer, limits, patient=False)
     return replace(decision, situation=situation, broken=broken)
 
 
@@ -132,32 +135,33 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
 
 
 def _shown(
-    o: Observed, status: Status, situation: Situation, row: Transition, policy: Policy
+    o: Observed, status: Status, situation: Situation, row: Transition, limits: Limits
 ) -> Decision:
     """The decision of a row that ends the step: the conclusion, and its effect if it has one."""
     if row.reason is None or row.say is None:
         raise AssertionError(f"nothing to say: {situation}")
     message = row.say(o, status)
-    seconds = _seconds(o, row.requeue, policy)
+    seconds = _seconds(o, row.requeue, limits)
     for failure in (o.jobs_failure, o.answer):
         if isinstance(failure, Failure) and failure.retry_after is not None:
             # Not earlier than the vendor asked for, and not all at once at that very moment.
-            late = failure.retry_after + policy.confirm * o.jitter
+            late = failure.retry_after + limits.confirm * o.jitter
             seconds = max(seconds or 0.0, late)
+    reason = row.reason(o) if callable(row.reason) else row.reason
     return Decision(
-        concluded(o, status, row.reason, message, row),
+        concluded(o, status, reason, message, row),
         row.effect,
         requeue_after=seconds,
         situation=situation,
     )
 
 
-def _unseen_job(o: Observed, policy: Policy) -> Failure | None:
+def _unseen_job(o: Observed, limits: Limits) -> Failure | None:
     """Why the job cannot be seen, unless the engine has to be looked at for it first.
 
     Of a deleted engine, the vendor may answer for its jobs with a server error (502).
     """
-    in_doubt = stage_of(o.status) is Stage.RUNNING and o.failures >= policy.patience
+    in_doubt = stage_of(o.status) is Stage.RUNNING and o.failures >= limits.patience
     return None if in_doubt and o.engine is None else o.job_failure
 
 
@@ -167,22 +171,22 @@ def _job_to_show(o: Observed) -> int | None:
     return o.engine.latest_job_id if o.engine else None
 
 
-def _could_not_look(o: Observed, failure: Failure, policy: Policy) -> Decision:
-    if is_gone(o, policy):
+def _could_not_look(o: Observed, failure: Failure, limits: Limits) -> Decision:
+    if is_gone(o, limits):
         row, status, broken = apply(o, Situation.ENGINE_GONE)
         if broken is not None:
             raise broken
-        return _shown(o, status, Situation.ENGINE_GONE, row, policy)
-    return _told(o, failure, policy, patient=True)
+        return _shown(o, status, Situation.ENGINE_GONE, row, limits)
+    return _told(o, failure, limits, patient=True)
 
 
-def _told(o: Observed, failure: Failure, policy: Policy, *, patient: bool) -> Decision:
+def _told(o: Observed, failure: Failure, limits: Limits, *, patient: bool) -> Decision:
     """The decision where the vendor could not be asked: say why, unless it may pass."""
     reason, requeue = _FAILURES[failure.kind]
-    waits_for_more = patient and o.failures < policy.patience and _is_patient_with(o, failure)
+    waits_for_more = patient and o.failures < limits.patience and _is_patient_with(o, failure)
     if waits_for_more and requeue is Requeue.SLOW:
         requeue = Requeue.WAIT
-    seconds = _seconds(o, requeue, policy)
+    seconds = _seconds(o, requeue, limits)
     # Refused credentials are held back for long, but the Secret may be mended before that.
     if failure.retry_after is not None and failure.kind is not FailureKind.UNAUTHENTICATED:
         seconds = max(seconds or 0.0, spread(failure.retry_after, jitter=o.jitter))
@@ -205,40 +209,40 @@ def _is_patient_with(o: Observed, failure: Failure) -> bool:
     return failure.kind in _PASSING
 
 
-def _seconds(o: Observed, requeue: Requeue, policy: Policy) -> float | None:
+def _seconds(o: Observed, requeue: Requeue, limits: Limits) -> float | None:
     fixed = {
-        Requeue.CONFIRM: policy.confirm,
-        Requeue.WAIT: policy.wait,
-        Requeue.SLOW: policy.slow,
+        Requeue.CONFIRM: limits.confirm,
+        Requeue.WAIT: limits.wait,
+        Requeue.SLOW: limits.slow,
     }
     if requeue in fixed:
         return spread(fixed[requeue], jitter=o.jitter)
-    soon = policy.confirm * o.jitter
+    soon = limits.confirm * o.jitter
     match requeue:
         case Requeue.POLL:
             return _until_the_next_poll(o)
         case Requeue.GRACE:
-            return _until_the_grace_is_over(o, policy)
+            return _until_the_grace_is_over(o, limits)
         case Requeue.AFTER_GRACE:
             # A refusal by a duplicate of the call would hide a running job until then.
-            return policy.grace + soon
+            return limits.grace + soon
         case Requeue.MAY_CALL:
-            return max(policy.confirm, o.may_call_in) + soon
+            return max(limits.confirm, o.may_call_in) + soon
         case Requeue.BACKOFF | Requeue.RARER:
             away = requeue is Requeue.BACKOFF
-            limit = policy.outage_limit if away else policy.backoff_limit
-            return exponential(o.failures, base=policy.backoff_base, limit=limit, jitter=o.jitter)
+            limit = limits.outage_limit if away else limits.backoff_limit
+            return exponential(o.failures, base=limits.backoff_base, limit=limit, jitter=o.jitter)
         case _:
             return None
 
 
-def _until_the_grace_is_over(o: Observed, policy: Policy) -> float:
+def _until_the_grace_is_over(o: Observed, limits: Limits) -> float:
     """Looks grow rarer within the grace, and one comes right after its end."""
-    left = grace_left(o, policy)
+    left = grace_left(o, limits)
     if left <= 0:
-        return spread(policy.wait, jitter=o.jitter)
-    left = max(policy.confirm, left)
-    return min(left, max(policy.confirm, o.known_for)) + policy.confirm * o.jitter
+        return spread(limits.wait, jitter=o.jitter)
+    left = max(limits.confirm, left)
+    return min(left, max(limits.confirm, o.known_for)) + limits.confirm * o.jitter
 
 
 def _until_the_next_poll(o: Observed) -> float | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from cse_operator.api.resource import Action, UpgradeRecord
 from cse_operator.core.observation import JobView
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.vendor_states import JOB_FINISHED, UPGRADE_JOB_TYPE
 from cse_operator.core.waits import ended_entry, ended_lately, is_sent
 
@@ -22,7 +22,7 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How long before the intent, by the vendor's clocks, the job of its call may seem to start."""
 
 
-def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> bool:
+def is_current(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> bool:
     """Whether what a job shows can come from the recorded call, and not from before it.
 
     A job that started before the engine was looked at for the intent is an older one that
@@ -34,7 +34,7 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy)
         return True
     if record.action is Action.RETRY and job.job_id == record.baseline_job_id:
         if not (job.has_ended or job.has_stopped):
-            return not ended_lately(o, job.observed_at, job.job_id, policy)
+            return not ended_lately(o, job.observed_at, job.job_id, limits)
         if job.started_at and job.started_at > record.baseline_at + CLOCK_TOLERANCE:
             return True
         return job.ended_at is not None and job.ended_at > _old_end(o, record.baseline_at, job)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from cse_operator.api.reasons import Reason
 from cse_operator.api.resource import Status
-from cse_operator.core import ends, messages, records
+from cse_operator.core import ends, held, messages, records
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
 
 RecordChange = Callable[[Observed], Status]
+ReasonOf = Callable[[Observed], Reason]
 Sentence = Callable[[Observed, Status], str]
 
 
@@ -28,7 +29,7 @@ class Transition:
     to: Stage
     effect: Effect = Effect.NONE
     record: RecordChange = records.unchanged
-    reason: Reason | None = None
+    reason: Reason | ReasonOf | None = None
     """None: nothing to show yet, the step goes on in the next stage or after the look; or what is
     shown stays, if `keeps` says so."""
     say: Sentence | None = None
@@ -59,6 +60,8 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_I, _S.CALL_NOT_YET): _T(
         _I, reason=_W.WAITING_TO_CALL, say=messages.not_yet, requeue=_Q.MAY_CALL
     ),
+    (_I, _S.PERMIT_NOT_ASKED): _T(_I, _E.ASK),
+    (_I, _S.HELD): _T(_I, reason=held.reason_of_hold, say=held.held),
     (_I, _S.OBSERVE_ONLY): _T(
         _I, record=records.settled, reason=_W.OBSERVE_ONLY, say=messages.observes
     ),
@@ -168,6 +171,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         requeue=_Q.CONFIRM,
     ),
     (_U, _S.CALL_NOT_SENT): _T(_U, record=records.not_sent, requeue=_Q.BACKOFF),
+    (_U, _S.CALL_HELD): _T(_I, record=records.dropped, reason=held.reason_of_hold, say=held.held),
     # -- Unanswered, later: find out what became of the call, by looking ------------------------
     (_U, _S.RIVAL): _T(_U, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
     (_U, _S.NOT_LOOKED): _T(_U, _E.LOOK),
@@ -195,6 +199,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_U, _S.CALL_NOT_YET): _T(
         _U, reason=_W.VERIFYING_OUTCOME, say=messages.verifying, requeue=_Q.MAY_CALL
     ),
+    (_U, _S.PERMIT_NOT_ASKED): _T(_U, _E.ASK),
     (_U, _S.OBSERVE_ONLY): _T(_U, reason=_W.OBSERVE_ONLY, say=messages.observes_a_lost_answer),
     (_U, _S.UNCHANGED_AND_BUSY): _T(
         _U, reason=_W.ENGINE_BUSY, say=messages.called_again_later, requeue=_Q.WAIT
@@ -205,6 +210,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_U, _S.UNCHANGED_AND_SUSPENDED): _T(
         _U, reason=_W.SUSPENDED, say=messages.called_again_on_resume
     ),
+    (_U, _S.UNCHANGED_AND_HELD): _T(_I, record=records.dropped),
     (_U, _S.NO_MORE_CALLS): _T(
         _U, reason=_W.OUTCOME_UNCERTAIN, say=messages.no_effect_seen, requeue=_Q.SLOW
     ),

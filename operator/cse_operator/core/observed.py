@@ -11,6 +11,7 @@ from cse_operator.api.duration import parse_duration
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted, EngineView, JobView
+from cse_operator.core.permit import ALLOWED, Allowed, Held
 
 LONGEST_ECHO: Final = 256
 """Characters of a request that are echoed as they came; a time has 20."""
@@ -73,7 +74,7 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Limits:
     """How patient the operator is; in seconds, except for the two counts."""
 
     grace: float = 35.0
@@ -139,8 +140,10 @@ class Observed:
     """How many failures in a row, this one included."""
     not_found_for: float = 0.0
     """Seconds for which every look has said that there is no such engine."""
-    answer: Accepted | Failure | None = None
-    """What the changing call was answered with, right after it."""
+    answer: Accepted | Failure | Held | None = None
+    """What the changing call was answered with, right after it, or which policy kept it back."""
+    permit: Allowed | Held | None = ALLOWED
+    """Whether the policies let a call go; None while they were not asked."""
     known_for: float = 0.0
     """Seconds this process has known the recorded upgrade in its present stage: never more
     than the truth."""

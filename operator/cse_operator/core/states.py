@@ -40,13 +40,14 @@ class Effect(StrEnum):
     LOOK = "look at the engine"
     SHOW_JOB = "look at the job"
     LIST_JOBS = "look at the list of jobs"
+    ASK = "ask the policies"
     UPGRADE = "call Upgrade"
     RETRY = "call Retry"
 
     @property
     def is_look(self) -> bool:
         """Whether it only asks."""
-        return self in {Effect.LOOK, Effect.SHOW_JOB, Effect.LIST_JOBS}
+        return self in {Effect.LOOK, Effect.SHOW_JOB, Effect.LIST_JOBS, Effect.ASK}
 
     @property
     def is_call(self) -> bool:
@@ -79,6 +80,7 @@ class Situation(StrEnum):
     LOOK_TOO_OLD = "a call is due, and the look at the engine is too old for it"
     CALL_NOT_YET = "a call is due, and this process may not call yet"
     OBSERVE_ONLY = "a call is due, and the operator only observes"
+    PERMIT_NOT_ASKED = "a call is due, and the policies were not asked"
     ENGINE_GONE = "every look says that there is no such engine any more"
     # Unreadable
     UNREADABLE = "the record was written by another build and cannot be read"
@@ -101,6 +103,7 @@ class Situation(StrEnum):
     UNAVAILABLE = "the engine is not Available"
     UNUSABLE = "the engine needs its owner"
     SUSPENDED = "an upgrade is due, and spec.suspend is true"
+    HELD = "a call is due, and a policy says not yet"
     UPGRADE_DUE = "an upgrade is due"
     # Unanswered, right after the call
     CALL_ACCEPTED = "the call was answered with its job"
@@ -108,6 +111,7 @@ class Situation(StrEnum):
     CALL_FORBIDDEN = "the call was not allowed"
     CALL_UNCLEAR = "the call has no answer that says whether it took effect"
     CALL_NOT_SENT = "the call never left this process"
+    CALL_HELD = "a policy said not yet before the call left this process"
     # Unanswered, later looks
     NEW_JOB = "the engine's latest job fits the intent"
     LISTED_JOB = "a job in the vendor's list fits the intent"
@@ -121,6 +125,7 @@ class Situation(StrEnum):
     UNCHANGED_AND_BUSY = "nothing is seen of the call, after the grace, on a busy engine"
     UNCHANGED_AND_UNUSABLE = "nothing is seen of the call, after the grace, on an unusable engine"
     UNCHANGED_AND_SUSPENDED = "nothing is seen of the call, after the grace, while suspended"
+    UNCHANGED_AND_HELD = "nothing is seen of the call, after the grace, and a policy says not yet"
     NO_MORE_CALLS = "nothing is seen of the call, after the grace, as often as it may be made"
     GIVEN_UP = "nothing is seen of the call, after the grace, and it is not wanted any more"
     NEVER_SENT = "the call never went out"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.reasons import FACTS, HELD, Reason, Standing
 from cse_operator.api.resource import Condition, EngineInfo, Phase, Status
 from cse_operator.core import records
+from cse_operator.core.held import held_by
 from cse_operator.core.machine import Transition
 from cse_operator.core.observed import Observed
 
@@ -17,6 +18,7 @@ _PHASES: Final = {
     Reason.VERIFYING_OUTCOME: Phase.SUBMITTING,
     Reason.UPGRADING: Phase.UPGRADING,
     Reason.UPGRADE_OVERDUE: Phase.UPGRADING,
+    **dict.fromkeys(HELD, Phase.WAITING),
 }
 
 _MESSAGE_LIMIT: Final = 1024
@@ -35,15 +37,19 @@ def concluded(
         row: the row of the table that led here; None where the engine could not be seen.
     """
     message = message[:_MESSAGE_LIMIT]
+    held = held_by(o, reason)
     changes: dict[str, object] = {
         "observed_generation": o.wish.generation,
         "phase": phase_of(reason),
         "message": message,
         "conditions": conditions(o.status, reason, message, o.wish.generation, o.now),
+        "held": held,
+        "held_since": ((o.status.held and o.status.held_since) or o.now) if held else None,
     }
     if o.engine is not None and (row is None or row.shows_engine):
         engine = o.engine
         changes["current_version"] = engine.version or None
+        changes["version_since"] = _version_since(o, engine.version)
         changes["latest_version"] = engine.latest_version
         changes["engine"] = EngineInfo(name=engine.name, type=engine.type, status=engine.status)
     if o.engine is not None or o.rival is not None:
@@ -51,6 +57,14 @@ def concluded(
     if row is not None and row.answers_retry:
         changes["last_handled_retry_at"] = records.handled_retry(o)
     return status.model_copy(update=changes)
+
+
+def _version_since(o: Observed, version: str) -> datetime | None:
+    """Since when the engine has been seen at its version; a look from then on dates it."""
+    if not version:
+        return None
+    same = o.status.current_version == version
+    return (o.status.version_since if same else None) or o.now
 
 
 def kept(o: Observed) -> Status:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 _PART: Final = r"[0-9]{1,9}"
@@ -37,6 +38,7 @@ def parse(version: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in version.split("."))
 
 
+@lru_cache(maxsize=4096)
 def compare(current: str, wanted: str) -> Comparison:
     """Say how `current` stands to `wanted`.
 

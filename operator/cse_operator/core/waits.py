@@ -13,7 +13,7 @@ from typing import Final
 
 from cse_operator.api.resource import HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.vendor_states import UPGRADING
 from cse_operator.core.versions import Comparison, compare
 
@@ -30,7 +30,7 @@ def between(earlier: datetime | None, later: datetime | None) -> float:
 # -- an intent without an answer ----------------------------------------------------------------
 
 
-def elapsed_since_intent(o: Observed, policy: Policy) -> float:
+def elapsed_since_intent(o: Observed, limits: Limits) -> float:
     """Seconds since the intent: never more than the truth.
 
     Who wrote it knows by a steady clock. Another process has known it for a while, and the vendor's
@@ -41,7 +41,7 @@ def elapsed_since_intent(o: Observed, policy: Policy) -> float:
         return o.known_for
     baseline = o.record.baseline_at if o.record else None
     seen_at = o.engine.observed_at if o.engine else None
-    return max(o.known_for, between(baseline, seen_at) - policy.look_valid)
+    return max(o.known_for, between(baseline, seen_at) - limits.look_valid)
 
 
 def is_sent(record: UpgradeRecord | None) -> bool:
@@ -49,12 +49,12 @@ def is_sent(record: UpgradeRecord | None) -> bool:
     return record is not None and record.attempts > 0
 
 
-def within_grace(o: Observed, policy: Policy) -> bool:
+def within_grace(o: Observed, limits: Limits) -> bool:
     """Whether the call may still take effect, or its effect not be shown yet."""
-    return is_sent(o.record) and elapsed_since_intent(o, policy) < policy.grace
+    return is_sent(o.record) and elapsed_since_intent(o, limits) < limits.grace
 
 
-def grace_left(o: Observed, policy: Policy) -> float:
+def grace_left(o: Observed, limits: Limits) -> float:
     """Seconds until the call may be made again.
 
     None are left of an intent whose call certainly did not go out. Doubled with each call that had
@@ -64,7 +64,7 @@ def grace_left(o: Observed, policy: Policy) -> float:
     if record is None or not is_sent(record):
         return 0.0
     doubled = min(2.0 ** (record.attempts - 1), _LONGEST_DOUBLING)
-    return policy.grace * doubled - elapsed_since_intent(o, policy)
+    return limits.grace * doubled - elapsed_since_intent(o, limits)
 
 
 # -- reads that lag behind an end ---------------------------------------------------------------
@@ -75,16 +75,16 @@ def ended_entry(o: Observed, job_id: int | None) -> HistoryEntry | None:
     return next((entry for entry in o.status.history if entry.job_id == job_id), None)
 
 
-def ended_lately(o: Observed, seen_at: datetime | None, job_id: int, policy: Policy) -> bool:
+def ended_lately(o: Observed, seen_at: datetime | None, job_id: int, limits: Limits) -> bool:
     """Whether a job's end is recorded and so recent that a look may show the job as before it."""
     entry = ended_entry(o, job_id)
     if entry is None:
         return False
     own = o.record is not None and o.record.job_id == job_id and o.record.result is not None
-    return since_end(entry.finished_at, seen_at, o.known_for if own else 0.0, policy) < policy.lag
+    return since_end(entry.finished_at, seen_at, o.known_for if own else 0.0, limits) < limits.lag
 
 
-def may_predate_the_end(o: Observed, engine: EngineView, policy: Policy) -> bool:
+def may_predate_the_end(o: Observed, engine: EngineView, limits: Limits) -> bool:
     """Whether the engine may be shown as it was before the last upgrade ended.
 
     Calling on such a look would upgrade the engine twice.
@@ -92,7 +92,7 @@ def may_predate_the_end(o: Observed, engine: EngineView, policy: Policy) -> bool
     record = o.record
     if record is None or record.finished_at is None:
         return False
-    if since_end(record.finished_at, engine.observed_at, o.known_for, policy) >= policy.lag:
+    if since_end(record.finished_at, engine.observed_at, o.known_for, limits) >= limits.lag:
         return False
     if record.result is Result.SUCCEEDED and record.target_version is not None:
         # The target is what a look from after the end shows, or something beyond it.
@@ -106,10 +106,10 @@ def may_predate_the_end(o: Observed, engine: EngineView, policy: Policy) -> bool
 
 
 def since_end(
-    finished_at: datetime | None, seen_at: datetime | None, known_for: float, policy: Policy
+    finished_at: datetime | None, seen_at: datetime | None, known_for: float, limits: Limits
 ) -> float:
     """Seconds between an end and a look, by clocks of the vendor's that may be apart."""
-    return max(known_for, between(finished_at, seen_at) - policy.clocks)
+    return max(known_for, between(finished_at, seen_at) - limits.clocks)
 
 
 # -- a job that runs ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""kopf's side: the watch of our resource. Nothing else imports kopf.
+"""kopf's side: the watches of our resources. Nothing else imports kopf.
 
 kopf runs in a thread with an event loop of its own (kopf documentation, Embedding): it can
 neither cancel the operator's tasks nor end the process. It hands each event over and remembers
@@ -58,6 +58,7 @@ class KopfWatch:
         identity: who watches; else kopf asks for the name of the user, and a container's may
             have none.
         namespaces: the namespaces to watch, asked at each begin; none means all.
+        plurals: the kinds to watch, by their plurals.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class KopfWatch:
         on_event: OnEvent,
         *,
         identity: str,
+        plurals: Sequence[str] = (PLURAL,),
         namespaces: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._api_client = api_client
         self._on_event = on_event
         self._identity = identity
         self._namespaces = namespaces
+        self._plurals = tuple(plurals)
         self._kopf: _Thread | None = None
         self._again = asyncio.Event()
         self.started = asyncio.Event()
@@ -106,7 +109,9 @@ class KopfWatch:
 
     async def _watch_once(self) -> str | None:
         """Watch until that ends by itself (returns why), or until told to begin again (None)."""
-        thread = _Thread(self._api_client, self._on_event, self.started.set, self._identity)
+        thread = _Thread(
+            self._api_client, self._on_event, self.started.set, self._identity, self._plurals
+        )
         ended = asyncio.create_task(thread.run(tuple(self._namespaces())), name="kopf")
         again = asyncio.create_task(self._again.wait(), name="begin again")
         try:
@@ -128,7 +133,9 @@ class _Thread:
         on_event: OnEvent,
         on_start: Callable[[], None],
         identity: str,
+        plurals: Sequence[str],
     ) -> None:
+        self._plurals = plurals
         self._api_client = api_client
         self._on_event = on_event
         self._on_start = on_start
@@ -194,9 +201,11 @@ class _Thread:
             asked = asyncio.run_coroutine_threadsafe(connection_to(self._api_client), self._ours)
             return await asyncio.wrap_future(asked)
 
-        @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
         async def event(event: kopf.RawEvent, **_: Any) -> None:
             self._call(self._deliver, event["type"], event["object"])
+
+        for plural in self._plurals:
+            kopf.on.event(GROUP, VERSION, plural, registry=registry)(event)
 
         return registry
 

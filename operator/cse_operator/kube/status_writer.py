@@ -11,7 +11,7 @@ from cse_operator.api.names import FIELD_MANAGER, GROUP, PLURAL, VERSION
 from cse_operator.kube.api_call import DEFAULT_TIMEOUT, MERGE_PATCH, call
 from cse_operator.kube.references import ObjectReference
 
-_PATH: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}/{{name}}/status"
+_API: Final = f"/apis/{GROUP}/{VERSION}"
 
 # Strict: a status field that the CRD in the cluster does not know is an error. By default it
 # would be dropped without a word, and a recorded intent that is silently not recorded is the
@@ -43,13 +43,17 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 class StatusWriter:
     """Writes the status of resources, each time only if nobody wrote in between."""
 
-    def __init__(self, api_client: ApiClient, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self, api_client: ApiClient, *, plural: str = PLURAL, timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
         """Make a writer.
 
         Args:
             api_client: The connection to the cluster.
+            plural: The kind whose status it writes, by its plural.
             timeout: Seconds for one write.
         """
+        self._plural = plural
         self._api_client = api_client
         self._timeout = timeout
 
@@ -87,11 +91,14 @@ class StatusWriter:
         patch = merge_patch(old_status, new_status)
         if not patch:
             return None
+        of_cluster = not reference.namespace
+        scope = _API if of_cluster else f"{_API}/namespaces/{{namespace}}"
+        names = {} if of_cluster else {"namespace": reference.namespace}
         return await call(
             self._api_client,
             "PATCH",
-            _PATH,
-            names={"namespace": reference.namespace, "name": reference.name},
+            f"{scope}/{self._plural}/{{name}}/status",
+            names={**names, "name": reference.name},
             query=_QUERY,
             body={"metadata": {"resourceVersion": resource_version}, "status": patch},
             content_type=MERGE_PATCH,

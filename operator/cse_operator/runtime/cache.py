@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
+from cse_operator.api.names import APPROVED_VERSION, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 from cse_operator.api.resource import Spec, Status
 from cse_operator.api.status_reader import read_status
+from cse_operator.core.member import Member, member_of
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.notes import Notes
@@ -64,8 +65,8 @@ class _Content(NamedTuple):
     status: dict[str, Any]
     reconcile: str | None
     retry: str | None
-    labels: int
-    """A digest."""
+    labels: dict[str, str]
+    approved: str | None
     generation: int
     deleting: bool
 
@@ -78,7 +79,8 @@ class _Content(NamedTuple):
             status=_shared(obj.get("status") or {}),
             reconcile=_bounded(annotations.get(RECONCILE_REQUESTED_AT)),
             retry=_bounded(annotations.get(RETRY_REQUESTED_AT)),
-            labels=hash(frozenset((metadata.get("labels") or {}).items())),
+            labels=_shared(metadata.get("labels") or {}),
+            approved=_bounded(annotations.get(APPROVED_VERSION)),
             generation=metadata.get("generation", 1),
             deleting="deletionTimestamp" in metadata,
         )
@@ -121,6 +123,7 @@ class CachedResource:
     content: _Content
     notes: Notes = field(default_factory=Notes)
     _summary: Summary | None = None
+    _member: Member | None = None
 
     @property
     def deleting(self) -> bool:
@@ -140,7 +143,7 @@ class CachedResource:
     def take_in(self, version: int, content: _Content, touched: int) -> None:
         """Replace what is known by another version."""
         self.version, self.content, self.touched = version, content, touched
-        self._summary = None
+        self._summary = self._member = None
 
     @property
     def summary(self) -> Summary:
@@ -148,6 +151,24 @@ class CachedResource:
         if self._summary is None:
             self._summary = summarize(self.content.spec, self.content.status)
         return self._summary
+
+    @property
+    def member(self) -> Member:
+        """The engine as policies judge it."""
+        if self._member is None:
+            content = self.content
+            self._member = member_of(
+                namespace=self.reference.namespace,
+                name=self.reference.name,
+                labels=content.labels,
+                approved=content.approved,
+                retry_request=content.retry,
+                generation=content.generation,
+                deleting=content.deleting,
+                spec=content.spec,
+                status=self.parse_status(),
+            )
+        return self._member
 
     def parse(self) -> Resource:
         """The resource, as models.
@@ -191,6 +212,8 @@ class Cache:
         self._endpoint_of = endpoint_of
         self._resources: dict[str, CachedResource] = {}
         self._count = itertools.count(1)
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a resource has come, gone, or changed."""
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -250,6 +273,7 @@ class Cache:
             return False
         del self._resources[key]
         self._ownership.remove(key)
+        self.on_change()
         return True
 
     def _put(self, key: str, obj: Mapping[str, Any]) -> News:
@@ -275,6 +299,7 @@ class Cache:
             )
         if news is not News.NOTHING:
             self._ownership.put(key, engine, _claim(known))
+            self.on_change()
         return news
 
     def _engine_of(self, content: _Content) -> EngineKey | None:

@@ -13,7 +13,8 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.permit import Held
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource
@@ -33,7 +34,7 @@ class _Answer:
     """The outcome of a call that is not recorded yet: it must not be lost."""
 
     record: UpgradeRecord
-    outcome: Accepted | Failure
+    outcome: Accepted | Failure | Held
     seen: Observed
     """What was decided on. The spec may not be readable any more when the answer is recorded."""
 
@@ -47,7 +48,7 @@ class Calls:
         ownership: who owns the engine.
         authority: whether this process may call.
         statuses: writes statuses.
-        policy: how patient the decisions are.
+        limits: how patient the decisions are.
         send_window: seconds after a decision in which its call may be sent.
     """
 
@@ -59,7 +60,7 @@ class Calls:
         ownership: Ownership,
         authority: Authority,
         statuses: Statuses,
-        policy: Policy,
+        limits: Limits,
         send_window: float,
     ) -> None:
         self._queue = queue
@@ -67,7 +68,7 @@ class Calls:
         self._ownership = ownership
         self._authority = authority
         self._statuses = statuses
-        self._policy = policy
+        self._limits = limits
         self._send_window = send_window
         self._answers: dict[str, _Answer] = {}
 
@@ -93,7 +94,7 @@ class Calls:
         try:
             project = await self._access.project_of(work.key, work.resource, live=True)
         except CloudError as error:
-            held = decide(work.failed(o, error.failure), self._policy)
+            held = decide(work.failed(o, error.failure), self._limits)
             await self._write(work, held.status)
             return held
         if project is not work.project:
@@ -119,14 +120,23 @@ class Calls:
             self._ownership.nothing_open(work.key, uid)
             raise
         work.cached.notes.intent_written(written or intent, boottime())
-        outcome: Accepted | Failure | None = None
+        outcome: Accepted | Failure | Held | None = None
         try:
-            outcome = await self._send(work, record, send_before)
+            outcome = await self._send_if_allowed(work, o, record, send_before)
         except CloudError as error:
             outcome = error.failure
         finally:
             self._ownership.call_ended(engine, uid, job_id=_new_job(record, outcome))
         self._answers[work.key] = _Answer(record, outcome, o)
+
+    async def _send_if_allowed(
+        self, work: Work, o: Observed, record: UpgradeRecord, send_before: float
+    ) -> Accepted | Held:
+        """Make the call, unless a policy has closed since the decision: nothing is sent then."""
+        permit = work.gate.ask_again(work.key, o.engine)
+        if isinstance(permit, Held):
+            return permit
+        return await self._send(work, record, send_before)
 
     async def _send(self, work: Work, record: UpgradeRecord, send_before: float) -> Accepted:
         """Make the call that the stored intent names."""
@@ -182,7 +192,7 @@ class Calls:
         notes = cached.notes
         notes.call_answered(sent=not _never_left(answer.outcome))
         o = replace(answer.seen, status=status, now=now(), failures=notes.unsent)
-        decision = after_call(o, answer.outcome, self._policy)
+        decision = after_call(o, answer.outcome, self._limits)
         await self._statuses.write(
             cached,
             decided_on=cached.version,
@@ -213,7 +223,9 @@ def _stored_intent(key: str, written: Status | None, intent: Status) -> UpgradeR
     return record
 
 
-def _never_left(outcome: Accepted | Failure) -> bool:
+def _never_left(outcome: Accepted | Failure | Held) -> bool:
+    if isinstance(outcome, Held):
+        return True
     return isinstance(outcome, Failure) and outcome.kind is FailureKind.NOT_SENT
 
 
@@ -221,7 +233,7 @@ def _as_stored(record: UpgradeRecord) -> dict[str, Any]:
     return record.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | None) -> int | None:
+def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | Held | None) -> int | None:
     """The job that a call started, unless it runs an old one again."""
     if not isinstance(outcome, Accepted) or outcome.job_id == record.baseline_job_id:
         return None

@@ -77,6 +77,7 @@ class Informer:
         self._watch_listed_at: float | None = None
         self._soon = asyncio.Event()
         self._listed_at: float | None = None
+        self._asked_at: float | None = None
         self._synced = asyncio.Event()
         self.skipped: dict[str, str] = {}
         """The namespaces that may not be listed, and why."""
@@ -97,6 +98,15 @@ class Informer:
         """Seconds since the last list that succeeded."""
         now = asyncio.get_running_loop().time()
         return now - self._listed_at if self._listed_at is not None else 0.0
+
+    def list_soon(self) -> None:
+        """List all resources once more, within seconds."""
+        self._soon.set()
+
+    @property
+    def listed_at(self) -> float | None:
+        """When the last list that succeeded was asked for, by the event loop's clock."""
+        return self._asked_at
 
     def served(self) -> tuple[str, ...]:
         """The namespaces to watch; none means all."""
@@ -181,6 +191,7 @@ class Informer:
     async def _list_until_it_succeeds(self) -> None:
         failures = 0
         while True:
+            asked_at = asyncio.get_running_loop().time()
             try:
                 await self.resync()
             except KubeError as error:
@@ -194,7 +205,7 @@ class Informer:
                 )
                 await asyncio.sleep(max(pause, min(error.retry_after or 0.0, LONGEST_PAUSE)))
             else:
-                self._listed_at = asyncio.get_running_loop().time()
+                self._asked_at, self._listed_at = asked_at, asyncio.get_running_loop().time()
                 return
 
     async def resync(self) -> None:

@@ -66,7 +66,11 @@ class Manager:
     async def _run_parts(self) -> bool:
         """Run the parts until told to stop; True if one of them fails before that."""
         parts = self.parts
-        tasks = [asyncio.create_task(self._list_and_watch(), name="informer")]
+        tasks = [
+            asyncio.create_task(self._list_and_watch(), name="informer"),
+            asyncio.create_task(parts.policies.run(), name="policies"),
+            asyncio.create_task(parts.policy_watch.run(), name="policy watch"),
+        ]
         if parts.elector is None:
             self._lead()
         else:
@@ -92,13 +96,17 @@ class Manager:
             group.create_task(self.parts.informer.run(), name="resync")
 
     async def _work(self) -> None:
-        """Reconcile once this process leads and knows all resources: the oldest of two, too."""
+        """Reconcile once this process leads, and knows the policies and all resources."""
         await self._leading.wait()
         await self.parts.informer.wait_until_synced()
-        await self.parts.workers.run()
+        await self.parts.policies.asked.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.parts.workers.run(), name="workers")
+            group.create_task(self.parts.gate.run(), name="gate")
+            group.create_task(self.parts.policy_statuses.run(), name="policy statuses")
 
     def _lead(self) -> None:
-        self.parts.authority.begin()
+        self.parts.lead()
         self._leading.set()
 
     def _lease_lost(self) -> None:
@@ -122,7 +130,7 @@ class Manager:
             return "the resources are not listed yet\n"
         if not self.parts.watch.started.is_set():
             return "the watch has not started yet\n"
-        return None
+        return self.parts.policies.not_ready()
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -79,6 +79,12 @@ class Metrics:
             buckets=_LONG,
             registry=self.registry,
         )
+        self._windows_missed = Counter(
+            "cse_operator_window_missed",
+            "Engines that were due before a window of a policy, and did not start in it.",
+            ("kind", "policy_namespace", "policy"),
+            registry=self.registry,
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -117,6 +123,10 @@ class Metrics:
     def transition(self, reason: str) -> None:
         """Note that a resource has another reason now."""
         self._transitions.labels(reason).inc()
+
+    def window_missed(self, kind: str, namespace: str, policy: str) -> None:
+        """Note that an engine did not start in a window of a policy."""
+        self._windows_missed.labels(kind, namespace, policy).inc()
 
     def upgrade_ended(self, upgrade: UpgradeRecord) -> None:
         """Note an upgrade's end."""

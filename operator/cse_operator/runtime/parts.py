@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from kubernetes.aio.client import ApiClient
 
+from cse_operator.api import names
 from cse_operator.cloud.auth.credentials import SECRET_KEYS
 from cse_operator.cloud.projects import Projects
+from cse_operator.core.policies import PolicySet
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.kopf_watch import KopfWatch
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
+from cse_operator.kube.policy_reader import PolicyReader
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import TIME_TO_LIVE, SecretReader
 from cse_operator.kube.status_writer import StatusWriter
@@ -22,9 +26,13 @@ from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.calls import Calls
 from cse_operator.runtime.fleet import Fleet, Sources
+from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.informer import Informer
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.policy_informer import PolicyInformer
+from cse_operator.runtime.policy_metrics import PolicyMetrics
+from cse_operator.runtime.policy_statuses import PolicyStatuses
 from cse_operator.runtime.polls import Polls
 from cse_operator.runtime.reconcile import Intervals, Reconciler, Tools
 from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
@@ -59,7 +67,7 @@ class Parts:
         self._settings = settings
         self._api_client = api_client
         options = project_options(settings)
-        grace = settings.policy.grace
+        grace = settings.limits.grace
         self.metrics = Metrics()
         self.events = EventPoster(api_client, instance=identity)
         self.elector = self._elector(identity, on_leading, on_lease_lost)
@@ -73,6 +81,21 @@ class Parts:
         self.queue.on_wait = self.metrics.queue_wait
         self.ownership = Ownership(grace=grace, wake=self.queue.add)
         self.cache = Cache(self.ownership, options.endpoints.identity_of)
+        self._leads_since: float | None = None
+        self.policies = PolicyInformer(
+            PolicyReader(api_client),
+            namespaces=settings.namespaces,
+            required=settings.require_policy,
+        )
+        self.gate = Gate(
+            self.cache, self.queue, lambda: self.policies.policies, listed=self._engines_listed
+        )
+        self.cache.on_change = self.gate.changed
+        self.policy_statuses = self._policy_statuses()
+        self.gate.on_sweep = self.policy_statuses.swept
+        self.policies.on_change = self._policies_changed
+        self.policy_watch = self._policy_watch(identity)
+        self.policies.begin_watch_again = self.policy_watch.begin_again
         self.reader = ResourceReader(api_client, page_size=PAGE)
         tools = self._tools()
         self.reconciler = Reconciler(tools)
@@ -90,6 +113,55 @@ class Parts:
         )
         self.informer.begin_watch_again = self.watch.begin_again
         self.metrics.add(self._fleet())
+        self.metrics.add(self._policy_metrics())
+
+    def lead(self) -> None:
+        """This process has the right to act: what the one before it did is listed first."""
+        self._leads_since = asyncio.get_running_loop().time()
+        self.authority.begin()
+        if self.informer.synced:
+            self.informer.list_soon()
+
+    def _engines_listed(self) -> bool:
+        listed, since = self.informer.listed_at, self._leads_since
+        return listed is not None and since is not None and listed >= since
+
+    def _policies_changed(self, before: PolicySet) -> None:
+        self.gate.policies_changed()
+        self.policy_statuses.policies_changed(before)
+
+    def _policy_statuses(self) -> PolicyStatuses:
+        plurals = {
+            names.POLICY_KIND: names.POLICY_PLURAL,
+            names.CLUSTER_POLICY_KIND: names.CLUSTER_POLICY_PLURAL,
+        }
+        return PolicyStatuses(
+            {kind: StatusWriter(self._api_client, plural=p) for kind, p in plurals.items()},
+            self.policies,
+            self.cache,
+            self.events,
+            self.metrics,
+        )
+
+    def _policy_watch(self, identity: str) -> KopfWatch:
+        """A watch of its own, so that one that is not allowed does not end the engines'."""
+        namespaces = self._settings.namespaces
+        of_cluster = () if namespaces else (names.CLUSTER_POLICY_PLURAL,)
+        return KopfWatch(
+            self._api_client,
+            self.policies.on_event,
+            identity=identity,
+            plurals=(names.POLICY_PLURAL, *of_cluster),
+            namespaces=lambda: namespaces,
+        )
+
+    def _policy_metrics(self) -> PolicyMetrics:
+        return PolicyMetrics(
+            self.gate.fleet,
+            self.cache,
+            lambda: self.elector is None or self.elector.is_leader(),
+            resource_limit=self._settings.metrics_resource_limit,
+        )
 
     def _elector(
         self, identity: str, on_leading: Callable[[], None], on_lease_lost: Callable[[], None]
@@ -108,7 +180,7 @@ class Parts:
         )
 
     def _tools(self) -> Tools:
-        settings, policy = self._settings, self._settings.policy
+        settings, limits = self._settings, self._settings.limits
         access = self._access()
         statuses = Statuses(
             StatusWriter(self._api_client),
@@ -123,7 +195,7 @@ class Parts:
             ownership=self.ownership,
             authority=self.authority,
             statuses=statuses,
-            policy=policy,
+            limits=limits,
             send_window=settings.send_window,
         )
         return Tools(
@@ -132,12 +204,13 @@ class Parts:
             reader=self.reader,
             access=access,
             ownership=self.ownership,
+            gate=self.gate,
             authority=self.authority,
             statuses=statuses,
             calls=calls,
             polls=Polls(interval=settings.poll_interval, limit=settings.calls_per_second),
             metrics=self.metrics,
-            policy=policy,
+            limits=limits,
             intervals=Intervals(settings.progress_interval, settings.resync_interval),
         )
 

@@ -16,7 +16,8 @@ from typing import Final
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, decide, invalid_spec
-from cse_operator.core.observed import Observed, Policy, Wish
+from cse_operator.core.observed import Limits, Observed, Wish
+from cse_operator.core.permit import ALLOWED
 from cse_operator.core.states import Effect, stage_of
 from cse_operator.kube.errors import Conflict, Gone, KubeError, Unavailable
 from cse_operator.kube.resource_reader import ResourceReader
@@ -24,6 +25,7 @@ from cse_operator.runtime.access import Access
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import Cache, CachedResource, InvalidSpecError
 from cse_operator.runtime.calls import Calls
+from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.polls import Polls
@@ -62,12 +64,13 @@ class Tools:
     reader: ResourceReader
     access: Access
     ownership: Ownership
+    gate: Gate
     authority: Authority
     statuses: Statuses
     calls: Calls
     polls: Polls
     metrics: Metrics
-    policy: Policy
+    limits: Limits
     intervals: Intervals
 
 
@@ -99,6 +102,8 @@ class Reconciler:
             self._kube_failed(key, error)
         else:
             tools.queue.forget(key)
+        finally:
+            tools.gate.release(key)
 
     async def record_answers(self) -> None:
         """Record the outcomes that are still unrecorded, trying until all are.
@@ -161,11 +166,13 @@ class Reconciler:
             self._requeue(cached, decision)
             return
         cached.notes.enter(resource.status, boottime())
-        work = Work(cached, resource, self._tools.ownership, self._tools.authority)
+        work = Work(
+            cached, resource, self._tools.ownership, self._tools.authority, self._tools.gate
+        )
         o = await self._first_look(work)
         for _ in range(MOST_TURNS):
             o = work.aged(o)
-            decision = decide(o, self._tools.policy)
+            decision = decide(o, self._tools.limits)
             match decision.effect:
                 case Effect.NONE:
                     await self._conclude(work, decision)
@@ -216,6 +223,7 @@ class Reconciler:
             wrote_intent=notes.wrote_intent,
             poll_interval=tools.polls.interval(tools.ownership.project_of(work.key)),
             progress_due=at - notes.status_written >= tools.intervals.progress,
+            permit=None if tools.gate.in_force else ALLOWED,
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
 

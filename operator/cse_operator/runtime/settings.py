@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cse_operator.cloud.proxy import proxy_of
 from cse_operator.cloud.transport import tls_context
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
 
 LAST_PORT: Final = 65_535
 
@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     observe_only: bool = Field(
         default=False,
         description="call no Upgrade and no Retry: only look, adopt, follow and report",
+    )
+
+    require_policy: bool = Field(
+        default=False,
+        description="hold every engine that no UpgradePolicy or ClusterUpgradePolicy selects",
     )
 
     cse_endpoint: str = Field(
@@ -261,9 +266,9 @@ class Settings(BaseSettings):
         return (sentence,)
 
     @property
-    def policy(self) -> Policy:
+    def limits(self) -> Limits:
         """How patient the decisions are."""
-        return Policy(
+        return Limits(
             grace=self.outcome_grace,
             lag=self.read_lag,
             clocks=self.clock_tolerance,

@@ -16,6 +16,7 @@ from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource, Resource
+from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.ownership import Ownership
 
 
@@ -27,6 +28,7 @@ class Work:
     resource: Resource
     ownership: Ownership
     authority: Authority
+    gate: Gate
     project: Project | None = None
     engine_asked: float = 0.0
     engine_answered: float = 0.0
@@ -70,7 +72,11 @@ class Work:
         """The observation as it is now: the looks in it have grown older since they were taken."""
         at = self.decided = boottime()
         job_known = o.job is not None or o.missing_job is not None
-        waits = (self.authority.may_call_in(), self.ownership.may_call_in(self.key))
+        waits = (
+            self.authority.may_call_in(),
+            self.ownership.may_call_in(self.key),
+            self.gate.may_call_in(),
+        )
         return replace(
             o,
             engine_age=at - self.engine_asked if o.engine is not None else 0.0,
@@ -88,6 +94,8 @@ class Work:
         o = replace(o, status=decision.status)
         if decision.effect is Effect.LOOK:
             return await self.look_at_engine(o)
+        if decision.effect is Effect.ASK:
+            return replace(o, permit=self.gate.ask(self.key, o.engine))
         if decision.effect is Effect.LIST_JOBS:
             return await self._list_jobs(o)
         if decision.job_to_show is None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from cse_operator import __version__
-from cse_operator.api import crd
+from cse_operator.api import crd, policy_crd
 from cse_operator.cli.main import main
 
 
@@ -50,7 +50,12 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys, typed, answ
 
 def test_crd_prints_what_kubectl_can_apply(capsys):
     assert main(["crd"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out) == crd.definition()
+    shown = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert shown == [
+        crd.definition(),
+        policy_crd.upgrade_policy(),
+        policy_crd.cluster_upgrade_policy(),
+    ]
 
 
 @pytest.mark.parametrize("command", ["run", "check", "plan", "import", "versions", "crd"])

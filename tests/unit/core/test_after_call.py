@@ -16,8 +16,8 @@ from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Stage, stage_of
 from support.observations import (
     BUSY,
+    LIMITS,
     LOST,
-    POLICY,
     REFUSED,
     at,
     ended,
@@ -34,7 +34,7 @@ ACCEPTED = Accepted(engine_id="engine-1", engine_name="test", job_id=101)
 
 def called(seen: Observed) -> tuple[Observed, Decision]:
     """The observation with the intent stored, as it is when the call is answered."""
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert decision.effect in {Effect.UPGRADE, Effect.RETRY}
     return replace(seen, status=decision.status), decision
 
@@ -59,7 +59,7 @@ def test_an_intent_names_what_is_called_and_what_was_seen_before():
 
 def test_an_accepted_call_is_followed_by_its_job():
     o, _ = called(observed())
-    decision = after_call(o, ACCEPTED, POLICY)
+    decision = after_call(o, ACCEPTED, LIMITS)
     assert decision.status.upgrade is not None
     assert decision.status.upgrade.running
     assert (decision.status.job_id, decision.status.result) == (101, None)
@@ -68,7 +68,7 @@ def test_an_accepted_call_is_followed_by_its_job():
 
 def test_a_refused_call_is_a_result_and_looked_after_once_more():
     o, _ = called(observed())
-    decision = after_call(o, REFUSED, POLICY)
+    decision = after_call(o, REFUSED, LIMITS)
     assert decision.status.result is Result.REJECTED
     assert decision.status.history[0].result is Result.REJECTED
     assert decision.status.upgrade is not None
@@ -80,7 +80,7 @@ def test_a_refused_call_is_a_result_and_looked_after_once_more():
 
 def test_a_refusal_is_told_with_the_vendors_words_and_the_way_out():
     o, _ = called(observed())
-    message = after_call(o, REFUSED, POLICY).status.message
+    message = after_call(o, REFUSED, LIMITS).status.message
     assert message is not None
     assert "the vendor's words (HTTP 400, SVCSTG.00501999)" in message
     assert "set spec.version" in message
@@ -90,9 +90,9 @@ def test_a_refusal_is_told_with_the_vendors_words_and_the_way_out():
 def test_a_forbidden_call_says_so_now_and_at_the_next_look():
     o, _ = called(observed())
     forbidden = failure(FailureKind.FORBIDDEN, http_status=403, code="APIGW.0302")
-    decision = after_call(o, forbidden, POLICY)
+    decision = after_call(o, forbidden, LIMITS)
     assert reason_of(decision) == Reason.PERMISSION_DENIED
-    next_look = decide(replace(o, status=decision.status), POLICY)
+    next_look = decide(replace(o, status=decision.status), LIMITS)
     assert next_look.status == decision.status
     assert next_look.effect is Effect.NONE
 
@@ -109,14 +109,14 @@ NO_PLAIN_ANSWER = [
 @pytest.mark.parametrize("answer", NO_PLAIN_ANSWER, ids=lambda answer: answer.kind)
 def test_any_answer_that_is_no_success_and_no_plain_refusal_gets_the_full_grace(answer):
     o, _ = called(observed())
-    decision = after_call(o, answer, POLICY)
+    decision = after_call(o, answer, LIMITS)
     assert reason_of(decision) == Reason.VERIFYING_OUTCOME
     assert stage_of(decision.status) is Stage.UNANSWERED
     assert decision.requeue_after is not None
     assert decision.requeue_after < 2
     later = replace(o, status=decision.status, jobs=())
-    assert decide(replace(later, known_for=POLICY.grace - 1), POLICY).effect is Effect.NONE
-    again = decide(replace(later, known_for=POLICY.grace), POLICY)
+    assert decide(replace(later, known_for=LIMITS.grace - 1), LIMITS).effect is Effect.NONE
+    again = decide(replace(later, known_for=LIMITS.grace), LIMITS)
     assert again.effect is Effect.UPGRADE
     assert again.status.upgrade is not None
     assert again.status.upgrade.attempts == 2
@@ -133,11 +133,11 @@ CERTAINLY_NOT_SENT = [
 @pytest.mark.parametrize("kind", CERTAINLY_NOT_SENT)
 def test_a_call_that_certainly_never_left_is_made_again_without_a_grace(kind):
     o, _ = called(observed())
-    decision = after_call(o, failure(kind), POLICY)
+    decision = after_call(o, failure(kind), LIMITS)
     assert decision.status.upgrade is not None
     assert decision.status.upgrade.attempts == 0
     assert reason_of(decision) != Reason.VERIFYING_OUTCOME
-    again = decide(replace(o, status=decision.status), POLICY)
+    again = decide(replace(o, status=decision.status), LIMITS)
     assert again.effect is Effect.UPGRADE
     assert again.status.upgrade is not None
     assert again.status.upgrade.attempts == 1
@@ -148,8 +148,8 @@ def test_what_led_to_a_retry_survives_a_call_that_never_left():
     o, _ = called(
         observed(failed, engine=failed_engine(), wish=wish(retry_request="please", retry_limit=1))
     )
-    decision = after_call(o, failure(FailureKind.NOT_SENT), POLICY)
-    again = decide(replace(o, status=decision.status, job=job(status="Error")), POLICY)
+    decision = after_call(o, failure(FailureKind.NOT_SENT), LIMITS)
+    again = decide(replace(o, status=decision.status, job=job(status="Error")), LIMITS)
     assert again.effect is Effect.RETRY
     assert again.status.upgrade is not None
     assert again.status.upgrade.retries == 2
@@ -158,15 +158,15 @@ def test_what_led_to_a_retry_survives_a_call_that_never_left():
 
 def test_the_vendors_wish_to_wait_is_obeyed():
     asked = failure(FailureKind.THROTTLED, retry_after=60.0)
-    decision = decide(observed(failure=asked, failures=1, engine=None), POLICY)
+    decision = decide(observed(failure=asked, failures=1, engine=None), LIMITS)
     assert decision.requeue_after is not None
     assert decision.requeue_after >= 54
 
 
-def next_call(o: Observed, policy=POLICY) -> tuple[float, Observed] | None:
+def next_call(o: Observed, limits=LIMITS) -> tuple[float, Observed] | None:
     """After how many seconds the call is made again, if it ever is."""
     for seconds in range(1, 86_400):
-        decision = decide(replace(o, known_for=float(seconds)), policy)
+        decision = decide(replace(o, known_for=float(seconds)), limits)
         if decision.effect is Effect.UPGRADE:
             return seconds, replace(o, status=decision.status)
         if decision.status.ready and decision.status.ready.reason == Reason.OUTCOME_UNCERTAIN:
@@ -176,14 +176,14 @@ def next_call(o: Observed, policy=POLICY) -> tuple[float, Observed] | None:
 
 @pytest.mark.parametrize("repeats", [0, 1, 2])
 def test_a_call_of_unknown_outcome_is_made_again_ever_more_rarely_and_then_not_at_all(repeats):
-    policy = replace(POLICY, repeats=repeats)
+    limits = replace(LIMITS, repeats=repeats)
     o = replace(called(observed())[0], engine=engine(), jobs=())
     waits = []
-    while (called_again := next_call(o, policy)) is not None:
+    while (called_again := next_call(o, limits)) is not None:
         waits.append(called_again[0])
         o = called_again[1]
     assert waits == [35, 70, 140][:repeats]
-    uncertain = decide(replace(o, known_for=80_000.0), policy)
+    uncertain = decide(replace(o, known_for=80_000.0), limits)
     assert (uncertain.effect, reason_of(uncertain)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
 
 
@@ -193,14 +193,14 @@ def test_an_uncertain_outcome_is_called_again_only_when_a_person_asks():
     spent = o.record.model_copy(update={"attempts": 3})
     o = replace(o, status=o.status.model_copy(update={"upgrade": spent}))
     for edited in (wish(generation=9), wish(generation=9, timeout=timedelta(hours=9))):
-        assert decide(replace(o, wish=edited), POLICY).effect is Effect.NONE
-    asked = decide(replace(o, wish=wish(retry_request="9:00")), POLICY)
+        assert decide(replace(o, wish=edited), LIMITS).effect is Effect.NONE
+    asked = decide(replace(o, wish=wish(retry_request="9:00")), LIMITS)
     assert asked.effect is Effect.UPGRADE
     assert asked.status.last_handled_retry_at == "9:00"
 
 
 def test_a_call_is_not_decided_on_a_look_that_is_too_old():
-    decision = decide(observed(engine_age=POLICY.look_valid + 1), POLICY)
+    decision = decide(observed(engine_age=LIMITS.look_valid + 1), LIMITS)
     assert decision.effect is Effect.NONE
     assert decision.status == observed().status
     assert decision.requeue_after is not None
@@ -208,4 +208,4 @@ def test_a_call_is_not_decided_on_a_look_that_is_too_old():
 
 def test_an_answer_without_an_open_intent_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="no intent is open"):
-        after_call(observed(ended(Result.SUCCEEDED)), ACCEPTED, POLICY)
+        after_call(observed(ended(Result.SUCCEEDED)), ACCEPTED, LIMITS)

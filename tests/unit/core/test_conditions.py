@@ -12,8 +12,8 @@ from cse_operator.core.decide import conditions, decide, invalid_spec
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observed import Rival
 from support.observations import (
+    LIMITS,
     NOON,
-    POLICY,
     at,
     ended,
     engine,
@@ -39,9 +39,9 @@ def test_the_conditions_of_each_reason_are_what_kstatus_expects(reason):
 
 
 def test_a_transition_time_moves_only_with_the_conditions_status():
-    first = decide(observed(running(), job=job()), POLICY).status
+    first = decide(observed(running(), job=job()), LIMITS).status
     later = observed(running(), job=job(started_at=at(-8000)), status=first, now=at(600))
-    second = decide(later, POLICY).status
+    second = decide(later, LIMITS).status
     assert second.ready is not None
     assert second.ready.reason == Reason.UPGRADE_OVERDUE
     assert [c.last_transition_time for c in second.conditions] == [NOON, NOON]
@@ -52,24 +52,24 @@ def test_a_transition_time_moves_only_with_the_conditions_status():
         job=job(status="Finished", ended_at=at(590)),
         now=at(700),
     )
-    third = decide(done, POLICY).status
+    third = decide(done, LIMITS).status
     assert [(c.type, c.last_transition_time) for c in third.conditions] == [("Ready", at(700))]
 
 
 def test_a_stalled_resource_that_goes_on_is_stalled_no_more():
-    stalled = decide(observed(ended(Result.FAILED)), POLICY).status
+    stalled = decide(observed(ended(Result.FAILED)), LIMITS).status
     wanted = wish(generation=4, version="2.5.0")
-    going_on = decide(observed(status=stalled, wish=wanted), POLICY).status
+    going_on = decide(observed(status=stalled, wish=wanted), LIMITS).status
     assert [condition.type for condition in going_on.conditions] == ["Reconciling", "Ready"]
 
 
 def test_a_message_does_not_tick():
     seen = observed(running(), job=job())
-    first = decide(seen, POLICY).status
+    first = decide(seen, LIMITS).status
     later = replace(
         seen, status=first, now=at(500), known_for=500, job=job(observed_at=at(500)), jitter=0.9
     )
-    assert decide(later, POLICY).status == first
+    assert decide(later, LIMITS).status == first
 
 
 @pytest.mark.parametrize(
@@ -84,27 +84,27 @@ def test_what_is_up_to_date_says_that_it_is_suspended_and_writes_nothing_more(
     version, suspend, said
 ):
     seen = observed(engine=engine(version=version), wish=wish(suspend=suspend))
-    first = decide(seen, POLICY)
+    first = decide(seen, LIMITS)
     assert first.status.message == said
     assert [condition.type for condition in first.status.conditions] == ["Ready"]
     later = replace(seen, status=first.status, now=at(600), jitter=0.9)
-    assert decide(later, POLICY).status == first.status
+    assert decide(later, LIMITS).status == first.status
 
 
 def test_a_long_message_is_cut_to_what_a_condition_may_hold():
     long = failure(FailureKind.NOT_FOUND)
-    decision = decide(observed(failure=replace(long, message="x" * 5000)), POLICY)
+    decision = decide(observed(failure=replace(long, message="x" * 5000)), LIMITS)
     assert decision.status.ready is not None
     assert len(decision.status.ready.message) == 1024
 
 
 def test_a_passing_failure_is_not_shown_before_patience_ends():
-    fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
+    fine = decide(observed(engine=engine(version="2.4.0")), LIMITS).status
     unreachable = failure(FailureKind.TRANSIENT)
     unseen = observed(status=fine, failure=unreachable, engine=None)
     for failures in (1, 2):
-        assert decide(replace(unseen, failures=failures), POLICY).status == fine
-    shown = decide(replace(unseen, failures=3), POLICY).status
+        assert decide(replace(unseen, failures=failures), LIMITS).status == fine
+    shown = decide(replace(unseen, failures=3), LIMITS).status
     assert shown.ready is not None
     assert shown.ready.reason == Reason.CLOUD_UNAVAILABLE
     assert shown.current_version == "2.4.0"
@@ -113,21 +113,21 @@ def test_a_passing_failure_is_not_shown_before_patience_ends():
 @pytest.mark.parametrize("kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN])
 @pytest.mark.parametrize("upgrade", [None, running()])
 def test_a_failure_that_gateways_give_in_passing_does_not_stall_what_was_fine(kind, upgrade):
-    fine = decide(observed(upgrade, engine=engine(version="2.4.0"), job=job()), POLICY).status
+    fine = decide(observed(upgrade, engine=engine(version="2.4.0"), job=job()), LIMITS).status
     unseen = observed(status=fine, failure=failure(kind), engine=None)
     for failures in (1, 2):
-        decision = decide(replace(unseen, failures=failures), POLICY)
+        decision = decide(replace(unseen, failures=failures), LIMITS)
         assert decision.status == fine
-        assert decision.requeue_after == pytest.approx(POLICY.wait, rel=0.1)
-    shown = decide(replace(unseen, failures=3), POLICY)
+        assert decision.requeue_after == pytest.approx(LIMITS.wait, rel=0.1)
+    shown = decide(replace(unseen, failures=3), LIMITS)
     assert [condition.type for condition in shown.status.conditions] == ["Stalled", "Ready"]
-    assert shown.requeue_after == pytest.approx(POLICY.slow, rel=0.1)
+    assert shown.requeue_after == pytest.approx(LIMITS.slow, rel=0.1)
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN])
 def test_such_a_failure_is_shown_at_once_of_what_was_stalled_already(kind):
-    stalled = decide(observed(failure=failure(FailureKind.UNAUTHENTICATED)), POLICY).status
-    shown = decide(observed(status=stalled, failure=failure(kind), failures=1), POLICY).status
+    stalled = decide(observed(failure=failure(FailureKind.UNAUTHENTICATED)), LIMITS).status
+    shown = decide(observed(status=stalled, failure=failure(kind), failures=1), LIMITS).status
     assert shown.ready is not None
     assert shown.ready.reason == SHOWN_AS[kind]
 
@@ -137,24 +137,24 @@ def test_such_a_failure_is_shown_at_once_of_what_was_stalled_already(kind):
 )
 @pytest.mark.parametrize("generation", [NEVER_OBSERVED, 2])
 def test_no_failure_is_held_back_of_a_spec_that_nobody_has_looked_at_yet(kind, generation):
-    fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
+    fine = decide(observed(engine=engine(version="2.4.0")), LIMITS).status
     before = fine.model_copy(update={"observed_generation": generation})
-    shown = decide(observed(status=before, failure=failure(kind), failures=1), POLICY).status
+    shown = decide(observed(status=before, failure=failure(kind), failures=1), LIMITS).status
     assert shown.ready is not None
     assert shown.ready.reason == SHOWN_AS[kind]
     assert shown.observed_generation == 3
 
 
 def test_refused_credentials_are_shown_at_once():
-    fine = decide(observed(engine=engine(version="2.4.0")), POLICY).status
+    fine = decide(observed(engine=engine(version="2.4.0")), LIMITS).status
     refused = failure(FailureKind.UNAUTHENTICATED)
-    shown = decide(observed(status=fine, failure=refused, failures=1), POLICY).status
+    shown = decide(observed(status=fine, failure=refused, failures=1), LIMITS).status
     assert shown.ready is not None
     assert shown.ready.reason == Reason.CREDENTIALS_REFUSED
 
 
 def test_a_passing_failure_is_shown_at_once_where_nothing_is_known_yet():
-    decision = decide(observed(failure=failure(FailureKind.TRANSIENT), failures=1), POLICY)
+    decision = decide(observed(failure=failure(FailureKind.TRANSIENT), failures=1), LIMITS)
     assert decision.status.ready is not None
     assert decision.status.ready.reason == Reason.CLOUD_UNAVAILABLE
 
@@ -173,7 +173,7 @@ SHOWN_AS = {
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_each_failure_of_a_look_is_shown_by_its_meaning(kind):
-    decision = decide(observed(failure=failure(kind), failures=9), POLICY)
+    decision = decide(observed(failure=failure(kind), failures=9), LIMITS)
     assert decision.status.ready is not None
     shown = decision.status.ready.reason
     assert shown == SHOWN_AS.get(kind, shown)
@@ -183,7 +183,7 @@ def test_each_failure_of_a_look_is_shown_by_its_meaning(kind):
 
 def test_a_job_that_runs_stays_recorded_while_the_vendor_cannot_be_reached():
     seen = observed(running(), failure=failure(FailureKind.TRANSIENT), failures=9)
-    assert decide(seen, POLICY).status.upgrade == running()
+    assert decide(seen, LIMITS).status.upgrade == running()
 
 
 def test_a_spec_that_does_not_fit_the_models_stalls_and_loses_nothing():
@@ -206,7 +206,7 @@ def test_a_spec_that_does_not_fit_the_models_stalls_and_loses_nothing():
     ],
 )
 def test_a_rival_is_told_with_why_it_drives_and_named_only_at_home(rival, said):
-    message = decide(observed(rival=rival), POLICY).status.message
+    message = decide(observed(rival=rival), LIMITS).status.message
     assert message is not None
     assert message.startswith(said)
     assert "no engine is touched" in message

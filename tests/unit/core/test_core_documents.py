@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from cse_operator.core.machine import TRANSITIONS
-from cse_operator.core.observed import Policy
+from cse_operator.core.observed import Limits
 from cse_operator.core.states import Effect, Stage
 from support.model_world import UNSEEN
 from support.repository import ROOT
@@ -34,16 +34,16 @@ def test_each_row_of_an_intent_without_an_answer_says_why_it_is_safe():
 
 
 def test_the_seconds_that_the_document_names_are_the_codes():
-    policy = Policy()
-    assert f"The **outcome grace** ({policy.grace:g} s" in EXACTLY_ONCE
-    assert f"The **read lag** ({policy.lag:g} s" in EXACTLY_ONCE
-    assert f"a look older than {policy.look_valid:g} s" in EXACTLY_ONCE
+    limits = Limits()
+    assert f"The **outcome grace** ({limits.grace:g} s" in EXACTLY_ONCE
+    assert f"The **read lag** ({limits.lag:g} s" in EXACTLY_ONCE
+    assert f"a look older than {limits.look_valid:g} s" in EXACTLY_ONCE
     assert f"the last {UNSEEN:g} s" in " ".join(EXACTLY_ONCE.split())
-    waits = [policy.grace * factor for factor in (1, 2, 4)]
+    waits = [limits.grace * factor for factor in (1, 2, 4)]
     told = "at most twice (`--outcome-repeats`), {:g} and then {:g} seconds after the one before. "
     told += "{:g} seconds after the last one a person is asked"
     assert told.format(*waits) in " ".join(EXACTLY_ONCE.split())
-    assert policy.repeats == 2
+    assert limits.repeats == 2
 
 
 def test_the_drawing_names_each_call_that_changes_an_engine():

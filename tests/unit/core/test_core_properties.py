@@ -24,7 +24,7 @@ from cse_operator.core.observed import Observed, Rival, Wish
 from cse_operator.core.situations import classify
 from cse_operator.core.states import Effect, stage_of
 from cse_operator.core.versions import Comparison, compare, is_offered
-from support.observations import NOON, POLICY
+from support.observations import LIMITS, NOON
 
 VERSIONS = st.sampled_from(
     [
@@ -150,13 +150,13 @@ observations = st.builds(
 @settings(max_examples=600, deadline=None, database=None)
 @given(o=observations)
 def test_every_situation_that_can_be_seen_is_in_the_table(o):
-    assert (stage_of(o.status), classify(o, POLICY)) in TRANSITIONS
+    assert (stage_of(o.status), classify(o, LIMITS)) in TRANSITIONS
 
 
 @settings(max_examples=600, deadline=None, database=None)
 @given(o=observations)
 def test_every_observation_is_decided(o):
-    decision = decide(o, POLICY)
+    decision = decide(o, LIMITS)
     if decision.effect.is_look:
         return
     if decision.requeue_after is not None:
@@ -171,13 +171,13 @@ def test_every_observation_is_decided(o):
 @settings(max_examples=600, deadline=None, database=None)
 @given(o=observations)
 def test_a_call_is_only_decided_on_a_fresh_look_with_an_intent_and_never_downwards(o):
-    decision = decide(o, POLICY)
+    decision = decide(o, LIMITS)
     if decision.effect not in {Effect.UPGRADE, Effect.RETRY}:
         return
     assert o.engine is not None
     assert o.may_call_in <= 0
     assert not o.observes_only
-    assert o.engine_age <= POLICY.look_valid
+    assert o.engine_age <= LIMITS.look_valid
     assert o.rival is None
     assert not o.wish.suspend
     intent = decision.status.upgrade

@@ -43,7 +43,7 @@ SITES = ["fine", "fine", "absent"]
 PEOPLES_DOINGS = [
     "wants a version",
     "suspends or resumes",
-    "edits the policy",
+    "edits the options",
     "edits the time-out",
     "requests a retry",
     "requests a retry",
@@ -57,6 +57,8 @@ WORLDS_DOINGS = [
     "somebody mends the engine",
     "somebody mends the engine",
     "the vendor forgets a job",
+    "the gate opens or closes",
+    "the gate opens or closes",
     "the vendor offers a version",
     "the engine is deleted",
 ]

@@ -14,7 +14,7 @@ from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Situation
 from support.observations import (
-    POLICY,
+    LIMITS,
     REFUSED,
     at,
     ended,
@@ -58,29 +58,29 @@ def test_no_edit_of_the_spec_calls_again_for_a_version_that_had_its_end(result, 
             job=job(status="Error", ended_at=at(-3600)),
             wish=wish(generation=4, **EDITS[edit]),
         )
-        assert decide(seen, POLICY).effect is Effect.NONE
+        assert decide(seen, LIMITS).effect is Effect.NONE
 
 
 def test_suspend_and_resume_call_nothing_for_a_version_that_had_its_end():
     seen = observed(ended(Result.REJECTED), wish=wish(generation=4, suspend=True))
-    suspended = decide(seen, POLICY)
+    suspended = decide(seen, LIMITS)
     resumed = replace(seen, status=suspended.status, wish=wish(generation=5))
-    assert reason_of(decide(resumed, POLICY)) == Reason.UPGRADE_REJECTED
+    assert reason_of(decide(resumed, LIMITS)) == Reason.UPGRADE_REJECTED
 
 
 def test_suspend_and_resume_do_not_make_a_lost_call_a_first_one():
     lost = record(attempts=3)
     seen = observed(lost, known_for=600, jobs=(), wish=wish(generation=4, suspend=True))
-    suspended = decide(seen, POLICY)
+    suspended = decide(seen, LIMITS)
     resumed = replace(seen, status=suspended.status, wish=wish(generation=5))
-    decision = decide(resumed, POLICY)
+    decision = decide(resumed, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
 
 
 def test_a_version_that_was_left_and_came_back_is_not_new_without_a_call_for_another():
     refused = observed(ended(Result.REJECTED))
-    left = decide(replace(refused, wish=wish(version="2.5.0", suspend=True)), POLICY)
-    back = decide(replace(refused, status=left.status), POLICY)
+    left = decide(replace(refused, wish=wish(version="2.5.0", suspend=True)), LIMITS)
+    back = decide(replace(refused, status=left.status), LIMITS)
     assert (back.effect, reason_of(back)) == (Effect.NONE, Reason.UPGRADE_REJECTED)
 
 
@@ -92,7 +92,7 @@ def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_eithe
         job=job(job_id=200, type="Modify"),
         wish=wish(version="2.5.0"),
     )
-    adopted = decide(refused, POLICY)
+    adopted = decide(refused, LIMITS)
     assert adopted.status.upgrade is not None
     assert adopted.status.upgrade.action is Action.ADOPTED
     over = decide(
@@ -103,27 +103,27 @@ def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_eithe
             job=job(job_id=200, type="Modify", status="Finished", ended_at=at(-60)),
             wish=wish(),
         ),
-        POLICY,
+        LIMITS,
     )
     assert (over.effect, reason_of(over)) == (Effect.NONE, Reason.RETRY_REQUIRED)
 
 
 def test_a_version_that_came_back_after_a_call_for_another_is_new():
     refused = observed(ended(Result.REJECTED))
-    other = decide(replace(refused, wish=wish(version="2.5.0")), POLICY)
+    other = decide(replace(refused, wish=wish(version="2.5.0")), LIMITS)
     assert other.effect is Effect.UPGRADE
     assert other.status.upgrade is not None
     called = other.status.upgrade.model_copy(
         update={"job_id": 200, "result": Result.FAILED, "answered_versions": ()}
     )
-    back = decide(replace(refused, status=status(called)), POLICY)
+    back = decide(replace(refused, status=status(called)), LIMITS)
     assert back.effect is Effect.UPGRADE
 
 
 def test_an_upgrade_by_somebody_else_leaves_open_what_was_never_called():
     adopted = ended(Result.SUCCEEDED, action=Action.ADOPTED, target_version=None)
     seen = observed(adopted, engine=engine(version="2.3.4", latest_job_id=101))
-    assert decide(seen, POLICY).effect is Effect.UPGRADE
+    assert decide(seen, LIMITS).effect is Effect.UPGRADE
 
 
 @pytest.mark.parametrize("latest", [101, 200])
@@ -133,16 +133,16 @@ def test_a_stranger_s_failed_job_is_not_retried_by_itself(latest):
         ended(Result.FAILED, retry_due=True), engine=failed_engine(latest_job_id=latest)
     )
     wanted = Effect.RETRY if latest == 101 else Effect.NONE
-    assert decide(seen, POLICY).effect is wanted
+    assert decide(seen, LIMITS).effect is wanted
     asked = replace(seen, wish=wish(retry_request="9:00"))
-    assert decide(asked, POLICY).effect is Effect.RETRY
+    assert decide(asked, LIMITS).effect is Effect.RETRY
 
 
 def test_a_job_that_was_found_and_not_named_by_the_vendor_is_not_retried_by_itself():
     seen = observed(running(), engine=failed_engine(), job=job(status="Error", ended_at=at(-30)))
-    assert decide(seen, POLICY).effect is Effect.NONE
+    assert decide(seen, LIMITS).effect is Effect.NONE
     own = replace(seen, status=status(running(own_job=True)))
-    assert decide(own, POLICY).effect is Effect.RETRY
+    assert decide(own, LIMITS).effect is Effect.RETRY
 
 
 @pytest.mark.parametrize("retry_request", [None, "9:00"])
@@ -151,14 +151,14 @@ def test_a_record_that_cannot_be_read_stops_all_calls(seconds, retry_request):
     seen = unreadable(
         wish=wish(retry_request=retry_request, generation=9), known_for=seconds, jobs=()
     )
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.UNREADABLE_STATUS)
     stored = decision.status.to_json()["upgrade"]
     assert stored == seen.status.to_json()["upgrade"]
     assert stored["action"] == "Rollback"
     assert decision.status.last_handled_retry_at is None
     again = replace(seen, status=decision.status)
-    assert decide(again, POLICY).status == decision.status
+    assert decide(again, LIMITS).status == decision.status
 
 
 AT_TARGET = {"version": "2.4.0", "latest_job_id": 101}
@@ -167,7 +167,7 @@ AT_TARGET = {"version": "2.4.0", "latest_job_id": 101}
 def ready() -> Observed:
     return observed(
         engine=engine(**AT_TARGET),
-        status=decide(observed(engine=engine(**AT_TARGET)), POLICY).status,
+        status=decide(observed(engine=engine(**AT_TARGET)), LIMITS).status,
     )
 
 
@@ -177,7 +177,7 @@ def test_a_state_that_passes_is_seen_three_times_before_ready_falls(word):
         seen = replace(
             ready(), engine=engine(**AT_TARGET | {"status": word}), passing_looks=looks, job=job()
         )
-        decision = decide(seen, POLICY)
+        decision = decide(seen, LIMITS)
         assert decision.status.ready is not None
         assert (decision.status.ready.status == "True") == (looks < 3)
         if looks < 3:
@@ -190,15 +190,15 @@ def test_a_state_that_passes_is_seen_three_times_before_ready_falls(word):
 )
 def test_a_state_that_does_not_pass_ends_ready_at_once(word):
     seen = replace(ready(), engine=engine(**AT_TARGET | {"status": word}), passing_looks=0)
-    assert reason_of(decide(seen, POLICY)) == Reason.ENGINE_UNUSABLE
+    assert reason_of(decide(seen, LIMITS)) == Reason.ENGINE_UNUSABLE
 
 
 def test_an_old_ended_job_is_never_adopted():
     seen = observed(engine=engine(status="Upgrading", latest_job_id=7))
-    shown = decide(seen, POLICY)
+    shown = decide(seen, LIMITS)
     assert (shown.effect, shown.job_to_show) == (Effect.SHOW_JOB, 7)
     over = job(job_id=7, status="Error", started_at=at(-9e6), ended_at=at(-8.9e6))
-    decision = decide(replace(seen, job=over), POLICY)
+    decision = decide(replace(seen, job=over), LIMITS)
     assert decision.situation is Situation.BUSY
     assert decision.status.upgrade is None
     assert decision.status.history == ()
@@ -213,18 +213,18 @@ def test_a_job_in_an_unknown_state_does_not_wedge_the_resource():
         job=job(status="Cancelled", started_at=at(-days), ended_at=at(100 - days), scheduled=False),
         known_for=float(days),
     )
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert reason_of(decision) == Reason.UPGRADE_FAILED
     assert decision.status.result is Result.FAILED
     assert decision.status.upgrade is not None
     assert decision.status.upgrade.error is not None
     assert decision.status.upgrade.error.code == "JobStopped"
     asked = replace(seen, status=decision.status, wish=wish(retry_request="9:00"))
-    assert decide(asked, POLICY).effect is Effect.UPGRADE
+    assert decide(asked, LIMITS).effect is Effect.UPGRADE
 
 
 def test_a_look_that_is_too_old_for_a_call_is_taken_again():
-    decision = decide(observed(engine_age=16.0), POLICY)
+    decision = decide(observed(engine_age=16.0), LIMITS)
     assert decision.effect is Effect.NONE
     assert decision.requeue_after is not None
     assert decision.requeue_after < 2
@@ -237,31 +237,31 @@ def test_the_vendors_list_finds_a_lost_job_behind_a_later_one():
         job=job(job_id=102, type="Modify", status="Finished", ended_at=at(-1)),
         known_for=40,
     )
-    assert decide(lost, POLICY).effect is Effect.LIST_JOBS
+    assert decide(lost, LIMITS).effect is Effect.LIST_JOBS
     listed = (
         job(job_id=99, started_at=at(-900), status="Finished", ended_at=at(-800)),
         job(job_id=101, started_at=at(-8)),
         job(job_id=102, type="Modify", started_at=at(-4)),
     )
-    found = decide(replace(lost, jobs=listed), POLICY)
+    found = decide(replace(lost, jobs=listed), LIMITS)
     assert found.status.job_id == 101
     assert reason_of(found) == Reason.UPGRADING
-    absent = decide(replace(lost, jobs=()), POLICY)
+    absent = decide(replace(lost, jobs=()), LIMITS)
     assert reason_of(absent) == Reason.OUTCOME_UNCERTAIN
 
 
 def test_a_job_that_is_missing_from_the_list_proves_nothing_and_shortens_no_wait():
-    within = observed(record(), known_for=POLICY.grace - 1, jobs=())
-    decision = decide(within, POLICY)
+    within = observed(record(), known_for=LIMITS.grace - 1, jobs=())
+    decision = decide(within, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.VERIFYING_OUTCOME)
 
 
 def test_a_process_that_has_just_started_says_so_and_calls_later():
-    waits = decide(observed(may_call_in=12.0), POLICY)
+    waits = decide(observed(may_call_in=12.0), LIMITS)
     assert (waits.effect, reason_of(waits)) == (Effect.NONE, Reason.WAITING_TO_CALL)
     assert waits.requeue_after is not None
     assert 12.0 <= waits.requeue_after <= 13.5
-    assert decide(observed(status=waits.status), POLICY).effect is Effect.UPGRADE
+    assert decide(observed(status=waits.status), LIMITS).effect is Effect.UPGRADE
 
 
 def test_a_busy_answer_of_a_doubled_call_proves_nothing():
@@ -274,7 +274,7 @@ def test_a_busy_answer_of_a_doubled_call_proves_nothing():
         jobs=(),
         known_for=60,
     )
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
 
 
@@ -283,13 +283,13 @@ def test_a_refused_retry_does_not_make_an_older_wish_new():
     asked = observed(
         failed, engine=failed_engine(), wish=wish(version="2.5.0", retry_request="9:00")
     )
-    intent = decide(asked, POLICY)
+    intent = decide(asked, LIMITS)
     assert intent.effect is Effect.RETRY
-    refused = after_call(replace(asked, status=intent.status), REFUSED, POLICY)
+    refused = after_call(replace(asked, status=intent.status), REFUSED, LIMITS)
     mended = observed(
         status=refused.status, engine=engine(latest_job_id=101), wish=wish(retry_request="9:00")
     )
-    decision = decide(mended, POLICY)
+    decision = decide(mended, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.RETRY_REQUIRED)
 
 
@@ -304,7 +304,7 @@ def test_a_retried_job_that_failed_again_without_a_time_of_its_end_is_not_retrie
         jobs=(),
         known_for=60,
     )
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, reason)
 
 
@@ -312,42 +312,42 @@ def test_an_adopted_upgrade_s_version_is_waited_for_like_an_own_one_s():
     adopted = running(action=Action.ADOPTED, target_version=None)
     over = job(status="Finished", ended_at=at(-1))
     seen = observed(adopted, engine=engine(latest_job_id=101), job=over, known_for=600)
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert (decision.effect, decision.situation) == (Effect.NONE, Situation.JUST_ENDED)
     shown = replace(seen, status=decision.status, engine=engine(version="2.4.0", latest_job_id=101))
-    assert reason_of(decide(shown, POLICY)) == Reason.UP_TO_DATE
+    assert reason_of(decide(shown, LIMITS)) == Reason.UP_TO_DATE
 
 
 def test_a_wish_that_was_reached_before_is_not_new_when_it_comes_back():
-    at_rest = decide(observed(engine=engine(version="2.5.0"), wish=wish(version="2.5.0")), POLICY)
-    left = decide(observed(status=at_rest.status, engine=engine(version="2.5.0")), POLICY)
+    at_rest = decide(observed(engine=engine(version="2.5.0"), wish=wish(version="2.5.0")), LIMITS)
+    left = decide(observed(status=at_rest.status, engine=engine(version="2.5.0")), LIMITS)
     hotfixed = engine(version="2.5.0-sp1", latest_version="2.5.0")
-    back = decide(observed(status=left.status, engine=hotfixed, wish=wish(version="2.5.0")), POLICY)
+    back = decide(observed(status=left.status, engine=hotfixed, wish=wish(version="2.5.0")), LIMITS)
     assert (back.effect, reason_of(back)) == (Effect.NONE, Reason.VERSION_NOT_COMPARABLE)
 
 
 @pytest.mark.parametrize("shown", [{"latest_version": None}, {"status": "Modifying"}])
 def test_a_new_version_with_letters_is_not_judged_before_the_vendor_says_what_it_offers(shown):
     wanted = wish(version="2.4.0-rc1")
-    early = decide(observed(engine=engine(**shown), wish=wanted), POLICY)
+    early = decide(observed(engine=engine(**shown), wish=wanted), LIMITS)
     assert early.effect is Effect.NONE
     offered = engine(latest_version="2.4.0-rc1")
-    decision = decide(observed(status=early.status, engine=offered, wish=wanted), POLICY)
+    decision = decide(observed(status=early.status, engine=offered, wish=wanted), LIMITS)
     assert decision.effect is Effect.UPGRADE
 
 
 def test_a_call_that_never_left_does_not_bring_a_stranger_s_old_job_into_the_record():
     refused = observed(ended(Result.REJECTED), wish=wish(version="2.5.0"))
-    intent = decide(refused, POLICY)
+    intent = decide(refused, LIMITS)
     unsent = after_call(
-        replace(refused, status=intent.status), failure(FailureKind.NOT_SENT), POLICY
+        replace(refused, status=intent.status), failure(FailureKind.NOT_SENT), LIMITS
     )
     later = replace(
         refused,
         status=unsent.status,
         job=job(job_id=100, status="Error", started_at=at(-9e6), ended_at=at(-8.9e6)),
     )
-    decision = decide(later, POLICY)
+    decision = decide(later, LIMITS)
     assert decision.effect is Effect.UPGRADE
     assert all(entry.job_id != 100 for entry in decision.status.history)
 
@@ -359,26 +359,26 @@ def test_the_end_of_a_job_that_ran_for_long_does_not_cost_its_retry_when_reads_l
         job=job(status="Error", ended_at=at(-1)),
         known_for=600,
     )
-    lagging = decide(seen, POLICY)
+    lagging = decide(seen, LIMITS)
     assert lagging.situation is Situation.JUST_ENDED
     shown = replace(seen, status=lagging.status, engine=failed_engine(), known_for=2)
-    assert decide(shown, POLICY).effect is Effect.RETRY
+    assert decide(shown, LIMITS).effect is Effect.RETRY
 
 
 def test_a_retry_that_is_due_is_stopped_by_a_lower_limit():
     seen = observed(
         ended(Result.FAILED, retry_due=True), engine=failed_engine(), wish=wish(retry_limit=0)
     )
-    assert decide(seen, POLICY).effect is Effect.NONE
+    assert decide(seen, LIMITS).effect is Effect.NONE
 
 
 def test_a_request_is_not_used_up_by_a_call_that_never_left():
     spent = record(attempts=3)
     asked = observed(spent, known_for=600, jobs=(), wish=wish(retry_request="9:00"))
-    intent = decide(asked, POLICY)
+    intent = decide(asked, LIMITS)
     assert intent.effect is Effect.UPGRADE
-    unsent = after_call(replace(asked, status=intent.status), failure(FailureKind.NOT_SENT), POLICY)
-    again = decide(replace(asked, status=unsent.status), POLICY)
+    unsent = after_call(replace(asked, status=intent.status), failure(FailureKind.NOT_SENT), LIMITS)
+    again = decide(replace(asked, status=unsent.status), LIMITS)
     assert again.effect is Effect.UPGRADE
 
 
@@ -386,15 +386,15 @@ def test_a_running_job_of_a_deleted_engine_ends_although_the_vendor_answers_502_
     """Of a deleted Nacos engine, the vendor answers so for what is below it."""
     unseen = failure(FailureKind.TRANSIENT, http_status=502)
     seen = observed(running(), engine=None, job_failure=unseen, failures=3)
-    assert decide(seen, POLICY).effect is Effect.LOOK
+    assert decide(seen, LIMITS).effect is Effect.LOOK
     gone = replace(
-        seen, failure=failure(FailureKind.NOT_FOUND), failures=4, not_found_for=POLICY.grace
+        seen, failure=failure(FailureKind.NOT_FOUND), failures=4, not_found_for=LIMITS.grace
     )
-    decision = decide(gone, POLICY)
+    decision = decide(gone, LIMITS)
     assert decision.status.result is Result.FAILED
     assert reason_of(decision) == Reason.ENGINE_NOT_FOUND
     there = replace(seen, engine=engine(status="Upgrading", latest_job_id=101))
-    assert reason_of(decide(there, POLICY)) == Reason.CLOUD_UNAVAILABLE
+    assert reason_of(decide(there, LIMITS)) == Reason.CLOUD_UNAVAILABLE
 
 
 def test_a_job_that_the_vendor_no_longer_runs_on_a_failed_engine_does_not_swallow_a_request():
@@ -405,22 +405,22 @@ def test_a_job_that_the_vendor_no_longer_runs_on_a_failed_engine_does_not_swallo
         known_for=86_400,
         wish=wish(retry_request="9:00"),
     )
-    assert decide(seen, POLICY).effect is Effect.RETRY
+    assert decide(seen, LIMITS).effect is Effect.RETRY
 
 
 def test_calls_that_are_not_sent_again_and_again_are_tried_ever_more_rarely():
     o = observed(record())
     waits = [
-        after_call(replace(o, failures=unsent), failure(FailureKind.NOT_SENT), POLICY).requeue_after
+        after_call(replace(o, failures=unsent), failure(FailureKind.NOT_SENT), LIMITS).requeue_after
         for unsent in (1, 4, 12)
     ]
     assert waits == sorted(waits)
     assert waits[-1] is not None
-    assert waits[-1] >= POLICY.outage_limit / 2
+    assert waits[-1] >= LIMITS.outage_limit / 2
 
 
 def test_a_list_of_jobs_that_cannot_be_read_is_asked_for_at_the_vendors_pace():
     throttled = failure(FailureKind.THROTTLED, retry_after=120.0)
-    decision = decide(observed(record(), known_for=40, jobs_failure=throttled), POLICY)
+    decision = decide(observed(record(), known_for=40, jobs_failure=throttled), LIMITS)
     assert decision.requeue_after is not None
     assert decision.requeue_after >= 100

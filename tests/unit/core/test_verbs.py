@@ -13,7 +13,7 @@ from cse_operator.core.observed import Rival, Wish
 from cse_operator.core.states import Effect
 from support.engines import engine_manifest
 from support.observations import (
-    POLICY,
+    LIMITS,
     at,
     ended,
     engine,
@@ -30,16 +30,16 @@ from support.observations import (
 
 def test_a_request_for_a_look_is_answered_by_a_look_and_echoed():
     asked = observed(engine=None, wish=wish(reconcile_request="9:00", suspend=True))
-    assert decide(asked, POLICY).effect is Effect.LOOK
-    answered = decide(replace(asked, engine=engine()), POLICY)
+    assert decide(asked, LIMITS).effect is Effect.LOOK
+    answered = decide(replace(asked, engine=engine()), LIMITS)
     assert answered.status.last_handled_reconcile_at == "9:00"
-    at_rest = decide(replace(asked, engine=engine(), status=answered.status), POLICY)
+    at_rest = decide(replace(asked, engine=engine(), status=answered.status), LIMITS)
     assert at_rest.effect is Effect.NONE
 
 
 def test_a_request_for_a_look_is_answered_where_there_is_nothing_to_look_at():
     asked = observed(rival=Rival("first"), wish=wish(reconcile_request="9:00"))
-    assert decide(asked, POLICY).status.last_handled_reconcile_at == "9:00"
+    assert decide(asked, LIMITS).status.last_handled_reconcile_at == "9:00"
 
 
 @pytest.mark.parametrize("request_", ["a" * 257, "\ud800" * 200_000])
@@ -57,20 +57,20 @@ def test_a_request_of_any_length_is_echoed_in_few_words_that_tell_it_from_others
 @pytest.mark.parametrize("result", [Result.REJECTED, Result.FAILED, Result.TIMED_OUT])
 def test_a_request_for_a_retry_unlocks_an_ended_upgrade_once(result):
     asked = observed(ended(result), wish=wish(retry_request="9:00"))
-    first = decide(asked, POLICY)
+    first = decide(asked, LIMITS)
     assert first.effect is Effect.UPGRADE
     assert first.status.last_handled_retry_at == "9:00"
     failed_again = status(ended(result), last_handled_retry_at="9:00")
-    assert decide(replace(asked, status=failed_again), POLICY).effect is Effect.NONE
+    assert decide(replace(asked, status=failed_again), LIMITS).effect is Effect.NONE
     asked_again = replace(asked, status=failed_again, wish=wish(retry_request="9:05"))
-    assert decide(asked_again, POLICY).effect is Effect.UPGRADE
+    assert decide(asked_again, LIMITS).effect is Effect.UPGRADE
 
 
 def test_a_request_for_a_retry_goes_beyond_the_limit_of_retries():
     asked = observed(
         ended(Result.FAILED, retries=1), engine=failed_engine(), wish=wish(retry_request="9:00")
     )
-    decision = decide(asked, POLICY)
+    decision = decide(asked, LIMITS)
     assert decision.effect is Effect.RETRY
     assert decision.status.upgrade is not None
     assert decision.status.upgrade.retries == 2
@@ -83,17 +83,17 @@ def test_a_request_for_a_retry_goes_beyond_the_limit_of_retries():
     ids=["there is nothing to retry", "the job runs"],
 )
 def test_a_request_for_a_retry_that_comes_to_nothing_does_not_wait_for_later(seen):
-    decision = decide(replace(seen, wish=wish(retry_request="9:00")), POLICY)
+    decision = decide(replace(seen, wish=wish(retry_request="9:00")), LIMITS)
     assert decision.effect is Effect.NONE
     assert decision.status.last_handled_retry_at == "9:00"
 
 
 def test_a_request_for_a_retry_waits_until_the_resource_is_no_longer_suspended():
     asked = observed(ended(Result.FAILED), wish=wish(retry_request="9:00", suspend=True))
-    suspended = decide(asked, POLICY)
+    suspended = decide(asked, LIMITS)
     assert (suspended.effect, suspended.status.last_handled_retry_at) == (Effect.NONE, None)
     resumed = replace(asked, status=suspended.status, wish=wish(retry_request="9:00"))
-    assert decide(resumed, POLICY).effect is Effect.UPGRADE
+    assert decide(resumed, LIMITS).effect is Effect.UPGRADE
 
 
 def test_a_request_is_open_again_when_its_call_certainly_had_no_effect():
@@ -104,11 +104,11 @@ def test_a_request_is_open_again_when_its_call_certainly_had_no_effect():
         job=job(status="Error", ended_at=at(-300)),
         wish=wish(generation=4, suspend=True, retry_request="9:00"),
     )
-    dropped = decide(seen, POLICY)
+    dropped = decide(seen, LIMITS)
     assert dropped.effect is Effect.NONE
     assert dropped.status.last_handled_retry_at is None
     resumed = replace(seen, status=dropped.status, wish=wish(generation=5, retry_request="9:00"))
-    assert decide(resumed, POLICY).effect is Effect.RETRY
+    assert decide(resumed, LIMITS).effect is Effect.RETRY
 
 
 def test_a_retry_that_never_left_leaves_the_failed_upgrade_as_it_was():
@@ -120,7 +120,7 @@ def test_a_retry_that_never_left_leaves_the_failed_upgrade_as_it_was():
         job=job(status="Timeout", ended_at=at(-3600)),
         wish=wish(suspend=True),
     )
-    left = decide(seen, POLICY).status
+    left = decide(seen, LIMITS).status
     assert left.upgrade is not None
     assert (left.job_id, left.result) == (101, Result.TIMED_OUT)
     assert left.upgrade.retries == 0
@@ -132,16 +132,16 @@ def replace_upgrade(before, upgrade):
 
 def test_calling_again_honours_a_request_that_came_meanwhile():
     seen = observed(record(), wish=wish(retry_request="9:00"), known_for=36, jobs=())
-    assert decide(seen, POLICY).status.last_handled_retry_at == "9:00"
+    assert decide(seen, LIMITS).status.last_handled_retry_at == "9:00"
 
 
 def test_suspend_starts_nothing_and_follows_what_runs():
-    assert decide(observed(wish=wish(suspend=True)), POLICY).effect is Effect.NONE
-    followed = decide(observed(running(), job=job(), wish=wish(suspend=True)), POLICY)
+    assert decide(observed(wish=wish(suspend=True)), LIMITS).effect is Effect.NONE
+    followed = decide(observed(running(), job=job(), wish=wish(suspend=True)), LIMITS)
     assert followed.status.ready is not None
     assert followed.status.ready.reason == Reason.UPGRADING
     failed = observed(ended(Result.FAILED), engine=failed_engine(), wish=wish(suspend=True))
-    assert decide(failed, POLICY).effect is Effect.NONE
+    assert decide(failed, LIMITS).effect is Effect.NONE
 
 
 def test_a_retry_goes_on_to_the_failed_jobs_own_target():
@@ -151,7 +151,7 @@ def test_a_retry_goes_on_to_the_failed_jobs_own_target():
         engine=failed_engine(),
         wish=wish(generation=4, version="2.5.0", retry_request="9:00"),
     )
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert decision.status.upgrade is not None
     assert (decision.effect, decision.status.upgrade.target_version) == (Effect.RETRY, "2.4.0")
 
@@ -162,13 +162,13 @@ def test_a_retry_is_due_when_the_job_fails_and_never_later():
         engine=failed_engine(),
         job=job(status="Error", ended_at=at(-30)),
     )
-    assert decide(seen, POLICY).effect is Effect.RETRY
+    assert decide(seen, LIMITS).effect is Effect.RETRY
     used_up = replace(seen, status=status(running(own_job=True, retries=1)))
-    left = decide(used_up, POLICY)
+    left = decide(used_up, LIMITS)
     assert left.effect is Effect.NONE
     for limit in (1, 2, 10):
         raised = replace(used_up, status=left.status, wish=wish(generation=4, retry_limit=limit))
-        assert decide(raised, POLICY).effect is Effect.NONE
+        assert decide(raised, LIMITS).effect is Effect.NONE
 
 
 def test_a_retry_limit_of_zero_means_no_retry_without_a_request():
@@ -178,19 +178,19 @@ def test_a_retry_limit_of_zero_means_no_retry_without_a_request():
         job=job(status="Error", ended_at=at(-30)),
         wish=wish(retry_limit=0),
     )
-    left = decide(seen, POLICY)
+    left = decide(seen, LIMITS)
     assert left.effect is Effect.NONE
     edited = replace(seen, status=left.status, wish=wish(generation=4, retry_limit=0))
-    assert decide(edited, POLICY).effect is Effect.NONE
+    assert decide(edited, LIMITS).effect is Effect.NONE
     asked = replace(edited, wish=wish(generation=4, retry_limit=0, retry_request="9:00"))
-    assert decide(asked, POLICY).effect is Effect.RETRY
+    assert decide(asked, LIMITS).effect is Effect.RETRY
 
 
 def test_no_retry_is_called_for_a_wish_that_has_another_target_now():
     seen = observed(
         ended(Result.FAILED), engine=failed_engine(), wish=wish(generation=4, version="2.5.0")
     )
-    decision = decide(seen, POLICY)
+    decision = decide(seen, LIMITS)
     assert decision.effect is Effect.NONE
     assert decision.status.ready is not None
     assert decision.status.ready.reason == Reason.ENGINE_UNUSABLE
@@ -198,10 +198,10 @@ def test_no_retry_is_called_for_a_wish_that_has_another_target_now():
 
 def test_what_was_said_to_be_overdue_stays_so_for_a_process_that_knows_the_job_for_less():
     late = observed(running(), job=job(started_at=None), known_for=7300)
-    said = decide(late, POLICY).status
-    other = decide(replace(late, status=said, known_for=5), POLICY).status
+    said = decide(late, LIMITS).status
+    other = decide(replace(late, status=said, known_for=5), LIMITS).status
     assert other == said
     longer = wish(generation=4, timeout=late.wish.timeout * 2)
-    again = decide(replace(late, status=said, wish=longer), POLICY).status
+    again = decide(replace(late, status=said, wish=longer), LIMITS).status
     assert again.ready is not None
     assert again.ready.reason == Reason.UPGRADING

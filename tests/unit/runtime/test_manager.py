@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
 from cse_operator.runtime import informer, manager
 from cse_operator.runtime.authority import Authority
@@ -52,12 +53,19 @@ class World:
         self.parts.reader.list_pages = self._list_pages  # type: ignore[method-assign, assignment]
         self.watching = asyncio.Event()
         self.parts.watch.run = self._watch  # type: ignore[method-assign]
+        self.parts.policy_watch.run = self._for_ever  # type: ignore[method-assign]
+        self.parts.policies.run = self._for_ever  # type: ignore[method-assign]
+        self.parts.policies.policies = PolicySet()
+        self.parts.policies.asked.set()
         self.objects = [stored()]
 
     async def _list_pages(self, namespaces: Sequence[str]) -> AsyncIterator[list[Object]]:
         if self.failures:
             raise self.failures.pop(0)
         yield list(self.objects)
+
+    async def _for_ever(self) -> None:
+        await asyncio.Event().wait()
 
     async def _watch(self) -> None:
         self.watching.set()

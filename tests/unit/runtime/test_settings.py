@@ -164,7 +164,7 @@ def test_a_call_is_certainly_over_before_it_may_be_made_again(
         "outcome_grace": grace,
     }
     if fits:
-        assert Settings(**values).policy.grace == grace  # type: ignore[arg-type]
+        assert Settings(**values).limits.grace == grace  # type: ignore[arg-type]
     else:
         with pytest.raises(ValidationError, match="must not be made again before that"):
             Settings(**values)  # type: ignore[arg-type]

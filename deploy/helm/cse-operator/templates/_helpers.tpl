@@ -148,6 +148,25 @@ annotations:
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+# When an engine may start. Their status is all that is written of them.
+- apiGroups: [cse-operator.io]
+  resources: [upgradepolicies]
+  verbs: [list, watch]
+- apiGroups: [cse-operator.io]
+  resources: [upgradepolicies/status]
+  verbs: [patch]
+{{- if not .Values.namespaces }}
+- apiGroups: [cse-operator.io]
+  resources: [clusterupgradepolicies]
+  verbs: [list, watch]
+- apiGroups: [cse-operator.io]
+  resources: [clusterupgradepolicies/status]
+  verbs: [patch]
+# For the namespaceSelector of a ClusterUpgradePolicy: the labels.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list]
+{{- end }}
 {{- end -}}
 
 {{- define "cse-operator.subjects" -}}

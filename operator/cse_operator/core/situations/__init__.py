@@ -11,7 +11,8 @@ from typing import Final
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.permit import Held
 from cse_operator.core.situations.idle import idle
 from cse_operator.core.situations.running import running
 from cse_operator.core.situations.unanswered import unanswered
@@ -28,7 +29,7 @@ _NEVER_LEFT: Final = frozenset(
 )
 
 
-def classify(o: Observed, policy: Policy) -> Situation:
+def classify(o: Observed, limits: Limits) -> Situation:
     """The one situation that holds."""
     stage = stage_of(o.status)
     if stage is Stage.UNREADABLE:
@@ -39,17 +40,19 @@ def classify(o: Observed, policy: Policy) -> Situation:
         return Situation.NOT_LOOKED
     match stage:
         case Stage.RUNNING:
-            return running(o, policy)
+            return running(o, limits)
         case Stage.UNANSWERED:
-            return unanswered(o, policy)
+            return unanswered(o, limits)
         case Stage.IDLE:
-            return idle(o, policy)
+            return idle(o, limits)
 
 
-def classify_answer(answer: Accepted | Failure) -> Situation:
+def classify_answer(answer: Accepted | Failure | Held) -> Situation:
     """What an answer to a changing call means; what is not plain leaves its effect open."""
     if isinstance(answer, Accepted):
         return Situation.CALL_ACCEPTED
+    if isinstance(answer, Held):
+        return Situation.CALL_HELD
     if answer.kind is FailureKind.FORBIDDEN:
         return Situation.CALL_FORBIDDEN
     if answer.kind in _PLAIN_REFUSALS:
@@ -57,7 +60,7 @@ def classify_answer(answer: Accepted | Failure) -> Situation:
     return Situation.CALL_NOT_SENT if answer.kind in _NEVER_LEFT else Situation.CALL_UNCLEAR
 
 
-def is_gone(o: Observed, policy: Policy) -> bool:
+def is_gone(o: Observed, limits: Limits) -> bool:
     """Whether an engine with an open record counts as deleted: said often enough, for long enough.
 
     One answer does not prove it: a gateway says it in passing.
@@ -65,4 +68,4 @@ def is_gone(o: Observed, policy: Policy) -> bool:
     if o.failure is None or o.failure.kind is not FailureKind.NOT_FOUND:
         return False
     is_open = stage_of(o.status) in {Stage.UNANSWERED, Stage.RUNNING}
-    return is_open and o.failures >= policy.patience and o.not_found_for >= policy.grace
+    return is_open and o.failures >= limits.patience and o.not_found_for >= limits.grace

@@ -6,7 +6,7 @@ from cse_operator.api.reasons import Reason
 from cse_operator.api.resource import UpgradeRecord
 from cse_operator.core.job_matching import is_current
 from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Observed, Policy
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
     AVAILABLE,
@@ -26,27 +26,27 @@ from cse_operator.core.waits import (
 )
 
 
-def running(o: Observed, policy: Policy) -> Situation:
+def running(o: Observed, limits: Limits) -> Situation:
     """The situation of a resource whose job is followed."""
     record = o.record
     assert record is not None  # noqa: S101 - the stage says so
     job = o.shown_job(record.job_id)
     if job is None:
-        return _without_job(o, record, policy)
+        return _without_job(o, record, limits)
     if not (job.has_ended or job.has_stopped):
-        return _not_ended(o, record, job, policy)
-    current = is_current(o, record, job, policy)
-    by_its_clock = between(record.baseline_at, job.observed_at) - policy.look_valid
-    if not current and max(o.known_for - o.job_age, by_its_clock) < policy.grace:
+        return _not_ended(o, record, job, limits)
+    current = is_current(o, record, job, limits)
+    by_its_clock = between(record.baseline_at, job.observed_at) - limits.look_valid
+    if not current and max(o.known_for - o.job_age, by_its_clock) < limits.grace:
         return Situation.JOB_RUNS
     if o.engine is None:
         return Situation.NOT_LOOKED
     if not current and _may_be_another(o, record, o.engine):
         return Situation.JOB_IN_DOUBT
     if job.has_stopped:
-        return _not_ended(o, record, job, policy)
+        return _not_ended(o, record, job, limits)
     if job.status == JOB_FINISHED:
-        return _finished(o, record, job, policy)
+        return _finished(o, record, job, limits)
     return Situation.JOB_TIMED_OUT if job.status == JOB_TIMEOUT else Situation.JOB_FAILED
 
 
@@ -60,17 +60,17 @@ def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> b
     return latest not in {None, record.job_id} and ended_entry(o, latest) is None
 
 
-def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:
+def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
     """The job shows no known end: it runs, or the vendor has a word that is not known here."""
     if job.status in JOB_RUNS and job.scheduled is not False:
         return _still_running(o, record, job)
     if o.engine is None:
         return Situation.NOT_LOOKED
     engine = o.engine
-    if engine.status == UPGRADE_FAILED and elapsed_since_intent(o, policy) >= policy.grace:
+    if engine.status == UPGRADE_FAILED and elapsed_since_intent(o, limits) >= limits.grace:
         return Situation.JOB_STOPPED
     stopped_for = max(o.ended_for, between(job.ended_at, job.observed_at))
-    waits = engine.status == UPGRADING or stopped_for < policy.grace
+    waits = engine.status == UPGRADING or stopped_for < limits.grace
     if waits or not job.has_stopped:
         return _still_running(o, record, job)
     at_target = _reached(record, engine) and engine.status == AVAILABLE
@@ -85,14 +85,14 @@ def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situatio
     return Situation.JOB_OVERDUE if overdue else Situation.JOB_RUNS
 
 
-def _finished(o: Observed, record: UpgradeRecord, job: JobView, policy: Policy) -> Situation:
+def _finished(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
     engine = o.engine
     assert engine is not None  # noqa: S101 - the caller looked
     reached = record.target_version is None or satisfies(engine.version, record.target_version)
     if reached and engine.status != UPGRADING:
         return Situation.JOB_FINISHED
     ended_at = job.ended_at or job.observed_at
-    if since_end(ended_at, engine.observed_at, o.ended_for, policy) < policy.lag:
+    if since_end(ended_at, engine.observed_at, o.ended_for, limits) < limits.lag:
         return Situation.JOB_FINISHED_UNSEEN
     return Situation.JOB_FINISHED if reached else Situation.JOB_FINISHED_MISMATCHED
 
@@ -103,7 +103,7 @@ def _reached(record: UpgradeRecord, engine: EngineView) -> bool:
     return target is not None and satisfies(engine.version, target)
 
 
-def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situation:
+def _without_job(o: Observed, record: UpgradeRecord, limits: Limits) -> Situation:
     """The followed job was not shown: not asked for yet, or the vendor does not know it."""
     if o.job_failure is not None and o.engine is None:
         return Situation.NOT_LOOKED
@@ -111,7 +111,7 @@ def _without_job(o: Observed, record: UpgradeRecord, policy: Policy) -> Situatio
         return Situation.JOB_NOT_SEEN
     if o.engine is None:
         return Situation.NOT_LOOKED
-    early = elapsed_since_intent(o, policy) - o.job_age < policy.grace
+    early = elapsed_since_intent(o, limits) - o.job_age < limits.grace
     if early or o.engine.status == UPGRADING:
         return Situation.JOB_HIDDEN
     reached = _reached(record, o.engine) and o.engine.status != UPGRADE_FAILED

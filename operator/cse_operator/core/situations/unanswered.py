@@ -5,8 +5,8 @@ from __future__ import annotations
 from cse_operator.api.resource import Action, UpgradeRecord
 from cse_operator.core.job_matching import is_current, listed_job
 from cse_operator.core.observation import EngineView
-from cse_operator.core.observed import Observed, Policy
-from cse_operator.core.situations.may_call import now_or_later
+from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.situations.may_call import permitted_again
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
     AVAILABLE,
@@ -24,7 +24,7 @@ from cse_operator.core.waits import (
 )
 
 
-def unanswered(o: Observed, policy: Policy) -> Situation:
+def unanswered(o: Observed, limits: Limits) -> Situation:
     """The situation of a resource whose call has no recorded answer."""
     record, engine = o.record, o.engine
     assert record is not None  # noqa: S101 - the stage says so
@@ -32,12 +32,12 @@ def unanswered(o: Observed, policy: Policy) -> Situation:
         return Situation.NEVER_SENT
     if engine is None:
         return Situation.NOT_LOOKED
-    candidate = _candidate_job(o, record, engine, policy)
+    candidate = _candidate_job(o, record, engine, limits)
     if candidate in {Situation.JOB_NOT_SEEN, Situation.NEW_JOB}:
         return candidate
     if listed_job(o) is not None:
         return Situation.LISTED_JOB
-    if within_grace(o, policy):
+    if within_grace(o, limits):
         # Also where the engine is at the target: a late call would start a job all the same.
         hidden = engine.latest_job_id != record.baseline_job_id and _may_ask_for_jobs(o)
         return Situation.JOBS_NOT_LISTED if hidden else Situation.UNCHANGED_IN_GRACE
@@ -47,9 +47,9 @@ def unanswered(o: Observed, policy: Policy) -> Situation:
         return Situation.REACHED_TARGET
     if candidate is not None:
         return candidate
-    if grace_left(o, policy) > 0:
+    if grace_left(o, limits) > 0:
         return Situation.UNCHANGED_IN_GRACE
-    return _call_again(o, record, engine, policy)
+    return _call_again(o, record, engine, limits)
 
 
 def _may_ask_for_jobs(o: Observed) -> bool:
@@ -57,7 +57,7 @@ def _may_ask_for_jobs(o: Observed) -> bool:
 
 
 def _candidate_job(
-    o: Observed, record: UpgradeRecord, engine: EngineView, policy: Policy
+    o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation | None:
     """Whether the engine's latest job is the one the intent started; None when none can be."""
     candidate = engine.latest_job_id
@@ -74,7 +74,7 @@ def _candidate_job(
         if same_job or engine.status == UPGRADING:
             return None
         return _other_job(o, record, engine)
-    if not is_current(o, record, job, policy):
+    if not is_current(o, record, job, limits):
         # An end without a time may be the old one or the new one.
         return Situation.OTHER_JOB if job.has_ended and job.ended_at is None else None
     upgrading = engine.status == UPGRADING and not job.has_ended
@@ -103,7 +103,7 @@ def _is_wanted(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
 
 
 def _call_again(
-    o: Observed, record: UpgradeRecord, engine: EngineView, policy: Policy
+    o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation:
     """Nothing is seen of the call, and no wait is left: is it made again?"""
     if not _is_wanted(o, record, engine):
@@ -122,10 +122,10 @@ def _call_again(
     if not o.retry_requested:
         if o.jobs_failure is not None:
             return Situation.JOBS_UNREADABLE
-        if record.attempts > policy.repeats:
+        if record.attempts > limits.repeats:
             return Situation.NO_MORE_CALLS
     due = Situation.RETRY_UNCHANGED if retrying else Situation.UNCHANGED_AND_WANTED
-    return now_or_later(o, due, policy)
+    return permitted_again(o, due, limits)
 
 
 def _is_out_of_reach(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:

@@ -25,6 +25,17 @@ local function retry_helps(status, reason)
   return unlocked[reason] == true
 end
 
+-- Offered while a policy waits for it, whatever else holds the engine.
+local approve = false
+if obj.status ~= nil and obj.status.held ~= nil then
+  for _, held in ipairs(obj.status.held) do
+    if held.reason == "ApprovalRequired" then
+      approve = true
+    end
+  end
+end
+actions["approve"] = {disabled = not approve, iconClass = "fa fa-check"}
+
 local retry = false
 if obj.status ~= nil and obj.status.conditions ~= nil then
   for _, condition in ipairs(obj.status.conditions) do

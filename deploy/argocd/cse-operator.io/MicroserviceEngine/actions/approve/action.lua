@@ -1,0 +1,6 @@
+-- Approve the version that is wanted now; another one needs another approval.
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["cse-operator.io/approved-version"] = obj.spec.version
+return obj

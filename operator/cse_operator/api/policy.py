@@ -1,0 +1,331 @@
+"""The models of `UpgradePolicy` and `ClusterUpgradePolicy`: when an engine may start to upgrade.
+
+The source of their CRDs and of every read of a policy. An unknown field or word is an error here:
+a policy that is not understood whole holds what it selects (core/policies.py). What the API server
+can refuse stands beside the field as a rule (CEL), with bounds that keep its cost small.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from cse_operator.api.resource import NEVER_OBSERVED, Model, Timestamp
+
+_NUMBERS: Final = {
+    "minute": r"[0-5]?[0-9]",
+    "hour": r"(1?[0-9]|2[0-3])",
+    "day": r"([1-9]|[12][0-9]|3[01])",
+    "month": r"([1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
+    "weekday": r"([0-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(#[1-5]|L)?",
+}
+
+
+def _list_of(item: str) -> str:
+    return f"{item}(,{item})*"
+
+
+def _cron_pattern() -> str:
+    """Five fields; minutes and hours are fixed, because `*` there means "always" by accident."""
+    n = _NUMBERS
+    hour, day = f"{n['hour']}(-{n['hour']})?", f"{n['day']}(-{n['day']})?"
+    month, weekday = f"{n['month']}(-{n['month']})?", f"{n['weekday']}(-{n['weekday']})?"
+    return (
+        f"^{_list_of(n['minute'])} {_list_of(hour)} ([*]|L|{_list_of(day)}) "
+        f"([*]|{_list_of(month)}) ([*]|{_list_of(weekday)})$"
+    )
+
+
+CRON_PATTERN: Final = _cron_pattern()
+ZONE_PATTERN: Final = r"^(UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){1,2})$"
+SPAN_PATTERN: Final = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?$"
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+LABEL_KEY_PATTERN: Final = r"^([-a-z0-9.]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
+ApprovedVersion = Annotated[
+    str, Field(min_length=1, max_length=24, pattern=r"^[0-9a-zA-Z]([-+._0-9a-zA-Z]*[0-9a-zA-Z])?$")
+]
+
+MOST_WINDOWS: Final = 16
+MOST_FREEZES: Final = 64
+MOST_WAVES: Final = 16
+
+
+def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
+    return {"x-kubernetes-validations": [{"rule": rule, "message": told} for rule, told in rules]}
+
+
+_BY_NAME: Final[dict[str, Any]] = {
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["name"],
+}
+
+
+class PolicyModel(Model):
+    """A part of a policy. What is not known is refused, so that nothing is gated by half."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Operator(StrEnum):
+    """How a label is compared."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class Requirement(PolicyModel):
+    """One comparison of a label."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                "In and NotIn need values, Exists and DoesNotExist take none",
+            )
+        )
+    )
+
+    key: str = Field(
+        description="The label.", min_length=1, max_length=317, pattern=LABEL_KEY_PATTERN
+    )
+    operator: Operator = Field(description="In, NotIn, Exists or DoesNotExist.")
+    values: tuple[LabelValue, ...] = Field(
+        default=(), description="For In and NotIn: the values.", max_length=64
+    )
+
+
+class Selector(PolicyModel):
+    """Labels, as in every selector of Kubernetes: all that it names must hold."""
+
+    match_labels: dict[str, LabelValue] = Field(
+        default_factory=dict,
+        description="Labels and their values.",
+        json_schema_extra={"maxProperties": 32},
+    )
+    match_expressions: tuple[Requirement, ...] = Field(
+        default=(), description="Comparisons of labels.", max_length=32
+    )
+
+
+class Approval(StrEnum):
+    """Whether a person has to say yes to each version."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
+_SPAN: Final[dict[str, Any]] = {"min_length": 2, "max_length": 12, "pattern": SPAN_PATTERN}
+
+
+class Window(PolicyModel):
+    """A time in which upgrades may start, again and again."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                "!has(self.cutoff) || duration(self.cutoff) < duration(self.duration)",
+                "cutoff must be shorter than duration",
+            )
+        )
+    )
+
+    name: str = Field(
+        description="Its name, for messages.", min_length=1, max_length=63, pattern=NAME_PATTERN
+    )
+    schedule: str = Field(
+        description="When it opens: five fields of cron in upper case, such as 0 2 * * SAT. "
+        "Minutes and hours are numbers; day of month and day of week are not both given.",
+        min_length=9,
+        max_length=100,
+        pattern=CRON_PATTERN,
+        json_schema_extra=_rules(
+            (
+                "!self.matches('^[^ ]+ [^ ]+ [^*]+ [^ ]+ [^*]+$')",
+                "give the day of month or the day of week, and * for the other",
+            )
+        ),
+    )
+    duration: str = Field(
+        description="How long it is open, from 5m to 168h, in hours and minutes that pass: 8h are "
+        "eight hours also where clocks change.",
+        **_SPAN,
+        json_schema_extra=_rules(
+            (
+                "duration(self) >= duration('5m') && duration(self) <= duration('168h')",
+                "duration must be from 5m to 168h",
+            )
+        ),
+    )
+    cutoff: str = Field(
+        default="0m",
+        description="No upgrade starts in the last part of it, such as 1h.",
+        **_SPAN,
+    )
+    time_zone: str = Field(
+        default="UTC",
+        description="UTC, or a name of the IANA database with a slash, such as Asia/Shanghai.",
+        min_length=3,
+        max_length=64,
+        pattern=ZONE_PATTERN,
+        json_schema_extra=_rules(
+            (
+                "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
+                "this time zone is not known",
+            )
+        ),
+    )
+
+
+class Freeze(PolicyModel):
+    """A time in which nothing starts, whatever the windows say."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(("self.from < self.to", "from must be before to"))
+    )
+
+    start: AwareDatetime = Field(
+        alias="from",
+        description="When it begins, with an offset: 2026-12-20T00:00:00Z.",
+        json_schema_extra={"maxLength": 40},
+    )
+    end: AwareDatetime = Field(
+        alias="to",
+        description="When it is over; this moment is free again.",
+        json_schema_extra={"maxLength": 40},
+    )
+    reason: str = Field(
+        default="", description="Why; shown with each engine that it holds.", max_length=200
+    )
+
+
+class Wave(PolicyModel):
+    """A part of the engines that goes before the next one."""
+
+    name: str = Field(
+        description="Its name, for messages.", min_length=1, max_length=63, pattern=NAME_PATTERN
+    )
+    selector: Selector | None = Field(
+        default=None,
+        description="The engines in it; none: all that are in no wave before. What is in no wave "
+        "at all comes last.",
+    )
+    soak: str = Field(
+        default="0m",
+        description="How long each engine of it must have been well at the version before the next "
+        "wave goes.",
+        **_SPAN,
+        json_schema_extra=_rules(
+            ("duration(self) <= duration('720h')", "soak must be at most 720h")
+        ),
+    )
+
+
+class PolicySpec(PolicyModel):
+    """When the engines that it selects may start. All policies that select one must allow it."""
+
+    selector: Selector | None = Field(
+        default=None, description="The engines that it holds; none: all in its scope."
+    )
+    suspend: bool = Field(default=False, description="True: nothing starts.")
+    approval: Approval = Field(
+        default=Approval.AUTOMATIC,
+        description="Manual: a version needs a yes, by the annotation "
+        "cse-operator.io/approved-version on the engine or in approvedVersions.",
+    )
+    approved_versions: tuple[ApprovedVersion, ...] = Field(
+        default=(),
+        description="Versions that are approved for all engines that it selects.",
+        max_length=64,
+    )
+    windows: tuple[Window, ...] | None = Field(
+        default=None,
+        description="When upgrades may start; none: always. What runs is never stopped.",
+        min_length=1,
+        max_length=MOST_WINDOWS,
+        json_schema_extra=_BY_NAME,
+    )
+    freezes: tuple[Freeze, ...] = Field(
+        default=(), description="When nothing starts.", max_length=MOST_FREEZES
+    )
+    max_concurrent: int | None = Field(
+        default=None,
+        description="How many of the engines may be upgrading at once; none: any number.",
+        ge=1,
+        le=100_000,
+    )
+    waves: tuple[Wave, ...] = Field(
+        default=(),
+        description="Which engines go first, by the versions that they run.",
+        max_length=MOST_WAVES,
+        json_schema_extra=_BY_NAME,
+    )
+    max_failures: int | None = Field(
+        default=None,
+        description="With more failed engines than this, no other engine starts. By default 0 "
+        "where waves are set, and any number elsewhere.",
+        ge=0,
+        le=100_000,
+    )
+
+
+class ClusterPolicySpec(PolicySpec):
+    """The same, for the namespaces that it selects."""
+
+    namespace_selector: Selector | None = Field(
+        default=None, description="The namespaces that it holds; none: all."
+    )
+
+
+class WaveStatus(Model):
+    """How far a wave is."""
+
+    name: str = Field(description="Its name.")
+    engines: int = Field(description="Engines in it.")
+    reached: int = Field(description="Of these, at the version that they want.")
+
+
+class PolicyCondition(Model):
+    """A condition of a policy."""
+
+    type: str = Field(description="Valid, EmptyWave, AlwaysOpen, NeverOpens or WaveCycle.")
+    status: Literal["True", "False"] = Field(description="True or False.")
+    observed_generation: int = Field(description="The generation it speaks of.")
+    last_transition_time: Timestamp = Field(description="When its status changed last.")
+    reason: str = Field(description="Why, in a word.")
+    message: str = Field(description="Why, in a sentence.")
+
+
+class PolicyStatus(Model):
+    """What the operator makes of a policy. Only the operator writes it."""
+
+    observed_generation: int = Field(
+        default=NEVER_OBSERVED, description="The generation this status speaks of."
+    )
+    gate: Literal["Open", "Closed"] | None = Field(
+        default=None, description="Whether its windows, freezes and suspend let engines start."
+    )
+    next_open: Timestamp | None = Field(default=None, description="When it opens next.")
+    next_close: Timestamp | None = Field(default=None, description="When it closes next.")
+    selected: int = Field(default=0, description="Engines that it selects.")
+    reached: int = Field(default=0, description="Of these, at the version that they want.")
+    in_flight: int = Field(default=0, description="Of these, upgrading or with an open call.")
+    failed: int = Field(default=0, description="Of these, failed at the version that they want.")
+    waiting: int = Field(default=0, description="Of these, held by a policy.")
+    next: tuple[str, ...] = Field(
+        default=(), description="The next engines that wait for a slot, five at most."
+    )
+    waves: tuple[WaveStatus, ...] = Field(default=(), description="The waves.")
+    window_missed: Timestamp | None = Field(
+        default=None,
+        description="The end of the last window in which an engine that was due did not start.",
+    )
+    conditions: tuple[PolicyCondition, ...] = Field(
+        default=(), description="Valid, and what is worth a warning."
+    )

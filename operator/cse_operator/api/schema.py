@@ -1,0 +1,71 @@
+"""Turns models into the schemas of CustomResourceDefinitions.
+
+The API server wants a *structural* schema: no `$ref`, no `anyOf` with null, a type on every
+node. pydantic's JSON schema is turned into one here. What it cannot say (rules, list kinds) is
+given by a field's `json_schema_extra`, under the API server's own keys, and kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+_KEPT = (
+    "type",
+    "description",
+    "format",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "enum",
+    "default",
+    "required",
+)
+
+
+def structural(model: type[BaseModel]) -> dict[str, Any]:
+    """The structural schema of a model."""
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _structural(schema, schema.get("$defs", {}))
+
+
+def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Turn one node of pydantic's JSON schema into its structural form."""
+    if "anyOf" in node:
+        others = [option for option in node["anyOf"] if option.get("type") != "null"]
+        node = {**node, **others[0]}
+    if "$ref" in node:
+        target = definitions[node["$ref"].rsplit("/", 1)[-1]]
+        node = {**target, **{k: v for k, v in node.items() if k not in {"$ref", "anyOf"}}}
+    if "const" in node:
+        node = {**node, "enum": [node["const"]]}
+    out = {key: node[key] for key in _KEPT if key in node and node[key] is not None}
+    if "description" in out:
+        out["description"] = " ".join(str(out["description"]).split())
+    out |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+    if isinstance(out.get("default"), (dict, list)):
+        del out["default"]
+    if node.get("type") == "integer":
+        out.setdefault("format", "int64")
+    _children(node, out, definitions)
+    return out
+
+
+def _children(node: dict[str, Any], out: dict[str, Any], definitions: dict[str, Any]) -> None:
+    if node.get("type") == "object":
+        properties = node.get("properties", {})
+        if properties:
+            out["properties"] = {
+                name: _structural(child, definitions) for name, child in properties.items()
+            }
+        if isinstance(values := node.get("additionalProperties"), dict):
+            out["additionalProperties"] = _structural(values, definitions)
+    if node.get("type") == "array":
+        out["items"] = _structural(node["items"], definitions)
+        out.setdefault("x-kubernetes-list-type", "atomic")

@@ -1,0 +1,99 @@
+"""The fleet at one moment: which engines each policy selects, who is in flight, who stands in line.
+
+Made anew whenever anything changed, and lazily: what nobody asks for is not computed. What many
+engines have in common (a policy's rollout of a version, the holds of engines alike) is computed
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from cse_operator.core.member import Member
+from cse_operator.core.policies import Policy, PolicySet, Selection
+from cse_operator.core.waves import Rollout, rollout
+
+
+class Fleet:
+    """All engines and policies at one moment.
+
+    Args:
+        members: the engines.
+        policies: the policies.
+        now: the moment, in UTC.
+        reserved: keys of engines that this process has let go and whose intent is not seen yet.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        policies: PolicySet,
+        now: datetime,
+        reserved: Collection[str] = (),
+    ) -> None:
+        self.members = members
+        self.policies = policies
+        self.now = now
+        self._reserved = frozenset(reserved)
+        self._rollouts: dict[Any, Rollout] = {}
+        self.memo: dict[Any, Any] = {}
+        """What `permit` remembers of engines alike."""
+
+    def selection(self, member: Member) -> Selection:
+        """The policies that select an engine."""
+        return self.policies.selecting(member.namespace, member.labels)
+
+    @cached_property
+    def _selected(self) -> dict[tuple[str, str, str], list[Member]]:
+        found: dict[tuple[str, str, str], list[Member]] = {
+            p.key: [] for p in self.policies.policies
+        }
+        for member in self.members:
+            for policy in self.selection(member).policies:
+                found[policy.key].append(member)
+        return found
+
+    def selected(self, policy: Policy) -> Sequence[Member]:
+        """The engines that a policy selects."""
+        return self._selected[policy.key]
+
+    def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
+        """How far a version is with a policy's engines of one type."""
+        key = (policy.key, type_, target)
+        if key not in self._rollouts:
+            members = self.selected(policy)
+            self._rollouts[key] = rollout(policy, members, type_, target, self.now)
+        return self._rollouts[key]
+
+    # -- slots -----------------------------------------------------------------------------------
+
+    def is_in_flight(self, member: Member) -> bool:
+        """Whether a call or a job of an engine may be at the vendor, or is about to be."""
+        return member.in_flight or member.key in self._reserved
+
+    @cached_property
+    def _in_flight(self) -> dict[tuple[str, str, str], set[str]]:
+        return {
+            policy.key: {m.key for m in self.selected(policy) if self.is_in_flight(m)}
+            for policy in self.policies.policies
+        }
+
+    def in_flight(self, policy: Policy) -> set[str]:
+        """The keys of a policy's engines that are in flight."""
+        return self._in_flight[policy.key]
+
+    @cached_property
+    def _line(self) -> list[Member]:
+        waiting = (
+            m
+            for m in self.members
+            if m.held_since is not None and not m.excused and not self.is_in_flight(m)
+        )
+        return sorted(waiting, key=lambda m: m.place)
+
+    def in_line(self) -> Sequence[Member]:
+        """The engines that were held when they asked last, in the order in which they go."""
+        return self._line

@@ -1,0 +1,42 @@
+"""What is shown of an engine that policies hold: the reason, the sentence, the list of holds."""
+
+from __future__ import annotations
+
+from cse_operator.api.reasons import HELD, Reason
+from cse_operator.api.resource import HeldBy, Status
+from cse_operator.core.observed import Observed
+from cse_operator.core.permit import Held
+
+
+def reason_of_hold(o: Observed) -> Reason:
+    """The reason of the first policy that holds a call."""
+    return _held(o).reason
+
+
+def held(o: Observed, _: Status) -> str:
+    """Policies say not yet."""
+    if o.engine is None:
+        raise ValueError("a call is held only of an engine that was looked at")
+    waits = f"the upgrade to {o.wish.version} waits: {_held(o).text}"
+    return f"engine is at {o.engine.version}; {waits}"
+
+
+def held_by(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:
+    """The policies that hold the engine, where that is what is shown."""
+    if reason not in HELD:
+        return ()
+    return tuple(
+        HeldBy(
+            kind=hold.policy.kind if hold.policy is not None else None,
+            policy=hold.policy.name if hold.policy is not None else None,
+            reason=hold.reason.value,
+            until=hold.until,
+        )
+        for hold in _held(o).holds
+    )
+
+
+def _held(o: Observed) -> Held:
+    if not isinstance(o.permit, Held):
+        raise TypeError("no policy holds it")
+    return o.permit

@@ -1,0 +1,106 @@
+"""Why a policy holds an engine, in words: absolute times, and few names.
+
+Names of engines are told within their own namespace only: a policy of the cluster does not tell one
+tenant of another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cse_operator.api.reasons import Reason
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.member import Member
+from cse_operator.core.policies import Policy
+
+if TYPE_CHECKING:
+    from cse_operator.core.permit import Hold
+
+_MOST_NAMES: Final = 3
+
+
+def sentence(engine: Member, fleet: Fleet, holds: Sequence[Hold]) -> str:
+    """Why an engine waits: the first hold in a clause, the others by name."""
+    first, *others = holds
+    told = _clause(engine, fleet, first, holds)
+    more = [f"{hold.reason} ({name_of(hold.policy)})" for hold in others]
+    more = [told for told in dict.fromkeys(more) if first.reason is not Reason.NEVER_OPENS]
+    return told + (f"; also held by {', '.join(more[:_MOST_NAMES])}" if more else "")
+
+
+def name_of(policy: Policy | None) -> str:
+    """A policy as a person looks for it."""
+    if policy is None:
+        return "the operator"
+    return f"policy {policy.name}" if policy.namespace else f"cluster policy {policy.name}"
+
+
+def moment(at: datetime, policy: Policy) -> str:
+    """A moment in the zone that the policy's window is written in, and in UTC."""
+    local = at.astimezone(policy.windows.zone_of(at))
+    utc = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    name = str(local.tzinfo)
+    return utc if name == "UTC" else f"{local:%Y-%m-%d %H:%M} {name} ({utc})"
+
+
+def names(members: Sequence[Member], namespace: str) -> str:
+    """Up to three names of one namespace, and how many there are beside them."""
+    own = sorted(member.name for member in members if member.namespace == namespace)
+    shown = own[:_MOST_NAMES]
+    rest, others = len(own) - len(shown), len(members) - len(own)
+    parts = [", ".join(shown)] if shown else []
+    if rest:
+        parts.append(f"{rest} more")
+    if others:
+        parts.append(f"{others} in other namespaces")
+    return " and ".join(parts)
+
+
+def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> str:
+    policy = hold.policy
+    who = name_of(policy)
+    match hold.reason:
+        case Reason.POLICIES_UNKNOWN if policy is None:
+            return f"the policies cannot be read: {fleet.policies.why_unknown(engine.namespace)}"
+        case Reason.POLICIES_UNKNOWN:
+            return f"the labels of the namespace are not known, and {who} may select it"
+        case Reason.NO_POLICY:
+            return "no policy selects the engine, and --require-policy asks for one"
+        case Reason.NEVER_OPENS:
+            told = [name_of(h.policy) for h in holds if h.reason is Reason.NEVER_OPENS]
+            return f"the times of {' and '.join(told)} never let it start within 400 days"
+        case Reason.POLICY_INVALID:
+            return f"{who} cannot be evaluated: {policy.invalid if policy else ''}"
+        case Reason.POLICY_SUSPENDED:
+            return f"{who} is suspended"
+        case Reason.APPROVAL_REQUIRED:
+            said = f" ({engine.approved} is approved)" if engine.approved else ""
+            return f"{who} asks for an approval of {engine.wanted}{said}"
+        case Reason.WAITING_FOR_SLOT:
+            limit = policy.spec.max_concurrent if policy else None
+            return f"{who} lets {limit} engines upgrade at once, and others go first"
+        case _:
+            assert policy is not None  # noqa: S101 - the others are always a policy's
+            return _of_times_and_waves(engine, fleet, hold, policy)
+
+
+def _of_times_and_waves(engine: Member, fleet: Fleet, hold: Hold, policy: Policy) -> str:
+    who = name_of(policy)
+    until = moment(hold.until, policy) if hold.until is not None else "at a time nobody knows"
+    if hold.reason is Reason.CHANGE_FREEZE:
+        why = policy.freezes.reason_at(fleet.now)
+        return f"{who} has a freeze{f' ({why})' if why else ''}; opens {until}"
+    if hold.reason is Reason.OUTSIDE_WINDOW:
+        return f"outside of the windows of {who}; opens {until}"
+    rollout = fleet.rollout(policy, engine.type, engine.wanted)
+    if hold.reason is Reason.FAILURES_EXCEEDED:
+        failed = names(rollout.failed, engine.namespace)
+        return f"engines of {who} failed at {engine.wanted}: {failed}"
+    wave = rollout.before(policy.wave_of(dict(engine.labels)))
+    assert wave is not None  # noqa: S101 - it holds
+    if hold.reason is Reason.SOAKING:
+        return f"wave {wave.name} of {who} soaks at {engine.wanted}; over {until}"
+    waits_for = names(wave.blockers, engine.namespace)
+    return f"wave {wave.name} of {who} goes first to {engine.wanted}, and waits for {waits_for}"

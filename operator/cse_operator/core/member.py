@@ -1,0 +1,197 @@
+"""An engine as the policies judge it: what its resource and its status say, and nothing else.
+
+So a process that has just begun judges as the one before it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from cse_operator.api.reasons import HELD, Reason
+from cse_operator.api.resource import Action, Result, Status, UpgradeRecord
+from cse_operator.core.observation import EngineView
+from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.vendor_states import AVAILABLE, UPGRADING
+from cse_operator.core.versions import Comparison, compare
+
+_RUNS: Final = frozenset({Comparison.SATISFIED, Comparison.BEYOND})
+_WAITS_WELL: Final = frozenset(
+    {
+        *(reason.value for reason in HELD),
+        Reason.DOWNGRADE_NOT_SUPPORTED.value,
+        Reason.WAITING_TO_CALL.value,
+        Reason.OBSERVE_ONLY.value,
+    }
+)
+"""Reasons of an engine that is not Ready only because it is wanted at another version."""
+
+_UNWELL: Final = frozenset(
+    reason.value
+    for reason in (
+        Reason.ENGINE_UNAVAILABLE,
+        Reason.ENGINE_UNUSABLE,
+        Reason.UPGRADE_FAILED,
+        Reason.UPGRADE_TIMED_OUT,
+        Reason.VERSION_MISMATCH,
+    )
+)
+
+_BAD: Final = frozenset({Result.FAILED, Result.TIMED_OUT, Result.REJECTED})
+_ENDED_ELSEWHERE: Final = frozenset({Reason.VERSION_MISMATCH.value, Reason.OUTCOME_UNCERTAIN.value})
+"""Ends that are no failure of the vendor's, and need a person all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One engine of the fleet."""
+
+    namespace: str
+    name: str
+    labels: frozenset[tuple[str, str]]
+    wanted: str
+    priority: int = 0
+    suspended: bool = False
+    deleting: bool = False
+    approved: str | None = None
+    retry_requested: bool = False
+    type: str | None = None
+    """None: no operator has seen it yet."""
+    engine_status: str | None = None
+    current: str | None = None
+    version_since: datetime | None = None
+    ready: bool = False
+    ready_since: datetime | None = None
+    reason: str = ""
+    stage: Stage = Stage.IDLE
+    in_flight: bool = False
+    """Whether a call of it may be at the vendor, or a job of anybody runs."""
+    ends: tuple[tuple[frozenset[str | None], Result], ...] = ()
+    """The ended upgrades, newest first: the versions that they were for, and their results."""
+    held_since: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def excused(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.suspended or self.deleting
+
+    @property
+    def place(self) -> tuple[int, float, str]:
+        """Its place in a line: the lowest goes first."""
+        since = self.held_since.timestamp() if self.held_since is not None else float("inf")
+        return -self.priority, since, self.key
+
+    def runs(self, target: str) -> bool:
+        """Whether it runs a version, or one beyond it."""
+        return self.current is not None and compare(self.current, target) in _RUNS
+
+    def well_since(self, target: str) -> datetime | None:
+        """Since when it has been well at a version or beyond it; None if it is not.
+
+        One that is not Ready only because it already wants more is well while it is Available.
+        """
+        if not self.runs(target):
+            return None
+        if self.ready:
+            known = [since for since in (self.ready_since, self.version_since) if since is not None]
+            return max(known, default=None)
+        waits = self.reason in _WAITS_WELL and self.engine_status == AVAILABLE
+        return self.version_since if waits and not self.in_flight else None
+
+    def failed_at(self, target: str) -> bool:
+        """Whether its upgrade to a version ended badly and it is not Ready there since.
+
+        A retry that runs does not cure it.
+        """
+        if self.ready and self.runs(target):
+            return False
+        at_it = self.current is not None and compare(self.current, target) is Comparison.SATISFIED
+        if at_it and self.reason in _UNWELL:
+            return True
+        newest = next((result for versions, result in self.ends if target in versions), None)
+        if newest in _BAD:
+            return True
+        wanted = self.wanted == target
+        return wanted and newest is not None and self.reason in _ENDED_ELSEWHERE
+
+    def seen_as(self, engine: EngineView) -> Member:
+        """The same, with what a look at the engine has just shown."""
+        same = engine.version == self.current
+        return replace(
+            self,
+            type=engine.type,
+            engine_status=engine.status,
+            current=engine.version or None,
+            version_since=self.version_since if same else None,
+        )
+
+
+def member_of(
+    *,
+    namespace: str,
+    name: str,
+    labels: Mapping[str, str],
+    approved: str | None,
+    retry_request: str | None,
+    generation: int,
+    deleting: bool,
+    spec: Mapping[str, Any],
+    status: Status,
+) -> Member:
+    """The engine of a resource, whoever wrote it."""
+    ready, record, engine = status.ready, status.upgrade, status.engine
+    stage = stage_of(status)
+    upgrade = spec.get("upgrade")
+    priority = upgrade.get("priority", 0) if isinstance(upgrade, dict) else 0
+    present = status.observed_generation == generation
+    return Member(
+        namespace=namespace,
+        name=name,
+        labels=frozenset(labels.items()),
+        wanted=str(spec.get("version", "")),
+        priority=priority if isinstance(priority, int) else 0,
+        suspended=spec.get("suspend") is True,
+        deleting=deleting,
+        approved=approved,
+        retry_requested=retry_request is not None and retry_request != status.last_handled_retry_at,
+        type=engine.type if engine is not None else None,
+        engine_status=engine.status if engine is not None else None,
+        current=status.current_version,
+        version_since=status.version_since,
+        ready=present and ready is not None and ready.status == "True",
+        ready_since=ready.last_transition_time if ready is not None else None,
+        reason=ready.reason if ready is not None else "",
+        stage=stage,
+        in_flight=_may_run(stage, record) or (engine is not None and engine.status == UPGRADING),
+        ends=_ends(status),
+        held_since=status.held_since if status.held else None,
+    )
+
+
+def _may_run(stage: Stage, record: UpgradeRecord | None) -> bool:
+    """Whether the record may stand for a call or a job; not where none was sent for certain."""
+    if stage is Stage.UNANSWERED and record is not None:
+        return record.attempts > 0
+    return stage is not Stage.IDLE
+
+
+def _ends(status: Status) -> tuple[tuple[frozenset[str | None], Result], ...]:
+    found = []
+    if status.upgrade is not None and status.upgrade.result is not None:
+        found.append((_versions(status.upgrade), status.upgrade.result))
+    found += [(_versions(entry), entry.result) for entry in status.history]
+    return tuple(found)
+
+
+def _versions(end: Any) -> frozenset[str | None]:
+    """The versions that an upgrade was for; of somebody else's job, where it led to, if known."""
+    if end.action is Action.ADOPTED:
+        return frozenset({end.target_version, end.wanted_version} - {None})
+    return frozenset({end.target_version or end.wanted_version} - {None})

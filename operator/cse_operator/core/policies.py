@@ -1,0 +1,182 @@
+"""Policies as they are evaluated: read whole or not at all, and asked which engines they select."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cse_operator.api.names import CLUSTER_POLICY_KIND
+from cse_operator.api.policy import ClusterPolicySpec, PolicySpec, Selector
+from cse_operator.core.selectors import matches
+from cse_operator.core.windows import Freezes, Windows, next_common_opening
+
+_NO_WINDOWS: Final = Windows(())
+_NO_FREEZES: Final = Freezes(())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """One policy. Where `invalid` says why it cannot be evaluated, it holds what it selects."""
+
+    kind: str
+    namespace: str
+    """Empty for one of the cluster."""
+    name: str
+    uid: str
+    generation: int
+    spec: PolicySpec
+    invalid: str | None = None
+    windows: Windows = _NO_WINDOWS
+    freezes: Freezes = _NO_FREEZES
+    selector: Selector | None = None
+    namespace_selector: Selector | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What names it in the cluster."""
+        return self.kind, self.namespace, self.name
+
+    @property
+    def max_failures(self) -> int | None:
+        """How many engines may have failed before the others stop; None: any number."""
+        if self.spec.max_failures is None and self.spec.waves:
+            return 0
+        return self.spec.max_failures
+
+    def wave_of(self, labels: Mapping[str, str]) -> int:
+        """The index of the first wave that takes an engine; behind the last if none does."""
+        waves = self.spec.waves
+        taken = (index for index, wave in enumerate(waves) if matches(wave.selector, labels))
+        return next(taken, len(waves))
+
+
+def read_policy(obj: Mapping[str, Any]) -> Policy:
+    """Read a policy as the API server has it; one that is not understood is invalid.
+
+    A selector that cannot be read either takes all of the policy's scope.
+    """
+    metadata, spec = obj["metadata"], obj.get("spec")
+    cluster = obj.get("kind") == CLUSTER_POLICY_KIND
+    read: dict[str, Any] = {
+        "kind": obj.get("kind", ""),
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation", 1),
+    }
+    try:
+        model = (ClusterPolicySpec if cluster else PolicySpec).model_validate(spec)
+        times = Windows.of(model.windows or ())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in ("spec", *first["loc"]))
+        return _invalid(read, spec, f"{where}: {first['msg']}")
+    except ValueError as error:
+        return _invalid(read, spec, f"spec.windows: {error}")
+    return Policy(
+        **read,
+        spec=model,
+        windows=times,
+        freezes=Freezes(model.freezes),
+        selector=model.selector,
+        namespace_selector=getattr(model, "namespace_selector", None),
+    )
+
+
+def _invalid(read: dict[str, Any], spec: object, why: str) -> Policy:
+    return Policy(
+        **read,
+        spec=PolicySpec(),
+        invalid=why,
+        selector=_selector(spec, "selector"),
+        namespace_selector=_selector(spec, "namespaceSelector"),
+    )
+
+
+def _selector(spec: object, name: str) -> Selector | None:
+    """A selector of a spec that cannot be read whole; None, which takes all, where it cannot."""
+    try:
+        found = spec.get(name) if isinstance(spec, Mapping) else None
+        return None if found is None else Selector.model_validate(found)
+    except ValidationError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The policies that select an engine."""
+
+    policies: tuple[Policy, ...]
+    unsure: tuple[Policy, ...] = ()
+    """Policies that may select it: the labels of its namespace are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """All policies that are served, as one version of them.
+
+    Args:
+        policies: the policies.
+        namespaces: the labels of each namespace that is known.
+        unknown: why the policies are not known; then nothing starts.
+        unknown_in: the same for those of one namespace.
+        required: whether an engine that no policy selects is held.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unknown: str | None = None
+    unknown_in: Mapping[str, str] = field(default_factory=dict)
+    required: bool = False
+    _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
+    _openings: dict[Any, tuple[datetime, datetime | None]] = field(default_factory=dict, repr=False)
+
+    @property
+    def gates_nothing(self) -> bool:
+        """Whether no engine can be held at all."""
+        known = self.unknown is None and not self.unknown_in
+        return known and not self.policies and not self.required
+
+    def why_unknown(self, namespace: str) -> str | None:
+        """Why the policies of a namespace are not known; None if they are."""
+        return self.unknown or self.unknown_in.get(namespace)
+
+    def selecting(self, namespace: str, labels: frozenset[tuple[str, str]]) -> Selection:
+        """The policies that select an engine by its namespace and labels."""
+        known = self._selections.get((namespace, labels))
+        if known is None:
+            known = self._selections[namespace, labels] = self._select(namespace, dict(labels))
+        return known
+
+    def _select(self, namespace: str, labels: Mapping[str, str]) -> Selection:
+        sure, unsure = [], []
+        for policy in self.policies:
+            if policy.namespace not in {"", namespace} or not matches(policy.selector, labels):
+                continue
+            if policy.namespace or policy.namespace_selector is None:
+                sure.append(policy)
+            elif namespace not in self.namespaces:
+                unsure.append(policy)
+            elif matches(policy.namespace_selector, self.namespaces[namespace]):
+                sure.append(policy)
+        return Selection(tuple(sure), tuple(unsure))
+
+    def opens_at(self, policies: Sequence[Policy], now: datetime) -> datetime | None:
+        """When all these policies' times are open next; None if not within 400 days.
+
+        An answer holds until it comes; that there is none is asked again each day.
+        """
+        key = tuple(policy.uid for policy in policies)
+        if key in self._openings:
+            since, known = self._openings[key]
+            until = known if known is not None else since + timedelta(days=1)
+            if since <= now < until:
+                return known
+        gates = [gate for policy in policies for gate in (policy.windows, policy.freezes)]
+        found = next_common_opening(gates, now)
+        self._openings[key] = (now, found)
+        return found

@@ -1,0 +1,157 @@
+"""What a policy's status shows: its gate, its engines, its waves, and what is worth a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from cse_operator.api.policy import PolicyCondition, PolicyStatus, WaveStatus
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.hold_words import name_of
+from cse_operator.core.member import Member
+from cse_operator.core.permit import holds_of
+from cse_operator.core.policies import Policy
+
+_NEXT: Final = 5
+_Told = tuple[str, str, str, str]
+"""Type, status, reason and message of a condition."""
+
+
+def policy_status(policy: Policy, fleet: Fleet, old: PolicyStatus) -> PolicyStatus:
+    """The status of a policy at the fleet's moment."""
+    members = fleet.selected(policy)
+    shown = _gate(policy, fleet)
+    missed = missed_window(policy, members, fleet.now)
+    return PolicyStatus(
+        observed_generation=policy.generation,
+        **shown,
+        selected=len(members),
+        reached=sum(m.ready and m.runs(m.wanted) for m in members),
+        in_flight=len(fleet.in_flight(policy)),
+        failed=sum(m.failed_at(m.wanted) for m in members if not m.excused),
+        waiting=sum(m.held_since is not None for m in members),
+        next=_next(policy, fleet),
+        waves=tuple(_waves(policy, members)),
+        window_missed=missed[0] if missed else old.window_missed,
+        conditions=_conditions(policy, fleet, old),
+    )
+
+
+def missed_window(
+    policy: Policy, members: Sequence[Member], now: datetime
+) -> tuple[datetime, list[Member]] | None:
+    """The window that closed last, if an engine waited before it and did not start in it.
+
+    Read from what the statuses say, so that it is found after a restart too.
+    """
+    if policy.invalid is not None or not policy.windows.openings:
+        return None
+    span = policy.windows.last_closed(now)
+    if span is None:
+        return None
+    start, end = span
+    waited = [
+        m for m in members if not m.excused and m.held_since is not None and m.held_since < start
+    ]
+    return (end, waited) if waited else None
+
+
+def _gate(policy: Policy, fleet: Fleet) -> dict[str, Any]:
+    now = fleet.now
+    if policy.invalid is not None or policy.spec.suspend:
+        return {"gate": "Closed"}
+    spells = [policy.windows.at(now), policy.freezes.at(now)]
+    if all(spell.open for spell in spells):
+        ends = [spell.until for spell in spells if spell.until is not None]
+        return {"gate": "Open", "next_close": min(ends, default=None)}
+    return {"gate": "Closed", "next_open": fleet.policies.opens_at((policy,), now)}
+
+
+def _next(policy: Policy, fleet: Fleet) -> tuple[str, ...]:
+    if policy.spec.max_concurrent is None:
+        return ()
+    selected = {m.key for m in fleet.selected(policy)}
+    line = (m for m in fleet.in_line() if m.key in selected and not holds_of(m, fleet))
+    names = (m.key if not policy.namespace else m.name for m in line)
+    return tuple(name for name, _ in zip(names, range(_NEXT), strict=False))
+
+
+def _waves(policy: Policy, members: Sequence[Member]) -> Iterator[WaveStatus]:
+    if not policy.spec.waves:
+        return
+    in_wave: dict[int, list[Member]] = {}
+    for member in members:
+        in_wave.setdefault(policy.wave_of(dict(member.labels)), []).append(member)
+    for index, wave in enumerate(policy.spec.waves):
+        own = in_wave.get(index, [])
+        reached = sum(m.ready and m.runs(m.wanted) for m in own)
+        yield WaveStatus(name=wave.name, engines=len(own), reached=reached)
+
+
+def _conditions(policy: Policy, fleet: Fleet, old: PolicyStatus) -> tuple[PolicyCondition, ...]:
+    before = {condition.type: condition for condition in old.conditions}
+
+    def condition(type_: str, status: str, reason: str, message: str) -> PolicyCondition:
+        same = before.get(type_)
+        since = same.last_transition_time if same and same.status == status else fleet.now
+        return PolicyCondition.model_validate(
+            {
+                "type": type_,
+                "status": status,
+                "observedGeneration": policy.generation,
+                "lastTransitionTime": since,
+                "reason": reason,
+                "message": message,
+            }
+        )
+
+    return tuple(condition(*told) for told in _told(policy, fleet))
+
+
+def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
+    if policy.invalid is not None:
+        yield "Valid", "False", "Invalid", f"{policy.invalid}; it holds all that it selects"
+        return
+    yield "Valid", "True", "Valid", "the operator evaluates it"
+    members = fleet.selected(policy)
+    empty = [wave.name for wave in _waves(policy, members) if not wave.engines]
+    if empty and members:
+        yield (
+            "EmptyWave",
+            "True",
+            "EmptyWave",
+            f"no engine is in wave {', '.join(empty)}: it passes",
+        )
+    spell = policy.windows.at(fleet.now)
+    if policy.windows.openings and spell.open and spell.until is None:
+        yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
+    if "next_open" in (gate := _gate(policy, fleet)) and gate["next_open"] is None:
+        yield "NeverOpens", "True", "NeverOpens", "it does not open within 400 days"
+    for other in fleet.policies.policies:
+        if other is not policy and (pair := _against(policy, other, fleet)) is not None:
+            first, second = (name if policy.namespace else key for name, key in _names(pair))
+            told = f"{first} goes before {second} here, and after it in {name_of(other)}"
+            yield "WaveCycle", "True", "WaveCycle", f"{told}: neither can start"
+            return
+
+
+def _names(pair: tuple[Member, Member]) -> Iterator[tuple[str, str]]:
+    return ((member.name, member.key) for member in pair)
+
+
+def _against(policy: Policy, other: Policy, fleet: Fleet) -> tuple[Member, Member] | None:
+    """Two engines that a policy lets go in one order, and another policy in the other order."""
+    if not policy.spec.waves or not other.spec.waves:
+        return None
+    both = {m.key for m in fleet.selected(other)}
+    places: dict[tuple[int, int], Member] = {}
+    for member in fleet.selected(policy):
+        if member.key in both and not member.excused:
+            labels = dict(member.labels)
+            places.setdefault((policy.wave_of(labels), other.wave_of(labels)), member)
+    for (mine, theirs), member in places.items():
+        for (later, earlier), rival in places.items():
+            if mine < later and theirs > earlier:
+                return member, rival
+    return None

@@ -1,0 +1,76 @@
+"""Waves and failures of one policy, for the engines of one type and one wanted version.
+
+A wave is judged by the version that its engines run, not by what they want: so it does not matter
+in which order the events of one commit arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cse_operator.api.duration import parse_duration
+from cse_operator.core.member import Member
+from cse_operator.core.policies import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """How a wave stands."""
+
+    name: str
+    engines: int
+    blockers: tuple[Member, ...]
+    """Engines that do not run the version, or are not well at it."""
+    soaks_until: datetime | None
+    """When the last of the others has been well for long enough; None if all have."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the next wave may go."""
+        return not self.blockers and self.soaks_until is None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How far a version is with the engines of one type that a policy selects."""
+
+    waves: tuple[Wave, ...]
+    failed: tuple[Member, ...]
+
+    def before(self, wave: int) -> Wave | None:
+        """The first wave before one that holds it."""
+        return next((before for before in self.waves[:wave] if not before.passed), None)
+
+
+def rollout(
+    policy: Policy, members: Sequence[Member], type_: str | None, target: str, now: datetime
+) -> Rollout:
+    """Judge the waves and failures of a version.
+
+    An engine that nobody has seen yet may be of any type, and so counts for each.
+    """
+    counted = [m for m in members if not m.excused and m.type in {type_, None}]
+    by_wave: dict[int, list[Member]] = {}
+    if policy.spec.waves:
+        for member in counted:
+            by_wave.setdefault(policy.wave_of(dict(member.labels)), []).append(member)
+    waves = tuple(
+        _wave(wave.name, by_wave.get(index, []), parse_duration(wave.soak), target, now)
+        for index, wave in enumerate(policy.spec.waves)
+    )
+    return Rollout(waves, tuple(m for m in counted if m.failed_at(target)))
+
+
+def _wave(
+    name: str, members: Sequence[Member], soak: timedelta, target: str, now: datetime
+) -> Wave:
+    blockers, ends = [], []
+    for member in members:
+        since = member.well_since(target)
+        if since is None:
+            blockers.append(member)
+        elif since + soak > now:
+            ends.append(since + soak)
+    return Wave(name, len(members), tuple(blockers), max(ends, default=None))

@@ -1,0 +1,208 @@
+"""Windows and freezes: whether upgrades may start at a moment, and until when that stays so.
+
+A window is a cron start and a duration. It is open at t if some start s has s <= t < s + duration,
+less its cutoff. Starts follow Debian's cron where clocks change (a start in the gap comes right
+after it, a repeated one once), and durations are real time: everything is compared in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from cse_operator.api.duration import parse_duration
+from cse_operator.api.policy import Freeze, Window
+from cse_operator.core.zones import zone
+
+_AROUND_A_CHANGE: Final = timedelta(hours=3)
+"""cronsim forgets which of two equal wall times it was given. Beginning further away than any
+clock changes, and leaving out what is on the wrong side, is right on both."""
+
+_LONGEST: Final = timedelta(hours=168)
+
+_ALWAYS: Final = timedelta(days=15)
+"""What stays open for so long has no end worth telling: twice the longest window, and a day."""
+
+_MOST_JOINED: Final = 40
+"""Windows that are joined to tell one end. With more of them the end is told in parts, which
+costs nothing but another look at that moment."""
+
+FURTHEST: Final = timedelta(days=400)
+"""How far an opening is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """How a gate stands, and until when."""
+
+    open: bool
+    until: datetime | None
+    """None: no end is known."""
+
+
+class Opening:
+    """One window of a policy.
+
+    Raises:
+        ValueError: The schedule or the zone cannot be evaluated; the text says why.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.name = window.name
+        self.zone: ZoneInfo = zone(window.time_zone)
+        self.duration = parse_duration(window.duration)
+        self.length = self.duration - parse_duration(window.cutoff)
+        """For how long upgrades may start after it has opened."""
+        if not timedelta(0) < self.length <= self.duration <= _LONGEST:
+            raise ValueError(f"window {self.name}: duration and cutoff leave no time, or too much")
+        self._schedule = window.schedule
+        try:
+            next(CronSim(self._schedule, datetime(2026, 1, 1, tzinfo=UTC)))
+        except (CronSimError, StopIteration) as error:
+            why = str(error) or "it never opens"
+            raise ValueError(f"window {self.name}: schedule {self._schedule!r}: {why}") from None
+
+    def last_start(self, moment: datetime) -> datetime | None:
+        """The last start at a moment or before it, in UTC."""
+        away = (moment + _AROUND_A_CHANGE).astimezone(self.zone)
+        starts = (start.astimezone(UTC) for start in CronSim(self._schedule, away, reverse=True))
+        return next((start for start in starts if start <= moment), None)
+
+    def next_start(self, moment: datetime) -> datetime | None:
+        """The first start after a moment, in UTC."""
+        away = (moment - _AROUND_A_CHANGE).astimezone(self.zone)
+        starts = (start.astimezone(UTC) for start in CronSim(self._schedule, away))
+        return next((start for start in starts if start > moment), None)
+
+    def end_at(self, moment: datetime) -> datetime | None:
+        """When it closes, if it is open at a moment."""
+        start = self.last_start(moment)
+        if start is None or moment >= start + self.length:
+            return None
+        return start + self.length
+
+
+@dataclass(slots=True, eq=False)
+class Windows:
+    """The windows of a policy, as one gate; none means always open."""
+
+    openings: tuple[Opening, ...]
+    _known: tuple[datetime, Spell] | None = field(default=None, repr=False)
+    """The last answer and the moment it was for: it holds until its end."""
+
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> Windows:
+        """The windows of a spec.
+
+        Raises:
+            ValueError: One of them cannot be evaluated.
+        """
+        return cls(tuple(Opening(window) for window in windows))
+
+    def at(self, moment: datetime) -> Spell:
+        """How the gate stands at a moment."""
+        if not self.openings:
+            return Spell(open=True, until=None)
+        if self._known is not None:
+            since, spell = self._known
+            # What has no end in sight is looked at again now and then.
+            if since <= moment < (spell.until or since + _ALWAYS / 2):
+                return spell
+        spell = self._spell(moment)
+        self._known = (moment, spell)
+        return spell
+
+    def ahead(self, moment: datetime) -> Spell:
+        """Whether it is open at a moment far ahead, and if not, until when: no more is asked."""
+        if not self.openings or self._end_at(moment) is not None:
+            return Spell(open=True, until=None)
+        return self._spell(moment)
+
+    def _spell(self, moment: datetime) -> Spell:
+        end = self._end_at(moment)
+        if end is None:
+            starts = [opening.next_start(moment) for opening in self.openings]
+            return Spell(open=False, until=min((s for s in starts if s is not None), default=None))
+        for _ in range(_MOST_JOINED):
+            if end - moment > _ALWAYS:
+                return Spell(open=True, until=None)
+            later = self._end_at(end)
+            if later is None:
+                break
+            end = later
+        return Spell(open=True, until=end)
+
+    def _end_at(self, moment: datetime) -> datetime | None:
+        ends = [opening.end_at(moment) for opening in self.openings]
+        return max((end for end in ends if end is not None), default=None)
+
+    def last_closed(self, moment: datetime) -> tuple[datetime, datetime] | None:
+        """Start and end of the window that closed last before a moment at which none is open."""
+        spans = []
+        for opening in self.openings:
+            start = opening.last_start(moment)
+            if start is not None and start + opening.length <= moment:
+                spans.append((start + opening.length, start))
+        if not spans or self.at(moment).open:
+            return None
+        end, start = max(spans)
+        return start, end
+
+    def zone_of(self, start: datetime) -> ZoneInfo:
+        """The zone of the window that opens at a moment: the one that people wrote."""
+        for opening in self.openings:
+            if opening.last_start(start) == start:
+                return opening.zone
+        return zone("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Freezes:
+    """The freezes of a policy, as one gate: from their first moment on, without their last."""
+
+    freezes: tuple[Freeze, ...]
+
+    def at(self, moment: datetime) -> Spell:
+        """How the gate stands at a moment; overlapping freezes are one."""
+        end = self._end_at(moment)
+        if end is None:
+            starts = [freeze.start for freeze in self.freezes if freeze.start > moment]
+            return Spell(open=True, until=min(starts, default=None))
+        while (later := self._end_at(end)) is not None:
+            end = later
+        return Spell(open=False, until=end)
+
+    def ahead(self, moment: datetime) -> Spell:
+        """How the gate stands at a moment far ahead."""
+        return self.at(moment)
+
+    def reason_at(self, moment: datetime) -> str:
+        """Why nothing starts, in the words of the freeze that began last."""
+        now = [freeze for freeze in self.freezes if freeze.start <= moment < freeze.end]
+        return max(now, key=lambda freeze: freeze.start).reason if now else ""
+
+    def _end_at(self, moment: datetime) -> datetime | None:
+        ends = [freeze.end for freeze in self.freezes if freeze.start <= moment < freeze.end]
+        return max(ends, default=None)
+
+
+def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) -> datetime | None:
+    """The first moment from now on at which all gates are open; None if there is none in 400 days.
+
+    From one end of what is closed to the next, never minute by minute.
+    """
+    at, last = moment, moment + FURTHEST
+    while at <= last:
+        closed = [spell.until for gate in gates if not (spell := gate.ahead(at)).open]
+        if not closed:
+            return at
+        ends = [until for until in closed if until is not None]
+        if len(ends) < len(closed):
+            return None
+        at = max(ends)
+    return None

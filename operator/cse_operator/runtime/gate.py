@@ -1,0 +1,174 @@
+"""The gate: asks the policies for each start, reserves slots, and wakes who is let go.
+
+A slot is reserved from the answer "yes" to the end of the step, when the intent is in the cache or
+there is none: both count. So two steps of one moment never take the same slot. Nothing else is
+remembered: a sweep over the cache finds who may go, whenever anything changed and at each moment at
+which a gate opens. Who stays held gets no step, and asks the vendor nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cse_operator.api.reasons import Reason
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.observation import EngineView
+from cse_operator.core.permit import ALLOWED, Allowed, Held, Hold, holds_of, let_go, permit
+from cse_operator.core.policies import PolicySet
+from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SLEEP: Final = 600.0
+"""Seconds between sweeps at most: wall clocks step, and machines sleep."""
+
+BETWEEN_SWEEPS: Final = 0.25
+"""Seconds between sweeps at least, while engines change all the time."""
+
+UNLISTED: Final = 15.0
+"""Seconds until a start is tried again that the list of all engines is waited for."""
+
+FRESH: Final = timedelta(seconds=0.5)
+"""How old a view of the fleet may be for a first question. Right before a call it is made anew."""
+
+
+def wall_clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+class Gate:
+    """Answers for one process.
+
+    Args:
+        cache: all engines that are served.
+        queue: where who is let go is added.
+        policies: the policies as they are now.
+        listed: whether all engines were listed since this process leads: before that, an intent of
+            the leader before it may not be seen.
+        clock: now, in UTC.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        queue: WorkQueue,
+        policies: Callable[[], PolicySet],
+        *,
+        listed: Callable[[], bool] = lambda: True,
+        clock: Callable[[], datetime] = wall_clock,
+    ) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._policies = policies
+        self._listed = listed
+        self._clock = clock
+        self._reserved: set[str] = set()
+        self._fleet: Fleet | None = None
+        self._changed = asyncio.Event()
+        self.on_sweep: Callable[[Fleet], None] = lambda _fleet: None
+        """Called with the fleet of each sweep."""
+
+    @property
+    def in_force(self) -> bool:
+        """Whether any engine can be held at all."""
+        return not self._policies().gates_nothing
+
+    def changed(self) -> None:
+        """Engines or policies have changed."""
+        self._fleet = None
+        self._changed.set()
+
+    def may_call_in(self) -> float:
+        """Seconds until this process may start anything, as far as it knows the fleet.
+
+        No limit is exact before all engines were listed since this process leads. The list begins
+        with that, and is there long before the outcome grace of the start is over.
+        """
+        return 0.0 if self._listed() or not self.in_force else UNLISTED
+
+    def policies_changed(self) -> None:
+        """There are other policies: who is held for another reason now says so with its next step.
+
+        People change policies seldom, so this is no load. What engines and clocks change is said
+        at the next look.
+        """
+        self.changed()
+        fleet = self.fleet()
+        if fleet.policies.unknown is not None:
+            return
+        for member in fleet.in_line():
+            holds = holds_of(member, fleet)
+            if holds and holds[0].reason.value != member.reason:
+                self._queue.add(member.key, resync=True)
+
+    def ask(self, key: str, engine: EngineView | None) -> Allowed | Held:
+        """Ask for a start, with what the look of this step showed; a yes reserves a slot."""
+        now = self._clock()
+        if self._fleet is None or not timedelta(0) <= now - self._fleet.now < FRESH:
+            self._fleet = self.fleet()
+        answer = self._answer(key, engine, self._fleet)
+        if isinstance(answer, Allowed) and key not in self._reserved:
+            self._reserved.add(key)
+            self._fleet = None
+        return answer
+
+    def ask_again(self, key: str, engine: EngineView | None) -> Allowed | Held:
+        """Ask once more, right before the call: of the fleet as it is at this very moment."""
+        if not self.in_force:
+            return ALLOWED
+        return self._answer(key, engine, self.fleet())
+
+    def release(self, key: str) -> None:
+        """The step is over: what it did is in the cache."""
+        if key in self._reserved:
+            self._reserved.discard(key)
+            self.changed()
+
+    def _answer(self, key: str, engine: EngineView | None, fleet: Fleet) -> Allowed | Held:
+        cached = self._cache.get(key)
+        if cached is None:
+            return _unknown("the resource is gone")
+        member = cached.member if engine is None else cached.member.seen_as(engine)
+        return permit(member, fleet)
+
+    def fleet(self) -> Fleet:
+        """The fleet as it is now."""
+        members = [resource.member for resource in self._cache]
+        return Fleet(members, self._policies(), self._clock(), self._reserved)
+
+    # -- sweeps ----------------------------------------------------------------------------------
+
+    def sweep(self) -> float:
+        """Wake who may start now.
+
+        Returns:
+            Seconds until the next sweep is due, if nothing changes before.
+        """
+        fleet = self.fleet()
+        winners, until = let_go(fleet)
+        for member in winners:
+            self._queue.add(member.key)
+        self.on_sweep(fleet)
+        if until is None:
+            return LONGEST_SLEEP
+        return min(max((until - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
+
+    async def run(self) -> None:
+        """Sweep whenever something changed or opens, until cancelled."""
+        while True:
+            self._changed.clear()
+            due = self.sweep()
+            await asyncio.sleep(BETWEEN_SWEEPS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), due)
+
+
+def _unknown(why: str) -> Held:
+    return Held((Hold(Reason.POLICIES_UNKNOWN, None),), why)

@@ -1,0 +1,169 @@
+"""The policies as the API server has them: listed whole, and listed again when a watch stirs.
+
+There are few, so what a watch shows is not taken in: it only says that a list is due. A list that
+is refused holds everything (with the last known policies, so that the other reasons stay true); an
+API server that is away changes nothing, because no intent can be written either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Final
+
+from cse_operator.core.backoff import exponential
+from cse_operator.core.policies import Policy, PolicySet, read_policy
+from cse_operator.kube.errors import KubeError
+from cse_operator.kube.policy_reader import PolicyReader
+
+logger = logging.getLogger(__name__)
+
+INTERVAL: Final = 60.0
+"""Seconds between lists when the watch shows nothing."""
+
+SETTLE: Final = 0.1
+"""Seconds from an event to its list: a commit changes several policies."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 15.0
+
+NOT_LISTED: Final = "they are not listed yet"
+_REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+
+
+class PolicyInformer:
+    """Keeps the set of policies.
+
+    Args:
+        reader: lists them.
+        namespaces: the namespaces to serve; none means all, and the policies of the cluster.
+        required: whether an engine that no policy selects is held.
+    """
+
+    def __init__(self, reader: PolicyReader, *, namespaces: Sequence[str], required: bool) -> None:
+        self._reader = reader
+        self._namespaces = tuple(dict.fromkeys(namespaces))
+        self._soon = asyncio.Event()
+        self._known: dict[tuple[str, str, str], tuple[str, Policy]] = {}
+        self._required = required
+        self.objects: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        """The policies as they were listed last, by kind, namespace and name."""
+        self.policies = PolicySet(unknown=NOT_LISTED, required=required)
+        self.on_change: Callable[[PolicySet], None] = lambda _before: None
+        """Called with the set before, when there is another one."""
+        self.asked = asyncio.Event()
+        """Set once the API server has answered: with the policies, or with a refusal."""
+        self.begin_watch_again: Callable[[], None] = lambda: None
+        """Called when the policies can be listed again: the watch may have begun without them."""
+
+    def not_ready(self) -> str | None:
+        """Why engines are held although no policy says so; None if all is well."""
+        unknown = self.policies.unknown
+        if unknown is None:
+            return None
+        return f"the policies cannot be read, so no upgrade starts: {unknown}\n"
+
+    def on_event(self, _type: str | None, _obj: Mapping[str, Any]) -> None:
+        """A watch has shown a policy."""
+        self._soon.set()
+
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
+        if self._namespaces:
+            logger.info(
+                "only UpgradePolicies of %s are served; a ClusterUpgradePolicy needs an operator "
+                "without --namespaces",
+                ", ".join(self._namespaces),
+            )
+        failures = 0
+        while True:
+            failures = 0 if await self.list_once() else failures + 1
+            pause = INTERVAL * (0.9 + random.random() / 5)  # noqa: S311 - spreads load
+            if failures:
+                jitter = random.random()  # noqa: S311 - spreads load
+                pause = exponential(failures, base=FIRST_PAUSE, limit=LONGEST_PAUSE, jitter=jitter)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), pause)
+                await asyncio.sleep(SETTLE)
+            self._soon.clear()
+
+    async def list_once(self) -> bool:
+        """List all, and replace what is known; False if that did not succeed."""
+        try:
+            objects, unknown_in = await self._objects()
+            cluster = [] if self._namespaces else await self._reader.cluster_policies()
+            selects = any((obj.get("spec") or {}).get("namespaceSelector") for obj in cluster)
+            labels = await self._reader.namespace_labels() if selects else {}
+        except KubeError as error:
+            self._failed(error)
+            return False
+        self.objects = {_key(obj): obj for obj in (*objects, *cluster)}
+        policies = self._read()
+        self._replace(PolicySet(policies, labels, None, dict(unknown_in), required=self._required))
+        return not unknown_in
+
+    async def _objects(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        if not self._namespaces:
+            return await self._reader.policies(None), {}
+        found: list[dict[str, Any]] = []
+        unknown: dict[str, str] = {}
+        for namespace in self._namespaces:
+            try:
+                found += await self._reader.policies(namespace)
+            except KubeError as error:
+                if not _is_refusal(error):
+                    raise
+                unknown[namespace] = error.sentence
+        if len(unknown) == len(self._namespaces):
+            raise KubeError(next(iter(unknown.values())), status=HTTPStatus.FORBIDDEN)
+        return found, unknown
+
+    def _read(self) -> tuple[Policy, ...]:
+        """The policies; one in a version that is known already keeps what it remembers."""
+        read: dict[tuple[str, str, str], tuple[str, Policy]] = {}
+        for key, obj in self.objects.items():
+            metadata = obj["metadata"]
+            mark = f"{metadata['uid']}/{metadata.get('generation')}"
+            known = self._known.get(key)
+            read[key] = known if known and known[0] == mark else (mark, read_policy(obj))
+        self._known = read
+        return tuple(read[key][1] for key in sorted(read))
+
+    def _failed(self, error: KubeError) -> None:
+        logger.warning("the policies could not be listed, again soon: %s", error)
+        before = self.policies
+        if not _is_refusal(error) and before.unknown != NOT_LISTED:
+            return
+        why = error.sentence if _is_refusal(error) else NOT_LISTED
+        self._replace(PolicySet(before.policies, before.namespaces, why, required=self._required))
+
+    def _replace(self, after: PolicySet) -> None:
+        before = self.policies
+        if after.unknown != NOT_LISTED:
+            self.asked.set()
+        if _same(before, after):
+            return
+        self.policies = after
+        if before.unknown not in {None, NOT_LISTED} and after.unknown is None:
+            self.begin_watch_again()
+        self.on_change(before)
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _is_refusal(error: KubeError) -> bool:
+    """Whether the answer says that these policies are not to be had: no right, or no CRD."""
+    return error.status in _REFUSALS
+
+
+def _same(before: PolicySet, after: PolicySet) -> bool:
+    known = (before.unknown, before.unknown_in, before.namespaces)
+    if known != (after.unknown, after.unknown_in, after.namespaces):
+        return False
+    return [id(p) for p in before.policies] == [id(p) for p in after.policies]

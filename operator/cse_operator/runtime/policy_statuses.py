@@ -1,0 +1,162 @@
+"""Writes the policies' statuses, each at most once in ten seconds, and tells what policies did."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cse_operator.api.policy import PolicyStatus
+from cse_operator.cloud.clock import boottime
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.hold_words import name_of
+from cse_operator.core.member import Member
+from cse_operator.core.policies import Policy, PolicySet
+from cse_operator.core.policy_status import missed_window, policy_status
+from cse_operator.kube.errors import Conflict, Gone, KubeError
+from cse_operator.kube.events import EventPoster
+from cse_operator.kube.references import ObjectReference
+from cse_operator.kube.status_writer import StatusWriter
+from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.policy_informer import PolicyInformer
+
+logger = logging.getLogger(__name__)
+
+BETWEEN_WRITES: Final = 10.0
+"""Seconds between two writes of one policy's status, at least."""
+
+Key = tuple[str, str, str]
+
+
+class PolicyStatuses:
+    """The only writer of policies' statuses.
+
+    Args:
+        writers: a writer for each kind of policy.
+        informer: the policies as they were listed.
+        cache: the engines, for the Events about them.
+        events: where Events go.
+        metrics: told of missed windows.
+        clock: steady seconds.
+    """
+
+    def __init__(
+        self,
+        writers: Mapping[str, StatusWriter],
+        informer: PolicyInformer,
+        cache: Cache,
+        events: EventPoster,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        self._writers = writers
+        self._informer = informer
+        self._cache = cache
+        self._events = events
+        self._metrics = metrics
+        self._clock = clock
+        self._written: dict[Key, float] = {}
+        self._fleet: Fleet | None = None
+        self._swept = asyncio.Event()
+
+    def swept(self, fleet: Fleet) -> None:
+        """A sweep has seen the fleet so."""
+        self._fleet = fleet
+        self._swept.set()
+
+    async def run(self) -> None:
+        """Write after each sweep what is due, until cancelled."""
+        while True:
+            await self._swept.wait()
+            self._swept.clear()
+            if self._fleet is not None:
+                due = await self.write(self._fleet)
+                if due > 0:
+                    asyncio.get_running_loop().call_later(due, self._swept.set)
+
+    async def write(self, fleet: Fleet) -> float:
+        """Write the statuses that changed, as far as they are due.
+
+        Returns:
+            Seconds until one that was written lately may be written again; 0 if there is none.
+        """
+        left = [0.0]
+        known = {policy.key for policy in fleet.policies.policies}
+        self._written = {key: at for key, at in self._written.items() if key in known}
+        for policy in fleet.policies.policies:
+            last = self._written.get(policy.key)
+            wait = last + BETWEEN_WRITES - self._clock() if last is not None else 0.0
+            if wait > 0:
+                left.append(wait)
+                continue
+            try:
+                await self._write(policy, fleet)
+            except (Conflict, Gone):
+                continue  # changed or deleted meanwhile: the next list brings it
+            except KubeError as error:
+                self._written[policy.key] = self._clock()
+                logger.warning("the status of %s could not be written: %s", name_of(policy), error)
+        return max(left)
+
+    async def _write(self, policy: Policy, fleet: Fleet) -> None:
+        stored = self._informer.objects.get(policy.key)
+        if stored is None or stored["metadata"]["uid"] != policy.uid:
+            return
+        raw = stored.get("status") or {}
+        old = _parsed(raw)
+        status = policy_status(policy, fleet, old)
+        reference = ObjectReference(policy.namespace, policy.name, policy.uid)
+        version = stored["metadata"]["resourceVersion"]
+        written = await self._writers[policy.kind].write(reference, version, raw, _as_json(status))
+        if written is None:
+            return
+        self._written[policy.key] = self._clock()
+        self._informer.objects[policy.key] = {**written, "kind": policy.kind}
+        if status.window_missed != old.window_missed:
+            missed = missed_window(policy, fleet.selected(policy), fleet.now)
+            for member in missed[1] if missed else ():
+                self._missed(policy, member)
+
+    def _missed(self, policy: Policy, member: Member) -> None:
+        """An engine was due, and a window passed without its start."""
+        self._metrics.window_missed(policy.kind, policy.namespace, policy.name)
+        told = f"a window of {name_of(policy)} passed, and the upgrade did not start in it"
+        self._post(member.key, "WindowMissed", told)
+
+    def policies_changed(self, before: PolicySet) -> None:
+        """There are other policies now: tell the engines whose policy is gone."""
+        kept = {policy.key for policy in self._informer.policies.policies}
+        for policy in before.policies:
+            if policy.key in kept:
+                continue
+            told = f"{name_of(policy)} was deleted, and holds this engine no longer"
+            for resource in self._cache:
+                held = resource.raw_status.get("held") or ()
+                scope = policy.namespace in {"", resource.reference.namespace}
+                mine = (policy.kind, policy.name)
+                if scope and any((h.get("kind"), h.get("policy")) == mine for h in held):
+                    self._post(resource.key, "PolicyReleased", told)
+
+    def _post(self, key: str, reason: str, message: str) -> None:
+        logger.warning("%s: %s: %s", key, reason, message)
+        resource = self._cache.get(key)
+        if resource is not None:
+            self._events.post(resource.reference, "Warning", reason, message)
+
+
+def _parsed(raw: Mapping[str, Any]) -> PolicyStatus:
+    """A stored status; a new one where this build cannot read it, for all of it is made anew."""
+    try:
+        return PolicyStatus.model_validate(raw)
+    except ValidationError:
+        return PolicyStatus()
+
+
+def _as_json(status: PolicyStatus) -> dict[str, Any]:
+    data = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {name: value for name, value in data.items() if value != []}

@@ -1,0 +1,356 @@
+"""Windows, zones, freezes, approval: each edge case of the rules by its name."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cse_operator.core.permit import ALLOWED, permit
+from cse_operator.core.policies import read_policy
+from cse_operator.core.windows import next_common_opening
+from cse_operator.core.zones import TZDATA
+from support.policies import ask, cluster_policy, fleet, held, member, policy, policy_manifest, utc
+
+
+def windows(schedule: str, duration: str, zone: str = "UTC", **more):
+    window = {"name": "w", "schedule": schedule, "duration": duration, "timeZone": zone}
+    return [window | more]
+
+
+def gate(schedule: str, duration: str, zone: str = "UTC", **more):
+    made = policy(windows=windows(schedule, duration, zone, **more))
+    assert made.invalid is None, made.invalid
+    return made.windows
+
+
+def starts(opening, begin: datetime, days: int) -> list[datetime]:
+    found, at = [], begin
+    while (at := opening.next_start(at)) is not None and at < begin + timedelta(days=days):
+        found.append(at)
+    return found
+
+
+# -- clocks that change --------------------------------------------------------------------------
+
+
+def test_spring_0230_new_york():
+    """02:30 does not exist on 8 March 2026: it opens at 03:00 EDT, once."""
+    w = gate("30 2 * * *", "1h", "America/New_York")
+    assert starts(w.openings[0], utc("2026-03-08T00:00"), 1) == [utc("2026-03-08T07:00")]
+    assert w.at(utc("2026-03-08T07:00")).open
+    assert not w.at(utc("2026-03-08T06:59")).open
+
+
+def test_autumn_0130_new_york():
+    """01:30 comes twice on 1 November 2026: it opens at the first one only."""
+    w = gate("30 1 * * *", "30m", "America/New_York")
+    assert starts(w.openings[0], utc("2026-11-01T00:00"), 1) == [utc("2026-11-01T05:30")]
+    assert not w.at(utc("2026-11-01T06:30")).open
+
+
+def test_repeated_hour_before_wall_start():
+    """At the second 01:15 (EST) the window of 01:30 EDT is open, and the next is tomorrow."""
+    w = gate("30 1 * * *", "1h", "America/New_York")
+    at = utc("2026-11-01T06:15")
+    assert w.at(at).open
+    assert w.openings[0].last_start(at) == utc("2026-11-01T05:30")
+    assert w.openings[0].next_start(at) == utc("2026-11-02T06:30")
+
+
+def test_lord_howe_0215_and_havana_midnight():
+    """Half an hour's change, and one at midnight: the start comes right after the gap."""
+    lord_howe = gate("15 2 * * *", "1h", "Australia/Lord_Howe").openings[0]
+    assert starts(lord_howe, utc("2026-10-03T12:00"), 1) == [utc("2026-10-03T15:30")]
+    havana = gate("0 0 * * *", "1h", "America/Havana").openings[0]
+    assert starts(havana, utc("2026-03-08T00:00"), 1) == [utc("2026-03-08T05:00")]
+
+
+def test_night_window_over_the_change():
+    """Eight hours are eight hours that pass, also where a night has nine."""
+    w = gate("0 22 * * *", "8h", "America/New_York")
+    spell = w.at(utc("2026-11-01T04:00"))
+    assert (spell.open, spell.until) == (True, utc("2026-11-01T10:00"))
+
+
+def test_friday_2200_4h():
+    w = gate("0 22 * * FRI", "4h")
+    assert w.at(utc("2026-12-05T01:00")).open  # a Saturday
+    assert not w.at(utc("2026-12-04T01:00")).open
+
+
+def test_edges():
+    w = gate("0 2 * * *", "4h")
+    assert w.at(utc("2026-12-05T02:00")).open
+    assert not w.at(utc("2026-12-05T06:00")).open
+    assert not w.at(utc("2026-12-05T02:00") - timedelta(microseconds=1)).open
+
+
+def test_a_random_walk_agrees_with_a_scan_of_each_minute():
+    """Starts by cronsim are those of the wall clock, one by one, wherever clocks change."""
+    chance = random.Random(16)
+    for zone in ("America/New_York", "Australia/Lord_Howe", "Europe/Berlin", "America/Havana"):
+        opening = gate("45 1,3 * * *", "2h", zone).openings[0]
+        begin = utc("2026-10-20T00:00") if "A" in zone else utc("2026-03-01T00:00")
+        known = starts(opening, begin - timedelta(days=2), 30)
+        for _ in range(60):
+            at = begin + timedelta(minutes=chance.randrange(20 * 24 * 60))
+            assert opening.last_start(at) == max(s for s in known if s <= at)
+            assert opening.next_start(at) == min(s for s in known if s > at)
+
+
+# -- shapes --------------------------------------------------------------------------------------
+
+
+def test_overlapping_or_adjacent_windows():
+    both = [*windows("0 2 * * *", "4h"), *windows("0 5 * * *", "4h", name="v")]
+    both += windows("0 9 * * *", "1h", name="x")
+    spell = policy(windows=both).windows.at(utc("2026-12-05T03:00"))
+    assert (spell.open, spell.until) == (True, utc("2026-12-05T10:00"))
+
+
+def test_daily_24h():
+    w = gate("0 0 * * *", "24h")
+    spell = w.at(utc("2026-12-05T03:00"))
+    assert (spell.open, spell.until) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param("0 2 30 2 *", id="february_30"),
+        pytest.param("0 2 * * FRI-SUN", id="fri_to_sun"),
+        pytest.param("0 0 2 * * SAT", id="six_fields"),
+        pytest.param("@weekly", id="at_weekly"),
+        pytest.param("CRON_TZ=UTC 0 2 * * *", id="cron_tz_prefix"),
+    ],
+)
+def test_a_stored_schedule_that_cannot_be_evaluated_is_policy_invalid(schedule):
+    stored = policy(windows=windows(schedule, "4h"))
+    assert stored.invalid is not None
+    assert "windows" in stored.invalid
+    assert ask(member(), stored, now=utc("2026-12-05T03:00")) == ["PolicyInvalid"]
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        pytest.param("Asia/Shangai", id="zone_typo"),
+        pytest.param("Local", id="local"),
+        pytest.param("posix/Asia/Shanghai", id="posix"),
+        pytest.param("+08:00", id="offset"),
+    ],
+)
+def test_a_stored_zone_that_is_none_is_policy_invalid(zone):
+    stored = policy(windows=windows("0 2 * * *", "4h", zone))
+    assert ask(member(), stored, now=utc("2026-12-05T03:00")) == ["PolicyInvalid"]
+
+
+def test_zone_the_operator_does_not_know():
+    stored = policy(windows=windows("0 2 * * *", "4h", "Mars/Olympus"))
+    assert stored.invalid is not None
+    assert "Mars/Olympus" in stored.invalid
+    assert TZDATA in stored.invalid
+
+
+def test_unknown_enum_of_newer_crd():
+    for spec in ({"approval": "FourEyes"}, {"override": True}, {"maxConcurrent": "25%"}):
+        stored = policy(**spec)
+        assert stored.invalid is not None
+        assert stored.invalid.startswith("spec.")
+        assert ask(member(), stored, now=utc("2026-12-05T03:00")) == ["PolicyInvalid"]
+
+
+def test_cutoff_reached():
+    p = policy(windows=windows("0 2 * * SAT", "4h", "Asia/Shanghai", cutoff="1h"))
+    assert ask(member(), p, now=utc("2026-12-04T20:59")) == []
+    answer = held(member(), p, now=utc("2026-12-04T21:00"))
+    assert answer.reason == "OutsideWindow"
+    assert "opens 2026-12-12 02:00 Asia/Shanghai (2026-12-11T18:00:00Z)" in answer.text
+    assert "policy production" in answer.text
+    assert answer.until == utc("2026-12-11T18:00")
+
+
+def test_operator_back_inside_window():
+    p = policy(windows=windows("0 2 * * SAT", "4h"))
+    assert ask(member(), p, now=utc("2026-12-05T05:59")) == []
+
+
+def test_clock_steps_back_or_vm_sleeps():
+    """What is remembered of a gate holds between two moments, and for no other one."""
+    w = gate("0 2 * * *", "4h")
+    for at, is_open in (("03:00", True), ("01:00", False), ("05:00", True), ("07:00", False)):
+        assert w.at(utc(f"2026-12-05T{at}")).open is is_open
+    assert w.at(utc("2026-12-05T03:00")).open
+
+
+def test_what_is_open_today_is_closed_when_its_zone_says_so_next_week():
+    w = gate("0 0 * * 1-5", "24h")
+    assert w.at(utc("2026-12-04T12:00")).until == utc("2026-12-05T00:00")
+    assert not w.at(utc("2026-12-05T12:00")).open
+
+
+# -- freezes -------------------------------------------------------------------------------------
+
+CHRISTMAS = {"from": "2026-12-20T00:00:00Z", "to": "2027-01-05T00:00:00Z", "reason": "year end"}
+
+
+def test_freeze_inside_window():
+    p = policy(windows=windows("0 2 * * *", "4h"), freezes=[CHRISTMAS])
+    answer = held(member(), p, now=utc("2026-12-21T03:00"))
+    assert answer.reason == "ChangeFreeze"
+    assert "year end" in answer.text
+    assert answer.until == utc("2027-01-05T02:00")
+
+
+def test_freezes_overlap():
+    again = {"from": "2027-01-04T00:00:00+08:00", "to": "2027-01-10T00:00:00+08:00"}
+    p = policy(freezes=[again, CHRISTMAS])
+    assert held(member(), p, now=utc("2026-12-21T03:00")).until == utc("2027-01-09T16:00")
+    assert ask(member(), p, now=utc("2027-01-09T16:00")) == []
+
+
+def test_freeze_begins_while_job_runs():
+    """What runs is followed (the core's table); a Retry by itself is held by the freeze."""
+    p = policy(freezes=[CHRISTMAS])
+    failed = member(reason="UpgradeFailed", retry_requested=True)
+    assert ask(failed, p, now=utc("2026-12-21T03:00")) == ["ChangeFreeze"]
+
+
+def test_windows_never_meet():
+    a = policy(windows=windows("0 2 * * *", "1h"))
+    b = cluster_policy(windows=windows("0 5 * * *", "1h"))
+    answer = held(member(), a, b, now=utc("2026-12-05T02:30"))
+    assert {hold.reason for hold in answer.holds} == {"NeverOpens"}
+    assert "policy production and cluster policy cluster" in answer.text
+    assert answer.until is None
+
+
+def test_the_next_common_opening_is_the_first_moment_at_which_all_are_open():
+    chance = random.Random(5)
+    for _ in range(25):
+        gates = [
+            gate(
+                f"{chance.choice((0, 30))} {chance.randrange(24)} * * *",
+                f"{chance.randrange(1, 9)}h",
+                chance.choice(("UTC", "America/New_York", "Asia/Shanghai")),
+            )
+            for _ in range(2)
+        ]
+        now = utc("2026-10-30T00:00") + timedelta(minutes=30 * chance.randrange(100))
+        found = next_common_opening(gates, now)
+        steps = (now + timedelta(minutes=30 * n) for n in range(48 * 5))
+        by_scan = next((t for t in steps if all(g.at(t).open for g in gates)), None)
+        if by_scan is not None:
+            assert found == by_scan
+        else:
+            assert found is None or found > now + timedelta(days=4)
+
+
+# -- approval ------------------------------------------------------------------------------------
+
+NOON = datetime(2026, 12, 5, 12, tzinfo=UTC)
+
+
+def test_approval_of_other_version():
+    answer = held(member(approved="2.3.5"), policy(approval="Manual"), now=NOON)
+    assert answer.reason == "ApprovalRequired"
+    assert "2.4.0" in answer.text
+    assert "2.3.5" in answer.text
+
+
+def test_raised_after_approval():
+    raised = member(wanted="2.5.0", approved="2.4.0")
+    assert ask(raised, policy(approval="Manual"), now=NOON) == ["ApprovalRequired"]
+
+
+def test_approval_withdrawn_before_start():
+    manual = policy(approval="Manual")
+    assert ask(member(approved="2.4.0"), manual, now=NOON) == []
+    assert ask(member(approved=None), manual, now=NOON) == ["ApprovalRequired"]
+
+
+@pytest.mark.parametrize("approved", ["v2.4.0", "2.4.0 ", " 2.4.0", "2.4", ""])
+def test_approval_v2_5_0_or_blank_after(approved):
+    assert ask(member(approved=approved), policy(approval="Manual"), now=NOON) == [
+        "ApprovalRequired"
+    ]
+
+
+def test_a_version_that_the_policy_approves_is_approved_for_all_that_it_selects():
+    one = policy(approval="Manual", approvedVersions=["2.4.0"])
+    other = cluster_policy(approval="Manual")
+    assert ask(member(), one, now=NOON) == []
+    assert ask(member(), one, other, now=NOON) == ["ApprovalRequired"]
+
+
+# -- policies that go wrong ----------------------------------------------------------------------
+
+
+def test_a_suspended_policy_holds_what_it_selects():
+    assert ask(member(), policy(suspend=True), now=NOON) == ["PolicySuspended"]
+
+
+def test_policy_invalid_midway():
+    """What cannot be evaluated holds what its selector takes, and nothing else."""
+    selector = {"matchLabels": {"tier": "production"}}
+    broken = policy(selector=selector, approval="FourEyes")
+    assert ask(member(labels={"tier": "production"}), broken, now=NOON) == ["PolicyInvalid"]
+    assert ask(member(), broken, now=NOON) == []
+
+
+def test_selector_unreadable():
+    """A selector that cannot be read holds the whole scope: the namespace, or the cluster."""
+    broken = {"matchExpressions": [{"key": "tier", "operator": "Near"}]}
+    in_namespace, of_cluster = policy(selector=broken), cluster_policy(selector=broken)
+    assert ask(member(), in_namespace, now=NOON) == ["PolicyInvalid"]
+    assert ask(member(namespace="other"), in_namespace, now=NOON) == []
+    assert ask(member(namespace="other"), of_cluster, now=NOON) == ["PolicyInvalid"]
+
+
+@pytest.mark.parametrize("why", ["policies_403", "policies_404", "first_list_pending"])
+def test_policies_that_are_not_known_hold_everything(why):
+    assert ask(member(), now=NOON, unknown=why) == ["PoliciesUnknown"]
+    assert why in held(member(), now=NOON, unknown=why).text
+
+
+def test_label_removed_with_require_policy():
+    selecting = policy(selector={"matchLabels": {"tier": "production"}})
+    labelled = member(labels={"tier": "production"})
+    assert ask(labelled, selecting, now=NOON, required=True) == []
+    assert ask(member(), selecting, now=NOON, required=True) == ["NoPolicy"]
+    assert ask(member(), selecting, now=NOON) == []
+
+
+def test_namespace_labels_unknown():
+    production = cluster_policy(namespaceSelector={"matchLabels": {"tier": "production"}})
+    assert ask(member(), production, now=NOON) == ["PoliciesUnknown"]
+    assert ask(member(), production, now=NOON, namespaces={"payments": {}}) == []
+    labels = {"payments": {"tier": "production"}}
+    suspended = cluster_policy(suspend=True, namespaceSelector={"matchLabels": labels["payments"]})
+    assert ask(member(), suspended, now=NOON, namespaces=labels) == ["PolicySuspended"]
+
+
+def test_all_holds_are_told_and_the_first_of_the_order_is_shown():
+    p = policy(
+        suspend=True,
+        approval="Manual",
+        windows=windows("0 2 * * *", "1h"),
+        freezes=[{"from": "2026-12-05T00:00:00Z", "to": "2026-12-06T00:00:00Z"}],
+    )
+    answer = held(member(), p, now=NOON)
+    told = [hold.reason.value for hold in answer.holds]
+    assert told == ["PolicySuspended", "ChangeFreeze", "ApprovalRequired", "OutsideWindow"]
+    assert answer.until is None  # nobody knows when somebody approves
+
+
+def test_with_no_policy_and_none_required_everything_may_start():
+    assert permit(member(), fleet(member(), policies=(), now=NOON)) is ALLOWED
+
+
+def test_a_policy_without_a_spec_is_invalid():
+    obj = policy_manifest("payments")
+    obj["metadata"]["uid"] = "1"
+    del obj["spec"]
+    assert read_policy(obj).invalid is not None

@@ -1,0 +1,96 @@
+"""What a policy's status shows, and the windows that passed in vain."""
+
+from __future__ import annotations
+
+from cse_operator.api.policy import PolicyStatus
+from cse_operator.core.policy_status import missed_window, policy_status
+from support.policies import cluster_policy, done, failed, fleet, member, policy, utc
+
+NOW = utc("2026-12-05T12:00")
+NIGHT = {"name": "w", "schedule": "0 2 * * *", "duration": "4h"}
+
+
+def shown(p, *members, others=(), now=NOW, old=None):
+    f = fleet(*members, policies=[p, *others], now=now)
+    return policy_status(p, f, old or PolicyStatus())
+
+
+def conditions(status):
+    return {c.type: (c.status, c.message) for c in status.conditions}
+
+
+def test_it_counts_what_it_selects():
+    waves = [{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}, {"name": "rest"}]
+    p = policy(waves=waves, maxConcurrent=1)
+    upgrading = member("busy", in_flight=True, reason="Upgrading")
+    waits = member("waits", held_since=NOW)
+    canary = done(labels={"wave": "canary"})
+    status = shown(p, canary, failed("bad", suspended=True), upgrading, waits)
+    assert (status.selected, status.reached, status.in_flight) == (4, 1, 1)
+    assert (status.waiting, status.failed) == (1, 0)
+    assert [(w.name, w.engines, w.reached) for w in status.waves] == [
+        ("canary", 1, 1),
+        ("rest", 3, 0),
+    ]
+    assert status.next == ("waits",)
+    assert shown(p, failed("bad")).failed == 1
+
+
+def test_the_gate_and_its_next_moments():
+    p = policy(windows=[NIGHT])
+    closed = shown(p)
+    assert (closed.gate, closed.next_open) == ("Closed", utc("2026-12-06T02:00"))
+    opened = shown(p, now=utc("2026-12-06T03:00"))
+    assert (opened.gate, opened.next_close) == ("Open", utc("2026-12-06T06:00"))
+    assert shown(policy()).gate == "Open"
+    assert shown(policy(suspend=True)).gate == "Closed"
+
+
+def test_opposite_wave_orders():
+    """Two policies that lock each other are named on both."""
+    a, b = ({"matchLabels": {"wave": wave}} for wave in "ab")
+    one = policy(waves=[{"name": "x", "selector": a}, {"name": "y", "selector": b}])
+    other = cluster_policy(waves=[{"name": "x", "selector": b}, {"name": "y", "selector": a}])
+    pair = [member("a", labels={"wave": "a"}), member("b", labels={"wave": "b"})]
+    told = conditions(shown(one, *pair, others=[other]))["WaveCycle"]
+    assert told == (
+        "True",
+        "a goes before b here, and after it in cluster policy cluster: neither can start",
+    )
+    assert "policy production" in conditions(shown(other, *pair, others=[one]))["WaveCycle"][1]
+    assert "WaveCycle" not in conditions(shown(one, *pair))
+
+
+def test_an_empty_wave_an_open_gate_and_one_that_never_opens_are_warned_of():
+    p = policy(waves=[{"name": "cnary", "selector": {"matchLabels": {"wave": "cnary"}}}])
+    assert "cnary" in conditions(shown(p, member()))["EmptyWave"][1]
+    daily = policy(windows=[{"name": "w", "schedule": "0 0 * * *", "duration": "24h"}])
+    assert "AlwaysOpen" in conditions(shown(daily))
+    freeze = {"from": "2026-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
+    assert "NeverOpens" in conditions(shown(policy(freezes=[freeze])))
+
+
+def test_what_cannot_be_evaluated_says_why():
+    status, message = conditions(shown(policy(approval="FourEyes")))["Valid"]
+    assert status == "False"
+    assert "spec.approval" in message
+
+
+def test_a_condition_keeps_the_moment_of_its_last_change():
+    p = policy(windows=[NIGHT])
+    first = shown(p)
+    later = shown(p, now=utc("2026-12-05T13:00"), old=first)
+    assert later == first
+
+
+def test_operator_down_all_window():
+    """The window that passed is found from what the statuses say, also after a restart."""
+    p = policy(windows=[NIGHT])
+    waited = member("waited", held_since=utc("2026-12-04T00:00"))
+    late = member("late", held_since=utc("2026-12-05T03:00"))
+    assert missed_window(p, [waited, late], NOW) == (utc("2026-12-05T06:00"), [waited])
+    assert missed_window(p, [late], NOW) is None
+    assert missed_window(p, [waited], utc("2026-12-06T03:00")) is None  # it is open now
+    status = shown(p, waited)
+    assert status.window_missed == utc("2026-12-05T06:00")
+    assert shown(p, late, old=status).window_missed == status.window_missed

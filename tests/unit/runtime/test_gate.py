@@ -1,0 +1,282 @@
+"""The gate at run time: slots, sweeps, and what a policy that closes does to a step."""
+
+from __future__ import annotations
+
+import time as clock
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.names import APPROVED_VERSION
+from cse_operator.cloud.errors import CloudError
+from cse_operator.core.permit import ALLOWED, Held
+from cse_operator.core.policies import PolicySet
+from cse_operator.kube import errors
+from cse_operator.runtime import calls, reconcile, statuses, work
+from support.cloud_calls import FakeTime
+from support.fake_vendor import engine_view, failure, job_view
+from support.policies import policy, utc
+from support.reconcile_world import World
+from support.resources import changed, stored
+
+CLOSED = policy(suspend=True)
+NIGHT = policy(windows=[{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}])
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A resource that wants 2.4.0, and its engine at 2.3.1, at noon."""
+    time = FakeTime()
+    for module in (calls, reconcile, statuses, work):
+        monkeypatch.setattr(module, "boottime", time)
+    world = World(time=time)
+    add(world, "orders")
+    return world
+
+
+def add(world: World, name: str, **spec: Any) -> str:
+    engine = f"engine-of-{name}"
+    world.cloud.engines[engine] = engine_view(engine)
+    world.apply(stored(name, engineId=engine, **spec))
+    return f"payments/{name}"
+
+
+def rule(world: World, *policies: Any, **of_the_set: Any) -> None:
+    world.policies = PolicySet(tuple(policies), **of_the_set)
+    world.gate.policies_changed()
+
+
+def drain(world: World) -> None:
+    """Take everything out of the queue."""
+    while (key := world.queue._next()) is not None:
+        world.queue.done(key)
+
+
+async def test_with_no_policy_nothing_changes(world: World) -> None:
+    assert not world.gate.in_force
+    assert await world.step() == ["look", "write Submitting", "upgrade to 2.4.0", "write Upgrading"]
+    assert "held" not in world.status()
+
+
+async def test_a_held_engine_costs_one_look_and_one_write_and_no_more(world: World) -> None:
+    rule(world, CLOSED)
+    assert await world.step() == ["look", "write Waiting"]
+    assert world.reason() == "PolicySuspended"
+    [held] = world.status()["held"]
+    assert held == {"kind": "UpgradePolicy", "policy": "production", "reason": "PolicySuspended"}
+    assert world.events == ["PolicySuspended"]
+
+
+async def test_held_for_a_day(world: World) -> None:
+    """No status write and no call while nothing changes, but the drift looks."""
+    rule(world, NIGHT)
+    await world.step()
+    world.cluster.deeds.clear()
+    for _ in range(24 * 6):
+        world.wall[0] += timedelta(seconds=1)
+        world.gate.changed()
+        world.gate.sweep()
+        await world.run(600)
+    assert set(world.deeds) == {"look"}
+
+
+async def test_upgrade_outlives_window(world: World) -> None:
+    """What runs is followed; nothing new starts."""
+    world.wall[0] = utc("2026-12-05T05:59")
+    rule(world, NIGHT)
+    other = add(world, "other")
+    await world.step()
+    world.wall[0] = utc("2026-12-05T06:00")
+    assert await world.step() == ["job 101"]
+    assert await world.step(other) == ["look", "write Waiting"]
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Finished", progress=None)
+    engine = engine_view("engine-of-orders", version="2.4.0", latest_job_id=101)
+    world.cloud.engines["engine-of-orders"] = engine
+    await world.step()
+    assert world.reason() == "UpToDate"
+
+
+async def test_window_closes_between_intent_and_put(world: World) -> None:
+    """No PUT; the intent is released, because this process knows that nothing was sent."""
+    world.wall[0] = utc("2026-12-05T05:59")
+    rule(world, NIGHT)
+
+    def close() -> None:
+        world.wall[0] = utc("2026-12-05T06:00")
+
+    world.cluster.after_write.append(close)
+    assert await world.step() == ["look", "write Submitting", "write Waiting"]
+    assert world.reason() == "OutsideWindow"
+    assert "upgrade" not in world.status()
+    assert not world.gate._reserved
+
+
+async def test_window_closes_during_retry_after(world: World) -> None:
+    """A call that was put off is asked for again, and held."""
+    world.wall[0] = utc("2026-12-05T05:59")
+    rule(world, NIGHT)
+    world.cloud.outcomes.append(CloudError(failure(FailureKind.NOT_SENT)))
+    await world.step()
+    world.wall[0] = utc("2026-12-05T06:00")
+    assert "upgrade to 2.4.0" not in await world.step()
+    assert world.reason() == "OutsideWindow"
+    assert "upgrade" not in world.status()
+
+
+async def test_approval_withdrawn_after_start(world: World) -> None:
+    rule(world, policy(approval="Manual"))
+    approved = {APPROVED_VERSION: "2.4.0"}
+    now = world.cluster.objects["payments/orders"]
+    world.apply(changed(now, annotations=approved))
+    await world.step()
+    world.apply(changed(world.cluster.objects["payments/orders"], annotations={}))
+    assert await world.step() == ["job 101"]
+
+
+async def test_limit_1_two_due_in_one_tick(world: World) -> None:
+    """While the first one's intent is on its way, the second one gets no slot."""
+    rule(world, policy(maxConcurrent=1))
+    other = add(world, "other")
+    seen: list[str] = []
+
+    async def meanwhile() -> None:
+        seen.extend(await world_step_of(world, other))
+
+    world.cluster.before_write.append(meanwhile)
+    await world.reconciler.reconcile("payments/orders")
+    assert "upgrade to 2.4.0" not in seen
+    assert world.reason(other) == "WaitingForSlot"
+    assert world.reason() == "Upgrading"
+
+
+async def world_step_of(world: World, key: str) -> list[str]:
+    before = len(world.cluster.deeds)
+    await world.reconciler.reconcile(key)
+    return world.cluster.deeds[before:]
+
+
+async def test_a_conflict_gives_the_slot_back(world: World) -> None:
+    rule(world, policy(maxConcurrent=1))
+    other = add(world, "other")
+    world.cluster.refusals.append(errors.Conflict("somebody wrote first"))
+    await world.step()
+    world.cluster.refusals.clear()
+    assert "upgrade to 2.4.0" in await world.step(other)
+
+
+async def test_thousand_wait_one_finishes(world: World) -> None:
+    """One engine's end wakes one that waits, and nobody else."""
+    rule(world, policy(maxConcurrent=1))
+    await world.step()
+    names = [f"e{n:03}" for n in range(60)]
+    for name in names:
+        await world.step(add(world, name))
+    engine = engine_view("engine-of-orders", version="2.4.0", latest_job_id=101)
+    world.cloud.engines["engine-of-orders"] = engine
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Finished", progress=None)
+    assert await world.step() == ["job 101", "look", "write UpToDate"]
+    drain(world)
+    world.gate.sweep()
+    assert list(world.queue._waiting) == ["payments/e000"]
+    assert "upgrade to 2.4.0" in await world.step("payments/e000")
+
+
+async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> None:
+    rule(world, NIGHT)
+    await world.step()
+    drain(world)
+    world.wall[0] = utc("2026-12-06T01:59")
+    world.gate.changed()
+    assert world.gate.sweep() == pytest.approx(60.0)
+    assert not world.queue._waiting
+    world.wall[0] = utc("2026-12-06T02:00")
+    world.gate.sweep()
+    assert list(world.queue._waiting) == ["payments/orders"]
+
+
+async def test_operator_down_all_window_and_clocks_that_jump_are_swept_within_ten_minutes(
+    world: World,
+) -> None:
+    rule(world, NIGHT)
+    await world.step()
+    assert world.gate.sweep() == 600.0
+    world.wall[0] = utc("2026-12-05T01:00")  # steps back
+    assert isinstance(world.gate.ask("payments/orders", None), Held)
+    world.wall[0] = utc("2026-12-07T02:30")
+    assert world.gate.ask("payments/orders", None) is ALLOWED
+
+
+async def test_a_policy_that_changes_wakes_those_whose_reason_it_changes_and_no_others(
+    world: World,
+) -> None:
+    rule(world, CLOSED)
+    await world.step()
+    drain(world)
+    rule(world, policy(suspend=True, maxConcurrent=3))
+    assert not world.queue._waiting
+    rule(world, policy(approval="Manual"))
+    assert list(world.queue._waiting) == ["payments/orders"]
+
+
+async def test_before_all_engines_are_listed_nobody_starts(world: World) -> None:
+    """An intent of the leader before this one may not be seen yet."""
+    rule(world, policy(maxConcurrent=5))
+    world.gate._listed = lambda: False
+    await world.step()
+    assert world.reason() == "WaitingToCall"
+    world.gate._listed = lambda: True
+    assert "upgrade to 2.4.0" in await world.step()
+
+
+async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world: World) -> None:
+    """At most a tenth of a second, of the best of some tries on a busy machine."""
+    waves = [{"name": "first", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "rest"}]
+    many = [
+        policy(
+            name=f"p{n}",
+            selector={"matchLabels": {"group": str(n % 10)}},
+            windows=[
+                {"name": "a", "schedule": f"{n} 2 * * *", "duration": "4h"},
+                {"name": "b", "schedule": f"{n} 12 * * SAT", "duration": "8h"},
+            ],
+            waves=waves,
+            maxConcurrent=5,
+        )
+        for n in range(50)
+    ]
+    for n in range(1000):
+        obj = stored(f"e{n}", engineId=f"engine-{n}", status=held_status())
+        obj["metadata"]["labels"] = {"group": str(n % 10), "wave": "ab"[n % 2]}
+        world.apply(obj)
+    rule(world, *many)
+    world.gate.sweep()
+    took = []
+    for _ in range(8):
+        world.gate.changed()
+        world.wall[0] += timedelta(seconds=1)
+        began = clock.perf_counter()
+        world.gate.sweep()
+        took.append(clock.perf_counter() - began)
+    assert min(took) < 0.1
+
+
+def held_status() -> dict[str, Any]:
+    return {
+        "observedGeneration": 1,
+        "currentVersion": "2.3.1",
+        "engine": {"name": "e", "type": "CSE", "status": "Available"},
+        "held": [{"kind": "UpgradePolicy", "policy": "p0", "reason": "OutsideWindow"}],
+        "heldSince": "2026-12-01T00:00:00Z",
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "False",
+                "reason": "OutsideWindow",
+                "message": "waits",
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-12-01T00:00:00Z",
+            }
+        ],
+    }
