@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
+from cse_operator.api.names import APPROVED_VERSION, POLICY_PLURAL
 from cse_simulator.admin import EngineSummary, JobPlan
-from support import command
+from support import command, wait
 from support.engines import engine_manifest
 from support.kubectl import Kubectl
+from support.policies import policy_manifest
 from support.repository import ROOT
 from support.scene import Scene, ready
+from support.wait import ENGINES
 
 Object = dict[str, Any]
 RETRY, LOOK = "cse-operator.io/retry-requested-at", "cse-operator.io/reconcile-requested-at"
@@ -47,7 +50,13 @@ class Fleet:
         await self.scene.until_reason(name, reason)
 
     def wanted(
-        self, name: str, *, like: str | None = None, annotations: Object | None = None, **spec: Any
+        self,
+        name: str,
+        *,
+        like: str | None = None,
+        annotations: Object | None = None,
+        labels: Object | None = None,
+        **spec: Any,
     ) -> None:
         """The manifest that is about to be applied."""
         engine = self.engines.get(like or name)
@@ -55,6 +64,8 @@ class Fleet:
         manifest = engine_manifest(name, namespace=self.scene.namespace, **{**ids, **spec})
         if annotations:
             manifest["metadata"]["annotations"] = annotations
+        if labels:
+            manifest["metadata"]["labels"] = labels
         self.manifests[name] = manifest
 
     def write(self, folder: Path) -> None:
@@ -66,6 +77,21 @@ class Fleet:
         return {
             name: len(self.scene.changing_calls(engine)) for name, engine in self.engines.items()
         }
+
+
+async def policies_in_force(scene: Scene) -> None:
+    """Two policies, once the operator has shown that it knows them."""
+    for name, spec in (("closed", {"suspend": True}), ("manual", {"approval": "Manual"})):
+        selector = {"matchLabels": {"gate": name}}
+        manifest = policy_manifest(scene.namespace, name, selector=selector, **spec)
+        scene.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+        await wait.wait_for_resource(
+            scene.cluster,
+            scene.namespace,
+            name,
+            lambda item: item["status"]["conditions"],
+            collection=f"{ENGINES.rpartition('/')[0]}/{POLICY_PLURAL}",
+        )
 
 
 async def fleet_in_every_state(scene: Scene) -> Fleet:
@@ -108,6 +134,13 @@ async def fleet_in_every_state(scene: Scene) -> Fleet:
     scene.admin.plan_jobs(JobPlan(outcome="never"), fleet.engines["elsewhere"].id)
     scene.admin.start_foreign_upgrade(fleet.engines["elsewhere"].id, "2.4.0")
     fleet.wanted("elsewhere")
+    await policies_in_force(scene)
+    for name in ("gated", "unapproved", "approved"):
+        await fleet.here(name, "UpToDate", **old)
+    fleet.wanted("gated", labels={"gate": "closed"})
+    fleet.wanted("unapproved", labels={"gate": "manual"})
+    approval = {APPROVED_VERSION: "2.4.0"}
+    fleet.wanted("approved", labels={"gate": "manual"}, annotations=approval)
     fleet.wanted("second", like="rest")
     fleet.wanted("missing")
     fleet.engines["fresh"] = scene.engine("fresh")
@@ -134,6 +167,9 @@ EXPECTED = {
     "changing": "held",
     "frozen": "refused",
     "elsewhere": "upgrading",
+    "gated": "held",
+    "unapproved": "held",
+    "approved": "upgrade",
     "second": "not the owner",
     "missing": "refused",
     "fresh": "upgrade",
@@ -150,6 +186,7 @@ def plan(scene: Scene, folder: Path, *flags: str, code: int = 0, **options: Any)
         *("plan", "-f", str(folder), *flags),
         vendor=vendor,
         kubeconfig=scene.cluster.kubeconfig,
+        settings={"CSE_OPERATOR_NAMESPACES": scene.namespace},
         **{"access_key": False, **options},
     )
     assert result.returncode == code, result.stderr
@@ -171,7 +208,7 @@ async def test_what_a_plan_says_of_a_fleet_in_every_state_is_what_then_happens(
     said = verdicts(plan(scene, tmp_path, "--ask-vendor", "-o", "json"))
     assert {name: one["verdict"] for name, one in said.items()} == EXPECTED
     detailed = ("--ask-vendor", "--detailed-exitcode")
-    assert "Plan for 19 engines" in plan(scene, tmp_path, *detailed, code=3)
+    assert "Plan for 22 engines" in plan(scene, tmp_path, *detailed, code=3)
     from_statuses = verdicts(plan(scene, tmp_path, "-o", "json"))
 
     # It has started nothing and written nothing.

@@ -18,6 +18,7 @@ def run(
     access_key: bool = True,
     folder: Path | None = None,
     stdin: str = "",
+    settings: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and return what came of it.
 
@@ -28,13 +29,14 @@ def run(
         access_key: Whether the environment has an access key.
         folder: The working directory.
         stdin: What is on its standard input.
+        settings: Variables of the operator's settings.
     """
     endpoint = (
         [f"--cse-endpoint={vendor}", f"--iam-endpoint={vendor}", "--allow-insecure-endpoint"]
         if vendor
         else []
     )
-    environment = {"KUBECONFIG": str(kubeconfig or "/nowhere/kubeconfig")}
+    environment = {"KUBECONFIG": str(kubeconfig or "/nowhere/kubeconfig"), **(settings or {})}
     return subprocess.run(
         [sys.executable, "-m", "cse_operator", *arguments, *endpoint],
         input=stdin,

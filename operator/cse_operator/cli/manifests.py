@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import yaml
 
-from cse_operator.api.names import GROUP, KIND
+from cse_operator.api.names import CLUSTER_POLICY_KIND, GROUP, KIND, POLICY_KIND
 
 STANDARD_INPUT: Final = "standard input"
+_KINDS: Final = frozenset({KIND, POLICY_KIND, CLUSTER_POLICY_KIND})
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -28,6 +29,11 @@ class Manifest:
     line: int | None
     """The line of its `spec.version`, or else of its beginning; None where there is no file."""
     content: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Its kind, one of ours."""
+        return str(self.content["kind"])
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -115,8 +121,8 @@ def _documents(text: str, origin: str, *, lines: bool) -> Iterator[Manifest]:
 
 
 def is_ours(content: Any) -> bool:
-    """Whether a document is a `MicroserviceEngine`, of whichever version of the API."""
-    if not isinstance(content, dict) or content.get("kind") != KIND:
+    """Whether a document is an engine or a policy, of whichever version of the API."""
+    if not isinstance(content, dict) or content.get("kind") not in _KINDS:
         return False
     return str(content.get("apiVersion")).partition("/")[0] == GROUP
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.names import APPROVED_VERSION
 from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import Phase, Status
 from cse_operator.cli.manifests import read_text
@@ -17,6 +18,7 @@ from cse_operator.cli.planning.verdict import Kind, Verdict
 from cse_operator.cli.planning.world import World
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.observation import EngineView, JobView
+from cse_operator.core.policies import Policy, PolicySet, read_policy
 from cse_operator.core.status import phase_of
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.ownership import Ownership
@@ -71,12 +73,15 @@ async def foretold(
     own_secrets: bool = True,
     annotations: dict[str, str] | None = None,
     assumed: str | None = None,
+    policies: tuple[Policy, ...] = (),
+    unknown: str | None = None,
     **spec: Any,
 ) -> Verdict:
     """What is foretold of the resource `orders` once its manifest is applied."""
     ownership = Ownership(grace=35.0)
     world = World(Cache(ownership, lambda region: region), ownership)
     world.take_in([*([there] if there else []), *others])
+    world.policies = PolicySet(policies, unknown=unknown)
     manifest = engine_manifest("orders", namespace="payments", **spec)
     if annotations:
         manifest["metadata"]["annotations"] = annotations
@@ -115,13 +120,32 @@ async def test_what_the_operator_saw_last_is_enough_to_tell_of_an_upgrade():
     assert not told.will_be_refused
 
 
-async def test_a_policy_that_held_it_holds_it_until_somebody_says_otherwise():
-    held = [{"kind": "UpgradePolicy", "policy": "nights", "reason": "OutsideWindow", "until": "T"}]
-    told = await foretold(stored(status={**SEEN, "held": held}, version="2.3.1"))
-    assert (told.kind, told.reason) == (Kind.HELD, "OutsideWindow")
-    assert told.sentence == "held by UpgradePolicy nights until T (OutsideWindow)"
-    at_rest = {**SEEN, "held": held, "currentVersion": "2.4.0"}
-    assert (await foretold(stored(status=at_rest))).kind is Kind.NOTHING
+def policy(name: str = "nights", **spec: Any) -> Policy:
+    metadata = {"name": name, "namespace": "payments", "uid": name, "generation": 1}
+    return read_policy({"kind": "UpgradePolicy", "metadata": metadata, "spec": spec})
+
+
+async def test_a_policy_holds_it_with_the_reason_that_the_operator_gives():
+    due = stored(status=SEEN, version="2.3.1")
+    told = await foretold(due, policies=(policy(suspend=True),))
+    assert (told.kind, told.reason) == (Kind.HELD, Reason.POLICY_SUSPENDED)
+    assert told.holds[0].by == "UpgradePolicy nights"
+    at_rest = stored(status={**SEEN, "currentVersion": "2.4.0"})
+    assert (await foretold(at_rest, policies=(policy(suspend=True),))).kind is Kind.NOTHING
+
+
+async def test_an_approval_in_the_manifest_lets_it_go():
+    due, manual = stored(status=SEEN, version="2.3.1"), policy(approval="Manual")
+    assert (await foretold(due, policies=(manual,))).reason == Reason.APPROVAL_REQUIRED
+    approved = {APPROVED_VERSION: "2.4.0"}
+    told = await foretold(due, policies=(manual,), annotations=approved)
+    assert told.kind is Kind.UPGRADE
+
+
+async def test_policies_that_cannot_be_read_hold_everything():
+    due = stored(status=SEEN, version="2.3.1")
+    told = await foretold(due, unknown="forbidden")
+    assert (told.kind, told.reason) == (Kind.HELD, Reason.POLICIES_UNKNOWN)
 
 
 async def test_where_the_operator_only_observes_nothing_is_called():

@@ -24,6 +24,7 @@ from cse_operator.kubectl.holds import Hold
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.ownership import Ownership
 from support.engines import engine_manifest
+from support.policies import policy_manifest
 from support.resources import stored
 
 OFFLINE = ("--offline", "-o", "json")
@@ -91,6 +92,21 @@ def test_a_plan_against_a_revision_says_what_the_merge_changes(repository, capsy
 
 def test_what_is_as_it_was_is_left_out(repository, capsys):
     assert planned(capsys, "-f", "engines", "--base", "HEAD") == {}
+
+
+def test_policies_among_the_manifests_hold_what_they_select(repository, capsys):
+    write("orders", version="2.4.0", engineId="orders")
+    write("ledger", version="2.4.0", engineId="ledger")
+    selector = {"matchLabels": {"tier": "production"}}
+    closed = policy_manifest("payments", "closed", suspend=True)
+    elsewhere = policy_manifest("payments", "other", suspend=True, selector=selector)
+    Path("engines/policy.yaml").write_text(yaml.safe_dump(elsewhere))
+    flags = ("-f", "engines", "--base", "HEAD")
+    assert planned(capsys, *flags)["orders"]["verdict"] == "upgrade"
+    Path("engines/policy.yaml").write_text(yaml.safe_dump_all([closed, elsewhere]))
+    found = planned(capsys, *flags)["orders"]
+    assert (found["verdict"], found["reason"]) == ("held", "PolicySuspended")
+    assert found["heldBy"][0]["by"] == "UpgradePolicy closed"
 
 
 def test_a_link_in_a_revision_leads_nowhere(repository, capsys, tmp_path_factory):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from cse_operator.api.names import KIND
 from cse_operator.cli.manifests import Manifest, ManifestError, read_paths
 
 KUSTOMIZATION: Final = "kustomization.yaml"
@@ -49,7 +50,8 @@ class Folder:
         folder = cls(path)
         if path.exists() and not path.is_dir():
             raise ManifestError(f"{path}: it is not a folder")
-        for manifest in read_paths([path]) if path.is_dir() else ():
+        found = read_paths([path]) if path.is_dir() else []
+        for manifest in (one for one in found if one.kind == KIND):
             folder.known.setdefault(engine_of(manifest.spec), manifest)
         files = [manifest.origin for manifest in folder.known.values()]
         folder.alone = {file for file in files if files.count(file) == 1 and _is_one(Path(file))}

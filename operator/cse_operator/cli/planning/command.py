@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
+from cse_operator.api.names import KIND
 from cse_operator.cli.flags import USAGE_ERROR
 from cse_operator.cli.looking import (
     Vendor,
@@ -26,6 +27,7 @@ from cse_operator.cli.planning.checks import refusal
 from cse_operator.cli.planning.flags import parse
 from cse_operator.cli.planning.forecast import Forecaster
 from cse_operator.cli.planning.outputs import FORMS, summary
+from cse_operator.cli.planning.policies import policies_of
 from cse_operator.cli.planning.sources import Sources
 from cse_operator.cli.planning.verdict import FAILED, Change, Kind, Verdict, exit_code
 from cse_operator.cli.planning.world import World
@@ -58,9 +60,11 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE_ERROR
     try:
         sources = Sources(tuple(flags.paths), tuple(flags.kustomizations))
-        head, doubles = _by_key(sources.read(), flags.namespace)
+        read = sources.read()
+        head, doubles = _by_key(read, flags.namespace)
         base, _ = _by_key(sources.read_at(flags.base) if flags.base else [], flags.namespace)
-        verdicts = run_to_end(_plan(flags, settings, head, base))
+        policies = [manifest for manifest in read if manifest.kind != KIND]
+        verdicts = run_to_end(_plan(flags, settings, head, base, policies))
         _show(flags, [*verdicts, *doubles])
     except CloudError as error:
         say(error.failure.sentence())
@@ -75,7 +79,7 @@ def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, l
     """The manifests by what they name, and a verdict for each that is named a second time."""
     found: Manifests = {}
     doubles = []
-    for manifest in manifests:
+    for manifest in (one for one in manifests if one.kind == KIND):
         place = str(manifest.metadata.get("namespace") or namespace)
         key = f"{place}/{manifest.name}"
         if key in found:
@@ -90,7 +94,11 @@ def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, l
 
 
 async def _plan(
-    flags: argparse.Namespace, settings: Settings, head: Manifests, base: Manifests
+    flags: argparse.Namespace,
+    settings: Settings,
+    head: Manifests,
+    base: Manifests,
+    policies: Sequence[Manifest],
 ) -> list[Verdict]:
     endpoints = project_options(settings).endpoints
     ownership = Ownership(grace=settings.outcome_grace)
@@ -100,6 +108,7 @@ async def _plan(
     try:
         if api_client is not None:
             world.take_in(await _resources(api_client, settings, head))
+        world.policies = await policies_of(api_client, settings, policies, flags.namespace)
         refused = _applied(world, head, base)
         asks = _Asks(vendor, api_client, environment_credentials(os.environ))
         forecaster = Forecaster(
@@ -161,7 +170,9 @@ async def _verdicts(
     *,
     compared: bool,
 ) -> list[Verdict]:
-    slots = asyncio.Semaphore(AT_ONCE)
+    # Slots of policies are given in the order in which engines ask: the same in every plan.
+    at_once = AT_ONCE if forecaster.world.policies.gates_nothing else 1
+    slots = asyncio.Semaphore(at_once)
 
     async def one(key: str) -> Verdict:
         manifest = head[key]

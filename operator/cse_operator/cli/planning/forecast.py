@@ -6,10 +6,10 @@ it. Where it comes to a call, the forecast ends. Nothing here could make one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import FACTS, Reason, Standing
@@ -22,9 +22,10 @@ from cse_operator.core.decide import Decision, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed, Wish
+from cse_operator.core.permit import ALLOWED, Allowed, Held
 from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.core.versions import satisfies
-from cse_operator.kubectl.holds import Hold, policy_holds
+from cse_operator.kubectl.holds import Hold
 from cse_operator.runtime.cache import InvalidSpecError, Resource
 from cse_operator.runtime.settings import Settings
 
@@ -88,13 +89,17 @@ class Forecaster:
         o, decision = await self._decided(key, resource, assumed)
         if decision is None:
             return self._undecided(o, blank)
-        return self._told(key, o, decision, blank)
+        return self._told(o, decision, blank)
 
     async def _decided(
         self, key: str, resource: Resource, assumed: str | None
     ) -> tuple[Observed, Decision | None]:
         """What the operator decides; None where that needs a look that nobody takes here."""
-        o = _known(resource, observes_only=self.world.observes_only or self.settings.observe_only)
+        o = _known(
+            resource,
+            observes_only=self.world.observes_only or self.settings.observe_only,
+            permit=ALLOWED if self.world.policies.gates_nothing else None,
+        )
         try:
             looks = _Looks(resource, await self.reader_of(resource) if self.reader_of else None)
         except CloudError as error:
@@ -106,10 +111,13 @@ class Forecaster:
             rival = ownership.rival(key, sees=True) if o.failure is None else None
         o = replace(o, rival=rival)
         for _ in range(MOST_TURNS):
-            decision = decide(o, self.settings.policy)
+            decision = decide(o, self.settings.limits)
             if not decision.effect.is_look:
                 return o, decision
             o = replace(o, status=decision.status)
+            if decision.effect is Effect.ASK:
+                o = replace(o, permit=self.world.permit(key, o.engine))
+                continue
             if looks.reader is not None:
                 o = await looks.take(o, decision)
                 continue
@@ -141,11 +149,11 @@ class Forecaster:
             to_version=target,
         )
 
-    def _told(self, key: str, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
+    def _told(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
         upgrade, engine = decision.status.upgrade, o.engine
         current = engine.version if engine else o.status.current_version
         if decision.effect.is_call and upgrade is not None:
-            return self._call(key, o, decision, blank)
+            return self._call(o, decision, blank)
         proven = self.own_secrets and o.failure is not None and o.failure.kind in _PROVEN
         if o.failure is not None and o.rival is None and not proven:
             return replace(blank, reason=o.failure.kind.value, sentence=o.failure.sentence())
@@ -162,10 +170,10 @@ class Forecaster:
         )
         if verdict.kind is not Kind.HELD:
             return verdict
-        return replace(verdict, holds=(Hold(_HOLDERS.get(reason, "the engine"), reason),))
+        return replace(verdict, holds=_holds(o) or (Hold(_holder(reason), reason),))
 
-    def _call(self, key: str, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
-        """The operator would call now, unless a policy holds it."""
+    def _call(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
+        """The operator would call now: no policy holds it."""
         upgrade = decision.status.upgrade
         assert upgrade is not None  # noqa: S101 - the caller has looked
         target = upgrade.target_version or o.wish.version
@@ -179,11 +187,6 @@ class Forecaster:
             from_version=o.engine.version if o.engine else None,
             to_version=target,
         )
-        if holds := held_by(self.world, key):
-            sentence = "; ".join(hold.sentence() for hold in holds)
-            return replace(
-                found, kind=Kind.HELD, reason=holds[0].reason, sentence=sentence, holds=holds
-            )
         latest = o.engine.latest_version if o.engine else None
         if decision.effect is Effect.UPGRADE and latest is not None and latest != target:
             told = f"the vendor offers {latest} and no other version: expect it to refuse {target}"
@@ -198,13 +201,22 @@ _HOLDERS: Final = {
 }
 
 
-def held_by(world: World, key: str) -> tuple[Hold, ...]:
-    """The policies that hold a resource whose upgrade is due: the one place that answers it.
+def _holder(reason: Reason) -> str:
+    return _HOLDERS.get(reason, "the engine")
 
-    What the operator has found when it looked last, for the version that was wanted then.
-    """
-    there: Mapping[str, Any] | None = world.here.get(key)
-    return policy_holds(there) if there is not None else ()
+
+def _holds(o: Observed) -> tuple[Hold, ...]:
+    """The policies that hold an engine, as the plug-in names them; none where none was asked."""
+    if not isinstance(o.permit, Held):
+        return ()
+    return tuple(
+        Hold(
+            f"{hold.policy.kind} {hold.policy.name}" if hold.policy else "the operator",
+            hold.reason,
+            f"{hold.until:%Y-%m-%dT%H:%M:%SZ}" if hold.until else None,
+        )
+        for hold in o.permit.holds
+    )
 
 
 def _kind_of(reason: Reason, status: Status) -> Kind:
@@ -220,7 +232,7 @@ def _kind_of(reason: Reason, status: Status) -> Kind:
             return Kind.UPGRADING if status.phase in _MOVES else Kind.HELD
 
 
-def _known(resource: Resource, *, observes_only: bool) -> Observed:
+def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -> Observed:
     """What is known of a resource before anything is looked at.
 
     The operator may have known an open intent for less time than this says, and so wait a little.
@@ -238,6 +250,7 @@ def _known(resource: Resource, *, observes_only: bool) -> Observed:
         now=now,
         known_for=max(known_for, 0.0),
         observes_only=observes_only,
+        permit=permit,
     )
 
 

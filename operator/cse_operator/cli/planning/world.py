@@ -9,9 +9,14 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cse_operator.cli.manifests import Manifest
+from cse_operator.core.fleet import Fleet
+from cse_operator.core.observation import EngineView
+from cse_operator.core.permit import Allowed, Held, permit
+from cse_operator.core.policies import PolicySet
 from cse_operator.kubectl.managers import states
 from cse_operator.runtime.cache import Cache, key_of
 from cse_operator.runtime.ownership import EngineKey, Ownership
@@ -33,6 +38,9 @@ class World:
     """The cluster's resources as they are, by their keys."""
     new: dict[EngineKey, list[str]] = field(default_factory=dict)
     """The resources that are not there yet, by the engine that they name."""
+    policies: PolicySet = field(default_factory=PolicySet)
+    let_go: set[str] = field(default_factory=set)
+    """Those to which a policy's slot was given by this plan."""
     observes_only: bool = False
     """Whether the operator says of any resource that it calls nothing at all."""
 
@@ -64,6 +72,18 @@ class World:
         engine = self.ownership.engine_of(key)
         if there is None and engine is not None:
             self.new.setdefault(engine, []).append(key)
+
+    def permit(self, key: str, engine: EngineView | None) -> Allowed | Held:
+        """What the policies say of a start; a yes takes a slot, as the operator's gate does."""
+        cached = self.cache.get(key)
+        if cached is None:
+            raise AssertionError(f"{key} is not in the world")
+        members = [resource.member for resource in self.cache]
+        fleet = Fleet(members, self.policies, datetime.now(UTC), self.let_go)
+        answer = permit(cached.member if engine is None else cached.member.seen_as(engine), fleet)
+        if isinstance(answer, Allowed):
+            self.let_go.add(key)
+        return answer
 
     def doubles_of(self, key: str) -> list[str]:
         """Other new resources that name the same engine, while nobody owns it yet."""
