@@ -70,7 +70,7 @@ def test_the_patch_it_shows_adds_a_port_to_the_policy(kubectl: Kubectl, tmp_path
 def test_the_api_server_takes_the_roles_for_people(kubectl: Kubectl) -> None:
     applied = kubectl("apply", "--dry-run=server", "-k", str(ROOT / "deploy" / "roles"))
 
-    assert len(applied.splitlines()) == 3
+    assert len(applied.splitlines()) == 4
 
 
 def test_the_policy_it_shows_for_cilium_selects_the_operator(kubectl: Kubectl) -> None:
