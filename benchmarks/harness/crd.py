@@ -23,6 +23,12 @@ def definition(*, ours: bool) -> dict[str, Any]:
     return found
 
 
+def policies() -> list[dict[str, Any]]:
+    """Read the definitions of the policies: our operator is not ready without them."""
+    kinds = ("upgradepolicies", "clusterupgradepolicies")
+    return [yaml.safe_load((OURS.parent / f"{kind}.yaml").read_text()) for kind in kinds]
+
+
 def _strip(node: Any) -> int:
     """Remove the marker everywhere below; return how often it was there."""
     if isinstance(node, dict):

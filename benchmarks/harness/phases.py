@@ -92,6 +92,8 @@ async def _measure(contestant: Contestant, plan: Plan, manner: Manner, log: Path
     ):
         cluster = control_plane.cluster
         cluster.install_crd(crd.definition(ours=contestant.our_crd))
+        for policy in crd.policies():
+            cluster.install_crd(policy)
         async with Load(cluster) as load:
             await load.create([engine.id for engine in simulation.admin.engines()], FIRST)
             writes = await load.intent_write_seconds(30)

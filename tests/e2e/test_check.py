@@ -16,6 +16,7 @@ from cse_operator.api import crd
 from cse_simulator.admin import EngineSummary, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster, LocalControlPlane
 from support import engines, processes
+from support.policies import install_policy_crds
 from support.repository import ROOT
 
 KEY, SECRET_KEY = "AKDEMODEMODEMODEMO01", "sk-3f1b7d2c9e5a4860"
@@ -108,8 +109,8 @@ def test_everything_right_is_said_line_by_line(
     assert answer.code == 0, answer.text
     assert answer.problems() == []
     assert f"at {control_plane.url}, as local-admin" in answer.of("cluster")[0]
-    assert "is installed, as this version needs it" in answer.of("definition")[0]
-    assert len(answer.of("right")) == 6
+    assert "are installed, as this version needs them" in answer.of("definition")[0]
+    assert len(answer.of("right")) == 9
     assert "1 of kind MicroserviceEngine" in answer.of("resources")[0]
     assert "an access key" in answer.of("Secret")[0]
     assert f"{engine.name} (CSE) is Available at 2.3.1, latest 2.4.0" in answer.of("engine")[0]
@@ -280,7 +281,7 @@ def test_each_missing_right_is_named_with_its_use(
     answer = ask(kubeconfig=account)
     assert answer.code == 1
     rights = answer.of("right")
-    assert len(rights) == 6
+    assert len(rights) == 9
     assert all(line.startswith("PROBLEM") for line in rights)
     assert (
         f"PROBLEM  right: may not get secrets in {namespace}: it is needed to read credentials"
@@ -307,4 +308,11 @@ def test_a_missing_and_an_outdated_definition_are_told_apart(
     assert outdated.of("definition")[0].endswith("it differs in spec.upgrade.retryLimit")
 
     cluster.install_crd(crd.definition())
+    without = check(cluster.kubeconfig)
+    assert without.code == 1
+    assert (
+        "UpgradePolicy (cse-operator.io/v1alpha1) is not installed" in without.of("definition")[0]
+    )
+
+    install_policy_crds(cluster)
     assert check(cluster.kubeconfig).code == 0

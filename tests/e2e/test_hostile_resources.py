@@ -17,6 +17,7 @@ from cse_simulator.control_plane import ApiError, Cluster, LocalControlPlane
 from support.engines import engine_manifest, engine_path
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
+from support.policies import install_policy_crds
 from support.scene import Scene, condition_types, ready
 from support.wait import wait_for_all
 
@@ -94,6 +95,7 @@ def unguarded(private_control_plane: LocalControlPlane, simulator: Simulation) -
     version = definition["spec"]["versions"][0]
     version["schema"]["openAPIV3Schema"]["properties"]["spec"] = _lenient(SPEC)
     private_control_plane.cluster.install_crd(definition)
+    install_policy_crds(private_control_plane.cluster)
     private_control_plane.cluster.create_namespace("payments")
     return Scene(private_control_plane.cluster, "payments", simulator)
 

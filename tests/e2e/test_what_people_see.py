@@ -23,6 +23,7 @@ from support.command import run as run_command
 from support.engines import create_engine, engine_manifest
 from support.operator_process import OperatorProcess
 from support.plugin import Plugin
+from support.policies import install_policy_crds
 from support.repository import ROOT
 from support.scene import Scene
 
@@ -54,6 +55,7 @@ def fleet(private_control_plane: LocalControlPlane, simulator: Simulation) -> Sc
     """A cluster of its own with three namespaces; the last one is served by nobody."""
     cluster = private_control_plane.cluster
     cluster.install_crd(crd.definition())
+    install_policy_crds(cluster)
     for namespace in ("payments", "search", "staging"):
         cluster.create_namespace(namespace)
     return Scene(cluster, "payments", simulator, project="0a1b2c3d4e5f60718293a4b5c6d7e8f9")

@@ -21,6 +21,7 @@ from cse_simulator.control_plane import LocalControlPlane
 from support import processes
 from support.fault_stage import FLAGS, LEASE_SECONDS
 from support.operator_process import OperatorProcess
+from support.policies import install_policy_crds
 from support.scene import Scene, ready
 
 pytestmark = pytest.mark.timeout(600)
@@ -83,6 +84,7 @@ def builds(
         words += [f"New{word}" for word in words]
     cluster = private_control_plane.cluster
     cluster.install_crd(definition)
+    install_policy_crds(cluster)
     cluster.create_namespace("payments")
     scene = Scene(cluster, "payments", vendor_of_long_jobs)
     scene.secret()

@@ -78,14 +78,14 @@ def test_the_version_the_credentials_and_the_policy_can_be_changed(
     changes = {"version": "2.5.0", "suspend": True, "upgrade": {"retryLimit": 3}}
     changed = patch_engine(control_plane, "orders", {"spec": changes}, namespace=namespace)
     assert changed["metadata"]["generation"] == 2
-    assert changed["spec"]["upgrade"] == {"retryLimit": 3, "timeout": "2h"}
+    assert changed["spec"]["upgrade"] == {"priority": 0, "retryLimit": 3, "timeout": "2h"}
 
 
 def test_a_new_resource_does_not_look_finished(control_plane: Cluster, namespace: str) -> None:
     created = create_engine(control_plane, "orders", namespace=namespace)
     assert created["status"] == {"observedGeneration": -1, "phase": "Pending"}
     assert created["spec"]["suspend"] is False
-    assert created["spec"]["upgrade"] == {"retryLimit": 1, "timeout": "2h"}
+    assert created["spec"]["upgrade"] == {"priority": 0, "retryLimit": 1, "timeout": "2h"}
 
 
 def test_a_status_in_a_manifest_is_not_taken(control_plane: Cluster, namespace: str) -> None:

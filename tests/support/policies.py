@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from cse_operator.api import policy_crd
 from cse_operator.api.names import API_VERSION, CLUSTER_POLICY_KIND, POLICY_KIND
 from cse_operator.api.resource import Result
 from cse_operator.core.fleet import Fleet
@@ -13,6 +14,7 @@ from cse_operator.core.member import Member
 from cse_operator.core.permit import Held, permit
 from cse_operator.core.policies import Policy, PolicySet, read_policy
 from cse_simulator.admin import Simulation
+from cse_simulator.control_plane import Cluster
 
 
 def policy_manifest(namespace: str, name: str = "production", **spec: Any) -> dict[str, Any]:
@@ -143,3 +145,9 @@ def most_at_once(simulation: Simulation) -> int:
         running += change
         most = max(most, running)
     return most
+
+
+def install_policy_crds(cluster: Cluster) -> None:
+    """Install the CRDs of the policies, without which an operator is not ready."""
+    for definition in (policy_crd.upgrade_policy(), policy_crd.cluster_upgrade_policy()):
+        cluster.install_crd(definition)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.api import crd, names
+from cse_operator.api import crd, names, policy_crd
 from cse_operator.api.names import API_VERSION, GROUP, KIND, PLURAL
 from cse_operator.cli.questions import ask
 from cse_operator.cli.report import Finding, ok, problem
@@ -97,7 +97,7 @@ async def _user(api_client: ApiClient) -> str:
 
 
 async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
-    """Is the resource installed, with the schema of this very version of the operator.
+    """Are the resource and its policies installed, with the schemas of this very version.
 
     Read from the published API schema, which everybody may read: the operator itself has no
     right to read CustomResourceDefinitions.
@@ -113,8 +113,22 @@ async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
             return problem(subject, f"{KIND} ({API_VERSION}) is not installed", _INSTALL), False
         way_out = "The API server has to publish its API schema."
         return problem(subject, error.sentence, way_out), True
-    installed = _published_schema(document)
-    wanted = crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    policies = (policy_crd.upgrade_policy(), policy_crd.cluster_upgrade_policy())
+    for definition in (crd.definition(), *policies):
+        sentence = _compared(definition, document)
+        if sentence is not None:
+            return problem(subject, sentence, _INSTALL), True
+    told = f"{KIND} and its policies ({API_VERSION}) are installed, as this version needs them"
+    return ok(subject, told), True
+
+
+def _compared(definition: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
+    """How an installed kind differs from the one that this version needs; None if it does not."""
+    kind = definition["spec"]["names"]["kind"]
+    installed = _published_schema(document, kind)
+    if not installed and kind != KIND:  # of the engine's own kind the caller knows that it is there
+        return f"{kind} ({API_VERSION}) is not installed"
+    wanted = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     different = [
         path
         for part in ("spec", "status")
@@ -123,20 +137,19 @@ async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
         )
     ]
     if not different:
-        return ok(subject, f"{KIND} ({API_VERSION}) is installed, as this version needs it"), True
+        return None
     more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
-    sentence = (
-        f"the installed {KIND} is of another version of the operator: it differs in "
+    return (
+        f"the installed {kind} is of another version of the operator: it differs in "
         f"{', '.join(different[:_SHOWN])}{more}"
     )
-    return problem(subject, sentence, _INSTALL), True
 
 
-def _published_schema(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _published_schema(document: Mapping[str, Any], wanted: str) -> Mapping[str, Any]:
     schemas: Mapping[str, Mapping[str, Any]] = document.get("components", {}).get("schemas", {})
     for schema in schemas.values():
         kinds = schema.get("x-kubernetes-group-version-kind", ())
-        if any(kind.get("group") == GROUP and kind.get("kind") == KIND for kind in kinds):
+        if any(kind.get("group") == GROUP and kind.get("kind") == wanted for kind in kinds):
             return schema
     return {}
 

@@ -17,6 +17,7 @@ from cse_simulator.demo.children import tied
 from cse_simulator.demo.errors import DemoError
 
 RESOURCES: Final = "microserviceengines.cse-operator.io"
+POLICIES: Final = ("upgradepolicies.cse-operator.io", "clusterupgradepolicies.cse-operator.io")
 _SECONDS: Final = 60.0
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cse_simulator.control_plane import LocalControlPlane, ensure_assets, find_assets
 from cse_simulator.demo.errors import DemoError
-from cse_simulator.demo.kubectl import RESOURCES, Kubectl
+from cse_simulator.demo.kubectl import POLICIES, RESOURCES, Kubectl
 
 Say = Callable[[str], None]
 
@@ -157,7 +157,7 @@ def _remove_definition(kubectl: Kubectl, namespace: str, say: Say) -> None:
     if any(item["metadata"]["namespace"] != namespace for item in listed["items"]):
         say("The resource definition stays: others use it by now.")
         return
-    _attempt(kubectl, say, "delete", "crd", RESOURCES, "--timeout=30s")
+    _attempt(kubectl, say, "delete", "crd", RESOURCES, *POLICIES, "--timeout=30s")
 
 
 def _attempt(kubectl: Kubectl, say: Say, *arguments: str) -> None:
