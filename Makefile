@@ -45,7 +45,7 @@ scale: control-plane ## Run the large bursts: a thousand engines, killed and res
 	$(PYTEST) tests/scale $(ARGS)
 
 .PHONY: monitoring
-monitoring: control-plane ## Judge rules, metrics and dashboard with real Prometheus and kube-state-metrics
+monitoring: control-plane ## Judge rules, metrics, dashboard and notifications by the real tools
 	$(PYTEST) tests/monitoring $(ARGS)
 
 .PHONY: bench
@@ -109,6 +109,10 @@ image-test: control-plane ## Build the image with buildah and run it as a Pod wo
 .PHONY: wheel
 wheel: venv ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build -t wheel
+
+.PHONY: kubectl-cse
+kubectl-cse: venv ## Make the plug-in kubectl-cse, one file for any Python, in dist/
+	$(PYTHON) hack/kubectl_cse.py dist
 
 .PHONY: clean
 clean: ## Remove what was built or cached here; .venv stays

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from cse_operator.api import crd, names
+from cse_operator.api import crd, names, policy_crd
 from cse_operator.api.reasons import FACTS
 from cse_operator.core.machine import TRANSITIONS, Transition
 from cse_operator.core.states import Effect, Requeue, Situation, Stage
@@ -238,13 +238,15 @@ def _object(path: str, schema: dict[str, Any]) -> list[str]:
         limits = _limits(field, required=name in required)
         lines.append(f"| `{name}` | {_type(field)} | {limits} | {described} |")
         item = field.get("items", field)
-        if item.get("type") == "object":
+        if item.get("type") == "object" and "properties" in item:
             listed = "[]" if field["type"] == "array" else ""
             inner += _object(f"{path}.{name}{listed}", item)
     return [*lines, "", *inner]
 
 
 def _type(field: dict[str, Any]) -> str:
+    if "additionalProperties" in field:
+        return f"map of {_type(field['additionalProperties'])}"
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
     return "date-time" if field.get("format") == "date-time" else str(field["type"])
@@ -260,9 +262,31 @@ def _limits(field: dict[str, Any], *, required: bool) -> str:
         told.append(f"at most {field['maxLength']} characters")
     if "minimum" in field:
         told.append(f"{field['minimum']} to {field['maximum']}")
+    if "maxItems" in field and "minItems" in field:
+        told.append(f"{field['minItems']} to {field['maxItems']} entries")
     if any("oldSelf" in rule["rule"] for rule in field.get("x-kubernetes-validations", [])):
         told.append("immutable")
     return "; ".join(told)
+
+
+def policies() -> str:
+    """`docs/reference/policies.md`: every field of the two kinds of policy."""
+    definition = policy_crd.cluster_upgrade_policy()
+    version = definition["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    told = (
+        f"`{names.API_VERSION}`, `kubectl get upol,cupol`. {schema['description']} "
+        f"An {names.POLICY_KIND} has all of it but `namespaceSelector`, and is of one namespace. "
+        "[docs/policies](../policies/README.md) has examples.\n"
+    )
+    lines = [
+        "<!-- Generated from the models in operator/cse_operator/api by `make generate`. -->",
+        f"# {names.POLICY_KIND} and {names.CLUSTER_POLICY_KIND}\n",
+        told,
+    ]
+    for part in ("spec", "status"):
+        lines += _object(f".{part}", schema["properties"][part])
+    return "\n".join(lines).rstrip() + "\n"
 
 
 FILES: Final[dict[str, Callable[[], str]]] = {
@@ -270,4 +294,5 @@ FILES: Final[dict[str, Callable[[], str]]] = {
     "docs/states.md": states,
     "docs/reference/reasons.md": reasons,
     "docs/reference/api.md": api,
+    "docs/reference/policies.md": policies,
 }

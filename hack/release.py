@@ -4,8 +4,8 @@
     hack/release.py files IMAGE@DIGEST REPOSITORY
 
 `check` refuses a tag that is not this version. `files` fills dist/ with the CRDs, the
-install YAML, the chart and the wheel, which name the released image by its digest, and the bill of
-materials; and writes
+install YAML, the chart and the wheel, which name the released image by its digest, the plug-in of
+kubectl with krew's manifest of it, and the bill of materials; and writes
 .build/notes.md, the text of the release. REPOSITORY is the address where people find the sources.
 """  # noqa: INP001 - scripts, not a package
 
@@ -24,6 +24,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "tests")]
+
+import kubectl_cse  # noqa: E402
 
 from cse_simulator.control_plane import ensure_assets  # noqa: E402
 from support import go_tools  # noqa: E402
@@ -119,6 +121,7 @@ def files(image: str, repository: str, output: Path, notes: Path) -> None:
     (output / "crds.yaml").write_text(crds, encoding="utf-8")
     package_chart(named["name"], named["digest"], repository, output)
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(output))
+    kubectl_cse.write(output, repository)
     run(sys.executable, "hack/sbom.py", str(output / "sbom.cdx.json"))
     notes.parent.mkdir(parents=True, exist_ok=True)
     notes.write_text(f"The image: `{image}`\n\n{changes(version())}\n", encoding="utf-8")

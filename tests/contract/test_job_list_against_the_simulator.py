@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cse_operator.cloud.client import MOST_JOBS, CseClient
+from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.reader import MOST_JOBS
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_simulator.admin import (
     AdminClient,

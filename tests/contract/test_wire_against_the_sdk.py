@@ -32,6 +32,7 @@ from pydantic import SecretStr
 
 from cse_operator.cloud import client as client_module
 from cse_operator.cloud import exchange as exchange_module
+from cse_operator.cloud import reader as reader_module
 from cse_operator.cloud import wire
 from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
 from cse_operator.cloud.auth.flows import (
@@ -344,12 +345,12 @@ class Call:
 async def list_one_page(ours: CseClient, case: Case) -> None:
     """As `list_engines` asks for a page; which ones it asks for is its own business."""
 
-    async def one_page(fetch: Callable[[int, int], Awaitable[Any]]) -> list[Any]:
+    async def one_page(fetch: Callable[[int, int], Awaitable[Any]]) -> dict[str, Any]:
         await fetch(case.offset, case.limit)
-        return []
+        return {}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client_module, "collect_pages", one_page)
+        patch.setattr(reader_module, "collect_rows", one_page)
         await ours.list_engines()
 
 

@@ -1,4 +1,4 @@
-"""docs/fleet.md and the README show what kubectl shows, and that it reads well.
+"""The README, docs/fleet.md and docs/kubectl-cse.md show what kubectl shows; it reads well.
 
 `CSE_DOCS=write make test ARGS="-k what_people_see"` writes the pages' blocks anew.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Callable
@@ -17,14 +18,19 @@ from cse_operator.api import crd
 from cse_operator.api.resource import Phase
 from cse_simulator.admin import Fault, JobPlan, Simulation
 from cse_simulator.control_plane import LocalControlPlane
-from support.engines import create_engine
+from support import plugin
+from support.command import run as run_command
+from support.engines import create_engine, engine_manifest
 from support.operator_process import OperatorProcess
+from support.plugin import Plugin
 from support.policies import install_policy_crds
 from support.repository import ROOT
 from support.scene import Scene
 
 PAGE, README = ROOT / "docs" / "fleet.md", ROOT / "README.md"
-BLOCK = re.compile(r"```console\n\$ (kubectl [^\n]+)\n(.*?)```\n", re.DOTALL)
+PLUGIN_PAGE = ROOT / "docs" / "kubectl-cse.md"
+PLAN_PAGE = ROOT / "docs" / "plan-and-import.md"
+BLOCK = re.compile(r"```console\n\$ ((?:kubectl|cse-operator) [^\n]+)\n(.*?)```\n", re.DOTALL)
 
 LIFE = "kubectl get mse -n payments -w"
 
@@ -39,6 +45,7 @@ CHANGING = (
     (r"\b(\d+[smh])+\b( \(x\d+ over \w+\))?", "AGE"),
     (r" +", " "),
     (r"-{4,}", "----"),
+    (r"Kubernetes v[0-9.]+", "Kubernetes VERSION"),
 )
 """What differs from run to run."""
 
@@ -55,7 +62,7 @@ def fleet(private_control_plane: LocalControlPlane, simulator: Simulation) -> Sc
 
 
 async def test_a_fleet_in_all_phases_reads_as_the_page_shows(
-    fleet: Scene, start_operator: Callable[..., OperatorProcess]
+    fleet: Scene, start_operator: Callable[..., OperatorProcess], tmp_path: Path
 ) -> None:
     search = Scene(fleet.cluster, "search", fleet.simulation, project=fleet.project)
     create_engine(fleet.cluster, "orders", namespace="staging")
@@ -78,6 +85,7 @@ async def test_a_fleet_in_all_phases_reads_as_the_page_shows(
     registry = search.engine("registry", type="NACOS", version="2.1.0.9", latest_version="2.1.0.16")
     search.resource(registry, version="2.1.0.16", suspend=True)
     await search.until_reason("registry", "Suspended")
+    await what_the_tools_say(fleet, tmp_path)
     edge = search.engine("edge", type="MICROGATEWAY")
     fleet.admin.add_fault(Fault(operation="Upgrade", engine_id=edge.id, hang=True))
     search.resource(edge)
@@ -120,6 +128,29 @@ async def test_an_upgrade_reads_as_the_readme_shows(
     assert_shown(README, {LIFE: "".join(f"{line}\n" for line in seen)})
 
 
+async def what_the_tools_say(fleet: Scene, folder: Path) -> None:
+    """The same fleet, as `kubectl cse` and `cse-operator plan` show it."""
+    person = Plugin(fleet.cluster, plugin.build(folder / "plugin"))
+    commands = set(blocks_of(PLUGIN_PAGE))
+    said = {command: person.run(*command.split()[2:]).stdout for command in commands}
+    assert max(map(widest, said.values())) <= NARROW
+    assert_shown(PLUGIN_PAGE, said)
+
+    write_what_is_planned(fleet, folder / "engines")
+    planned = {
+        command: run_command(
+            *command.split()[1:],
+            "--ask-vendor",
+            vendor=fleet.simulation.url,
+            kubeconfig=fleet.cluster.kubeconfig,
+            access_key=False,
+            folder=folder,
+        ).stdout
+        for command in blocks_of(PLAN_PAGE)
+    }
+    assert_shown(PLAN_PAGE, planned)
+
+
 async def bring(scene: Scene, name: str, reason: str, plan: JobPlan | None = None) -> None:
     """Have a resource come to be there for this reason, before the next one makes its calls."""
     engine = scene.engine(name)
@@ -127,6 +158,19 @@ async def bring(scene: Scene, name: str, reason: str, plan: JobPlan | None = Non
         scene.admin.plan_jobs(plan, engine.id)
     scene.resource(engine, upgrade={"retryLimit": 0})
     await scene.until_reason(name, reason)
+
+
+def write_what_is_planned(fleet: Scene, folder: Path) -> None:
+    """The manifests of a commit: one wants a version that there is, one is resumed."""
+    folder.mkdir()
+    items = fleet.kubectl.json("get", "mse", "-A")["items"]
+    changes = {"refunds": {"version": "2.4.0"}, "registry": {"suspend": False}}
+    for item in items:
+        place, name = item["metadata"]["namespace"], item["metadata"]["name"]
+        spec = {**item["spec"], **changes.get(name, {})}
+        if place != "staging":
+            manifest = engine_manifest(name, namespace=place, **spec)
+            (folder / f"{name}.yaml").write_text(json.dumps(manifest))
 
 
 def widest(text: str) -> int:

@@ -82,7 +82,7 @@ def test_the_labels_it_shows_for_a_prometheus_are_put_on_what_it_selects(
 def test_the_api_server_takes_the_roles_for_people(kubectl: Kubectl) -> None:
     applied = kubectl("apply", "--dry-run=server", "-k", str(ROOT / "deploy" / "roles"))
 
-    assert len(applied.splitlines()) == 3
+    assert len(applied.splitlines()) == 5
 
 
 def test_the_policy_it_shows_for_cilium_selects_the_operator(kubectl: Kubectl) -> None:

@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from cse_operator.core.policies import read_policy
+from support import plugin
 from support.engines import engine_manifest
 from support.installation import kustomized
 from support.kubectl import Kubectl
+from support.plugin import Plugin
 from support.policies import policy_manifest
 from support.repository import ROOT
 
@@ -108,6 +110,15 @@ def test_who_edits_does_not_approve_and_who_approves_does_not_edit(
 
     approver(*annotate("2.4.0", name("approver")))
     editor("annotate", "mse", "orders", f"{APPROVED}-", f"{SIGNED}-")
+
+    # The same by kubectl cse, which signs by itself.
+    folder = plugin.build(tmp_path / "plugin")
+    by_plugin = {
+        person: Plugin(cluster, folder, tmp_path / f"{person}.kubeconfig") for person in people
+    }
+    assert "needs the verb approve" in by_plugin["editor"]("approve", "orders", code=1)
+    said = by_plugin["approver"]("approve", "orders", "2.4.0")
+    assert said == f"orders: approved by {name('approver')}\n"
     editor("patch", "mse", "orders", "--type=merge", "-p", change)
 
 

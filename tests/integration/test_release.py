@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 import zipfile
@@ -40,7 +41,9 @@ def test_all_files_of_a_release_name_its_image_by_digest(
     wheel = f"cse_operator-{release.version()}-py3-none-any.whl"
     assert {path.name for path in output.iterdir()} == {
         "crds.yaml",
+        "cse.yaml",
         "install.yaml",
+        "kubectl-cse.tar.gz",
         "sbom.cdx.json",
         chart,
         wheel,
@@ -61,6 +64,15 @@ def test_all_files_of_a_release_name_its_image_by_digest(
         ]
         assert image == f"{NAME}@{DIGEST}"
     assert zipfile.is_zipfile(output / wheel)
+    krew = yaml.safe_load((output / "cse.yaml").read_text())
+    [platform] = krew["spec"]["platforms"]
+    archive = (output / "kubectl-cse.tar.gz").read_bytes()
+    assert platform["sha256"] == hashlib.sha256(archive).hexdigest()
+    tag = f"v{release.version()}"
+    assert (
+        platform["uri"]
+        == f"https://git.example.org/ours/releases/download/{tag}/kubectl-cse.tar.gz"
+    )
     assert notes.read_text() == f"The image: `{NAME}@{DIGEST}`\n\n{CHANGES}\n"
     about = yaml.safe_load(helm("show", "chart", str(output / chart)))
     assert about["sources"] == ["https://git.example.org/ours"]

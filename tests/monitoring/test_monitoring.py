@@ -219,3 +219,19 @@ class _Prometheus:
             raise AssertionError(f"{url}: {error.read().decode()}") from None
         except OSError:
             return None
+
+
+def test_alertmanager_sends_every_alert_of_ours_to_the_engines_receiver(alertmanager_tools):
+    amtool, config = (
+        str(alertmanager_tools / "amtool"),
+        ROOT / "deploy/notifications/alertmanager.yaml",
+    )
+    subprocess.run([amtool, "check-config", str(config)], check=True)
+    rules = yaml.safe_load((ROOT / "deploy/monitoring/rules.yaml").read_text())
+    names = {
+        rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule
+    }
+    for name, receiver in [*((name, "engines") for name in names), ("Watchdog", "default")]:
+        route = [amtool, "config", "routes", "test", f"--config.file={config}"]
+        labels = [f"alertname={name}", "namespace=payments"]
+        subprocess.run([*route, f"--verify.receivers={receiver}", *labels], check=True)

@@ -74,5 +74,7 @@ def test_the_wheel_holds_the_operator_and_neither_its_stand_ins_nor_its_demo(tmp
         written = archive.read(scripts).decode()
     assert "cse_operator" in written
     assert "cse_simulator" not in written
+    for script in ("cse-operator", "kubectl-cse", "kubectl_complete-cse"):
+        assert f"\n{script} = " in written
     [licence] = [name for name in names if name.endswith("/licenses/LICENSE")]
     assert ".dist-info/" in licence

@@ -1,1 +1,1 @@
-"""The command line: `cse-operator run`, `check`, `crd`, `demo`."""
+"""The command line: `cse-operator run`, `check`, `plan`, `import`, `versions`, `crd`."""

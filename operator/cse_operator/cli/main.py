@@ -23,6 +23,24 @@ def _check(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
+def _plan(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.planning.command import main  # noqa: PLC0415
+
+    return main(arguments)
+
+
+def _import(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.importing.command import main  # noqa: PLC0415
+
+    return main(arguments)
+
+
+def _versions(arguments: Sequence[str]) -> int:
+    from cse_operator.cli.versions import main  # noqa: PLC0415
+
+    return main(arguments)
+
+
 def _crd(arguments: Sequence[str]) -> int:
     from cse_operator.cli.crd import main  # noqa: PLC0415
 
@@ -34,6 +52,9 @@ def _crd(arguments: Sequence[str]) -> int:
 _COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "run": ("run the operator until it is told to stop", _run),
     "check": ("say whether settings, rights, endpoint and credentials are right", _check),
+    "plan": ("say what manifests start before they are applied; it starts nothing", _plan),
+    "import": ("write manifests of the engines that a project has", _import),
+    "versions": ("list the versions that the vendor offers, for people and Renovate", _versions),
     "crd": ("print the CustomResourceDefinition, for kubectl apply -f -", _crd),
 }
 
@@ -64,7 +85,7 @@ def _no_such_command(name: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    commands = "\n".join(f"  {name:<7} {what}" for name, (what, _) in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<8} {what}" for name, (what, _) in _COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="cse-operator",
         usage="cse-operator COMMAND [flags]",

@@ -50,7 +50,15 @@ ENGINES = Bounds(page=1000, pages=64, rows=60_000)
 async def collect_pages(
     fetch: Callable[[int, int], Awaitable[Page[Row]]], bounds: Bounds = ENGINES
 ) -> list[Row]:
-    """Fetch all rows, each once, as last seen.
+    """Fetch all usable rows, each once, as last seen; see `collect_rows`."""
+    rows = await collect_rows(fetch, bounds)
+    return [row for row in rows.values() if row is not None]
+
+
+async def collect_rows(
+    fetch: Callable[[int, int], Awaitable[Page[Row]]], bounds: Bounds = ENGINES
+) -> dict[str, Row | None]:
+    """Fetch all rows by their ids, each as last seen; `None` where one never was usable.
 
     Args:
         fetch: Gets the page at an offset with at most so many rows.
@@ -59,7 +67,7 @@ async def collect_pages(
     listing = _Listing(fetch, bounds)
     first = await listing.page_at(0)
     if listing.is_done():
-        return listing.found()
+        return listing.rows
     origin = 0
     second = await listing.page_at(1)
     if not listing.is_done() and second.rows.keys() == first.rows.keys():
@@ -69,45 +77,41 @@ async def collect_pages(
         counts_items = not first.rows.keys().isdisjoint(second.rows)
         offset = origin + (first.lines if counts_items else 2)
         await listing.rest(offset, counts_items=counts_items)
-    return listing.found()
+    return listing.rows
 
 
 class _Listing(Generic[Row]):
     def __init__(self, fetch: Callable[[int, int], Awaitable[Page[Row]]], bounds: Bounds) -> None:
         self._fetch = fetch
         self._bounds = bounds
-        self._rows: dict[str, Row | None] = {}
+        self.rows: dict[str, Row | None] = {}
         self._calls = 0
         self._last: Page[Row] | None = None
         self._stale = False
         """Whether the last page brought nothing new."""
 
-    def found(self) -> list[Row]:
-        """The usable rows that were seen."""
-        return [row for row in self._rows.values() if row is not None]
-
     async def page_at(self, offset: int) -> Page[Row]:
         """Fetch a page and keep what is on it."""
         page = await self._fetch(offset, self._bounds.page)
-        known = len(self._rows)
-        self._rows.update(
-            (key, row) for key, row in page.rows.items() if row or key not in self._rows
+        known = len(self.rows)
+        self.rows.update(
+            (key, row) for key, row in page.rows.items() if row or key not in self.rows
         )
         self._calls += 1
-        self._stale = len(self._rows) == known
+        self._stale = len(self.rows) == known
         self._last = page
         return page
 
     def is_done(self) -> bool:
         """Whether there is no reason to expect more."""
         bounds = self._bounds
-        if not self._rows or self._calls >= bounds.pages or len(self._rows) >= bounds.rows:
+        if not self.rows or self._calls >= bounds.pages or len(self.rows) >= bounds.rows:
             return True
         page = self._last
         if page is None or page.total is None or page.lines >= bounds.page:
             # A full page may have successors that `total` forgot.
             return False
-        return 0 < page.total <= len(self._rows)
+        return 0 < page.total <= len(self.rows)
 
     async def rest(self, offset: int, *, counts_items: bool) -> None:
         """Fetch page after page until one brings nothing new."""

@@ -19,6 +19,7 @@ from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.exchange import Exchange
 from cse_operator.cloud.keeping import Keeper
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
+from cse_operator.cloud.reader import CseReader
 from cse_operator.cloud.transport import (
     FencedClient,
     TransportOptions,
@@ -120,6 +121,24 @@ class Projects:
         self._project_of[resource] = project
         return project
 
+    def reader(
+        self,
+        *,
+        region: str,
+        project_id: str,
+        enterprise_project_id: str | None,
+        credentials: Credentials,
+    ) -> CseReader:
+        """A client that can only look, for commands of people. It counts as nobody's project.
+
+        Raises:
+            CloudError: when the region is not allowed or an id cannot be one.
+        """
+        endpoint = self._options.endpoints.cse(region)
+        key = (endpoint, project_id, enterprise_project_id, f"{credentials.fingerprint}/")
+        auth = self._auth(key, region, credentials)
+        return CseReader(self._exchange(key, auth), clock=self._options.clock)
+
     def detach(self, resource: str) -> None:
         """The resource no longer uses its project, and follows nothing there."""
         project = self._project_of.pop(resource, None)
@@ -162,10 +181,13 @@ class Projects:
             await http.aclose()
 
     def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
-        endpoint, project_id, enterprise_project_id, _ = key
-        options = self._options
         auth = self._auth(key, region, credentials)
-        exchange = Exchange(
+        client = CseClient(self._exchange(key, auth), clock=self._options.clock)
+        return Project(key, client, auth)
+
+    def _exchange(self, key: ProjectKey, auth: CloudAuth) -> Exchange:
+        endpoint, project_id, enterprise_project_id, _ = key
+        return Exchange(
             self._http_for(endpoint),
             endpoint,
             project_id,
@@ -173,10 +195,9 @@ class Projects:
             auth=auth,
             # The vendor's limit is one for all enterprise projects, and whoever calls.
             limits=self._limits.get((endpoint, project_id), self._make_limits),
-            request_timeout=options.request_timeout,
+            request_timeout=self._options.request_timeout,
             on_call=self._on_call,
         )
-        return Project(key, CseClient(exchange, clock=options.clock), auth)
 
     def _make_limits(self) -> ProjectLimits:
         rate = self._options.calls_per_second

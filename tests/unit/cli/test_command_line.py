@@ -13,7 +13,7 @@ from cse_operator.cli.main import main
 def test_without_a_command_it_lists_the_commands(capsys):
     assert main([]) == 2
     shown = capsys.readouterr().err
-    for command in ("run", "check", "crd"):
+    for command in ("run", "check", "plan", "import", "versions", "crd"):
         assert f"\n  {command} " in shown
 
 
@@ -35,7 +35,10 @@ def test_it_tells_its_version(capsys):
     ("typed", "answer"),
     [
         ("chekc", "there is no command 'chekc': did you mean check?"),
-        ("upgrade", "there is no command 'upgrade'. There are run, check, crd"),
+        (
+            "upgrade",
+            "there is no command 'upgrade'. There are run, check, plan, import, versions, crd",
+        ),
     ],
 )
 def test_a_mistyped_command_is_answered_with_the_nearest_one(capsys, typed, answer):
@@ -55,7 +58,7 @@ def test_crd_prints_what_kubectl_can_apply(capsys):
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "check", "crd"])
+@pytest.mark.parametrize("command", ["run", "check", "plan", "import", "versions", "crd"])
 def test_each_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -63,9 +66,22 @@ def test_each_command_explains_itself(capsys, command):
     assert capsys.readouterr().out.startswith(f"usage: cse-operator {command}")
 
 
-@pytest.mark.parametrize("command", ["run", "check", "crd"])
+PROJECT = ("--region=cn-north-4", "--project=0a")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run",),
+        ("check",),
+        ("import", *PROJECT),
+        ("versions", *PROJECT),
+        ("plan", "-f", "x"),
+        ("crd",),
+    ],
+)
 def test_an_unknown_flag_is_named(capsys, command):
     with pytest.raises(SystemExit) as ended:
-        main([command, "--colour"])
+        main([*command, "--colour"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --colour" in capsys.readouterr().err

@@ -1,0 +1,139 @@
+"""The flags of `cse-operator import`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cse_operator.cli.importing.selection import TYPES
+from cse_operator.cli.looking import add_vendor_flags
+
+DESCRIPTION: Final = """\
+Lists the engines of a project and writes a manifest for each, with the version that the engine has:
+applying them starts nothing. It changes no engine and nothing in the cluster.
+
+  cse-operator import --region cn-north-4 --project 0a1b2c… -f engines --kustomization
+  cse-operator import --region cn-north-4 --project 0a1b2c… --no-cluster > engines.yaml
+
+The access key is taken from HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK where they are set, or else
+from the Secret --credentials in the cluster. An engine that the folder or the cluster has already
+is left out, and named."""
+
+EPILOG: Final = (
+    "Exit code 0: all is written that was asked for; 1: something is missing; 2: the flags are no "
+    "good."
+)
+
+_LABEL: Final = re.compile(
+    r"([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?=([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+)
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the flags; ends the process with a sentence where they are no good."""
+    parser = argparse.ArgumentParser(
+        prog="cse-operator import",
+        usage="cse-operator import --region REGION --project ID [flags]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _which(parser.add_argument_group("which engines"))
+    _where_to(parser.add_argument_group("what is written, and where"))
+    parser.add_argument(
+        "--no-cluster",
+        action="store_true",
+        help="do not ask a cluster which engines it has already",
+    )
+    add_vendor_flags(parser)
+    found = parser.parse_args(arguments)
+    if found.folder is None and (found.kustomization or found.overwrite):
+        parser.error("--kustomization and --overwrite need a folder: -f FOLDER")
+    return found
+
+
+def _which(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--region", required=True, help="the region, such as cn-north-4")
+    group.add_argument("--project", required=True, metavar="ID", help="the project's id")
+    group.add_argument("--enterprise-project-id", metavar="ID", help="the enterprise project's id")
+    group.add_argument(
+        "--engine", action="append", default=[], metavar="ID", help="only this one (repeatable)"
+    )
+    group.add_argument(
+        "--type",
+        type=_types,
+        default=TYPES,
+        metavar="TYPE,…",
+        help=f"only these types (all: {','.join(TYPES)})",
+    )
+    group.add_argument(
+        "--on-error",
+        choices=("continue", "stop"),
+        default="continue",
+        help="what an engine that cannot be read or written does to the others (continue)",
+    )
+
+
+def _where_to(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-f", "--folder", type=Path, help="write a file for each here, not to standard output"
+    )
+    group.add_argument(
+        "--path-pattern",
+        default="{name}.yaml",
+        metavar="PATTERN",
+        help="the files' names in the folder, of {name} {region} {project} {type} {namespace} "
+        "{engine} ({name}.yaml)",
+    )
+    group.add_argument(
+        "--kustomization", action="store_true", help="write a kustomization.yaml that lists them"
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write the manifests of engines that the folder has already, with today's versions",
+    )
+    group.add_argument("-n", "--namespace", type=_name, help="the resources' namespace")
+    group.add_argument(
+        "-l",
+        "--label",
+        action="append",
+        default=[],
+        type=_label,
+        metavar="KEY=VALUE",
+        help="a label of all resources (repeatable)",
+    )
+    group.add_argument(
+        "--credentials",
+        type=_name,
+        default="huaweicloud",
+        metavar="NAME",
+        help="the Secret that they name (huaweicloud)",
+    )
+    group.add_argument(
+        "--suspend", action="store_true", help="suspend: true in all, as a second safeguard"
+    )
+
+
+def _types(value: str) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(value.upper().replace(" ", "").split(",")))
+    if unknown := [one for one in wanted if one not in TYPES]:
+        raise argparse.ArgumentTypeError(f"there is no type {unknown[0]}: {', '.join(TYPES)}")
+    return wanted
+
+
+def _label(value: str) -> tuple[str, str]:
+    if not _LABEL.fullmatch(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not KEY=VALUE as labels have them")
+    key, _, content = value.partition("=")
+    return key, content
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a name that an object can have")
+    return value

@@ -1,0 +1,117 @@
+"""Which engines become manifests, under which names, and how each is written. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from cse_operator.api.names import API_VERSION, KIND
+from cse_operator.api.resource import Spec
+from cse_operator.core.observation import EngineView
+from cse_operator.core.vendor_states import BUSY_STATUSES, UNUSABLE_STATUSES, UPGRADE_FAILED
+
+TYPES: Final = ("CSE", "NACOS", "MICROGATEWAY")
+"""The types of engines that the upgrade call is documented for (CSE API Reference)."""
+
+NAME_LIMIT: Final = 63
+ID_DIGITS: Final = 8
+
+_LEFT_OUT: Final = (BUSY_STATUSES | UNUSABLE_STATUSES | {"Unknown"}) - {
+    UPGRADE_FAILED,
+    "ModifyFailed",
+    "Modifying",
+}
+"""In creation, in an upgrade that somebody started, in deletion, or frozen: the version that it
+will have is not known, or there is no engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What all manifests of one run say alike."""
+
+    region: str
+    project_id: str
+    credentials: str
+    enterprise_project_id: str | None = None
+    namespace: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    suspend: bool = False
+
+
+def reason_to_leave_out(engine: EngineView, types: Iterable[str]) -> str | None:
+    """Why an engine does not become a manifest; None if it does."""
+    kind = engine.type.upper()
+    if kind not in TYPES:
+        return f"its type {engine.type or '(none)'} is not known"
+    if kind not in types:
+        return f"its type {engine.type} was not asked for"
+    if engine.status in _LEFT_OUT:
+        return f"it is {engine.status}"
+    return None
+
+
+def name_of(engine: EngineView, taken: set[str]) -> str:
+    """The name of an engine's resource: its own as DNS-1123, with digits of its id where needed.
+
+    The same in every run as long as `taken` holds the same names.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", engine.name.lower()).strip("-")[:NAME_LIMIT].strip("-")
+    if plain and plain not in taken:
+        return plain
+    digits = re.sub(r"[^a-z0-9]+", "", engine.engine_id.lower())
+    for length in (ID_DIGITS, NAME_LIMIT):
+        tail = digits[:length]
+        head = plain[: max(0, NAME_LIMIT - len(tail) - 1)].strip("-") or "engine"
+        name = f"{head}-{tail}"[:NAME_LIMIT].strip("-")
+        if name not in taken:
+            return name
+    return re.sub(r"[^a-z0-9]+", "-", engine.engine_id.lower()).strip("-")
+
+
+def manifest_of(engine: EngineView, name: str, target: Target) -> str:
+    """The manifest of an engine at the version that it has.
+
+    Raises:
+        ValueError: The resource would refuse what the vendor says; the text names the field.
+    """
+    spec: dict[str, object] = {"region": target.region, "projectId": target.project_id}
+    if target.enterprise_project_id:
+        spec["enterpriseProjectId"] = target.enterprise_project_id
+    spec |= {"engineId": engine.engine_id, "version": engine.version}
+    spec["credentialsRef"] = {"name": target.credentials}
+    if target.suspend:
+        spec["suspend"] = True
+    try:
+        Spec.model_validate(spec)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+    metadata: dict[str, object] = {"name": name}
+    if target.namespace:
+        metadata["namespace"] = target.namespace
+    if target.labels:
+        metadata["labels"] = dict(target.labels)
+    what = f"{engine.type} engine {json.dumps(engine.name)}, id {json.dumps(engine.engine_id)}"
+    head = [f"# {what}", f"apiVersion: {API_VERSION}", f"kind: {KIND}"]
+    return "\n".join([*head, *_block("metadata", metadata), *_block("spec", spec)]) + "\n"
+
+
+def _block(key: str, content: Mapping[str, object], indent: str = "") -> list[str]:
+    """A mapping as YAML. Texts are quoted: what the vendor calls a thing may look like a number."""
+    lines = [f"{indent}{key}:"]
+    for name, value in content.items():
+        if isinstance(value, dict):
+            lines += _block(_key(name), value, f"{indent}  ")
+        else:
+            lines.append(f"{indent}  {_key(name)}: {json.dumps(value)}")
+    return lines
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z]+", name) else json.dumps(name)

@@ -1,0 +1,64 @@
+"""What the API server would refuse of a manifest, as far as that can be told without it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cse_operator.api import crd
+from cse_operator.api.names import API_VERSION
+from cse_operator.api.resource import Spec
+from cse_operator.cli.manifests import Manifest
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_TOP: Final = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+
+
+def refusal(manifest: Manifest, before: Mapping[str, Any] | None) -> str | None:
+    """Why the API server would refuse a manifest; None if it takes it.
+
+    Args:
+        manifest: What would be applied.
+        before: The spec that is there, in the cluster or in the revision before; None if none is.
+    """
+    if manifest.content.get("apiVersion") != API_VERSION:
+        return f"apiVersion has to be {API_VERSION}"
+    if not _NAME.fullmatch(manifest.name):
+        return f"metadata.name {manifest.name!r} is not a name that an object can have"
+    unknown = sorted(manifest.content.keys() - _TOP)
+    unknown += _unknown_fields(manifest.spec, _schema(), "spec")
+    if unknown:
+        return f"there is no field {unknown[0]}"
+    try:
+        Spec.model_validate(manifest.spec, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in ("spec", *first["loc"]))
+        quote = ": quote it" if first["type"] == "string_type" else ""
+        return f"{where}: {first['msg'].removeprefix('Value error, ')}{quote}"
+    for field in crd.IMMUTABLE_FIELDS:
+        if before is not None and before.get(field) != manifest.spec.get(field):
+            return f"spec.{field} is immutable: to manage another engine, create another resource"
+    return None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    whole = crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    found: dict[str, Any] = whole["properties"]["spec"]
+    return found
+
+
+def _unknown_fields(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    known = schema.get("properties")
+    if not isinstance(value, Mapping) or known is None:
+        return
+    for name, item in value.items():
+        if name in known:
+            yield from _unknown_fields(item, known[name], f"{path}.{name}")
+        else:
+            yield f"{path}.{name}"

@@ -1,0 +1,326 @@
+"""Asks the operator's own `decide()` what follows, and says it without doing it.
+
+The steps are those of `runtime/reconcile.py`: look, decide, look again where the decision asks for
+it. Where it comes to a call, the forecast ends. Nothing here could make one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.resource import Phase, Status
+from cse_operator.cli.planning.verdict import Kind, Verdict
+from cse_operator.cli.planning.world import World
+from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.reader import CseReader
+from cse_operator.core.decide import Decision, decide
+from cse_operator.core.failure import Failure
+from cse_operator.core.observation import EngineView
+from cse_operator.core.observed import Observed, Wish
+from cse_operator.core.permit import ALLOWED, Allowed, Held
+from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.versions import satisfies
+from cse_operator.kubectl.holds import Hold
+from cse_operator.runtime.cache import InvalidSpecError, Resource
+from cse_operator.runtime.settings import Settings
+
+MOST_TURNS: Final = 12
+_PROVEN: Final = frozenset(
+    {
+        FailureKind.NOT_FOUND,
+        FailureKind.FORBIDDEN,
+        FailureKind.UNAUTHENTICATED,
+        FailureKind.CREDENTIALS_MISSING,
+        FailureKind.CREDENTIALS_INVALID,
+    }
+)
+"""Failures that the operator meets as well, where the resource's own Secret met them."""
+_MOVES: Final = frozenset({Phase.SUBMITTING, Phase.UPGRADING})
+_NOT_SEEN: Final = (
+    "nobody has looked at the engine yet: --ask-vendor looks, with an access key or the Secret"
+)
+
+ReaderOf = Callable[[Resource], Awaitable[CseReader]]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecaster:
+    """Says what happens to the resources of a world.
+
+    Args:
+        world: The cluster as it will be.
+        settings: The operator's settings, as far as they are known here.
+        reader_of: Who looks at a resource's engine; None: what its status says of it is taken.
+        own_secrets: Whether that is done with the Secret that the resource names.
+    """
+
+    world: World
+    settings: Settings
+    reader_of: ReaderOf | None = None
+    own_secrets: bool = False
+
+    async def verdict(self, key: str, assumed: str | None = None) -> Verdict:
+        """What happens to a resource.
+
+        Args:
+            key: The resource.
+            assumed: The version that the engine is taken to have where nobody has looked at it.
+        """
+        cached = self.world.cache.get(key)
+        if cached is None:
+            raise AssertionError(f"{key} is not in the world")
+        namespace, _, name = key.partition("/")
+        try:
+            resource = cached.parse()
+        except InvalidSpecError as error:
+            return Verdict(namespace, name, "", Kind.REFUSED, "InvalidSpec", str(error))
+        blank = Verdict(namespace, name, resource.spec.engine_id, Kind.UNKNOWN, "", "")
+        if cached.deleting:
+            sentence = "it is being deleted: plan again when it is gone"
+            return replace(blank, reason="Deleting", sentence=sentence)
+        if doubles := self.world.doubles_of(key):
+            sentence = f"{', '.join(doubles)} names the same engine and is new too: one will own it"
+            return replace(blank, reason=Reason.ENGINE_ALREADY_MANAGED, sentence=sentence)
+        o, decision = await self._decided(key, resource, assumed)
+        if decision is None:
+            return self._undecided(o, blank)
+        return self._told(o, decision, blank)
+
+    async def _decided(
+        self, key: str, resource: Resource, assumed: str | None
+    ) -> tuple[Observed, Decision | None]:
+        """What the operator decides; None where that needs a look that nobody takes here."""
+        o = _known(
+            resource,
+            observes_only=self.world.observes_only or self.settings.observe_only,
+            permit=ALLOWED if self.world.policies.gates_nothing else None,
+        )
+        try:
+            looks = _Looks(resource, await self.reader_of(resource) if self.reader_of else None)
+        except CloudError as error:
+            looks, o = _Looks(resource, None), _failed(o, error.failure)
+        ownership = self.world.ownership
+        rival = ownership.rival(key)
+        if rival is not None and not ownership.has_seen(key) and looks.reader is not None:
+            o = await looks.at_engine(o)
+            rival = ownership.rival(key, sees=True) if o.failure is None else None
+        o = replace(o, rival=rival)
+        for _ in range(MOST_TURNS):
+            decision = decide(o, self.settings.limits)
+            if not decision.effect.is_look:
+                return o, decision
+            o = replace(o, status=decision.status)
+            if decision.effect is Effect.ASK:
+                o = replace(o, permit=self.world.permit(key, o.engine))
+                continue
+            if looks.reader is not None:
+                o = await looks.take(o, decision)
+                continue
+            engine = _engine_of(resource, assumed)
+            wants_engine = decision.effect is Effect.LOOK and stage_of(o.status) is Stage.IDLE
+            if not wants_engine or engine is None or o.engine is not None:
+                return o, None
+            o = replace(o, engine=engine)
+        raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.status)}")
+
+    def _undecided(self, o: Observed, blank: Verdict) -> Verdict:
+        """A decision that needs the vendor: what is recorded is all that is known."""
+        upgrade = o.status.upgrade
+        if upgrade is None or stage_of(o.status) is Stage.IDLE:
+            told = _NOT_SEEN
+            if o.engine is not None:
+                told = f"the engine is {o.engine.status}: --ask-vendor looks at its job"
+            return replace(blank, reason="NotSeen", sentence=told)
+        goes_on = f"{o.status.message or 'an upgrade is under way'}; it is followed to its end"
+        target = upgrade.target_version
+        if target is not None and not satisfies(target, o.wish.version):
+            goes_on += f", and {o.wish.version} is judged after it"
+        return replace(
+            blank,
+            kind=Kind.UPGRADING,
+            reason=o.status.ready.reason if o.status.ready else Reason.UPGRADING,
+            sentence=goes_on,
+            from_version=upgrade.from_version,
+            to_version=target,
+        )
+
+    def _told(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
+        upgrade, engine = decision.status.upgrade, o.engine
+        current = engine.version if engine else o.status.current_version
+        if decision.effect.is_call and upgrade is not None:
+            return self._call(o, decision, blank)
+        proven = self.own_secrets and o.failure is not None and o.failure.kind in _PROVEN
+        if o.failure is not None and o.rival is None and not proven:
+            return replace(blank, reason=o.failure.kind.value, sentence=o.failure.sentence())
+        ready = decision.status.ready
+        reason = Reason(ready.reason) if ready else Reason.CLOUD_UNAVAILABLE
+        wanted = None if current and satisfies(current, o.wish.version) else o.wish.version
+        verdict = replace(
+            blank,
+            kind=_kind_of(reason, decision.status),
+            reason=reason,
+            sentence=decision.status.message or "",
+            from_version=current,
+            to_version=wanted,
+        )
+        if verdict.kind is not Kind.HELD:
+            return verdict
+        return replace(verdict, holds=_holds(o) or (Hold(_holder(reason), reason),))
+
+    def _call(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
+        """The operator would call now: no policy holds it."""
+        upgrade = decision.status.upgrade
+        assert upgrade is not None  # noqa: S101 - the caller has looked
+        target = upgrade.target_version or o.wish.version
+        found = replace(
+            blank,
+            kind=Kind.UPGRADE,
+            reason=Reason.SUBMITTING,
+            sentence="the upgrade is called at once, and cannot be rolled back"
+            if decision.effect is Effect.UPGRADE
+            else "the failed upgrade is tried again by Retry",
+            from_version=o.engine.version if o.engine else None,
+            to_version=target,
+        )
+        latest = o.engine.latest_version if o.engine else None
+        if decision.effect is Effect.UPGRADE and latest is not None and latest != target:
+            told = f"the vendor offers {latest} and no other version: expect it to refuse {target}"
+            return replace(found, warnings=(told,), will_be_refused=True)
+        return found
+
+
+_HOLDERS: Final = {
+    Reason.SUSPENDED: "spec.suspend",
+    Reason.OBSERVE_ONLY: "the operator's --observe-only",
+    Reason.CREDENTIALS_NOT_FOUND: "its Secret",
+}
+
+
+def _holder(reason: Reason) -> str:
+    return _HOLDERS.get(reason, "the engine")
+
+
+def _holds(o: Observed) -> tuple[Hold, ...]:
+    """The policies that hold an engine, as the plug-in names them; none where none was asked."""
+    if not isinstance(o.permit, Held):
+        return ()
+    return tuple(
+        Hold(
+            f"{hold.policy.kind} {hold.policy.name}" if hold.policy else "the operator",
+            hold.reason,
+            f"{hold.until:%Y-%m-%dT%H:%M:%SZ}" if hold.until else None,
+        )
+        for hold in o.permit.holds
+    )
+
+
+def _kind_of(reason: Reason, status: Status) -> Kind:
+    """The kind that goes with a reason: by the condition that comes with it."""
+    if reason is Reason.ENGINE_ALREADY_MANAGED:
+        return Kind.NOT_OWNER
+    match FACTS[reason].standing:
+        case Standing.READY:
+            return Kind.NOTHING
+        case Standing.STALLED:
+            return Kind.REFUSED
+        case Standing.RECONCILING:
+            return Kind.UPGRADING if status.phase in _MOVES else Kind.HELD
+
+
+def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -> Observed:
+    """What is known of a resource before anything is looked at.
+
+    The operator may have known an open intent for less time than this says, and so wait a little.
+    """
+    now, upgrade = datetime.now(UTC), resource.status.upgrade
+    known_for = (now - upgrade.requested_at).total_seconds() if upgrade else 0.0
+    return Observed(
+        wish=Wish.of(
+            resource.spec,
+            resource.generation,
+            reconcile_request=resource.reconcile_request,
+            retry_request=resource.retry_request,
+        ),
+        status=resource.status,
+        now=now,
+        known_for=max(known_for, 0.0),
+        observes_only=observes_only,
+        permit=permit,
+    )
+
+
+def _engine_of(resource: Resource, assumed: str | None) -> EngineView | None:
+    """The engine as the operator saw it last, or as the revision before says that it is."""
+    status, engine = resource.status, resource.status.engine
+    version = status.current_version or assumed
+    if version is None:
+        return None
+    job = status.upgrade.job_id if status.upgrade else None
+    return EngineView(
+        engine_id=resource.spec.engine_id,
+        name=(engine.name if engine else None) or "",
+        type=(engine.type if engine else None) or "",
+        status=(engine.status if engine else None) or "Available",
+        version=version,
+        latest_version=status.latest_version,
+        latest_job_id=job,
+        additional_actions=(),
+        observed_at=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """Looks at one resource's engine."""
+
+    resource: Resource
+    reader: CseReader | None
+
+    async def take(self, o: Observed, decision: Decision) -> Observed:
+        """Take the look that a decision asks for, and add what it showed."""
+        if decision.effect is Effect.LOOK:
+            return await self.at_engine(o)
+        if decision.effect is Effect.LIST_JOBS:
+            return await self._at_jobs(o)
+        if decision.job_to_show is None:
+            raise AssertionError("a job without an id was asked for")
+        return await self._at_job(o, decision.job_to_show)
+
+    async def at_engine(self, o: Observed) -> Observed:
+        """Look at the engine."""
+        try:
+            engine = await self._reader.show_engine(self.resource.spec.engine_id)
+        except CloudError as error:
+            return _failed(o, error.failure)
+        return replace(o, engine=engine)
+
+    async def _at_job(self, o: Observed, job_id: int) -> Observed:
+        try:
+            job = await self._reader.show_job(self.resource.spec.engine_id, job_id)
+        except CloudError as error:
+            if error.failure.kind is FailureKind.NOT_FOUND:
+                return replace(o, missing_job=job_id)
+            return _failed(o, error.failure)
+        return replace(o, job=job)
+
+    async def _at_jobs(self, o: Observed) -> Observed:
+        try:
+            jobs = await self._reader.list_jobs(self.resource.spec.engine_id)
+        except CloudError as error:
+            return replace(o, jobs_failure=error.failure)
+        return replace(o, jobs=jobs or ())
+
+    @property
+    def _reader(self) -> CseReader:
+        if self.reader is None:
+            raise AssertionError("nobody looks")
+        return self.reader
+
+
+def _failed(o: Observed, failure: Failure) -> Observed:
+    return replace(o, failure=failure, failures=3)

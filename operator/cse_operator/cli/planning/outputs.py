@@ -1,0 +1,138 @@
+"""The plan as text, JSON, a comment in Markdown, and annotations of GitHub. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cse_operator.cli.planning.verdict import MEANINGS, Change, Kind, Verdict, counts, exit_code
+
+MARKER: Final = "<!-- cse-operator plan -->"
+"""The first line of a comment, by which a bot finds the one that it wrote before."""
+
+COMMENT_LIMIT: Final = 60_000
+"""Characters; GitHub cuts a comment at 65,536."""
+
+_SIGNS: Final = {
+    Kind.UPGRADE: "►",
+    Kind.REFUSED: "✗",
+    Kind.UNKNOWN: "?",
+    Kind.HELD: "◷",
+    Kind.UPGRADING: "►",
+    Kind.NOT_OWNER: "✗",
+    Kind.NOTHING: "✔",
+}
+_LEVELS: Final = {
+    Kind.UPGRADE: "warning",
+    Kind.REFUSED: "error",
+    Kind.UNKNOWN: "notice",
+    Kind.HELD: "notice",
+    Kind.UPGRADING: "notice",
+    Kind.NOT_OWNER: "error",
+}
+
+
+def is_shown(one: Verdict) -> bool:
+    """Whether a verdict is worth a line of its own."""
+    return one.kind is not Kind.NOTHING or one.change in {Change.ADDED, Change.REMOVED}
+
+
+def text(verdicts: Sequence[Verdict]) -> str:
+    """The plan for people; empty where nothing happens."""
+    shown = [one for one in verdicts if is_shown(one)]
+    if not shown:
+        return ""
+    rows = [(f"{_SIGNS[one.kind]} {one.key}", one.kind.value, one.versions) for one in shown]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row, one in zip(rows, shown, strict=True):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join(cells).rstrip())
+        lines += [f"    {line}" for line in _sentences(one)]
+    return "\n".join([*lines, "", summary(verdicts)]) + "\n"
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """All of it in one sentence."""
+    found = counts(verdicts)
+    parts = (f"{number} {MEANINGS[kind]}" for kind, number in found.items())
+    return f"Plan for {len(verdicts)} engines: {', '.join(parts) or 'nothing'}."
+
+
+def as_json(verdicts: Sequence[Verdict]) -> str:
+    """The plan for programs."""
+    content = {
+        "exitCode": exit_code(verdicts),
+        "counts": {kind.value: number for kind, number in counts(verdicts).items()},
+        "engines": [one.to_json() for one in verdicts],
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def markdown(verdicts: Sequence[Verdict]) -> str:
+    """The plan as a comment of bounded length; empty where nothing happens."""
+    shown = [one for one in verdicts if is_shown(one)]
+    if not shown:
+        return ""
+    head = [MARKER, f"### {_escaped(summary(verdicts))}", ""]
+    if any(one.kind is Kind.UPGRADE for one in shown):
+        head += ["An upgrade of an engine cannot be rolled back.", ""]
+    head += ["| resource | what happens | version | why |", "|---|---|---|---|"]
+    lines, room = [], COMMENT_LIMIT - sum(len(line) + 1 for line in head) - 100
+    for place, one in enumerate(shown):
+        why = "<br>".join(map(_escaped, _sentences(one)))
+        what = f"{_SIGNS[one.kind]} {one.kind.value}"
+        line = f"| {_escaped(one.key)} | {what} | {_escaped(one.versions)} | {why} |"
+        room -= len(line) + 1
+        if room < 0:
+            lines += ["", f"And {len(shown) - place} more: see the log."]
+            break
+        lines.append(line)
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def github(verdicts: Sequence[Verdict]) -> str:
+    """The plan as workflow commands of GitHub, which shows them beside the changed lines."""
+    lines = []
+    for one in verdicts:
+        if one.kind not in _LEVELS:
+            continue
+        level = "error" if one.will_be_refused else _LEVELS[one.kind]
+        where = {"title": f"{one.key}: {one.kind.value} {one.versions}".rstrip()}
+        if one.line is not None:
+            where = {"file": one.origin, "line": str(one.line), **where}
+        properties = ",".join(f"{name}={_property(value)}" for name, value in where.items())
+        lines.append(f"::{level} {properties}::{_data(' '.join(_sentences(one)))}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+FORMS: Final[dict[str, Callable[[Sequence[Verdict]], str]]] = {
+    "text": text,
+    "json": as_json,
+    "markdown": markdown,
+    "github": github,
+}
+
+
+def _sentences(one: Verdict) -> list[str]:
+    """Why, and what to know beside it."""
+    change = [f"({one.change.value})"] if one.change in {Change.ADDED, Change.REMOVED} else []
+    return [" ".join(filter(None, [one.sentence, *change])), *one.warnings]
+
+
+def _escaped(words: str) -> str:
+    """A text that is shown as it is: no mark-up of a manifest gets into the comment."""
+    plain = " ".join(words.split())
+    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "&#64;")):
+        plain = plain.replace(sign, instead)
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", plain)
+
+
+def _data(words: str) -> str:
+    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(words: str) -> str:
+    return _data(words).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,122 @@
+"""What is written where: text for people, JSON, YAML and names for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TextIO
+
+from cse_operator.api.names import GROUP, SINGULAR
+
+WIDTH: Final = 80
+"""Columns where nobody knows better."""
+_PLAIN: Final = re.compile(r"(?!(true|false|yes|no|on|off|null|y|n)$)[a-z][a-z0-9]*", re.IGNORECASE)
+_UNPRINTABLE: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff]")
+
+
+class Output:
+    """Standard output in the form that was asked for, and sentences beside it."""
+
+    def __init__(
+        self, form: str = "text", colour: str = "auto", *, out: TextIO | None = None
+    ) -> None:
+        """Make one.
+
+        Args:
+            form: text, json, yaml or name.
+            colour: auto, always or never.
+            out: Where to; standard output without one.
+        """
+        self.form = form
+        self._out = out or sys.stdout
+        on_terminal = self._out.isatty() and not os.environ.get("NO_COLOR")
+        self.is_terminal = self._out.isatty()
+        self._colours = colour == "always" or (colour == "auto" and on_terminal)
+
+    @property
+    def width(self) -> int:
+        """Columns to write in."""
+        return shutil.get_terminal_size((WIDTH, 24)).columns
+
+    def paint(self, text: str, code: str) -> str:
+        """The text in a colour, where there are colours."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+
+    def write(self, text: str) -> None:
+        """Write lines for people."""
+        self._out.write(text if text.endswith("\n") or not text else f"{text}\n")
+        self._out.flush()
+
+    def show(self, content: Sequence[Mapping[str, Any]], text: str) -> None:
+        """Show what was found or done: the text, or its content in another form.
+
+        Args:
+            content: One mapping for each resource, with `namespace` and `name`.
+            text: The same for people.
+        """
+        match self.form:
+            case "json":
+                self.write(json.dumps(content, indent=2, ensure_ascii=False))
+            case "yaml":
+                self.write("\n".join(_yaml(list(content))))
+            case "name":
+                names = dict.fromkeys(f"{SINGULAR}.{GROUP}/{one['name']}" for one in content)
+                self.write("\n".join(names))
+            case _:
+                self.write(text)
+
+
+def say(sentence: str) -> None:
+    """A sentence for the person, beside the result."""
+    sys.stderr.write(f"{sentence}\n")
+
+
+def wrapped(text: str, width: int, indent: str) -> str:
+    """The text in lines of a width, all but the first behind an indent."""
+    lines = textwrap.wrap(printable(text), max(width - len(indent), 20), break_on_hyphens=False)
+    return f"\n{indent}".join(lines)
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: engines are named by others."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lines with columns as wide as they have to be."""
+    lines = [tuple(head), *(tuple(map(printable, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "   ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _yaml(value: Any, indent: str = "") -> Iterator[str]:
+    """JSON data as YAML; each text is quoted as JSON, which YAML reads alike."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            name = key if _PLAIN.fullmatch(str(key)) else json.dumps(key)
+            if isinstance(item, Mapping | list) and item:
+                yield f"{indent}{name}:"
+                yield from _yaml(item, f"{indent}  ")
+            else:
+                yield f"{indent}{name}: {_scalar(item)}"
+    elif isinstance(value, list) and value:
+        for item in value:
+            lines = list(_yaml(item))
+            yield f"{indent}- {lines[0]}"
+            yield from (f"{indent}  {line}" for line in lines[1:])
+    else:
+        yield f"{indent}{_scalar(value)}"
+
+
+def _scalar(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
