@@ -15,11 +15,13 @@ from typing import Any
 
 import yaml
 
-from cse_operator.api.reasons import Reason
+from cse_operator.api.reasons import HELD, Reason
 from cse_operator.api.resource import Phase
 from cse_simulator.admin import Fault, JobPlan, start_simulator
 from support import processes
+from support.engines import engine_manifest
 from support.operator_process import OperatorProcess
+from support.policies import policy_manifest
 from support.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +61,8 @@ def test_every_reason_to_be_told_of_has_exactly_one_alert():
     untold = {
         *(Reason.UP_TO_DATE, Reason.SUBMITTING, Reason.UPGRADING),
         *(Reason.SUSPENDED, Reason.OBSERVE_ONLY),
+        # How long a policy holds is told by CseHeldTooLong, and what is wrong with it by its own.
+        *(set(HELD) - {Reason.NEVER_OPENS, Reason.POLICIES_UNKNOWN, Reason.NO_POLICY}),
     }
     assert told == {reason.value: 1 for reason in set(Reason) - untold}
 
@@ -109,7 +113,7 @@ async def test_every_query_of_the_dashboard_returns_data_of_a_real_run(
                     if panel["type"] == "table":
                         assert {*_shown(panel)} <= {*columns, "Value", "cluster"}, panel["title"]
             assert prometheus.values_of(_variable("namespace"), namespace) == {namespace}
-            assert prometheus.values_of(_variable("name"), namespace) == ENGINES
+            assert prometheus.values_of(_variable("name"), namespace) == {*ENGINES, "held"}
 
 
 ENGINES = {"done", "failed", "overdue", "throttled"}
@@ -118,6 +122,7 @@ ENGINES = {"done", "failed", "overdue", "throttled"}
 async def _play(scene):
     """Have an engine come to each of the ends that the dashboard shows."""
     scene.secret()
+    _hold(scene)
     engines = {name: scene.engine(name) for name in ENGINES}
     scene.admin.plan_jobs(JobPlan(outcome="error"), engines["failed"].id)
     scene.admin.plan_jobs(JobPlan(outcome="never"), engines["overdue"].id)
@@ -129,9 +134,31 @@ async def _play(scene):
     scene.resource(engines["overdue"], upgrade={"timeout": "1s"})
     scene.resource(engines["throttled"])
     await scene.until_reason("done", "UpToDate")
+    _want_what_is_held(scene)
     await scene.until_reason("failed", "UpgradeFailed")
     await scene.until_reason("overdue", "UpgradeOverdue")
     await scene.until_reason("throttled", "UpToDate")
+    await scene.until_reason("held", "OutsideWindow")
+
+
+def _hold(scene: Scene) -> None:
+    """Have a policy that holds one more engine until its window opens."""
+    policy = policy_manifest(
+        scene.namespace,
+        selector={"matchLabels": {"tier": "held"}},
+        windows=[{"name": "new-year", "schedule": "0 2 1 JAN *", "duration": "4h"}],
+        maxConcurrent=1,
+    )
+    scene.kubectl("create", "-f", "-", stdin=yaml.safe_dump(policy))
+
+
+def _want_what_is_held(scene: Scene) -> None:
+    engine = scene.engine("held")
+    manifest = engine_manifest(
+        "held", namespace=scene.namespace, projectId=scene.project, engineId=engine.id
+    )
+    manifest["metadata"]["labels"] = {"tier": "held"}
+    scene.kubectl("create", "-f", "-", stdin=yaml.safe_dump(manifest))
 
 
 def _check_exposition(tools: Path, exposition: str) -> None:
