@@ -30,7 +30,7 @@ from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
 from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
 from cse_operator.core.observed import Limits, Observed, Rival, Wish
-from cse_operator.core.permit import Allowed, Held, permit
+from cse_operator.core.permit import ALLOWED, Allowed, Held, permit
 from cse_operator.core.policies import Policy, PolicySet, read_policy
 
 NOW = datetime(2026, 3, 14, 2, 0, 0, tzinfo=UTC)
@@ -87,7 +87,7 @@ def job(status: str, message: str | None = None, kind: str = "Upgrade") -> JobVi
 def _observed(**changes: Any) -> Observed:
     spec = Spec.model_validate({**SPEC, **changes.pop("spec", {})})
     generation = changes.pop("generation", 3)
-    seen = {"engine": engine(), **changes}
+    seen = {"engine": engine(), "permit": ALLOWED, **changes}
     return Observed(wish=Wish.of(spec, generation), status=Status(), now=NOW, **seen)
 
 

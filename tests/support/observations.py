@@ -22,6 +22,7 @@ from cse_operator.api.status_reader import read_status
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Limits, Observed, Wish
+from cse_operator.core.permit import ALLOWED
 from cse_operator.core.status import conditions
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -148,6 +149,7 @@ def observed(upgrade: UpgradeRecord | None = None, **changes: Any) -> Observed:
         "status": status(upgrade),
         "now": NOON,
         "engine": engine(),
+        "permit": ALLOWED,
     }
     return Observed(**(usual | changes))
 

@@ -11,7 +11,7 @@ from cse_operator.api.duration import parse_duration
 from cse_operator.api.resource import Spec, Status, UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted, EngineView, JobView
-from cse_operator.core.permit import ALLOWED, Allowed, Held
+from cse_operator.core.permit import Allowed, Held
 
 LONGEST_ECHO: Final = 256
 """Characters of a request that are echoed as they came; a time has 20."""
@@ -142,7 +142,7 @@ class Observed:
     """Seconds for which every look has said that there is no such engine."""
     answer: Accepted | Failure | Held | None = None
     """What the changing call was answered with, right after it, or which policy kept it back."""
-    permit: Allowed | Held | None = ALLOWED
+    permit: Allowed | Held | None = None
     """Whether the policies let a call go; None while they were not asked."""
     known_for: float = 0.0
     """Seconds this process has known the recorded upgrade in its present stage: never more
