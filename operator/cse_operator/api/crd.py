@@ -69,28 +69,6 @@ def custom_resource(
     status: dict[str, Any],
 ) -> dict[str, Any]:
     """A CustomResourceDefinition with one version and a status subresource."""
-    properties = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": {"type": "object"},
-        "spec": spec,
-        "status": status,
-    }
-    version = {
-        "name": names.VERSION,
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "additionalPrinterColumns": [_column(*column) for column in columns],
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "description": description,
-                "required": ["spec"],
-                "properties": properties,
-            }
-        },
-    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -109,7 +87,34 @@ def custom_resource(
                 "shortNames": [called.short],
                 "categories": [names.CATEGORY],
             },
-            "versions": [version],
+            "versions": [_version(description, columns, spec, status)],
+        },
+    }
+
+
+def _version(
+    description: str, columns: Sequence[Column], spec: dict[str, Any], status: dict[str, Any]
+) -> dict[str, Any]:
+    properties = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+        "spec": spec,
+        "status": status,
+    }
+    return {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(*column) for column in columns],
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": description,
+                "required": ["spec"],
+                "properties": properties,
+            }
         },
     }
 

@@ -73,13 +73,7 @@ async def call(
         if not _NAME.fullmatch(name):
             what = _describe(method, path, names)
             raise errors.Invalid(f"{what}: {name!r} is not a name an object can have")
-    headers = {
-        **api_client.default_headers,
-        "Accept": "application/json",
-        "Content-Type": content_type,
-    }
-    roots_of(api_client).renew()
-    await api_client.update_params_for_auth(headers, [], _AUTHENTICATION, path, method, body)
+    headers = await _headers(api_client, method, path, body, content_type)
     url = f"{api_client.configuration.host}{path.format_map(names)}"
     if query:
         url = f"{url}?{_encoded(tuple(query))}"
@@ -104,6 +98,24 @@ async def call(
     # Raised out here on purpose: what the transport raises can hold the request with its
     # Authorization header, and must not hang on this error as its context.
     raise failure
+
+
+async def _headers(
+    api_client: ApiClient,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None,
+    content_type: str,
+) -> dict[str, str]:
+    """The call's headers, with the token of this moment."""
+    headers: dict[str, str] = {
+        **api_client.default_headers,
+        "Accept": "application/json",
+        "Content-Type": content_type,
+    }
+    roots_of(api_client).renew()
+    await api_client.update_params_for_auth(headers, [], _AUTHENTICATION, path, method, body)
+    return headers
 
 
 @lru_cache(maxsize=16)

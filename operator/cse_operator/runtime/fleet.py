@@ -138,6 +138,15 @@ class Fleet(Prepared):
             value=sources.events_lost(),
         )
         yield GaugeMetricFamily(
+            "cse_operator_leader",
+            "1 while this process may act, 0 while it stands by.",
+            value=1.0 if leading else 0.0,
+        )
+        yield from self._loop()
+
+    def _loop(self) -> Iterator[Metric]:
+        sources = self._sources
+        yield GaugeMetricFamily(
             "cse_operator_resync_age_seconds",
             "Seconds since the last list of all resources that succeeded.",
             value=sources.resync_age(),
@@ -156,11 +165,6 @@ class Fleet(Prepared):
             "cse_operator_watches_begun",
             "How often the watch was begun; more than once means that it ended or saw nothing.",
             value=sources.watch_begun(),
-        )
-        yield GaugeMetricFamily(
-            "cse_operator_leader",
-            "1 while this process may act, 0 while it stands by.",
-            value=1.0 if leading else 0.0,
         )
 
     def _each(self, resources: list[tuple[ObjectReference, Summary]]) -> Iterator[Metric]:

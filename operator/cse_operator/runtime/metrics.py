@@ -53,60 +53,55 @@ class Metrics:
         # The moment each series began doubles their number and serves nobody here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._cloud_calls = Histogram(
+        self._cloud_calls = self._histogram(
             "cse_operator_cloud_call_seconds",
             "Calls to the vendor's API, by operation and outcome (Success or the kind of failure).",
             ("operation", "outcome"),
-            buckets=_FAST,
-            registry=self.registry,
         )
-        self._reconciles = Histogram(
-            "cse_operator_reconcile_seconds",
-            "Reconcile steps.",
-            buckets=_FAST,
-            registry=self.registry,
-        )
-        self._reconcile_errors = Counter(
+        self._reconciles = self._histogram("cse_operator_reconcile_seconds", "Reconcile steps.")
+        self._reconcile_errors = self._counter(
             "cse_operator_reconcile_errors",
             "Reconcile steps that could not be ended, by cause.",
             ("cause",),
-            registry=self.registry,
         )
-        self._queue_wait = Histogram(
-            "cse_operator_queue_wait_seconds",
-            "Time that resources waited for a worker.",
-            buckets=_FAST,
-            registry=self.registry,
+        self._queue_wait = self._histogram(
+            "cse_operator_queue_wait_seconds", "Time that resources waited for a worker."
         )
-        self._transitions = Counter(
+        self._transitions = self._counter(
             "cse_operator_transitions",
             "Changes of the reason of the condition Ready, by the new reason.",
             ("reason",),
-            registry=self.registry,
         )
-        self._upgrades = Counter(
-            "cse_operator_upgrades",
-            "Upgrades that ended, by result.",
-            ("result",),
-            registry=self.registry,
+        self._upgrades = self._counter(
+            "cse_operator_upgrades", "Upgrades that ended, by result.", ("result",)
         )
-        self._upgrade_seconds = Histogram(
+        self._upgrade_seconds = self._histogram(
             "cse_operator_upgrade_seconds",
             "Upgrades from their intent to their end.",
             buckets=_LONG,
-            registry=self.registry,
         )
-        self._windows_missed = Counter(
+        self._windows_missed = self._counter(
             "cse_operator_window_missed",
             "Engines that were due before a window of a policy, and did not start in it.",
             ("kind", "policy_namespace", "policy"),
-            registry=self.registry,
         )
         self._collectors: list[Prepared] = []
-        self._page = b""
-        self._page_due = 0.0
+        self._page, self._page_due = b"", 0.0
         self._making = asyncio.Lock()
         self._begin_at_zero()
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self,
+        name: str,
+        text: str,
+        labels: tuple[str, ...] = (),
+        *,
+        buckets: tuple[float, ...] = _FAST,
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def _begin_at_zero(self) -> None:
         """Show what has not happened yet as 0: the first time is an increase only from there.

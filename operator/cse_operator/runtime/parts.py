@@ -82,8 +82,33 @@ class Parts:
         self.ownership = Ownership(grace=grace, wake=self.queue.add)
         self.cache = Cache(self.ownership, options.endpoints.identity_of)
         self._leads_since: float | None = None
+        self._add_policies(identity)
+        self.reader = ResourceReader(api_client, page_size=PAGE)
+        tools = self._tools()
+        self.reconciler = Reconciler(tools)
+        self.workers = Workers(self.queue, self.reconciler.reconcile, self.metrics)
+        self.informer = self._informer(tools.calls)
+        self.watch = KopfWatch(
+            api_client, self.informer.on_event, identity=identity, namespaces=self.informer.served
+        )
+        self.informer.begin_watch_again = self.watch.begin_again
+        self.metrics.add(self._fleet())
+        self.metrics.add(self._policy_metrics())
+
+    def _informer(self, calls: Calls) -> Informer:
+        return Informer(
+            self.reader,
+            self.cache,
+            self.queue,
+            namespaces=self._settings.namespaces,
+            interval=self._settings.resync_interval,
+            keeps=calls.is_unrecorded,
+        )
+
+    def _add_policies(self, identity: str) -> None:
+        settings = self._settings
         self.policies = PolicyInformer(
-            PolicyReader(api_client),
+            PolicyReader(self._api_client),
             namespaces=settings.namespaces,
             required=settings.require_policy,
         )
@@ -96,24 +121,6 @@ class Parts:
         self.policies.on_change = self._policies_changed
         self.policy_watch = self._policy_watch(identity)
         self.policies.begin_watch_again = self.policy_watch.begin_again
-        self.reader = ResourceReader(api_client, page_size=PAGE)
-        tools = self._tools()
-        self.reconciler = Reconciler(tools)
-        self.workers = Workers(self.queue, self.reconciler.reconcile, self.metrics)
-        self.informer = Informer(
-            self.reader,
-            self.cache,
-            self.queue,
-            namespaces=settings.namespaces,
-            interval=settings.resync_interval,
-            keeps=tools.calls.is_unrecorded,
-        )
-        self.watch = KopfWatch(
-            api_client, self.informer.on_event, identity=identity, namespaces=self.informer.served
-        )
-        self.informer.begin_watch_again = self.watch.begin_again
-        self.metrics.add(self._fleet())
-        self.metrics.add(self._policy_metrics())
 
     def lead(self) -> None:
         """This process has the right to act: what the one before it did is listed first."""

@@ -62,16 +62,6 @@ async def serve(
         OSError: when an address cannot be listened on.
     """
 
-    async def healthz(_request: web.BaseRequest) -> web.Response:
-        seconds = oldest_work()
-        if seconds > STUCK_AFTER:
-            return web.Response(status=500, text=f"a step hangs for {seconds:.0f} s\n")
-        return web.Response(text="ok\n")
-
-    async def readyz(_request: web.BaseRequest) -> web.Response:
-        why = not_ready()
-        return web.Response(text="ok\n") if why is None else web.Response(status=503, text=why)
-
     async def metrics_page(request: web.BaseRequest) -> web.Response:
         if places.access is not None:
             refusal = await places.access.refusal(request.headers.get("Authorization"))
@@ -82,7 +72,7 @@ async def serve(
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    probes: dict[str, Page] = {"/healthz": healthz, "/readyz": readyz}
+    probes: dict[str, Page] = {"/healthz": _healthz(oldest_work), "/readyz": _readyz(not_ready)}
     shown: dict[str, Page] = {PATH: metrics_page}
     async with AsyncExitStack() as stack:
         if places.probes:
@@ -96,6 +86,24 @@ async def serve(
             how = "" if certificate is None else " by TLS"
             logger.info("serving %s on %s%s", ", ".join(shown), places.listen, how)
         yield
+
+
+def _healthz(oldest_work: Callable[[], float]) -> Page:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        seconds = oldest_work()
+        if seconds > STUCK_AFTER:
+            return web.Response(status=500, text=f"a step hangs for {seconds:.0f} s\n")
+        return web.Response(text="ok\n")
+
+    return answer
+
+
+def _readyz(not_ready: Callable[[], str | None]) -> Page:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        why = not_ready()
+        return web.Response(text="ok\n") if why is None else web.Response(status=503, text=why)
+
+    return answer
 
 
 def _pages(pages: dict[str, Page]) -> Page:
