@@ -76,20 +76,11 @@ def custom_resource(
         "spec": spec,
         "status": status,
     }
-    version = {
-        "name": names.VERSION,
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "additionalPrinterColumns": [_column(*column) for column in columns],
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "description": description,
-                "required": ["spec"],
-                "properties": properties,
-            }
-        },
+    schema = {
+        "type": "object",
+        "description": description,
+        "required": ["spec"],
+        "properties": properties,
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -109,8 +100,19 @@ def custom_resource(
                 "shortNames": [called.short],
                 "categories": [names.CATEGORY],
             },
-            "versions": [version],
+            "versions": [_version(columns, schema)],
         },
+    }
+
+
+def _version(columns: Sequence[Column], schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(*column) for column in columns],
+        "schema": {"openAPIV3Schema": schema},
     }
 
 
