@@ -69,6 +69,19 @@ def custom_resource(
     status: dict[str, Any],
 ) -> dict[str, Any]:
     """A CustomResourceDefinition with one version and a status subresource."""
+    properties = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+        "spec": spec,
+        "status": status,
+    }
+    schema = {
+        "type": "object",
+        "description": description,
+        "required": ["spec"],
+        "properties": properties,
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -87,35 +100,19 @@ def custom_resource(
                 "shortNames": [called.short],
                 "categories": [names.CATEGORY],
             },
-            "versions": [_version(description, columns, spec, status)],
+            "versions": [_version(columns, schema)],
         },
     }
 
 
-def _version(
-    description: str, columns: Sequence[Column], spec: dict[str, Any], status: dict[str, Any]
-) -> dict[str, Any]:
-    properties = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": {"type": "object"},
-        "spec": spec,
-        "status": status,
-    }
+def _version(columns: Sequence[Column], schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": names.VERSION,
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [_column(*column) for column in columns],
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "description": description,
-                "required": ["spec"],
-                "properties": properties,
-            }
-        },
+        "schema": {"openAPIV3Schema": schema},
     }
 
 

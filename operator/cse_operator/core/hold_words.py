@@ -80,7 +80,7 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
             return f"{who} asks for an approval of {engine.wanted}{said}"
         case Reason.WAITING_FOR_SLOT:
             limit = policy.spec.max_concurrent if policy else None
-            return f"{who} lets {limit} engines upgrade at once, and others go first"
+            return f"{who} lets {limit} upgrade at once, and others go first"
         case _:
             assert policy is not None  # noqa: S101 - the others are always a policy's
             return _of_times_and_waves(engine, fleet, hold, policy)
