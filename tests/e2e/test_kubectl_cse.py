@@ -60,13 +60,17 @@ def viewer(scene: Scene, folder: Path, tmp_path: Path) -> Plugin:
 
 def interrupted(person: Plugin, *arguments: str) -> int:
     """Run it, interrupt it after its first sentence, and return its exit code."""
-    # By its own file, which is what kubectl becomes: the signal has to reach it.
-    command = [str(folder_of(person) / "kubectl-cse"), *arguments]
+    # By its own file, which is what kubectl becomes: the signal has to reach it. Who runs the tests
+    # in the background has it ignored, and hands that down.
+    command = ["env", "--default-signal=INT", str(folder_of(person) / "kubectl-cse"), *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=person.environment) as running:
         assert running.stderr is not None
         assert running.stderr.readline()
         running.send_signal(signal.SIGINT)
-        return running.wait(30)
+        try:
+            return running.wait(30)
+        finally:
+            running.kill()
 
 
 def shell(script: str, *arguments: str, env: dict[str, str]) -> str:

@@ -271,6 +271,7 @@ def _allow(cluster: Cluster, namespace: str, *, account: str) -> None:
     rules = [
         (group, "microserviceengines", ["get", "list", "watch"]),
         (group, "microserviceengines/status", ["patch"]),
+        (group, "upgradepolicies", ["list", "watch"]),
         ("", "secrets", ["get"]),
         ("", "events", ["create"]),
     ]

@@ -71,7 +71,8 @@ def member(name: str = "orders", **changes: Any) -> Member:
         "reason": "WaitingForSlot",
     }
     merged = usual | changes
-    return Member(**{**merged, "labels": frozenset(merged["labels"].items())})
+    labels = merged["labels"]
+    return Member(**{**merged, "labels": None if labels is None else frozenset(labels.items())})
 
 
 def done(name: str = "canary", version: str = "2.4.0", **changes: Any) -> Member:

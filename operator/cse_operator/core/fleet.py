@@ -76,13 +76,16 @@ class Fleet:
 
     @cached_property
     def _in_flight(self) -> dict[tuple[str, str, str], set[str]]:
-        return {
-            policy.key: {m.key for m in self.selected(policy) if self.is_in_flight(m)}
-            for policy in self.policies.policies
-        }
+        found: dict[tuple[str, str, str], set[str]] = {p.key: set() for p in self.policies.policies}
+        for member in self.members:
+            if self.is_in_flight(member):
+                selection = self.selection(member)
+                for policy in (*selection.policies, *selection.unsure):
+                    found[policy.key].add(member.key)
+        return found
 
     def in_flight(self, policy: Policy) -> set[str]:
-        """The keys of a policy's engines that are in flight."""
+        """The keys of a policy's engines that are in flight, with those that may be its own."""
         return self._in_flight[policy.key]
 
     @cached_property

@@ -64,6 +64,8 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
     match hold.reason:
         case Reason.POLICIES_UNKNOWN if policy is None:
             return f"the policies cannot be read: {fleet.policies.why_unknown(engine.namespace)}"
+        case Reason.POLICIES_UNKNOWN if engine.labels is None:
+            return f"it has too many labels for them to be compared, and {who} may select it"
         case Reason.POLICIES_UNKNOWN:
             return f"the labels of the namespace are not known, and {who} may select it"
         case Reason.NO_POLICY:
@@ -98,7 +100,7 @@ def _of_times_and_waves(engine: Member, fleet: Fleet, hold: Hold, policy: Policy
     if hold.reason is Reason.FAILURES_EXCEEDED:
         failed = names(rollout.failed, engine.namespace)
         return f"engines of {who} failed at {engine.wanted}: {failed}"
-    wave = rollout.before(policy.wave_of(dict(engine.labels)))
+    wave = rollout.before(policy.wave_of(dict(engine.labels or ())))
     assert wave is not None  # noqa: S101 - it holds
     if hold.reason is Reason.SOAKING:
         return f"wave {wave.name} of {who} soaks at {engine.wanted}; over {until}"

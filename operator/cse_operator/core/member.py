@@ -50,7 +50,8 @@ class Member:
 
     namespace: str
     name: str
-    labels: frozenset[tuple[str, str]]
+    labels: frozenset[tuple[str, str]] | None
+    """None: more than are kept, so that nobody knows what selects it."""
     wanted: str
     priority: int = 0
     suspended: bool = False
@@ -137,7 +138,7 @@ def member_of(
     *,
     namespace: str,
     name: str,
-    labels: Mapping[str, str],
+    labels: Mapping[str, str] | None,
     approved: str | None,
     retry_request: str | None,
     generation: int,
@@ -154,7 +155,7 @@ def member_of(
     return Member(
         namespace=namespace,
         name=name,
-        labels=frozenset(labels.items()),
+        labels=None if labels is None else frozenset(labels.items()),
         wanted=str(spec.get("version", "")),
         priority=priority if isinstance(priority, int) else 0,
         suspended=spec.get("suspend") is True,

@@ -154,7 +154,7 @@ def _progress(engine: Member, policy: Policy, fleet: Fleet) -> Iterator[Hold]:
     rollout = fleet.rollout(policy, engine.type, engine.wanted)
     if policy.max_failures is not None and len(rollout.failed) > policy.max_failures:
         yield Hold(Reason.FAILURES_EXCEEDED, policy)
-    wave = rollout.before(policy.wave_of(dict(engine.labels)))
+    wave = rollout.before(policy.wave_of(dict(engine.labels or ())))
     if wave is not None and wave.blockers:
         yield Hold(Reason.WAITING_FOR_WAVE, policy)
     elif wave is not None:

@@ -112,7 +112,7 @@ class Selection:
 
     policies: tuple[Policy, ...]
     unsure: tuple[Policy, ...] = ()
-    """Policies that may select it: the labels of its namespace are not known."""
+    """Policies that may select it: its labels, or those of its namespace, are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +145,18 @@ class PolicySet:
         """Why the policies of a namespace are not known; None if they are."""
         return self.unknown or self.unknown_in.get(namespace)
 
-    def selecting(self, namespace: str, labels: frozenset[tuple[str, str]]) -> Selection:
-        """The policies that select an engine by its namespace and labels."""
+    def selecting(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
+        """The policies that select an engine by its namespace and labels, None if not known."""
         known = self._selections.get((namespace, labels))
         if known is None:
-            known = self._selections[namespace, labels] = self._select(namespace, dict(labels))
+            known = self._select_by(namespace, labels)
+            self._selections[namespace, labels] = known
         return known
+
+    def _select_by(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
+        if labels is None:
+            return Selection((), tuple(p for p in self.policies if p.namespace in {"", namespace}))
+        return self._select(namespace, dict(labels))
 
     def _select(self, namespace: str, labels: Mapping[str, str]) -> Selection:
         sure, unsure = [], []

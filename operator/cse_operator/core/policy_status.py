@@ -82,7 +82,7 @@ def _waves(policy: Policy, members: Sequence[Member]) -> Iterator[WaveStatus]:
         return
     in_wave: dict[int, list[Member]] = {}
     for member in members:
-        in_wave.setdefault(policy.wave_of(dict(member.labels)), []).append(member)
+        in_wave.setdefault(policy.wave_of(dict(member.labels or ())), []).append(member)
     for index, wave in enumerate(policy.spec.waves):
         own = in_wave.get(index, [])
         reached = sum(m.ready and m.runs(m.wanted) for m in own)
@@ -148,7 +148,7 @@ def _against(policy: Policy, other: Policy, fleet: Fleet) -> tuple[Member, Membe
     places: dict[tuple[int, int], Member] = {}
     for member in fleet.selected(policy):
         if member.key in both and not member.excused:
-            labels = dict(member.labels)
+            labels = dict(member.labels or ())
             places.setdefault((policy.wave_of(labels), other.wave_of(labels)), member)
     for (mine, theirs), member in places.items():
         for (later, earlier), rival in places.items():

@@ -55,7 +55,7 @@ def rollout(
     by_wave: dict[int, list[Member]] = {}
     if policy.spec.waves:
         for member in counted:
-            by_wave.setdefault(policy.wave_of(dict(member.labels)), []).append(member)
+            by_wave.setdefault(policy.wave_of(dict(member.labels or ())), []).append(member)
     waves = tuple(
         _wave(wave.name, by_wave.get(index, []), parse_duration(wave.soak), target, now)
         for index, wave in enumerate(policy.spec.waves)

@@ -1,6 +1,7 @@
 """The cache: each resource as it was last watched, listed or written, and its notes.
 
-Of an object only what decides is kept: spec, status, two annotations and a digest of the labels.
+Of an object only what decides is kept: spec, status, three annotations and the labels, of which one
+that has thousands keeps a digest.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ SHORT: Final = 20
 
 LONGEST_REQUEST: Final = 256
 """Characters of an annotation that are kept as they came; of a longer one its digest is."""
+
+MOST_LABELS: Final = 100
+"""Labels of a resource that are kept; the API server takes a megabyte of them. With more nobody
+knows which policies select it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ class _Content(NamedTuple):
     status: dict[str, Any]
     reconcile: str | None
     retry: str | None
-    labels: dict[str, str]
+    labels: dict[str, str] | None
+    """None: too many to be kept."""
+    labels_digest: int
     approved: str | None
     generation: int
     deleting: bool
@@ -74,12 +81,14 @@ class _Content(NamedTuple):
     def of(cls, obj: Mapping[str, Any]) -> _Content:
         metadata = obj["metadata"]
         annotations = metadata.get("annotations") or {}
+        labels = metadata.get("labels") or {}
         return cls(
             spec=_shared(obj.get("spec") or {}),
             status=_shared(obj.get("status") or {}),
             reconcile=_bounded(annotations.get(RECONCILE_REQUESTED_AT)),
             retry=_bounded(annotations.get(RETRY_REQUESTED_AT)),
-            labels=_shared(metadata.get("labels") or {}),
+            labels=_shared(labels) if len(labels) <= MOST_LABELS else None,
+            labels_digest=hash(frozenset(labels.items())),
             approved=_bounded(annotations.get(APPROVED_VERSION)),
             generation=metadata.get("generation", 1),
             deleting="deletionTimestamp" in metadata,

@@ -72,7 +72,7 @@ class Manager:
         tasks = [
             asyncio.create_task(self._list_and_watch(), name="informer"),
             asyncio.create_task(parts.policies.run(), name="policies"),
-            asyncio.create_task(parts.policy_watch.run(), name="policy watch"),
+            asyncio.create_task(self._watch_policies(), name="policy watch"),
         ]
         if parts.elector is None:
             self._lead()
@@ -97,6 +97,11 @@ class Manager:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.parts.watch.run(), name="watch")
             group.create_task(self.parts.informer.run(), name="resync")
+
+    async def _watch_policies(self) -> None:
+        """Watch where the policies may be listed, which the first list tells."""
+        await self.parts.policies.asked.wait()
+        await self.parts.policy_watch.run()
 
     async def _work(self) -> None:
         """Reconcile once this process leads, and knows the policies and all resources."""

@@ -159,7 +159,7 @@ class Parts:
             self.policies.on_event,
             identity=identity,
             plurals=(names.POLICY_PLURAL, *of_cluster),
-            namespaces=lambda: namespaces,
+            namespaces=self.policies.served,
         )
 
     def _policy_metrics(self) -> PolicyMetrics:

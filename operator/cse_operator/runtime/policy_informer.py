@@ -60,6 +60,11 @@ class PolicyInformer:
         self.begin_watch_again: Callable[[], None] = lambda: None
         """Called when the policies can be listed again: the watch may have begun without them."""
 
+    def served(self) -> tuple[str, ...]:
+        """The namespaces to watch; none means all."""
+        served = tuple(n for n in self._namespaces if n not in self.policies.unknown_in)
+        return served or self._namespaces
+
     def not_ready(self) -> str | None:
         """Why engines are held although no policy says so; None if all is well."""
         unknown = self.policies.unknown
@@ -148,7 +153,8 @@ class PolicyInformer:
         if _same(before, after):
             return
         self.policies = after
-        if before.unknown not in {None, NOT_LISTED} and after.unknown is None:
+        known_again = before.unknown not in {None, NOT_LISTED} and after.unknown is None
+        if known_again or before.unknown_in != after.unknown_in:
             self.begin_watch_again()
         self.on_change(before)
 

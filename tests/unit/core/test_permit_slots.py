@@ -195,3 +195,15 @@ def _random_policy(chance, number):
     if chance.random() < 0.3:
         spec["selector"] = {"matchLabels": {"wave": chance.choice("abc")}}
     return policy(name=f"p{number}", **spec)
+
+
+def test_too_many_labels():
+    """Whom nobody can say to be selected is held by each policy that may, and counts for each."""
+    unknown = member("unknown", labels=None)
+    mine, elsewhere = policy(**ONE), policy(namespace="shipping")
+    answer = held(unknown, mine, elsewhere, now=NOW)
+    assert [hold.reason.value for hold in answer.holds] == ["PoliciesUnknown"]
+    assert "too many labels" in answer.text
+    assert ask(unknown, elsewhere, now=NOW) == []
+    running = upgrading("unknown", labels=None)
+    assert ask(member(), mine, now=NOW, others=[running]) == SLOT

@@ -75,6 +75,21 @@ def test_labels_and_a_deletion_are_news() -> None:
     assert cached(cache).deleting
 
 
+def test_of_too_many_labels_only_a_digest_is_kept_and_a_change_is_news() -> None:
+    cache, obj = make(), stored()
+    few = {f"label-{number}": "x" for number in range(100)}
+    cache.watched(with_version(with_labels(obj, few), 2))
+    assert cached(cache).member.labels == frozenset(few.items())
+    cache.watched(with_version(with_labels(obj, {**few, "one-more": "x"}), 3))
+    assert cached(cache).member.labels is None
+    other = with_labels(obj, {**few, "one-more": "y"})
+    assert cache.watched(with_version(other, 4))[1] is News.WISH
+
+
+def with_labels(obj: Object, labels: dict[str, str]) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "labels": labels}}
+
+
 def test_of_a_long_annotation_only_a_digest_is_kept() -> None:
     cache = make()
     cache.watched(stored(annotations={"cse-operator.io/retry-requested-at": "\ud800" * 200_000}))
