@@ -70,7 +70,7 @@ async def call(
         KubeError: The one of its subclasses that says what the failure means.
     """
     for name in names.values():
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             what = _describe(method, path, names)
             raise errors.Invalid(f"{what}: {name!r} is not a name an object can have")
     headers = {
@@ -104,6 +104,11 @@ async def call(
     # Raised out here on purpose: what the transport raises can hold the request with its
     # Authorization header, and must not hang on this error as its context.
     raise failure
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be an object's name, and so become part of a path."""
+    return _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=16)

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
+from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE, STS_TEMPLATE
 from cse_operator.cloud.proxy import check_no_proxy, proxy_of
 from cse_operator.cloud.trust import tls_context
 from cse_operator.core.observed import Policy
@@ -120,6 +120,20 @@ class Settings(BaseSettings):
     iam_endpoint: str = Field(
         default=IAM_TEMPLATE,
         description="URL of the vendor's IAM, for credentials with a password",
+    )
+    sts_endpoint: str = Field(
+        default=STS_TEMPLATE, description="URL of the vendor's STS, for trust agencies"
+    )
+    token_audience: str = Field(
+        default="cse-operator",
+        min_length=1,
+        description="audience of the tokens of ServiceAccounts that are traded at the vendor: the "
+        "client id of the identity providers",
+    )
+    pod_identity_namespaces: Names = Field(
+        default=(),
+        description="namespaces whose resources may do without credentialsRef: they use the "
+        "identity that CCE has given to the operator's Pod; none means that it is not used",
     )
     allow_insecure_endpoint: bool = Field(
         default=False,
@@ -262,6 +276,11 @@ class Settings(BaseSettings):
         """Seconds after an intent until the effect of its call is shown, at the latest."""
         on_its_way = self.send_window + self.request_timeout
         return on_its_way + self.read_lag + self.clock_tolerance
+
+    @property
+    def call_takes(self) -> float:
+        """Seconds from a decision to call until the vendor has looked at the credentials."""
+        return self.send_window + self.request_timeout + self.clock_tolerance
 
     @model_validator(mode="after")
     def _calls_end_within_the_grace(self) -> Self:

@@ -13,6 +13,7 @@ from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.cache import Cache, Resource
+from cse_operator.runtime.identities import Identities
 from cse_operator.runtime.ownership import Ownership
 from support.resources import stored
 
@@ -28,7 +29,11 @@ class World:
         self.forgotten: list[tuple[str, str]] = []
         self.attached: list[dict[str, Any]] = []
         self.detached: list[str] = []
-        self.access = Access(self, self)  # type: ignore[arg-type]
+        self.identities = Identities(self.token, None, ())
+        self.access = Access(self, self, self.identities)  # type: ignore[arg-type]
+
+    async def token(self, namespace: str, name: str) -> SecretStr:
+        raise AssertionError(f"no test here asks for a token of {namespace}/{name}")
 
     async def read(self, namespace: str, name: str) -> SecretContent:
         self.read_secrets.append((namespace, name))

@@ -1,0 +1,192 @@
+"""Keeps the temporary key of one identity in one region: traded once for all who need it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeGuard
+
+import httpx
+
+from cse_operator.cloud.clock import boottime
+from cse_operator.cloud.errors import CloudError
+from cse_operator.core.failure import Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import SecretStr
+
+    from cse_operator.cloud.auth.breaker import CredentialBreaker
+    from cse_operator.cloud.auth.identities import KeylessIdentity, Places
+    from cse_operator.cloud.auth.trades import TemporaryKey
+
+_TOKENS_KEPT: Final = 8
+"""Tokens that are kept out of texts: two to a trade, so those of the last four."""
+
+_PAUSE: Final = 5.0
+"""Seconds before a trade is tried again that failed without being refused; up to twice as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all sessions have in common."""
+
+    needed_for: float
+    """Seconds that a key must still live to be used: as long as a call takes from its intent."""
+    trade_timeout: float
+    """Seconds for one trade, with all its requests."""
+    on_trade: Callable[[], None]
+    """Told of each key that was traded."""
+    clock: Callable[[], float] = boottime
+    jitter: Callable[[], float] = random.random
+
+
+@dataclass(slots=True)
+class _Held:
+    """A key, and until when it lives and serves, on the steady clock."""
+
+    key: TemporaryKey
+    expires_at: float
+    renew_at: float
+
+
+class IdentitySession:
+    """Trades when a key is needed, and once for all who ask meanwhile.
+
+    A key is renewed after about three quarters of its life, behind the calls that go on with it. A
+    refused identity is left alone for a while, as a refused key is; nothing is written anywhere.
+    """
+
+    def __init__(
+        self,
+        identity: KeylessIdentity,
+        places: Places,
+        breaker: CredentialBreaker,
+        terms: Terms,
+    ) -> None:
+        self.identity = identity
+        self._places = places
+        self._breaker = breaker
+        self._terms = terms
+        self._held: _Held | None = None
+        self._trading: asyncio.Task[None] | None = None
+        self._failure: Failure | None = None
+        self._ask_again_at = 0.0
+        self._tokens: deque[SecretStr] = deque(maxlen=_TOKENS_KEPT)
+        self._keys: deque[TemporaryKey] = deque(maxlen=2)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a new one in its place would trade where this one waits, or has a key."""
+        return self._breaker.remembers or self._is_good(self._held)
+
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The values that no text may contain: tokens on the way, this key and the one before."""
+        keys = (secret for key in self._keys for secret in key.value.secrets())
+        return (*keys, *self._tokens)
+
+    def held_back(self) -> Failure | None:
+        """Why there would be no key now; `None` if there is one, or one can be traded."""
+        if self._is_good(self._held):
+            return None
+        waits = self._clock() < self._ask_again_at
+        return self._breaker.refusal() or (self._failure if waits else None)
+
+    async def key(self, http: httpx.AsyncClient) -> tuple[TemporaryKey, bool]:
+        """The key to call with, and whether it was traded for this very call.
+
+        Args:
+            http: Where to send the requests of a trade.
+
+        Raises:
+            CloudError: There is none, or it would end before a call does.
+        """
+        held = self._held
+        if self._is_good(held):
+            if self._clock() >= held.renew_at and self._may_ask():
+                self._trade_soon(http)
+            return held.key, False
+        if not self._may_ask():
+            raise CloudError(self._why_none())
+        # Whoever is cancelled must not take the key away from the others.
+        await asyncio.shield(self._trade_soon(http))
+        if not self._is_good(self._held):
+            raise CloudError(self._why_none())
+        return self._held.key, True
+
+    def forget(self, key: TemporaryKey) -> None:
+        """Do not use a refused key again; one that was traded meanwhile stays."""
+        if self._held is not None and self._held.key is key:
+            self._held = None
+
+    async def close(self) -> None:
+        """End a trade that is under way."""
+        if self._trading is not None:
+            self._trading.cancel()
+            await asyncio.gather(self._trading, return_exceptions=True)
+
+    def _clock(self) -> float:
+        return self._terms.clock()
+
+    def _is_good(self, held: _Held | None) -> TypeGuard[_Held]:
+        return held is not None and self._clock() + self._terms.needed_for < held.expires_at
+
+    def _may_ask(self) -> bool:
+        return self._clock() >= self._ask_again_at and self._breaker.refusal() is None
+
+    def _why_none(self) -> Failure:
+        failure = self._breaker.refusal() or self._failure
+        if failure is None:
+            raise RuntimeError("a temporary key is neither there nor refused")
+        return failure
+
+    def _trade_soon(self, http: httpx.AsyncClient) -> asyncio.Task[None]:
+        if self._trading is None or self._trading.done():
+            name = f"trade a token of {self.identity}"
+            self._trading = asyncio.create_task(self._trade(http), name=name)
+        return self._trading
+
+    async def _trade(self, http: httpx.AsyncClient) -> None:
+        """Trade, and take note of what became of it; raises nothing."""
+
+        async def send(request: httpx.Request) -> httpx.Response:
+            request.extensions["timeout"] = http.timeout.as_dict()
+            return await http.send(request)
+
+        try:
+            async with self._breaker.attempt(), asyncio.timeout(self._terms.trade_timeout):
+                key = await self.identity.trade(send, self._places, self._tokens)
+                self._breaker.accepted()
+        except CloudError as error:
+            self._failed(error.failure)
+        except TimeoutError:
+            said = f"no answer within {self._terms.trade_timeout:g} s"
+            self._failed(self._no_answer(said))
+        except (httpx.HTTPError, OSError) as error:
+            # The requests hold tokens: only the kind of the error is told.
+            self._failed(self._no_answer(type(error).__name__))
+        else:
+            self._take(key)
+
+    def _no_answer(self, said: str) -> Failure:
+        message = f"The token of {self.identity} could not be traded: {said}"
+        return Failure(FailureKind.TRANSIENT, message)
+
+    def _take(self, key: TemporaryKey) -> None:
+        self._keys.append(key)
+        now, share = self._clock(), 0.7 + 0.1 * self._terms.jitter()
+        self._held = _Held(key, now + key.lifetime, now + key.lifetime * share)
+        self._terms.on_trade()
+        if not self._is_good(self._held):
+            sentence = f"The temporary key for {self.identity} ends sooner than a call may"
+            self._failed(Failure(FailureKind.TRANSIENT, sentence))
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.kind is FailureKind.UNAUTHENTICATED:
+            self._breaker.refused(failure)
+        self._failure = failure
+        pause = failure.retry_after or _PAUSE * (1 + self._terms.jitter())
+        self._ask_again_at = self._clock() + pause
