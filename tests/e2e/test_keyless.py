@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from cse_simulator.admin import Simulation, start_simulator
+from cse_simulator.admin import Fault, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
@@ -179,3 +180,24 @@ async def test_a_refused_identity_cools_down_and_holds_up_nobody_beside_it(stage
     asked = scene.admin.counts()["TradeIdToken"]
     await upgraded(stage, scene, credentialsRef=None)
     assert scene.admin.counts()["TradeIdToken"] == asked
+
+
+async def test_no_intent_is_written_with_an_identity_that_cannot_call_any_more(
+    stage: Stage,
+) -> None:
+    scene = stage.scene()
+    stage.account(scene)
+    engine = scene.engine("orders", version="2.4.0", latest_version="2.5.0")
+    name = scene.resource(engine, credentialsRef=account(identityProvider="cce"))
+    await scene.until_reason(name, "UpToDate")
+    fault = scene.admin.add_fault(Fault(operation="TradeIdToken", status=503, times=None))
+    while not scene.admin.faults()[fault]:  # a look needs a new key, as the old one ends soon
+        scene.annotate(name, reconcile_requested_at=secrets.token_hex(4))
+        await asyncio.sleep(0.5)
+    scene.patch(name, version="2.5.0")
+    item = await scene.until_reason(name, "CloudUnavailable")
+    assert "upgrade" not in item["status"]
+    assert scene.changing_calls() == []
+    scene.admin.clear_faults(fault)
+    await scene.until_reason(name, "UpToDate")
+    assert scene.accepted(engine) == {"2.5.0": 1}
