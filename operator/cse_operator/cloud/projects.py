@@ -242,8 +242,8 @@ class Projects:
     def _terms(self) -> Terms:
         options = self._options
         return Terms(
-            needed_for=options.call_takes,
-            trade_timeout=options.request_timeout,
+            call_takes=options.call_takes,
+            request_timeout=options.request_timeout,
             on_trade=self._note_trade,
         )
 

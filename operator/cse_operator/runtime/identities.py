@@ -16,6 +16,7 @@ from cse_operator.cloud.auth.identities import (
     Federation,
     KeylessIdentity,
     PodIdentity,
+    ProjectedIdentity,
     ServiceAccountIdentity,
 )
 from cse_operator.cloud.errors import CloudError
@@ -28,6 +29,7 @@ POD_URL = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - the name of a variable
 """What CCE sets in a Pod whose ServiceAccount has an agency (pod identity)."""
 
+OwnIdentity = PodIdentity | ProjectedIdentity
 Tokens = Callable[[str, str], Coroutine[Any, Any, SecretStr]]
 
 
@@ -35,7 +37,7 @@ class Identities:
     """Finds the identity of a resource, in the resource's own namespace and nowhere else."""
 
     def __init__(
-        self, tokens: Tokens, pod: PodIdentity | None, pod_namespaces: tuple[str, ...]
+        self, tokens: Tokens, pod: OwnIdentity | None, pod_namespaces: tuple[str, ...]
     ) -> None:
         """Make one.
 
@@ -55,9 +57,7 @@ class Identities:
         async def tokens(namespace: str, name: str) -> SecretStr:
             return await service_account_token(api_client, namespace, name, settings.token_audience)
 
-        url, token_file = os.environ.get(POD_URL), os.environ.get(POD_TOKEN_FILE)
-        pod = PodIdentity(url, Path(token_file)) if url and token_file else None
-        return cls(tokens, pod, settings.pod_identity_namespaces)
+        return cls(tokens, _own_identity(settings), settings.pod_identity_namespaces)
 
     async def of(
         self, namespace: str, reference: CredentialsReference | None, *, live: bool
@@ -81,7 +81,7 @@ class Identities:
             await self._asked(namespace, account.name)
         return ServiceAccountIdentity(namespace, account.name, _way_of(account), self._token)
 
-    def _own(self, namespace: str) -> PodIdentity:
+    def _own(self, namespace: str) -> OwnIdentity:
         if namespace not in self._pod_namespaces:
             raise _missing(
                 "spec.credentialsRef is not there, and the operator's administrator does not lend "
@@ -91,8 +91,8 @@ class Identities:
         if self._pod is None:
             raise _missing(
                 f"The operator's Pod has no identity of its own ({POD_URL} and {POD_TOKEN_FILE} "
-                "are not set): associate its ServiceAccount with an agency in CCE, and start it "
-                "anew"
+                "are not set): associate its ServiceAccount with an agency in CCE and start it "
+                "anew, or set --pod-identity-provider"
             )
         return self._pod
 
@@ -115,6 +115,15 @@ class Identities:
             ) from None
         except errors.Invalid as error:
             raise no_credentials(FailureKind.CREDENTIALS_INVALID, error) from None
+
+
+def _own_identity(settings: Settings) -> OwnIdentity | None:
+    if settings.pod_token_file is not None:
+        return ProjectedIdentity(
+            Federation(settings.pod_identity_provider), settings.pod_token_file
+        )
+    url, token_file = os.environ.get(POD_URL), os.environ.get(POD_TOKEN_FILE)
+    return PodIdentity(url, Path(token_file)) if url and token_file else None
 
 
 def _way_of(account: ServiceAccountReference) -> Federation | Agency:

@@ -20,6 +20,7 @@ from cse_operator.cloud.auth.identities import (
     Federation,
     Places,
     PodIdentity,
+    ProjectedIdentity,
     ServiceAccountIdentity,
 )
 from cse_operator.cloud.auth.keyless import KeylessAuth
@@ -38,7 +39,8 @@ from support.cloud_calls import (
 )
 
 PLACES = Places(iam="https://iam.cn-north-4.example.com", sts="https://sts.cn-north-4.example.com")
-NEEDED = 60.0
+NEEDED, SENDING = 60.0, 15.0
+"""Seconds that a key has to live still, for a call from its decision, and for one request."""
 LIFE = 3600.0
 
 
@@ -63,14 +65,16 @@ class World:
         self.asked.append((namespace, name))
         return SecretStr(f"canary-id-token-{len(self.asked)}")
 
-    def session(self, way: Federation | Agency | PodIdentity | None = None) -> IdentitySession:
+    def session(
+        self, way: Federation | Agency | PodIdentity | ProjectedIdentity | None = None
+    ) -> IdentitySession:
         way = way or Federation("cce")
         identity = (
             way
-            if isinstance(way, PodIdentity)
+            if isinstance(way, PodIdentity | ProjectedIdentity)
             else ServiceAccountIdentity("payments", "upgrades", way, self.id_token)
         )
-        terms = Terms(NEEDED, 15.0, self._count, clock=self.time, jitter=lambda: 0.5)
+        terms = Terms(NEEDED, SENDING, self._count, clock=self.time, jitter=lambda: 0.5)
         return IdentitySession(identity, PLACES, self.breaker(), terms)
 
     def breaker(self) -> CredentialBreaker:
@@ -180,6 +184,12 @@ async def test_a_key_that_would_end_before_a_call_does_is_no_key(world: World) -
     with pytest.raises(CloudError) as caught:
         await auth.prepare()
     assert caught.value.kind is FailureKind.TRANSIENT
+    # What was begun before is sent with it, and looks go on until it has ended.
+    assert auth.held_back() is None
+    await session.key(world.http)
+    world.time.advance(NEEDED - SENDING)
+    with pytest.raises(CloudError):
+        await session.key(world.http)
     assert auth.held_back() is not None
 
 
@@ -301,7 +311,7 @@ async def test_a_key_that_is_born_too_short_lived_is_told_and_not_traded_in_a_lo
     session = world.session()
     for _ in range(3):
         with pytest.raises(CloudError, match="ends sooner than a call may"):
-            await session.key(world.http)
+            await session.key(world.http, for_a_call=True)
     assert world.counted == 1
 
 
@@ -322,6 +332,19 @@ async def test_an_agency_is_assumed_at_sts_in_the_name_of_the_account(world: Wor
     assert str(request.url) == f"{PLACES.sts}/v5/agencies/assume-with-oidc"
     body: dict[str, Any] = json.loads(request.content)
     assert body["agency_session_name"] == "payments.upgrades"
+
+
+async def test_the_operators_projected_token_is_traded_as_it_is_at_the_moment(
+    world: World, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    session = world.session(ProjectedIdentity(Federation("cce"), token))
+    for text in ("canary-first", "canary-second"):
+        token.write_text(f"{text}\n")
+        world.time.advance(LIFE)
+        await session.key(world.http)
+    sent = [json.loads(one.content)["auth"].get("id_token") for one in world.trades]
+    assert sent == [{"id": "canary-first"}, None, {"id": "canary-second"}, None]
 
 
 async def test_the_pods_token_is_read_anew_for_each_trade(world: World, tmp_path: Path) -> None:

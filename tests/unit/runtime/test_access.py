@@ -7,17 +7,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes.aio.client import ApiClient
 from pydantic import SecretStr
 
-from cse_operator.cloud.auth.identities import Federation, PodIdentity, ServiceAccountIdentity
+from cse_operator.cloud.auth.identities import (
+    Federation,
+    PodIdentity,
+    ProjectedIdentity,
+    ServiceAccountIdentity,
+)
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import FailureKind
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent
 from cse_operator.runtime.access import Access
 from cse_operator.runtime.cache import Cache, Resource
-from cse_operator.runtime.identities import Identities
+from cse_operator.runtime.identities import POD_TOKEN_FILE, POD_URL, Identities
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.settings import Settings
 from support.resources import stored
 
 KEY = "payments/orders"
@@ -182,3 +189,24 @@ async def test_without_a_reference_the_pods_identity_is_used_only_where_it_is_le
     assert await world.identities().of("lent", None, live=True) == world.pod
     with pytest.raises(CloudError, match="does not lend"):
         await world.identities().of("payments", None, live=False)
+
+
+async def test_the_operators_own_identity_is_the_one_that_its_administrator_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def own(**set_: Any) -> object:
+        settings = Settings(_env_file=None, pod_identity_namespaces=("lent",), **set_)
+        identities = Identities.of_settings(settings, ApiClient.__new__(ApiClient))
+        return await identities.of("lent", None, live=False)
+
+    monkeypatch.delenv(POD_URL, raising=False)
+    with pytest.raises(CloudError, match="no identity of its own"):
+        await own()
+    monkeypatch.setenv(POD_URL, "http://169.254.169.250/")
+    monkeypatch.setenv(POD_TOKEN_FILE, "/token")
+    assert await own() == PodIdentity("http://169.254.169.250/", Path("/token"))
+    chosen = {"pod_identity_provider": "cce", "pod_token_file": tmp_path}
+    assert await own(**chosen) == ProjectedIdentity(Federation("cce"), tmp_path)
+    for name, value in chosen.items():
+        with pytest.raises(ValueError, match="need each other"):
+            Settings(_env_file=None, **{name: value})

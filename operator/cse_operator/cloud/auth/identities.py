@@ -93,11 +93,7 @@ class ServiceAccountIdentity:
                 id_token=id_token,
             )
             return trades.read_key(await send(request), utc_now(), shown)
-        request = trades.id_token_request(places.iam, self.way.provider, id_token)
-        token = trades.read_token(await send(request), shown)
-        shown.append(token)
-        request = trades.key_request(places.iam, token)
-        return trades.read_key(await send(request), utc_now(), shown)
+        return await _federated(send, places, self.way, id_token, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +108,72 @@ class PodIdentity:
         """A name for this identity."""
         return hashlib.sha256(repr((self.url, self.token_file)).encode()).hexdigest()[:32]
 
+    @property
+    def namespace(self) -> str:
+        """No tenant's: the namespaces that it is lent to share it."""
+        return ""
+
     def __str__(self) -> str:
         return "the operator's Pod"
 
     async def trade(self, send: Send, places: Places, shown: deque[SecretStr]) -> TemporaryKey:  # noqa: ARG002 - the agent serves all regions
         """Ask the agent of CCE for a key; see `ServiceAccountIdentity.trade`."""
-        authorization = self._authorization()
+        authorization = _token_in(self.token_file)
         shown.append(authorization)
         request = trades.pod_request(self.url, authorization)
         return trades.read_key(await send(request), utc_now(), shown)
 
-    def _authorization(self) -> SecretStr:
-        try:
-            # A few hundred bytes of a mounted token, once an hour.
-            text = self.token_file.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or "it is not text"
-            message = f"The token of the Pod's identity in {self.token_file} cannot be read: {said}"
-            raise CloudError(Failure(FailureKind.CREDENTIALS_MISSING, message)) from None
-        if not text.isprintable() or not text:
-            message = f"The token of the Pod's identity in {self.token_file} is none"
-            raise CloudError(Failure(FailureKind.CREDENTIALS_INVALID, message))
-        return SecretStr(text)
+
+@dataclass(frozen=True, slots=True)
+class ProjectedIdentity:
+    """The operator's own ServiceAccount, by the token that the kubelet renews in a file."""
+
+    way: Federation
+    token_file: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for this identity."""
+        return hashlib.sha256(repr((self.way, self.token_file)).encode()).hexdigest()[:32]
+
+    @property
+    def namespace(self) -> str:
+        """No tenant's: the namespaces that it is lent to share it."""
+        return ""
+
+    def __str__(self) -> str:
+        return "the operator's own ServiceAccount"
+
+    async def trade(self, send: Send, places: Places, shown: deque[SecretStr]) -> TemporaryKey:
+        """Read the token, and trade it; see `ServiceAccountIdentity.trade`."""
+        id_token = _token_in(self.token_file)
+        shown.append(id_token)
+        return await _federated(send, places, self.way, id_token, shown)
 
 
-KeylessIdentity = ServiceAccountIdentity | PodIdentity
+KeylessIdentity = ServiceAccountIdentity | PodIdentity | ProjectedIdentity
+
+
+async def _federated(
+    send: Send, places: Places, way: Federation, id_token: SecretStr, shown: deque[SecretStr]
+) -> TemporaryKey:
+    request = trades.id_token_request(places.iam, way.provider, id_token)
+    token = trades.read_token(await send(request), shown)
+    shown.append(token)
+    request = trades.key_request(places.iam, token)
+    return trades.read_key(await send(request), utc_now(), shown)
+
+
+def _token_in(path: Path) -> SecretStr:
+    """The token that is mounted in a file, which somebody else renews."""
+    try:
+        # A few hundred bytes, once an hour.
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or "it is not text"
+        message = f"The token of the operator's own identity in {path} cannot be read: {said}"
+        raise CloudError(Failure(FailureKind.CREDENTIALS_MISSING, message)) from None
+    if not text.isprintable() or not text:
+        message = f"The token of the operator's own identity in {path} is none"
+        raise CloudError(Failure(FailureKind.CREDENTIALS_INVALID, message))
+    return SecretStr(text)

@@ -67,7 +67,7 @@ class KeylessAuth(CloudAuth):
         Raises:
             CloudError: There is none.
         """
-        await self._session.key(self._http)
+        await self._session.key(self._http, for_a_call=True)
 
     async def async_auth_flow(
         self, request: httpx.Request

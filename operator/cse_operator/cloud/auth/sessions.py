@@ -12,6 +12,8 @@ import httpx
 
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.fairness import Turn
+from cse_operator.cloud.transport import TURN
 from cse_operator.core.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -34,10 +36,10 @@ _PAUSE: Final = 5.0
 class Terms:
     """What all sessions have in common."""
 
-    needed_for: float
-    """Seconds that a key must still live to be used: as long as a call takes from its intent."""
-    trade_timeout: float
-    """Seconds for one trade, with all its requests."""
+    call_takes: float
+    """Seconds that a key must still live when a call is decided on, for it to be begun at all."""
+    request_timeout: float
+    """Seconds that it must still live when a request is sent; also for one trade as a whole."""
     on_trade: Callable[[], None]
     """Told of each key that was traded."""
     clock: Callable[[], float] = boottime
@@ -81,7 +83,7 @@ class IdentitySession:
     @property
     def remembers(self) -> bool:
         """Whether a new one in its place would trade where this one waits, or has a key."""
-        return self._breaker.remembers or self._is_good(self._held)
+        return self._breaker.remembers or self._lives(self._held)
 
     def secrets(self) -> tuple[SecretStr, ...]:
         """The values that no text may contain: tokens on the way, this key and the one before."""
@@ -90,22 +92,27 @@ class IdentitySession:
 
     def held_back(self) -> Failure | None:
         """Why there would be no key now; `None` if there is one, or one can be traded."""
-        if self._is_good(self._held):
+        if self._lives(self._held):
             return None
         waits = self._clock() < self._ask_again_at
         return self._breaker.refusal() or (self._failure if waits else None)
 
-    async def key(self, http: httpx.AsyncClient) -> tuple[TemporaryKey, bool]:
-        """The key to call with, and whether it was traded for this very call.
+    async def key(
+        self, http: httpx.AsyncClient, *, for_a_call: bool = False
+    ) -> tuple[TemporaryKey, bool]:
+        """The key to sign with, and whether it was traded for this very request.
 
         Args:
             http: Where to send the requests of a trade.
+            for_a_call: A call is decided on, and its intent is written next: the key has to last
+                until it is sent and answered.
 
         Raises:
             CloudError: There is none, or it would end before a call does.
         """
+        lasting = self._terms.call_takes if for_a_call else self._terms.request_timeout
         held = self._held
-        if self._is_good(held):
+        if self._lives(held, lasting):
             if self._clock() >= held.renew_at and self._may_ask():
                 self._trade_soon(http)
             return held.key, False
@@ -113,7 +120,7 @@ class IdentitySession:
             raise CloudError(self._why_none())
         # Whoever is cancelled must not take the key away from the others.
         await asyncio.shield(self._trade_soon(http))
-        if not self._is_good(self._held):
+        if not self._lives(self._held, lasting):
             raise CloudError(self._why_none())
         return self._held.key, True
 
@@ -131,8 +138,10 @@ class IdentitySession:
     def _clock(self) -> float:
         return self._terms.clock()
 
-    def _is_good(self, held: _Held | None) -> TypeGuard[_Held]:
-        return held is not None and self._clock() + self._terms.needed_for < held.expires_at
+    def _lives(self, held: _Held | None, lasting: float | None = None) -> TypeGuard[_Held]:
+        """Whether it is good for so many seconds more, or for one request."""
+        seconds = self._terms.request_timeout if lasting is None else lasting
+        return held is not None and self._clock() + seconds < held.expires_at
 
     def _may_ask(self) -> bool:
         return self._clock() >= self._ask_again_at and self._breaker.refusal() is None
@@ -154,16 +163,18 @@ class IdentitySession:
 
         async def send(request: httpx.Request) -> httpx.Response:
             request.extensions["timeout"] = http.timeout.as_dict()
+            # Where connections are short, trades wait in the turn of their own namespace.
+            request.extensions[TURN] = (Turn(namespace=self.identity.namespace), request.url.host)
             return await http.send(request)
 
         try:
-            async with self._breaker.attempt(), asyncio.timeout(self._terms.trade_timeout):
+            async with self._breaker.attempt(), asyncio.timeout(self._terms.request_timeout):
                 key = await self.identity.trade(send, self._places, self._tokens)
                 self._breaker.accepted()
         except CloudError as error:
             self._failed(error.failure)
         except TimeoutError:
-            said = f"no answer within {self._terms.trade_timeout:g} s"
+            said = f"no answer within {self._terms.request_timeout:g} s"
             self._failed(self._no_answer(said))
         except (httpx.HTTPError, OSError) as error:
             # The requests hold tokens: only the kind of the error is told.
@@ -180,7 +191,7 @@ class IdentitySession:
         now, share = self._clock(), 0.7 + 0.1 * self._terms.jitter()
         self._held = _Held(key, now + key.lifetime, now + key.lifetime * share)
         self._terms.on_trade()
-        if not self._is_good(self._held):
+        if not self._lives(self._held, self._terms.call_takes):
             sentence = f"The temporary key for {self.identity} ends sooner than a call may"
             self._failed(Failure(FailureKind.TRANSIENT, sentence))
 
