@@ -88,6 +88,7 @@ class Projects:
         self._limits = Keeper[ProjectLimits]()
         self._ended_tokens = 0
         self._traded_keys = 0
+        self._trades: set[asyncio.Task[None]] = set()
         self._sessions = Keeper[IdentitySession]()
         self._paused = 0.0
         self._budgets = Keeper[RefusalBudget]()
@@ -165,7 +166,7 @@ class Projects:
     async def close(self) -> None:
         """End all connections."""
         clients = [*self._closing.values(), *self._http.values()]
-        tasks = list(self._closing)
+        tasks = [*self._closing, *self._trades]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -245,6 +246,7 @@ class Projects:
             call_takes=options.call_takes,
             request_timeout=options.request_timeout,
             on_trade=self._note_trade,
+            under_way=self._trades,
         )
 
     def _note_trade(self) -> None:

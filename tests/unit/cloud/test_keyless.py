@@ -56,6 +56,7 @@ class World:
         self.good: set[str] = set()
         self.calls = 0
         self.counted = 0
+        self.under_way: set[asyncio.Task[None]] = set()
         self.life = LIFE
         self.http = httpx.AsyncClient(
             transport=httpx.MockTransport(self.answer_soon), trust_env=False
@@ -74,7 +75,9 @@ class World:
             if isinstance(way, PodIdentity | ProjectedIdentity)
             else ServiceAccountIdentity("payments", "upgrades", way, self.id_token)
         )
-        terms = Terms(NEEDED, SENDING, self._count, clock=self.time, jitter=lambda: 0.5)
+        terms = Terms(
+            NEEDED, SENDING, self._count, self.under_way, clock=self.time, jitter=lambda: 0.5
+        )
         return IdentitySession(identity, PLACES, self.breaker(), terms)
 
     def breaker(self) -> CredentialBreaker:
@@ -324,6 +327,17 @@ async def test_a_lack_of_a_token_is_told_as_it_is(world: World) -> None:
         await world.session().key(world.http)
     assert caught.value.kind is FailureKind.CREDENTIALS_MISSING
     assert world.trades == []
+
+
+async def test_an_address_that_is_none_is_told_and_breaks_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("canary")
+    session = world.session(PodIdentity("http://[::", tmp_path / "token"))
+    with pytest.raises(CloudError) as caught:
+        await session.key(world.http)
+    assert caught.value.kind is FailureKind.TRANSIENT
+    assert world.under_way == set()
 
 
 async def test_an_agency_is_assumed_at_sts_in_the_name_of_the_account(world: World) -> None:

@@ -42,6 +42,8 @@ class Terms:
     """Seconds that it must still live when a request is sent; also for one trade as a whole."""
     on_trade: Callable[[], None]
     """Told of each key that was traded."""
+    under_way: set[asyncio.Task[None]]
+    """The trades under way, for whoever has to end them."""
     clock: Callable[[], float] = boottime
     jitter: Callable[[], float] = random.random
 
@@ -129,12 +131,6 @@ class IdentitySession:
         if self._held is not None and self._held.key is key:
             self._held = None
 
-    async def close(self) -> None:
-        """End a trade that is under way."""
-        if self._trading is not None:
-            self._trading.cancel()
-            await asyncio.gather(self._trading, return_exceptions=True)
-
     def _clock(self) -> float:
         return self._terms.clock()
 
@@ -156,6 +152,8 @@ class IdentitySession:
         if self._trading is None or self._trading.done():
             name = f"trade a token of {self.identity}"
             self._trading = asyncio.create_task(self._trade(http), name=name)
+            self._terms.under_way.add(self._trading)
+            self._trading.add_done_callback(self._terms.under_way.discard)
         return self._trading
 
     async def _trade(self, http: httpx.AsyncClient) -> None:
@@ -176,7 +174,7 @@ class IdentitySession:
         except TimeoutError:
             said = f"no answer within {self._terms.request_timeout:g} s"
             self._failed(self._no_answer(said))
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # The requests hold tokens: only the kind of the error is told.
             self._failed(self._no_answer(type(error).__name__))
         else:
