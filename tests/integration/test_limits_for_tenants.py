@@ -74,24 +74,33 @@ def test_a_namespace_may_name_the_projects_of_its_annotation_and_no_others(
 
 
 @pytest.mark.parametrize(
-    "way",
+    ("provider", "way"),
     [
-        {"identityProvider": "cce"},
-        {"trustAgency": {"providerUrn": "cce", "agencyUrn": "iam::0a1b:agency:cse"}},
+        ("cce", {"identityProvider": "cce"}),
+        (
+            "iam::0a1b:identityProvider:cce",
+            {
+                "trustAgency": {
+                    "providerUrn": "iam::0a1b:identityProvider:cce",
+                    "agencyUrn": "iam::0a1b:agency:cse",
+                }
+            },
+        ),
     ],
 )
 def test_a_namespace_may_name_the_identity_providers_of_its_annotation_and_no_others(
-    kubectl: Kubectl, policies: str, way: dict[str, Any]
+    kubectl: Kubectl, policies: str, provider: str, way: dict[str, Any]
 ) -> None:
     annotate = ("annotate", "--overwrite", "namespace", policies)
     kubectl(*annotate, f"cse-operator.io/project-ids={PROJECT}")
     spec = {"credentialsRef": {"serviceAccount": {"name": "upgrades", **way}}}
     deadline = time.monotonic() + 60
-    while "may not name the identity provider cce" not in (said := _tried(kubectl, policies, spec)):
+    refusal = f"may not name the identity provider {provider}"
+    while refusal not in (said := _tried(kubectl, policies, spec)):
         assert time.monotonic() < deadline, said
         time.sleep(0.2)
     assert "created" in _tried(kubectl, policies)  # Secrets are as before
-    kubectl(*annotate, "cse-operator.io/identity-providers=other,cce")
+    kubectl(*annotate, f"cse-operator.io/identity-providers=other,{provider}")
     while "created" not in (said := _tried(kubectl, policies, spec)):
         assert time.monotonic() < deadline, said
         time.sleep(0.2)

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from cse_operator.api.model import Model
 
 _NAME_OF_OBJECT: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-_URN: Final = r"^[0-9a-zA-Z]([-0-9a-zA-Z_:/.@]*[0-9a-zA-Z])?$"
+_URN: Final = r"^[a-z]+:[-a-z0-9]*:[0-9a-zA-Z]*:[a-zA-Z]+:[-0-9a-zA-Z_./@+=]+$"
+"""Service, region, account, type and name. It goes into the body of a request only."""
 
 ONE_REFERENCE: Final = "name a Secret by name, or a serviceAccount: one of the two"
 ONE_TRADE: Final = "name an identityProvider or a trustAgency: one of the two"

@@ -103,7 +103,13 @@ class EndpointPolicy:
         return self._origin(self.iam_template, region, following=following)
 
     def sts(self, region: str, *, following: bool = False) -> str:
-        """The origin of the STS API in a region, where agencies are assumed; see `cse`."""
+        """The origin of the STS API in a region, where agencies are assumed; see `cse`.
+
+        Raises:
+            CloudError: As `cse`, or the region's site is not known: no token goes elsewhere.
+        """
+        if _DOMAIN in self.sts_template and self._domain_of(region) is None:
+            raise _not_allowed(f"The site of the region {region} is not known: set --sts-endpoint")
         return self._origin(self.sts_template, region, following=following)
 
     def identity_of(self, region: str) -> str:

@@ -13,7 +13,12 @@ from dataclasses import dataclass, field, replace
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
 from cse_operator.cloud.auth.flows import CloudAuth, auth_for
-from cse_operator.cloud.auth.identities import KeylessIdentity, Places, PodIdentity
+from cse_operator.cloud.auth.identities import (
+    KeylessIdentity,
+    Places,
+    PodIdentity,
+    ServiceAccountIdentity,
+)
 from cse_operator.cloud.auth.keyless import KeylessAuth
 from cse_operator.cloud.auth.sessions import IdentitySession, Terms
 from cse_operator.cloud.client import CseClient
@@ -223,8 +228,10 @@ class Projects:
     def _keyless_auth(self, key: ProjectKey, region: str, identity: KeylessIdentity) -> CloudAuth:
         """One session for each identity and region, and a breaker of its own for each project."""
         endpoints, (endpoint, project_id, _, name) = self._options.endpoints, key
+        by_agency = isinstance(identity, ServiceAccountIdentity) and identity.by_agency
         places = Places(
-            iam=endpoints.iam(region, following=True), sts=endpoints.sts(region, following=True)
+            iam=endpoints.iam(region, following=True),
+            sts=endpoints.sts(region, following=True) if by_agency else "",
         )
         session = self._sessions.get(
             (name, places),

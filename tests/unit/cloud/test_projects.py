@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.auth.credentials import AccessKey, Credentials, StaticToken
 from cse_operator.cloud.auth.identities import (
+    Agency,
     Federation,
     KeylessIdentity,
     ServiceAccountIdentity,
@@ -313,3 +314,18 @@ async def test_a_trade_under_way_ends_with_the_projects(projects: Projects) -> N
     assert trade.cancelled()
     await asyncio.gather(waiting, return_exceptions=True)
     assert projects._trades == set()
+
+
+async def test_no_token_goes_to_the_public_sts_for_a_region_of_an_unknown_site() -> None:
+    options = replace(
+        OPTIONS,
+        endpoints=EndpointPolicy(
+            cse_template="https://cse.example.com", iam_template="https://iam.example.com"
+        ),
+    )
+    agency = ServiceAccountIdentity("a", "upgrades", Agency("provider", "agency"), id_token)
+    projects = Projects(options, nobody)
+    attach(projects, "a/1", region="my-region-1", credentials=account())
+    with fails(FailureKind.REGION_NOT_ALLOWED):
+        attach(projects, "a/2", region="my-region-1", credentials=agency)
+    await projects.close()

@@ -68,6 +68,11 @@ class ServiceAccountIdentity:
         """A name for this identity: who it is, and by which way."""
         return hashlib.sha256(repr((self.namespace, self.name, self.way)).encode()).hexdigest()[:32]
 
+    @property
+    def by_agency(self) -> bool:
+        """Whether STS is asked, and not IAM."""
+        return isinstance(self.way, Agency)
+
     def __str__(self) -> str:
         return f"the ServiceAccount {self.name}"
 
