@@ -74,7 +74,7 @@ def providers(cluster: Cluster, namespaces: list[str]) -> list[dict[str, Any]]:
 def stage(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Keys that live for eight seconds, of which a call needs five."""
     folder: Path = tmp_path_factory.mktemp("keyless")
-    namespaces = [f"keyless-{secrets.token_hex(4)}-{number}" for number in range(6)]
+    namespaces = [f"keyless-{secrets.token_hex(4)}-{number}" for number in range(8)]
     for name in namespaces:
         control_plane.create_namespace(name)
     pod_token = folder / "pod-token"
