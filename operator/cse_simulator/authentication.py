@@ -16,6 +16,7 @@ from cse_simulator import signature
 from cse_simulator.answers import Answer, GatewayRefusal, encode, ok, unauthenticated
 from cse_simulator.calls import Call, as_json
 from cse_simulator.clock import Clock
+from cse_simulator.federation import Federation
 from cse_simulator.recording import fingerprint
 from cse_simulator.settings import Settings, replace_credentials
 
@@ -86,6 +87,7 @@ class Authenticator:
         self._wrong_passwords: dict[tuple[str, str], Failures] = {}
         self._refused_tokens: dict[str, str] = {}
         self._number = 0
+        self.federation = Federation(settings, clock)
         self.tallies: dict[str, Tally] = {}
         """By credential: `key AK`, `user NAME` (its tokens included), `token` and a short hash."""
 
@@ -188,6 +190,8 @@ class Authenticator:
             issued = self._issued.get(token)
             return f"user {issued.user}" if issued else f"token {fingerprint(token)}"
         authorization = signature.parse(call.headers.get("Authorization", ""))
+        if authorization and authorization.access_key in self.federation.keys:
+            return f"identity {self.federation.keys[authorization.access_key].whose}"
         return f"key {authorization.access_key}" if authorization else "none"
 
     def _tally(self, credential: str) -> Tally:
@@ -251,12 +255,15 @@ class Authenticator:
         failures = self._failures.setdefault(key, Failures())
         if now < failures.locked_until:
             raise unauthenticated("verify aksk signature fail, the access key is locked")
+        temporary = self.federation.keys.get(key)
+        if temporary is not None and now >= temporary.expires_at:
+            raise unauthenticated("the security token has expired")
         wrong = self._wrong_with(authorization, call, now)
         if wrong:
             failures.add(now, self._settings.key_lock_failures, self._settings.key_lock_seconds)
             raise unauthenticated(wrong)
         failures.count = 0
-        return Caller(key)
+        return Caller(temporary.whose if temporary is not None else key)
 
     def _wrong_with(self, authorization: signature.Authorization, call: Call, now: float) -> str:
         """The gateway's words for what is wrong with a signature; empty where nothing is."""
@@ -270,6 +277,8 @@ class Authenticator:
         key = authorization.access_key
         secret = self._settings.access_keys.get(key)
         expected_token = self._settings.security_tokens.get(key)
+        if (temporary := self.federation.keys.get(key)) is not None:
+            secret, expected_token = temporary.secret, temporary.security_token
         if secret is None or expected_token != call.headers.get("X-Security-Token"):
             return False
         return signature.is_valid(

@@ -17,6 +17,10 @@ LIST_ENGINE_JOBS = "QueryEngineJobList"
 UPGRADE = "Upgrade"
 RETRY = "Retry"
 ISSUE_TOKEN = "IssueToken"  # noqa: S105 - the name of an operation
+TRADE_ID_TOKEN = "TradeIdToken"  # noqa: S105 - the name of an operation
+TRADE_TOKEN = "TradeToken"  # noqa: S105 - the name of an operation
+ASSUME_AGENCY = "AssumeAgency"
+POD_IDENTITY = "PodIdentity"
 UNKNOWN = "Unknown"
 OPERATIONS = (
     LIST_ENGINES,
@@ -26,6 +30,10 @@ OPERATIONS = (
     UPGRADE,
     RETRY,
     ISSUE_TOKEN,
+    TRADE_ID_TOKEN,
+    TRADE_TOKEN,
+    ASSUME_AGENCY,
+    POD_IDENTITY,
     UNKNOWN,
 )
 
@@ -38,8 +46,12 @@ _ROUTES: dict[tuple[str, int, str], tuple[str, tuple[str, ...]]] = {
     ("PUT", 6, "upgrade"): (UPGRADE, ("v2", "{}", "enginemgr", "engines", "{}", "upgrade")),
     ("PUT", 6, "actions"): (RETRY, ("v2", "{}", "enginemgr", "engines", "{}", "actions")),
     ("POST", 3, ""): (ISSUE_TOKEN, ("v3", "auth", "tokens")),
+    ("POST", 4, ""): (TRADE_ID_TOKEN, ("v3.0", "OS-AUTH", "id-token", "tokens")),
+    ("POST", 3, "securitytokens"): (TRADE_TOKEN, ("v3.0", "OS-CREDENTIAL", "securitytokens")),
+    ("POST", 3, "assume-with-oidc"): (ASSUME_AGENCY, ("v5", "agencies", "assume-with-oidc")),
+    ("POST", 2, ""): (POD_IDENTITY, ("pod-identity", "credentials")),
 }
-_NAMED_TAILS = {"upgrade", "actions", "jobs"}
+_NAMED_TAILS = {"upgrade", "actions", "jobs", "securitytokens", "assume-with-oidc"}
 
 
 @dataclass(slots=True)

@@ -11,11 +11,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cse_simulator.answers import encode
-from cse_simulator.calls import ISSUE_TOKEN, Call, as_json
+from cse_simulator.calls import (
+    ASSUME_AGENCY,
+    ISSUE_TOKEN,
+    TRADE_ID_TOKEN,
+    TRADE_TOKEN,
+    Call,
+    as_json,
+)
 from cse_simulator.settings import Settings
 
 CREDENTIAL_HEADERS = frozenset({"authorization", "x-auth-token", "x-security-token"})
 PRESENT = "present"
+
+_SECRET_IN = {
+    ISSUE_TOKEN: ("auth", "identity", "password", "user", "password"),
+    TRADE_ID_TOKEN: ("auth", "id_token", "id"),
+    TRADE_TOKEN: ("auth", "identity", "token", "id"),
+    ASSUME_AGENCY: ("id_token",),
+}
+"""Where the body of a call holds a credential."""
 
 Phase = Literal["received", "handled", "accepted"]
 
@@ -188,14 +203,14 @@ class Recorder:
                 future.set_result(None)
 
     def _without_credentials(self, call: Call) -> Call:
-        is_secret = call.operation == ISSUE_TOKEN
+        path = _SECRET_IN.get(call.operation)
         return Call(
             operation=call.operation,
             method=call.method,
             path=call.path,
             query=call.query,
             headers=self._headers(call),
-            body=_without_password(call.body) if is_secret else call.body,
+            body=call.body if path is None else _without_secret(call.body, path),
             project=call.project,
             engine_id=call.engine_id,
             job_id=call.job_id,
@@ -219,10 +234,13 @@ def fingerprint(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:12]
 
 
-def _without_password(body: bytes) -> bytes:
+def _without_secret(body: bytes, path: tuple[str, ...]) -> bytes:
     document = as_json(body)
     try:
-        document["auth"]["identity"]["password"]["user"]["password"] = PRESENT
+        inner = document
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = PRESENT
     except (KeyError, TypeError):
         # What has not the documented shape may hide its secret anywhere.
         return encode(PRESENT)

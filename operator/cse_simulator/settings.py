@@ -134,6 +134,11 @@ class Settings:
         metadata={"help": "How long a token issued by POST /v3/auth/tokens is valid."},
     )
 
+    temporary_key_seconds: float = field(
+        default=24 * 3600.0,
+        metadata={"help": "How long a temporary key lives at most, whatever is asked for."},
+    )
+
     iam_projects: str = field(
         default="",
         metadata={"help": "Projects that IAM knows, with commas between them; none means any."},
@@ -215,15 +220,29 @@ class Settings:
     security_tokens: dict[str, str] = field(default_factory=dict)
     """The security token that a temporary access key must come with."""
 
+    identity_providers: list[dict[str, Any]] = field(default_factory=list)
+    """Mappings of `name` (or URN), `issuer`, `audience`, `jwks`, the `subjects` (with `*`) that the
+    rules let in, and the URN of the `agency` that trusts it, if one does."""
+
+    pod_identities: dict[str, str] = field(default_factory=dict)
+    """The tokens of Pods that CCE has given an agency, each with the agency's name."""
+
     @property
     def is_open(self) -> bool:
         """Whether no credential was configured, so that every non-empty one is accepted."""
-        return not (self.tokens or self.users or self.access_keys)
+        kinds = (self.tokens, self.users, self.access_keys)
+        return not any((*kinds, self.identity_providers, self.pod_identities))
 
 
-CREDENTIALS = frozenset({"tokens", "users", "access_keys", "security_tokens"})
+CREDENTIALS = frozenset(
+    {
+        *("tokens", "users", "access_keys", "security_tokens"),
+        *("identity_providers", "pod_identities"),
+    }
+)
 """The settings that say who may call; they are replaced together, and never shown."""
 USER_KEYS = frozenset({"name", "password", "domain"})
+PROVIDER_KEYS = frozenset({"name", "issuer", "audience", "jwks", "subjects"})
 
 CHANGEABLE = frozenset(
     name.name
@@ -269,10 +288,14 @@ def replace_credentials(settings: Settings, credentials: dict[str, Any]) -> None
     checked = wire.arguments(Settings, credentials)
     others = sorted(set(checked) - CREDENTIALS)
     users = checked.get("users", [])
-    whole = all(isinstance(user, dict) and set(user) == USER_KEYS for user in users)
+    providers = checked.get("identity_providers", [])
+    whole = all(isinstance(user, dict) and set(user) == USER_KEYS for user in users) and all(
+        isinstance(one, dict) and set(one) - {"agency"} == PROVIDER_KEYS for one in providers
+    )
     if others or not whole or not any(checked.values()):
         allowed = ", ".join(wire.camel_case(name) for name in sorted(CREDENTIALS))
         raise ValueError(f"credentials are {allowed}, whole ones, and at least one")
     for name in CREDENTIALS:
-        empty: list[Any] | dict[str, Any] = [] if name == "users" else {}
+        is_list = name in {"users", "identity_providers"}
+        empty: list[Any] | dict[str, Any] = [] if is_list else {}
         setattr(settings, name, checked.get(name, empty))

@@ -48,6 +48,14 @@ class VendorApi:
             calls.SHOW_ENGINE_JOB: self._show_engine_job,
             calls.LIST_ENGINE_JOBS: self._list_engine_jobs,
         }
+        federation = authenticator.federation
+        self._trades = {
+            calls.ISSUE_TOKEN: authenticator.issue_token,
+            calls.TRADE_ID_TOKEN: federation.trade_id_token,
+            calls.TRADE_TOKEN: federation.trade_token,
+            calls.ASSUME_AGENCY: federation.assume_agency,
+            calls.POD_IDENTITY: federation.pod_identity,
+        }
 
     def answer(self, call: Call, *, forced: bool = False) -> Answer:
         """Let a call take effect and return what the vendor answers.
@@ -64,8 +72,9 @@ class VendorApi:
             return gateway_error(refusal, call.request_id)
 
     def _answer(self, call: Call, *, forced: bool) -> Answer:
-        if call.operation == calls.ISSUE_TOKEN:
-            return self._authenticator.issue_token(call)
+        trade = self._trades.get(call.operation)
+        if trade is not None:
+            return trade(call)
         if call.operation == calls.UNKNOWN or self._is_absent(call):
             message = "The API does not exist or has not been published in the environment"
             raise GatewayRefusal(HTTPStatus.NOT_FOUND, "APIGW.0101", message)

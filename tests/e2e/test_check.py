@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from cse_operator.api import crd
 from cse_simulator.admin import EngineSummary, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster, LocalControlPlane
 from support import engines, processes
+from support.kubectl import Kubectl
 from support.policies import install_policy_crds
 from support.repository import ROOT
 
@@ -129,6 +131,56 @@ def test_a_site_without_the_list_of_jobs_is_no_problem_but_said(
     assert answer.code == 0, answer.text
     assert answer.problems() == []
     assert "the site does not have it" in answer.of("list of jobs")[0]
+
+
+def _keyless(cluster: Cluster, namespace: str, vendor: Simulation, engine: EngineSummary) -> None:
+    """A resource that names a ServiceAccount which is not there yet, and a vendor that knows it."""
+    found = cluster.request("GET", "/.well-known/openid-configuration")
+    provider = {
+        "name": "cce",
+        "issuer": found["issuer"],
+        "audience": "cse-operator",
+        "jwks": json.loads(Kubectl(cluster)("get", "--raw", "/openid/v1/jwks")),
+        "subjects": [f"system:serviceaccount:{namespace}:upgrades"],
+    }
+    vendor.admin.accept_only(identity_providers=[provider])
+    engines.create_engine(
+        cluster,
+        "orders",
+        namespace=namespace,
+        projectId=PROJECT,
+        engineId=engine.id,
+        credentialsRef={"serviceAccount": {"name": "upgrades", "identityProvider": "cce"}},
+    )
+
+
+def test_the_way_without_a_key_is_walked_up_to_the_step_that_fails(
+    ask: Callable[..., Answer],
+    control_plane: Cluster,
+    namespace: str,
+    vendor: Simulation,
+    engine: EngineSummary,
+) -> None:
+    _keyless(control_plane, namespace, vendor, engine)
+    answer = ask("--resource=orders")
+    (problem,) = answer.problems()
+    assert "identity: There is no ServiceAccount upgrades" in problem
+    assert vendor.admin.counts().get("TradeIdToken", 0) == 0
+
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    control_plane.request("POST", path, {"metadata": {"name": "upgrades"}})
+    answer = ask("--resource=orders", "--token-audience=another")
+    (problem,) = answer.problems()
+    assert "temporary key: " in problem
+    assert "--token-audience" in problem
+    assert "there is a token of it" in answer.of("identity")[0]
+    assert answer.of("engine") == []
+
+    answer = ask("--resource=orders")
+    assert answer.code == 0, answer.text
+    assert "the vendor gave one" in answer.of("temporary key")[0]
+    assert f"{engine.name} (CSE) is Available" in answer.of("engine")[0]
+    assert "eyJ" not in answer.text
 
 
 def test_without_a_resource_no_credentials_are_used(

@@ -69,9 +69,11 @@ def hostile_manifest(namespace: str, field: str, kind: str) -> dict[str, Any]:
     name = f"{field.lower()}.{kind}"
     manifest = engine_manifest(name, namespace=namespace)
     *parents, last = field.split(".")
-    place = manifest["spec"]
+    place, schema = manifest["spec"], SPEC
     for parent in parents:
-        place = place.setdefault(parent, {})
+        place, schema = place.setdefault(parent, {}), schema["properties"][parent]
+        for needed in schema.get("required", ()):
+            place.setdefault(needed, "iam::a:agency:a" if needed.endswith("Urn") else "a")
     place[last] = HOSTILE[kind]
     return manifest
 

@@ -30,7 +30,39 @@ REFUSED_AT_CREATION = [
     ({"region": "evil.example.com"}, "spec.region"),
     ({"enterpriseProjectId": "0\r\nX-Evil: 1"}, "spec.enterpriseProjectId"),
     ({"credentialsRef": {"name": "../other"}}, "spec.credentialsRef.name"),
-    ({"credentialsRef": {}}, "spec.credentialsRef.name: Required value"),
+    ({"credentialsRef": {}}, "name a Secret by name, or a serviceAccount: one of the two"),
+    (
+        {"credentialsRef": {"name": "a", "serviceAccount": {"name": "b", "identityProvider": "c"}}},
+        "name a Secret by name, or a serviceAccount: one of the two",
+    ),
+    (
+        {"credentialsRef": {"serviceAccount": {"name": "b"}}},
+        "name an identityProvider or a trustAgency: one of the two",
+    ),
+    (
+        {
+            "credentialsRef": {
+                "serviceAccount": {
+                    "name": "b",
+                    "identityProvider": "c",
+                    "trustAgency": {"providerUrn": "p", "agencyUrn": "a"},
+                }
+            }
+        },
+        "name an identityProvider or a trustAgency: one of the two",
+    ),
+    (
+        {"credentialsRef": {"serviceAccount": {"name": "../b", "identityProvider": "c"}}},
+        "spec.credentialsRef.serviceAccount.name",
+    ),
+    (
+        {"credentialsRef": {"serviceAccount": {"name": "b", "identityProvider": "c\r\nX-Evil: 1"}}},
+        "spec.credentialsRef.serviceAccount.identityProvider",
+    ),
+    (
+        {"credentialsRef": {"serviceAccount": {"name": "b", "trustAgency": {"agencyUrn": "a"}}}},
+        "spec.credentialsRef.serviceAccount.trustAgency.providerUrn: Required value",
+    ),
     ({"upgrade": {"timeout": "soon"}}, "spec.upgrade.timeout"),
     ({"upgrade": {"retryLimit": 11}}, "spec.upgrade.retryLimit"),
 ]
@@ -58,6 +90,39 @@ def test_a_namespace_in_the_reference_to_the_credentials_is_not_a_field(
     reference = {"name": "huaweicloud", "namespace": "kube-system"}
     answer = apply(kubectl, namespace, credentialsRef=reference)
     assert 'unknown field "spec.credentialsRef.namespace"' in answer
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"serviceAccount": {"name": "upgrades", "identityProvider": "cce"}},
+        {
+            "serviceAccount": {
+                "name": "upgrades",
+                "trustAgency": {
+                    "providerUrn": "iam::0a1b:identityProvider:cce",
+                    "agencyUrn": "iam::0a1b:agency:cse",
+                },
+            }
+        },
+        None,
+    ],
+)
+def test_a_service_account_leaves_no_name_that_could_be_taken_for_a_secrets(
+    control_plane: Cluster, namespace: str, reference: dict[str, object] | None
+) -> None:
+    created = create_engine(control_plane, "orders", namespace=namespace, credentialsRef=reference)
+    stored = created["spec"].get("credentialsRef")
+    assert stored == reference
+    assert stored is None or "name" not in stored
+
+
+def test_a_namespace_in_the_reference_to_a_service_account_is_not_a_field(
+    kubectl: Kubectl, namespace: str
+) -> None:
+    account = {"name": "b", "identityProvider": "c", "namespace": "kube-system"}
+    answer = apply(kubectl, namespace, credentialsRef={"serviceAccount": account})
+    assert 'unknown field "spec.credentialsRef.serviceAccount.namespace"' in answer
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ SECURE_METRICS = [
     "--set=secureMetrics.secretName=cse-operator-metrics-tls",
 ]
 HIGH_AVAILABILITY = ["--set=highAvailability.enabled=true"]
+KEYLESS = ["--set=keyless.enabled=true"]
 NAMESPACED = [f"--set=namespaces={{{SYSTEM}}}"]
 
 VARIANTS: dict[str, tuple[tuple[str, ...], list[str]]] = {
@@ -51,9 +52,10 @@ VARIANTS: dict[str, tuple[tuple[str, ...], list[str]]] = {
     "high-availability": (("high-availability",), HIGH_AVAILABILITY),
     "with-monitoring": (("monitoring",), MONITORING),
     "secure-metrics": (("monitoring", "secure-metrics"), [*MONITORING, *SECURE_METRICS]),
+    "keyless": (("keyless",), KEYLESS),
     "everything": (
-        ("namespaced", "high-availability", "monitoring"),
-        [*NAMESPACED, *HIGH_AVAILABILITY, *MONITORING],
+        ("namespaced", "high-availability", "monitoring", "keyless"),
+        [*NAMESPACED, *HIGH_AVAILABILITY, *MONITORING, *KEYLESS],
     ),
 }
 """The components and the values that mean the same."""

@@ -41,8 +41,10 @@ def policies(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Iterator[str]:
     kubectl("delete", "-f", "-", stdin=text)
 
 
-def _tried(kubectl: Kubectl, namespace: str, **metadata: Any) -> str:
-    manifest = engine_manifest("orders", namespace=namespace)
+def _tried(
+    kubectl: Kubectl, namespace: str, spec: dict[str, Any] | None = None, **metadata: Any
+) -> str:
+    manifest = engine_manifest("orders", namespace=namespace, **(spec or {}))
     manifest["metadata"] |= metadata
     flags = ("create", "--dry-run=server", "-f", "-")
     ended = kubectl.run(*flags, stdin=yaml.safe_dump(manifest))
@@ -68,6 +70,39 @@ def test_a_namespace_may_name_the_projects_of_its_annotation_and_no_others(
     deadline = time.monotonic() + 30
     while "created" not in (said := _tried(kubectl, policies)):
         assert time.monotonic() < deadline, said  # the policy reads namespaces by a watch
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("provider", "way"),
+    [
+        ("cce", {"identityProvider": "cce"}),
+        (
+            "iam::0a1b:identityProvider:cce",
+            {
+                "trustAgency": {
+                    "providerUrn": "iam::0a1b:identityProvider:cce",
+                    "agencyUrn": "iam::0a1b:agency:cse",
+                }
+            },
+        ),
+    ],
+)
+def test_a_namespace_may_name_the_identity_providers_of_its_annotation_and_no_others(
+    kubectl: Kubectl, policies: str, provider: str, way: dict[str, Any]
+) -> None:
+    annotate = ("annotate", "--overwrite", "namespace", policies)
+    kubectl(*annotate, f"cse-operator.io/project-ids={PROJECT}")
+    spec = {"credentialsRef": {"serviceAccount": {"name": "upgrades", **way}}}
+    deadline = time.monotonic() + 60
+    refusal = f"may not name the identity provider {provider}"
+    while refusal not in (said := _tried(kubectl, policies, spec)):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
+    assert "created" in _tried(kubectl, policies)  # Secrets are as before
+    kubectl(*annotate, f"cse-operator.io/identity-providers=other,{provider}")
+    while "created" not in (said := _tried(kubectl, policies, spec)):
+        assert time.monotonic() < deadline, said
         time.sleep(0.2)
 
 

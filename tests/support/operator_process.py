@@ -66,7 +66,7 @@ class OperatorProcess:
         if namespaces:
             arguments.append(f"--namespaces={','.join(namespaces)}")
         if cse_endpoint is not None:
-            arguments += [f"--cse-endpoint={cse_endpoint}", f"--iam-endpoint={cse_endpoint}"]
+            arguments += [f"--{end}-endpoint={cse_endpoint}" for end in ("cse", "iam", "sts")]
             arguments.append("--allow-insecure-endpoint")
         self._command = [sys.executable, "-m", "cse_operator", "run", *arguments]
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from cse_operator.api import names
+from cse_operator.api.credentials_reference import ONE_REFERENCE, ONE_TRADE
 from cse_operator.api.resource import (
     NEVER_OBSERVED,
     VERSION_ADVICE,
@@ -126,6 +127,15 @@ _VERSION_RULE: Final = {
     "message": VERSION_ADVICE,
 }
 
+_ONE_REFERENCE_RULE: Final = {
+    "rule": "has(self.name) != has(self.serviceAccount)",
+    "message": ONE_REFERENCE,
+}
+_ONE_TRADE_RULE: Final = {
+    "rule": "has(self.identityProvider) != has(self.trustAgency)",
+    "message": ONE_TRADE,
+}
+
 
 def _spec_schema() -> dict[str, Any]:
     schema = structural(Spec)
@@ -139,6 +149,10 @@ def _spec_schema() -> dict[str, Any]:
             }
         ]
     schema["properties"]["version"]["x-kubernetes-validations"] = [_VERSION_RULE]
+    reference = schema["properties"]["credentialsRef"]
+    reference["x-kubernetes-validations"] = [_ONE_REFERENCE_RULE]
+    account = reference["properties"]["serviceAccount"]
+    account["x-kubernetes-validations"] = [_ONE_TRADE_RULE]
     return schema
 
 

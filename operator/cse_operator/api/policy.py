@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from cse_operator.api.resource import NEVER_OBSERVED, Model, Timestamp
+from cse_operator.api.model import Model
+from cse_operator.api.resource import NEVER_OBSERVED, Timestamp
 
 _NUMBERS: Final = {
     "minute": r"[0-5]?[0-9]",

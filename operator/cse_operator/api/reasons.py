@@ -152,11 +152,12 @@ FACTS: dict[Reason, ReasonFacts] = {
     Reason.CREDENTIALS_NOT_FOUND: ReasonFacts(
         _MOVING,
         _WARNING,
-        "The Secret that `spec.credentialsRef` names does not exist in this namespace (yet).",
+        "The Secret or ServiceAccount that `spec.credentialsRef` names does not exist in this "
+        "namespace (yet), or there is none and the operator lends this namespace no identity.",
         "It was not created yet, is in another namespace or under another name, or the "
-        "operator may not read it.",
-        "Create the Secret, or grant the right. It is looked for again within seconds at first, "
-        "and every five minutes later.",
+        "operator may not read the Secret or ask for tokens of the ServiceAccount.",
+        "Create the Secret or ServiceAccount, or grant the right. It is looked for again within "
+        "seconds at first, and every five minutes later.",
     ),
     Reason.CLOUD_UNAVAILABLE: ReasonFacts(
         _MOVING,
@@ -267,9 +268,11 @@ FACTS: dict[Reason, ReasonFacts] = {
         "The vendor refused the credentials. They are not tried again for a while, because "
         "repeated failures lock a key.",
         "A key was deleted, disabled or mistyped, a token has expired, or this machine's "
-        "clock is wrong.",
+        "clock is wrong. Of a ServiceAccount: IAM or STS does not know the identity provider, its "
+        "client id, issuer or keys are others than the cluster's, or no rule lets the account in.",
         "Put working credentials into the Secret; the change is noticed within a minute and a "
-        "half.",
+        "half. Of a ServiceAccount, mend what the message names (docs/keyless.md); it is tried "
+        "again when the cool-down is over, or at once when `spec.credentialsRef` changes.",
     ),
     Reason.PERMISSION_DENIED: ReasonFacts(
         _STALLED,

@@ -14,16 +14,16 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     PlainSerializer,
     PrivateAttr,
 )
-from pydantic.alias_generators import to_camel
 
 from cse_operator.api import duration
+from cse_operator.api.credentials_reference import CredentialsReference
 from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.model import Model
 
 NEVER_OBSERVED: Final = -1
 """`status.observedGeneration` of a resource that no operator has looked at yet (CRD default)."""
@@ -46,18 +46,6 @@ def _rfc3339(moment: datetime) -> str:
 
 Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 """A moment, written to whole seconds in UTC as Kubernetes does."""
-
-
-class Model(BaseModel):
-    """What all parts of the resource share: camel case outside, frozen, unknown fields ignored."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        frozen=True,
-        extra="ignore",
-        use_enum_values=False,
-    )
 
 
 class StatusModel(Model):
@@ -110,17 +98,6 @@ def _whole_version(value: str) -> str:
     if not re.fullmatch(VERSION_FORM.strip("^$"), value, re.ASCII):
         raise ValueError(VERSION_ADVICE)
     return value
-
-
-class CredentialsReference(Model):
-    """Names the Secret with the credentials, in the resource's own namespace."""
-
-    name: str = Field(
-        description="Name of a Secret in the same namespace.",
-        min_length=1,
-        max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-    )
 
 
 class UpgradeOptions(Model):
@@ -183,8 +160,11 @@ class Spec(Model):
         max_length=24,
         pattern=r"^[0-9a-zA-Z]([-+._0-9a-zA-Z]*[0-9a-zA-Z])?$",
     )
-    credentials_ref: CredentialsReference = Field(
-        description="The Secret with the credentials, in the same namespace."
+    credentials_ref: CredentialsReference | None = Field(
+        default=None,
+        description="The Secret with the credentials, or a ServiceAccount, in the same namespace. "
+        "Without it the operator's own identity is used, where its administrator lets this "
+        "namespace.",
     )
     suspend: bool = Field(
         default=False,

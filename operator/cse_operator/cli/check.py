@@ -34,6 +34,7 @@ from cse_operator.kube.errors import KubeError, NotConfigured
 from cse_operator.kube.login import connect
 from cse_operator.runtime import variables
 from cse_operator.runtime.access import project_options
+from cse_operator.runtime.identities import Identities
 from cse_operator.runtime.settings import Settings
 
 DESCRIPTION: Final = """\
@@ -159,7 +160,8 @@ async def _find_all(
     named = frozenset(filter(None, (settings.region, *settings.allowed_regions)))
     findings += await check_endpoints(options, named or regions)
     if target is not None:
-        findings += await check_credentials(api_client, options, settings.place, target)
+        identities = Identities.of_settings(settings, api_client)
+        findings += await check_credentials(api_client, options, settings.place, target, identities)
     return findings
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +12,7 @@ import httpx
 from kubernetes.aio.client import ApiClient
 from pydantic import ValidationError
 
+from cse_operator.api.credentials_reference import CredentialsReference
 from cse_operator.api.reasons import FACTS, Reason
 from cse_operator.api.resource import Spec
 from cse_operator.cli.report import Finding, note, ok, problem
@@ -20,6 +23,7 @@ from cse_operator.cloud.auth.credentials import (
     PasswordToken,
     parse_secret,
 )
+from cse_operator.cloud.auth.identities import KeylessIdentity, ServiceAccountIdentity
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.redaction import redact
@@ -29,6 +33,7 @@ from cse_operator.core.observation import EngineView
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
+from cse_operator.runtime.identities import Identities
 
 _SHOWN: Final = 20
 _TLS_DETAIL: Final = re.compile(r" ssl:(<[^>]*>|\S+)")
@@ -38,6 +43,7 @@ _FACTS_OF: Final = {
     FailureKind.FORBIDDEN: Reason.PERMISSION_DENIED,
     FailureKind.NOT_FOUND: Reason.ENGINE_NOT_FOUND,
     FailureKind.REGION_NOT_ALLOWED: Reason.REGION_NOT_ALLOWED,
+    FailureKind.CREDENTIALS_MISSING: Reason.CREDENTIALS_NOT_FOUND,
     FailureKind.CREDENTIALS_INVALID: Reason.CREDENTIALS_INVALID,
     FailureKind.THROTTLED: Reason.THROTTLED,
 }
@@ -45,11 +51,13 @@ _FACTS_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a Secret is tried on."""
+    """What credentials are tried on."""
 
     region: str
     project_id: str
-    secret: str
+    secret: str | None
+    """None: those of `reference`, which names no Secret."""
+    reference: CredentialsReference | None = None
     enterprise_project_id: str | None = None
     engine_id: str | None = None
     """None: the project's engines are listed."""
@@ -117,7 +125,8 @@ async def find_target(
     target = Target(
         region=spec.region,
         project_id=spec.project_id,
-        secret=spec.credentials_ref.name,
+        secret=spec.credentials_ref.name if spec.credentials_ref is not None else None,
+        reference=spec.credentials_ref,
         enterprise_project_id=spec.enterprise_project_id,
         engine_id=spec.engine_id,
         wanted=spec.version,
@@ -127,12 +136,18 @@ async def find_target(
 
 
 async def check_credentials(
-    api_client: ApiClient, options: ProjectOptions, namespace: str, target: Target
+    api_client: ApiClient,
+    options: ProjectOptions,
+    namespace: str,
+    target: Target,
+    identities: Identities,
 ) -> list[Finding]:
-    """Is the Secret good: read it, and make one call to the vendor with it.
+    """Are the credentials good: get them, and make one call to the vendor with them.
 
     Nothing more is asked once the credentials were refused, so that checking never locks a key.
     """
+    if target.secret is None:
+        return await _walk_without_a_key(options, namespace, target, identities)
     subject = "Secret"
     try:
         secret = await SecretReader(api_client, keys=SECRET_KEYS).read(namespace, target.secret)
@@ -142,19 +157,57 @@ async def check_credentials(
         return [problem(subject, error.sentence, way_out)]
     except CloudError as error:
         return [_of_failure(subject, error)]
-    projects = Projects(options, _ignore)
+    found = ok(subject, f"{namespace}/{target.secret} holds {_kind_of(credentials)}")
+    async with _project(options, target, credentials) as project:
+        if isinstance(project, Finding):
+            return [project]
+        return [found, *await _try(project, target)]
+
+
+async def _walk_without_a_key(
+    options: ProjectOptions, namespace: str, target: Target, identities: Identities
+) -> list[Finding]:
+    """Each step from the ServiceAccount, or the operator's Pod, to the engine, up to what fails."""
+    subject = "identity"
     try:
-        project = projects.attach(
+        identity = await identities.of(namespace, target.reference, live=True)
+    except CloudError as error:
+        return [_of_failure(subject, error)]
+    except KubeError as error:
+        return [problem(subject, error.sentence, "Try again when the API server answers.")]
+    is_account = isinstance(identity, ServiceAccountIdentity)
+    proof = "there is a token of it" if is_account else "it may be used here"
+    findings = [ok(subject, f"{identity}: {proof}")]
+    async with _project(options, target, identity) as project:
+        if isinstance(project, Finding):
+            return [*findings, project]
+        try:
+            await project.auth.prepare()
+        except CloudError as error:
+            return [*findings, _of_failure("temporary key", error)]
+        findings.append(ok("temporary key", "the vendor gave one for this identity"))
+        return [*findings, *await _try(project, target)]
+
+
+@asynccontextmanager
+async def _project(
+    options: ProjectOptions, target: Target, credentials: Credentials | KeylessIdentity
+) -> AsyncIterator[Project | Finding]:
+    """The project to try the credentials on, or what stands in the way."""
+    projects = Projects(options, _ignore)
+    found: Project | Finding
+    try:
+        found = projects.attach(
             "check",
             region=target.region,
             project_id=target.project_id,
             enterprise_project_id=target.enterprise_project_id,
             credentials=credentials,
         )
-        found = ok(subject, f"{namespace}/{target.secret} holds {_kind_of(credentials)}")
-        return [found, *await _try(project, target)]
     except CloudError as error:
-        return [_of_failure(subject, error)]
+        found = _of_failure("region", error)
+    try:
+        yield found
     finally:
         await projects.close()
 

@@ -31,6 +31,8 @@ _METAVARS: Final = {
     "sites": "PATTERN=DOMAIN,…",
     "cse_endpoint": "URL",
     "iam_endpoint": "URL",
+    "sts_endpoint": "URL",
+    "pod_identity_namespaces": "NAME,…",
     "https_proxy": "URL",
     "no_proxy": "DOMAIN,…",
     "ca_bundle": "FILE",

@@ -39,6 +39,10 @@ class Operation(StrEnum):
     UPGRADE = "UpgradeEngine"
     RETRY = "RetryEngine"
     CREATE_TOKEN = "KeystoneCreateUserTokenByPassword"  # noqa: S105 - the name of a call
+    TRADE_ID_TOKEN = "CreateTokenWithIdToken"  # noqa: S105 - the name of a call
+    CREATE_TEMPORARY_KEY = "CreateTemporaryAccessKeyByToken"
+    ASSUME_AGENCY = "AssumeAgencyWithOidc"
+    POD_IDENTITY = "PodIdentity"
 
     @property
     def changes(self) -> bool:

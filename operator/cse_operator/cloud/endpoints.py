@@ -20,6 +20,7 @@ from cse_operator.core.failure import Failure, FailureKind
 
 CSE_TEMPLATE: Final = "https://cse.{region}.{domain}"
 IAM_TEMPLATE: Final = "https://iam.{region}.{domain}"
+STS_TEMPLATE: Final = "https://sts.{region}.{domain}"
 """The public cloud's endpoints (Huawei Cloud, Regions and Endpoints)."""
 
 PUBLIC_DOMAIN: Final = "myhuaweicloud.com"
@@ -62,6 +63,7 @@ class EndpointPolicy:
 
     cse_template: str = CSE_TEMPLATE
     iam_template: str = IAM_TEMPLATE
+    sts_template: str = STS_TEMPLATE
     allowed_regions: tuple[str, ...] = ()
     """Regions that resources may name; empty: any that is well formed."""
     allow_insecure: bool = False
@@ -72,7 +74,7 @@ class EndpointPolicy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_domains", tuple(_site(text) for text in self.sites))
-        for template in (self.cse_template, self.iam_template):
+        for template in (self.cse_template, self.iam_template, self.sts_template):
             for domain in {PUBLIC_DOMAIN, *(domain for _, domain in self._domains)}:
                 self._check(template, _filled(template, "cn-north-4", domain))
         for region in self.allowed_regions:
@@ -99,6 +101,16 @@ class EndpointPolicy:
     def iam(self, region: str, *, following: bool = False) -> str:
         """The origin of the IAM API in a region; see `cse`."""
         return self._origin(self.iam_template, region, following=following)
+
+    def sts(self, region: str, *, following: bool = False) -> str:
+        """The origin of the STS API in a region, where agencies are assumed; see `cse`.
+
+        Raises:
+            CloudError: As `cse`, or the region's site is not known: no token goes elsewhere.
+        """
+        if _DOMAIN in self.sts_template and self._domain_of(region) is None:
+            raise _not_allowed(f"The site of the region {region} is not known: set --sts-endpoint")
+        return self._origin(self.sts_template, region, following=following)
 
     def identity_of(self, region: str) -> str:
         """What tells the engines of one region from those of another: the resolved endpoint."""

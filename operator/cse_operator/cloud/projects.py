@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
 from cse_operator.cloud.auth.flows import CloudAuth, auth_for
+from cse_operator.cloud.auth.identities import (
+    KeylessIdentity,
+    Places,
+    PodIdentity,
+    ServiceAccountIdentity,
+)
+from cse_operator.cloud.auth.keyless import KeylessAuth
+from cse_operator.cloud.auth.sessions import IdentitySession, Terms
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.endpoints import EndpointPolicy
@@ -32,6 +40,9 @@ ProjectKey = tuple[str, str, str | None, str]
 """Endpoint, project, enterprise project, and the credential: its fingerprint and its Secret's
 version."""
 
+_NODE = "the node's agent"
+"""In place of an endpoint: who gives a Pod its key is on the node, and behind no proxy."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectOptions:
@@ -42,6 +53,8 @@ class ProjectOptions:
     calls_per_second: float
     credentials_cooldown: float
     request_timeout: float
+    call_takes: float = 60.0
+    """From a decision to call until its credentials were looked at by the vendor, at the most."""
     clock: Callable[[], float] = boottime
     """What the deadlines of changing calls are readings of; it stands at infinity at a stop."""
 
@@ -80,6 +93,9 @@ class Projects:
         self._closing: dict[asyncio.Task[None], FencedClient] = {}
         self._limits = Keeper[ProjectLimits]()
         self._ended_tokens = 0
+        self._traded_keys = 0
+        self._trades: set[asyncio.Task[None]] = set()
+        self._sessions = Keeper[IdentitySession]()
         self._paused = 0.0
         self._budgets = Keeper[RefusalBudget]()
         self._breakers = Keeper[CredentialBreaker]()
@@ -94,7 +110,7 @@ class Projects:
         region: str,
         project_id: str,
         enterprise_project_id: str | None,
-        credentials: Credentials,
+        credentials: Credentials | KeylessIdentity,
         secret_version: str = "",
         following: bool = False,
     ) -> Project:
@@ -162,8 +178,9 @@ class Projects:
 
     @property
     def tokens_bought(self) -> int:
-        """Tokens bought from IAM by all projects there ever were."""
-        return self._ended_tokens + sum(p.auth.tokens_bought for p in self._projects.values())
+        """Tokens and temporary keys got from IAM and STS for all projects there ever were."""
+        bought = self._ended_tokens + self._traded_keys
+        return bought + sum(p.auth.tokens_bought for p in self._projects.values())
 
     @property
     def throttled_seconds(self) -> float:
@@ -173,14 +190,16 @@ class Projects:
     async def close(self) -> None:
         """End all connections."""
         clients = [*self._closing.values(), *self._http.values()]
-        tasks = list(self._closing)
+        tasks = [*self._closing, *self._trades]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for http in clients:
             await http.aclose()
 
-    def _make(self, key: ProjectKey, region: str, credentials: Credentials) -> Project:
+    def _make(
+        self, key: ProjectKey, region: str, credentials: Credentials | KeylessIdentity
+    ) -> Project:
         auth = self._auth(key, region, credentials)
         client = CseClient(self._exchange(key, auth), clock=self._options.clock)
         return Project(key, client, auth)
@@ -206,8 +225,12 @@ class Projects:
     def _note_pause(self, seconds: float) -> None:
         self._paused += seconds
 
-    def _auth(self, key: ProjectKey, region: str, credentials: Credentials) -> CloudAuth:
+    def _auth(
+        self, key: ProjectKey, region: str, credentials: Credentials | KeylessIdentity
+    ) -> CloudAuth:
         """How one project's calls prove who makes them."""
+        if isinstance(credentials, KeylessIdentity):
+            return self._keyless_auth(key, region, credentials)
         # Whether the region is allowed was asked for the endpoint.
         iam_endpoint = self._options.endpoints.iam(region, following=True)
         endpoint, project_id, _, secret = key
@@ -223,9 +246,45 @@ class Projects:
         )
         return auth_for(credentials, breaker, project_id=project_id, iam_endpoint=iam_endpoint)
 
+    def _keyless_auth(self, key: ProjectKey, region: str, identity: KeylessIdentity) -> CloudAuth:
+        """One session for each identity and region, and a breaker of its own for each project."""
+        endpoints, (endpoint, project_id, _, name) = self._options.endpoints, key
+        by_agency = isinstance(identity, ServiceAccountIdentity) and identity.by_agency
+        places = Places(
+            iam=endpoints.iam(region, following=True),
+            sts=endpoints.sts(region, following=True) if by_agency else "",
+        )
+        session = self._sessions.get(
+            (name, places),
+            lambda: IdentitySession(identity, places, self._identity_breaker(), self._terms()),
+        )
+        breaker = self._breakers.get((name, endpoint, project_id), self._identity_breaker)
+        http = self._http_for(_NODE if isinstance(identity, PodIdentity) else endpoint)
+        return KeylessAuth(session, http, project_id, breaker)
+
+    def _identity_breaker(self) -> CredentialBreaker:
+        """Temporary keys and tokens lock nothing, so what they are refused is nobody else's."""
+        return CredentialBreaker(
+            cooling=self._options.credentials_cooldown, mended_by="spec.credentialsRef changes"
+        )
+
+    def _terms(self) -> Terms:
+        options = self._options
+        return Terms(
+            call_takes=options.call_takes,
+            request_timeout=options.request_timeout,
+            on_trade=self._note_trade,
+            under_way=self._trades,
+        )
+
+    def _note_trade(self) -> None:
+        self._traded_keys += 1
+
     def _http_for(self, endpoint: str) -> FencedClient:
         if endpoint not in self._http:
-            self._http[endpoint] = build_http_client(
-                self._options.transport, self._trust, self._resolver
-            )
+            options, resolver = self._options.transport, self._resolver
+            if endpoint == _NODE:
+                options = replace(options, proxy=None, allow_local_addresses=True)
+                resolver = build_resolver(options)
+            self._http[endpoint] = build_http_client(options, self._trust, resolver)
         return self._http[endpoint]

@@ -70,7 +70,7 @@ async def call(
         KubeError: The one of its subclasses that says what the failure means.
     """
     for name in names.values():
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             what = _describe(method, path, names)
             raise errors.Invalid(f"{what}: {name!r} is not a name an object can have")
     headers = await _headers(api_client, method, path, body, content_type)
@@ -116,6 +116,11 @@ async def _headers(
     roots_of(api_client).renew()
     await api_client.update_params_for_auth(headers, [], _AUTHENTICATION, path, method, body)
     return headers
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be an object's name, and so become part of a path."""
+    return _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=16)

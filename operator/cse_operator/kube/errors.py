@@ -5,7 +5,8 @@
     KubeError
      ├── Conflict      someone else changed the object first: look again
      ├── Gone          the object is no longer there
-     │    └── SecretNotFound
+     │    ├── SecretNotFound
+     │    └── ServiceAccountNotFound
      ├── Invalid       the request cannot succeed as it is: a person has to mend something
      │    └── SecretInvalid   a value in the Secret is not text
      ├── Denied        the operator's own rights or credentials do not suffice
@@ -61,6 +62,10 @@ class Invalid(KubeError):
 
 class SecretNotFound(Gone):
     """The Secret does not exist (yet)."""
+
+
+class ServiceAccountNotFound(Gone):
+    """The ServiceAccount does not exist (yet)."""
 
 
 class SecretInvalid(Invalid):

@@ -1,26 +1,28 @@
-"""From a resource to the project it may work with: Secret, region, endpoint."""
+"""From a resource to the project it may work with: Secret or identity, region, endpoint."""
 
 from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
 from cse_operator.cloud.auth.credentials import Credentials, parse_secret
+from cse_operator.cloud.auth.identities import KeylessIdentity
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.transport import TransportOptions
-from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.failure import FailureKind
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent, SecretReader
 from cse_operator.runtime.cache import Resource
+from cse_operator.runtime.identities import Identities, no_credentials
 from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 
 
 class Access:
     """Finds the project of a resource with the credentials of its own namespace."""
 
-    def __init__(self, secrets: SecretReader, projects: Projects) -> None:
+    def __init__(self, secrets: SecretReader, projects: Projects, identities: Identities) -> None:
         self._secrets = secrets
+        self._identities = identities
         self._projects = projects
         self._credentials: WeakKeyDictionary[SecretContent, Credentials] = WeakKeyDictionary()
 
@@ -34,32 +36,45 @@ class Access:
         Args:
             key: the resource's key.
             resource: the resource.
-            live: read the Secret now, and not from what was read lately: before a call.
+            live: read the Secret now, and not from what was read lately, or have a key of the
+                identity that outlives a call: before a call.
             following: an upgrade that runs is followed, and its region need not be allowed.
 
         Raises:
-            CloudError: when the Secret is missing or unusable, or the region not allowed.
+            CloudError: when the Secret is missing or unusable, the identity has no key, or the
+                region is not allowed.
             KubeError: when the Kubernetes API does not answer.
         """
-        namespace, name = resource.reference.namespace, resource.spec.credentials_ref.name
-        if live:
-            self._secrets.forget(namespace, name)
-        try:
-            secret = await self._secrets.read(namespace, name)
-        except (errors.SecretNotFound, errors.Denied) as error:
-            raise _no_credentials(FailureKind.CREDENTIALS_MISSING, error) from None
-        except errors.SecretInvalid as error:
-            raise _no_credentials(FailureKind.CREDENTIALS_INVALID, error) from None
-        spec = resource.spec
-        return self._projects.attach(
+        spec, namespace = resource.spec, resource.reference.namespace
+        credentials: Credentials | KeylessIdentity
+        reference, version = spec.credentials_ref, ""
+        if reference is None or reference.name is None:
+            credentials = await self._identities.of(namespace, reference, live=live)
+        else:
+            secret = await self._secret(namespace, reference.name, live=live)
+            credentials, version = self._credentials_in(secret), secret.resource_version
+        project = self._projects.attach(
             key,
             region=spec.region,
             project_id=spec.project_id,
             enterprise_project_id=spec.enterprise_project_id,
-            credentials=self._credentials_in(secret),
-            secret_version=secret.resource_version,
+            credentials=credentials,
+            secret_version=version,
             following=following,
         )
+        if live and isinstance(credentials, KeylessIdentity):
+            await project.auth.prepare()
+        return project
+
+    async def _secret(self, namespace: str, name: str, *, live: bool) -> SecretContent:
+        if live:
+            self._secrets.forget(namespace, name)
+        try:
+            return await self._secrets.read(namespace, name)
+        except (errors.SecretNotFound, errors.Denied) as error:
+            raise no_credentials(FailureKind.CREDENTIALS_MISSING, error) from None
+        except errors.SecretInvalid as error:
+            raise no_credentials(FailureKind.CREDENTIALS_INVALID, error) from None
 
     def _credentials_in(self, secret: SecretContent) -> Credentials:
         known = self._credentials.get(secret)
@@ -72,10 +87,6 @@ class Access:
         self._projects.detach(key)
 
 
-def _no_credentials(kind: FailureKind, error: errors.KubeError) -> CloudError:
-    return CloudError(Failure(kind, error.sentence))
-
-
 def project_options(settings: Settings) -> ProjectOptions:
     """How the vendor is called with these settings.
 
@@ -86,6 +97,7 @@ def project_options(settings: Settings) -> ProjectOptions:
         endpoints=EndpointPolicy(
             cse_template=settings.cse_endpoint,
             iam_template=settings.iam_endpoint,
+            sts_template=settings.sts_endpoint,
             allowed_regions=settings.allowed_regions,
             allow_insecure=settings.allow_insecure_endpoint,
             sites=settings.sites,
@@ -102,4 +114,5 @@ def project_options(settings: Settings) -> ProjectOptions:
         calls_per_second=settings.calls_per_second,
         credentials_cooldown=settings.credentials_cooldown,
         request_timeout=settings.request_timeout,
+        call_takes=settings.call_takes,
     )

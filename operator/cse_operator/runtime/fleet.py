@@ -124,7 +124,7 @@ class Fleet(Prepared):
         sources = self._sources
         yield CounterMetricFamily(
             "cse_operator_tokens_bought",
-            "Tokens bought from IAM.",
+            "Tokens and temporary keys got from IAM, STS or CCE.",
             value=sources.tokens_bought(),
         )
         yield CounterMetricFamily(

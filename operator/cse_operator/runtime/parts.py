@@ -27,6 +27,7 @@ from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.calls import Calls
 from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.gate import Gate
+from cse_operator.runtime.identities import Identities
 from cse_operator.runtime.informer import Informer
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
@@ -225,7 +226,9 @@ class Parts:
         # No look uses a Secret that was read longer ago than one resync.
         time_to_live = min(TIME_TO_LIVE, self._settings.resync_interval)
         secrets = SecretReader(self._api_client, keys=SECRET_KEYS, time_to_live=time_to_live)
-        return Access(secrets, self.projects)
+        return Access(
+            secrets, self.projects, Identities.of_settings(self._settings, self._api_client)
+        )
 
     def _lease_remaining(self) -> float:
         return self.elector.remaining() if self.elector is not None else float("inf")

@@ -12,14 +12,16 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
 from cse_operator.cloud.proxy import check_no_proxy, proxy_of
 from cse_operator.cloud.trust import tls_context
 from cse_operator.core.observed import Limits
 from cse_operator.runtime.http_server import ServingCertificate
+from cse_operator.runtime.identity_settings import IdentitySettings
+from cse_operator.runtime.setting_types import Names
 
 LAST_PORT: Final = 65_535
 
@@ -29,15 +31,6 @@ throttled, or not answer, and there are still workers and connections for the la
 
 DATE_RESOLUTION: Final = 1.0
 """The vendor's clock, by which the grace is measured too, is read in whole seconds."""
-
-
-def _split(value: object) -> object:
-    """Accept `a,b` beside repeated flags, and a list from code."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list | tuple):
-        return tuple(p for item in value for p in str(item).replace(" ", "").split(",") if p)
-    return value
 
 
 def _address_and_port(value: str) -> str:
@@ -86,10 +79,7 @@ def _key_pair(value: Path | None) -> Path | None:
     return value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-class Settings(BaseSettings):
+class Settings(IdentitySettings):
     """Everything an administrator can set."""
 
     model_config = SettingsConfigDict(
@@ -124,7 +114,7 @@ class Settings(BaseSettings):
     )
     iam_endpoint: str = Field(
         default=IAM_TEMPLATE,
-        description="URL of the vendor's IAM, for credentials with a password",
+        description="URL of the vendor's IAM, for passwords and identity providers",
     )
     allow_insecure_endpoint: bool = Field(
         default=False,
@@ -267,6 +257,11 @@ class Settings(BaseSettings):
         """Seconds after an intent until the effect of its call is shown, at the latest."""
         on_its_way = self.send_window + self.request_timeout
         return on_its_way + self.read_lag + self.clock_tolerance
+
+    @property
+    def call_takes(self) -> float:
+        """Seconds from a decision to call until the vendor has looked at the credentials."""
+        return self.send_window + self.request_timeout + self.clock_tolerance
 
     @model_validator(mode="after")
     def _calls_end_within_the_grace(self) -> Self:

@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.auth.credentials import AccessKey, Credentials, StaticToken
+from cse_operator.cloud.auth.identities import (
+    Agency,
+    Federation,
+    KeylessIdentity,
+    ServiceAccountIdentity,
+)
+from cse_operator.cloud.auth.keyless import KeylessAuth
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.projects import Project, ProjectOptions, Projects
@@ -25,6 +33,7 @@ OPTIONS = ProjectOptions(
     endpoints=EndpointPolicy(
         cse_template="https://cse.{region}.example.com",
         iam_template="https://iam.{region}.example.com",
+        sts_template="https://sts.{region}.example.com",
     ),
     transport=TransportOptions(),
     calls_per_second=50,
@@ -54,7 +63,7 @@ def attach(
     *,
     region: str = "cn-north-4",
     enterprise: str | None = None,
-    credentials: Credentials = TOKEN,
+    credentials: Credentials | KeylessIdentity = TOKEN,
     project: str = PROJECT,
     version: str = "",
 ) -> Project:
@@ -249,3 +258,74 @@ async def test_breakers_and_budgets_that_are_in_use_are_never_evicted(
     assert attach(projects, "b/d", credentials=key("sk")).auth.breaker is used.breaker
     assert len(projects._breakers._kept) < 200
     assert len(projects._budgets._kept) < 200
+
+
+async def id_token(namespace: str, name: str) -> SecretStr:
+    return SecretStr(f"canary-{namespace}-{name}")
+
+
+def account(namespace: str = "a", provider: str = "cce") -> ServiceAccountIdentity:
+    return ServiceAccountIdentity(namespace, "upgrades", Federation(provider), id_token)
+
+
+def session_of(projects: Projects, resource: str, **what: Any) -> object:
+    project = projects.attach(
+        resource,
+        **{
+            "region": "cn-north-4",
+            "project_id": PROJECT,
+            "enterprise_project_id": None,
+            "credentials": account(),
+            **what,
+        },
+    )
+    assert isinstance(project.auth, KeylessAuth)
+    return project.auth._session
+
+
+async def test_an_identity_has_one_session_in_a_region_for_all_its_projects(
+    projects: Projects,
+) -> None:
+    first = session_of(projects, "a/1")
+    assert session_of(projects, "a/2", project_id="another") is first
+    assert session_of(projects, "a/3", enterprise_project_id="ep") is first
+    others = [
+        session_of(projects, "b/1", credentials=account("b")),
+        session_of(projects, "a/4", credentials=account(provider="other")),
+        session_of(projects, "a/5", region="cn-east-3"),
+    ]
+    assert len({id(one) for one in (first, *others)}) == 4
+
+
+async def test_a_trade_under_way_ends_with_the_projects(projects: Projects) -> None:
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def hanging(namespace: str, name: str) -> SecretStr:
+        begun.set()
+        await never.wait()
+        raise AssertionError
+
+    identity = ServiceAccountIdentity("a", "upgrades", Federation("cce"), hanging)
+    project = attach(projects, "a/b", credentials=identity)
+    waiting = asyncio.create_task(project.auth.prepare())
+    await begun.wait()
+    (trade,) = projects._trades
+    await projects.close()
+    assert trade.cancelled()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert projects._trades == set()
+
+
+async def test_no_token_goes_to_the_public_sts_for_a_region_of_an_unknown_site() -> None:
+    options = replace(
+        OPTIONS,
+        endpoints=EndpointPolicy(
+            cse_template="https://cse.example.com", iam_template="https://iam.example.com"
+        ),
+    )
+    agency = ServiceAccountIdentity("a", "upgrades", Agency("provider", "agency"), id_token)
+    projects = Projects(options, nobody)
+    attach(projects, "a/1", region="my-region-1", credentials=account())
+    with fails(FailureKind.REGION_NOT_ALLOWED):
+        attach(projects, "a/2", region="my-region-1", credentials=agency)
+    await projects.close()

@@ -179,6 +179,15 @@ checkov.io/skip5: "CKV_K8S_43=a release names the image by its digest, a build o
   resources: [namespaces]
   verbs: [list]
 {{- end }}
+{{- if .Values.keyless.enabled }}
+# Tokens of ServiceAccounts that resources name: by name, where names are given.
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  {{- with .Values.keyless.serviceAccounts }}
+  resourceNames: {{ toJson . }}
+  {{- end }}
+  verbs: [create]
+{{- end }}
 {{- end -}}
 
 {{- define "cse-operator.subjects" -}}

@@ -221,14 +221,20 @@ class _Asks:
         self._vendor = vendor
         self._api_client = api_client
 
-    async def reader_of(self, resource: Resource) -> CseReader:
-        """The reader of a resource's project."""
+    async def reader_of(self, resource: Resource) -> CseReader | None:
+        """The reader of a resource's project; None where only the operator can have one."""
         credentials, spec = self.from_environment, resource.spec
         if credentials is None:
             if self._api_client is None:
                 raise AssertionError("--offline and --ask-vendor exclude each other")
             namespace = resource.reference.namespace
-            name = spec.credentials_ref.name
+            name = spec.credentials_ref.name if spec.credentials_ref is not None else None
+            if name is None:
+                say(
+                    f"{resource.reference}: names no Secret, so its engine is not looked at;"
+                    " keys in the environment would do"
+                )
+                return None
             credentials = await secret_credentials(self._api_client, namespace, name)
         return self._vendor.reader(
             credentials,

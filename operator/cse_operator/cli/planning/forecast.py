@@ -45,7 +45,7 @@ _NOT_SEEN: Final = (
     "nobody has looked at the engine yet: --ask-vendor looks, with an access key or the Secret"
 )
 
-ReaderOf = Callable[[Resource], Awaitable[CseReader]]
+ReaderOf = Callable[[Resource], Awaitable[CseReader | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,7 @@ class CredentialBreaker:
         clock: Callable[[], float] = boottime,
         offset: Callable[[], float] = wall_clock_offset,
         jitter: Callable[[], float] = random.random,
+        mended_by: str = "the Secret changes",
     ) -> None:
         """Make a closed circuit: calls go out.
 
@@ -191,8 +192,10 @@ class CredentialBreaker:
             clock: Seconds on a steady clock.
             offset: Seconds between the wall clock and a steady one.
             jitter: A random number from 0 to 1.
+            mended_by: What ends the cool-down early, for the message.
         """
         self._secret = secret
+        self._mended_by = mended_by
         self._budget = budget or RefusalBudget(clock=clock, offset=offset)
         self._cooling = cooling
         self._proven_for = proven_for
@@ -310,6 +313,6 @@ class CredentialBreaker:
         by_clock = self._refusal is not None and self._refusal.offset is not None
         message = (
             f"{self._failure.message}; these credentials are tried again after a while, or as"
-            f" soon as {'the clock is set' if by_clock else 'the Secret changes'}"
+            f" soon as {'the clock is set' if by_clock else self._mended_by}"
         )
         return replace(self._failure, message=message)

@@ -25,7 +25,7 @@ from cse_operator.cloud.answers import (
 from cse_operator.cloud.auth.breaker import CredentialBreaker
 from cse_operator.cloud.auth.credentials import AccessKey, StaticToken
 from cse_operator.cloud.auth.iam import Token, read_token, token_request
-from cse_operator.cloud.auth.signing import sign
+from cse_operator.cloud.auth.signing import sign_request
 from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.dispatch import DISPATCH
 from cse_operator.cloud.errors import CloudError
@@ -60,6 +60,13 @@ class CloudAuth(httpx.Auth, ABC):
         self.tokens_bought = 0
         """How many tokens were bought from IAM; none for other kinds."""
 
+    async def prepare(self) -> None:
+        """Be ready for a call that is begun now, before anything is recorded of it.
+
+        Raises:
+            CloudError: The call could not be made: an identity has no key that outlives it.
+        """
+
     @abstractmethod
     def secrets(self) -> tuple[SecretStr, ...]:
         """The values that must not appear in any text."""
@@ -79,7 +86,8 @@ class CloudAuth(httpx.Auth, ABC):
         """
         raise RuntimeError("the operator's authentication needs an asynchronous client")
 
-    def _refusal(self, request: httpx.Request, response: httpx.Response) -> Failure:
+    def refusal_in(self, request: httpx.Request, response: httpx.Response) -> Failure:
+        """The refusal that an answer holds, and whether a clock is its cause."""
         failure = failure_of_response(
             request.extensions.get(OPERATION, Operation.SHOW_ENGINE),
             response.status_code,
@@ -107,15 +115,15 @@ class _ShownEachTime(CloudAuth):
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Show the credential; the breaker learns from the answer."""
-        async with self.breaker.attempt(*_whose(request)):
+        async with self.breaker.attempt(*whose(request)):
             self.show(request)
             response = yield request
             verdict = verdict_on_credentials(response.status_code, await response.aread())
             if verdict is Verdict.ACCEPTED:
                 self.breaker.accepted()
             elif verdict is Verdict.REFUSED:
-                refusal = self._refusal(request, response)
-                self.breaker.refused(refusal, clock_at_fault=_is_clocks_fault(refusal))
+                refusal = self.refusal_in(request, response)
+                self.breaker.refused(refusal, clock_at_fault=is_clocks_fault(refusal))
 
 
 class StaticTokenAuth(_ShownEachTime):
@@ -156,17 +164,7 @@ class AccessKeyAuth(_ShownEachTime):
 
     def show(self, request: httpx.Request) -> None:
         """Sign the request."""
-        request.headers["X-Project-Id"] = self._project_id
-        # A proxy may change the other headers on the way, and break the signature thereby.
-        signed = {
-            name: value
-            for name, value in request.headers.items()
-            if name == "content-type" or name.startswith("x-")
-        }
-        now = self._now()
-        request.headers.update(
-            sign(request.method, request.url, signed, request.content, self._credentials, now)
-        )
+        sign_request(request, self._credentials, self._project_id, self._now())
 
 
 class PasswordTokenAuth(CloudAuth):
@@ -217,7 +215,7 @@ class PasswordTokenAuth(CloudAuth):
                 async with self._buying:
                     if self._needs_token():
                         try:
-                            async with self.breaker.attempt(*_whose(request)):
+                            async with self.breaker.attempt(*whose(request)):
                                 answer = yield self._token_request(request)
                                 self._remember(await self._read(answer))
                         except (GeneratorExit, asyncio.CancelledError):
@@ -233,7 +231,7 @@ class PasswordTokenAuth(CloudAuth):
                 return
             if again or bought:
                 # A fresh token that one project does not take says nothing of the password.
-                self._hold_back(self._refusal(request, response))
+                self._hold_back(self.refusal_in(request, response))
                 return
             self._forget(token)
             if request.extensions.get(DISPATCH) is not None:
@@ -325,7 +323,7 @@ class PasswordTokenAuth(CloudAuth):
             self._replace_token(None)
 
 
-def _whose(request: httpx.Request) -> tuple[Turn, str]:
+def whose(request: httpx.Request) -> tuple[Turn, str]:
     """For whom a request is, and its project, which another region has under the same id."""
     turn, project = request.extensions.get(TURN, (Turn(), ""))
     return turn, f"{request.url.host}/{project}"
@@ -353,5 +351,6 @@ def auth_for(
     return PasswordTokenAuth(credentials, project_id, iam_endpoint, breaker)
 
 
-def _is_clocks_fault(refusal: Failure) -> bool:
+def is_clocks_fault(refusal: Failure) -> bool:
+    """Whether credentials were refused because this machine's clock is wrong."""
     return refusal.message.endswith(f"({_CLOCK_DIFFERS})")

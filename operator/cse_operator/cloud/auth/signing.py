@@ -67,6 +67,22 @@ def sign(  # noqa: PLR0917 - the parts of a request
     return added
 
 
+def sign_request(
+    request: httpx.Request, credentials: AccessKey, project_id: str, now: datetime
+) -> None:
+    """Sign a request with an access key, in place of any signature before."""
+    request.headers["X-Project-Id"] = project_id
+    # A proxy may change the other headers on the way, and break the signature thereby.
+    signed = {
+        name: value
+        for name, value in request.headers.items()
+        if name == "content-type" or name.startswith("x-")
+    }
+    request.headers.update(
+        sign(request.method, request.url, signed, request.content, credentials, now)
+    )
+
+
 def _canonical_request(method: str, url: httpx.URL, signed: Mapping[str, str], body: bytes) -> str:
     names = sorted(signed)
     return "\n".join(
