@@ -15,6 +15,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.kube import errors
+from cse_operator.kube.login import roots_of
 
 _SECONDS: Final = 30.0
 
@@ -37,6 +38,7 @@ async def ask(
         KubeError: The one of its subclasses that says what the failure means.
     """
     what = f"{method} {path}"
+    roots_of(api_client).renew()
     request = await api_client.param_serialize(
         method=method,
         resource_path=path,
