@@ -88,12 +88,18 @@ async def record(world: World, course: Course) -> list[Boundary]:
     to happen to it might happen to nothing.
     """
     first, second = [await _recorded(world, course) for _ in range(2)]
-    return [boundary for boundary in first if boundary in second and not _by_the_clock(boundary)]
+    left_out = (_by_the_clock, _asked_before)
+    return [b for b in first if b in second and not any(leaves(b) for leaves in left_out)]
+
+
+def _asked_before(boundary: Boundary) -> bool:
+    """Whether kopf asks for its watch of policies what it has asked for that of engines."""
+    return boundary.call.startswith("GET /api") and boundary.nth > 1
 
 
 def _by_the_clock(boundary: Boundary) -> bool:
-    """Whether it is a list beyond the first of the informer and of the watch."""
-    return boundary.call == "LIST microserviceengines" and boundary.nth > FIRST_LISTS
+    """Whether it is a list beyond the first of an informer and of its watch."""
+    return boundary.call.startswith("LIST ") and boundary.nth > FIRST_LISTS
 
 
 async def _recorded(world: World, course: Course) -> list[Boundary]:
