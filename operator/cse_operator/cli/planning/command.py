@@ -27,7 +27,7 @@ from cse_operator.cli.planning.checks import refusal
 from cse_operator.cli.planning.flags import parse
 from cse_operator.cli.planning.forecast import Forecaster
 from cse_operator.cli.planning.outputs import FORMS, summary
-from cse_operator.cli.planning.policies import policies_of
+from cse_operator.cli.planning.policies import Written, policies_of
 from cse_operator.cli.planning.sources import Sources
 from cse_operator.cli.planning.verdict import FAILED, Change, Kind, Verdict, exit_code
 from cse_operator.cli.planning.world import World
@@ -63,16 +63,17 @@ def main(arguments: Sequence[str]) -> int:
         read = sources.read()
         head, doubles = _by_key(read, flags.namespace)
         base, _ = _by_key(sources.read_at(flags.base) if flags.base else [], flags.namespace)
-        policies = [manifest for manifest in read if manifest.kind != KIND]
+        policies = Written.of(read, flags.namespace)
         verdicts = run_to_end(_plan(flags, settings, head, base, policies))
-        _show(flags, [*verdicts, *doubles])
+        verdicts += [*doubles, *policies.refused]
+        _show(flags, verdicts)
     except CloudError as error:
         say(error.failure.sentence())
         return FAILED
     except (PlanError, ManifestError, KubeError, OSError) as error:
         say(str(error))
         return FAILED
-    return exit_code([*verdicts, *doubles]) if flags.detailed_exitcode else 0
+    return exit_code(verdicts) if flags.detailed_exitcode else 0
 
 
 def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, list[Verdict]]:
@@ -98,7 +99,7 @@ async def _plan(
     settings: Settings,
     head: Manifests,
     base: Manifests,
-    policies: Sequence[Manifest],
+    policies: Written,
 ) -> list[Verdict]:
     endpoints = project_options(settings).endpoints
     ownership = Ownership(grace=settings.outcome_grace)
@@ -108,7 +109,7 @@ async def _plan(
     try:
         if api_client is not None:
             world.take_in(await _resources(api_client, settings, head))
-        world.policies = await policies_of(api_client, settings, policies, flags.namespace)
+        world.policies = (await policies_of(api_client, settings, policies, Written())).after
         refused = _applied(world, head, base)
         asks = _Asks(vendor, api_client, environment_credentials(os.environ))
         forecaster = Forecaster(

@@ -58,7 +58,10 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     """All of it in one sentence."""
     found = counts(verdicts)
     parts = (f"{number} {MEANINGS[kind]}" for kind, number in found.items())
-    return f"Plan for {len(verdicts)} engines: {', '.join(parts) or 'nothing'}."
+    policies = sum(1 for one in verdicts if one.policy)
+    beside = f" Policies refused or invalid: {policies}." if policies else ""
+    engines = len(verdicts) - policies
+    return f"Plan for {engines} engines: {', '.join(parts) or 'nothing'}.{beside}"
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:
@@ -66,7 +69,8 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
     content = {
         "exitCode": exit_code(verdicts),
         "counts": {kind.value: number for kind, number in counts(verdicts).items()},
-        "engines": [one.to_json() for one in verdicts],
+        "engines": [one.to_json() for one in verdicts if not one.policy],
+        "policies": [one.to_json() for one in verdicts if one.policy],
     }
     return json.dumps(content, indent=2) + "\n"
 
