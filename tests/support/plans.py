@@ -22,10 +22,11 @@ def git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], check=True, env={**os.environ, "HOME": "/nowhere"})
 
 
-def commit(message: str) -> None:
-    """Commit all that is there."""
-    git("add", ".")
-    git("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", message)
+def commit(message: str, folder: Path = Path()) -> None:
+    """Commit all that is in a repository's folder."""
+    here, who = ("-C", str(folder)), ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    git(*here, "add", ".")
+    git(*here, *who, "commit", "--quiet", "-m", message)
 
 
 def write(name: str, folder: str = "engines", *, namespace: str = "payments", **spec: Any) -> None:

@@ -46,6 +46,12 @@ def test_a_policy_that_the_api_server_refuses_is_told_and_holds_nothing(
     assert (refused["file"], refused["name"]) == ("engines/policies.yaml", "closed")
 
 
+def test_a_refused_policy_that_the_merge_leaves_as_it_is_is_left_out(repository, capsys):
+    write_policies(policy_manifest("payments", "closed", suspnd=True))
+    commit("second")
+    assert answer(capsys, *BASE, "--detailed-exitcode")["policies"] == []
+
+
 def test_a_policy_that_is_stored_and_cannot_be_evaluated_is_told_and_holds(repository, capsys):
     write("orders", version="2.4.0", engineId="orders")
     write_policies(policy_manifest("payments", "closed", **NEVER))

@@ -32,6 +32,11 @@ _LEVELS: Final = {
     Kind.UPGRADING: "notice",
     Kind.NOT_OWNER: "error",
 }
+_CHANGES: Final = {
+    Change.ADDED: "(added)",
+    Change.REMOVED: "(removed)",
+    Change.SAME: "(by the policies: its manifest stays as it is)",
+}
 
 
 def is_shown(one: Verdict) -> bool:
@@ -122,8 +127,8 @@ FORMS: Final[dict[str, Callable[[Sequence[Verdict]], str]]] = {
 
 def _sentences(one: Verdict) -> list[str]:
     """Why, and what to know beside it."""
-    change = [f"({one.change.value})"] if one.change in {Change.ADDED, Change.REMOVED} else []
-    return [" ".join(filter(None, [one.sentence, *change])), *one.warnings]
+    change = _CHANGES.get(one.change) if one.change else None
+    return [" ".join(filter(None, [one.sentence, change])), *one.warnings]
 
 
 def _escaped(words: str) -> str:

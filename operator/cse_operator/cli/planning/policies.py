@@ -58,6 +58,11 @@ class Written:
             found.named.add(name)
         return found
 
+    def refused_beside(self, before: Written) -> list[Verdict]:
+        """What is wrong and was not wrong in the same way in the revision before."""
+        known = {(one.key, one.sentence) for one in before.refused}
+        return [one for one in self.refused if (one.key, one.sentence) not in known]
+
     def _take(self, manifest: Manifest, name: Name) -> None:
         self.taken[name] = obj = _object(manifest, name)
         invalid = read_policy(obj).invalid
@@ -81,39 +86,52 @@ class Policies:
     """Those that are not the same in both."""
 
 
-async def policies_of(
-    api_client: ApiClient | None, settings: Settings, head: Written, base: Written
-) -> Policies:
-    """The policies before and after the manifests are applied; unknown ones hold everything.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The policies that are in the cluster."""
+
+    objects: Sequence[Object] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The labels of each namespace."""
+    unknown: str | None = None
+    """Why they are not known; then everything is held."""
+
+
+async def stored_policies(api_client: ApiClient, settings: Settings) -> Stored:
+    """The policies in the cluster that the operator would list."""
+    reader = PolicyReader(api_client)
+    try:
+        if settings.namespaces:
+            places = dict.fromkeys(settings.namespaces)
+            return Stored([one for place in places for one in await reader.policies(place)])
+        found = [*await reader.policies(None), *await reader.cluster_policies()]
+        return Stored(found, await reader.namespace_labels())
+    except KubeError as error:
+        return Stored(unknown=error.sentence)
+
+
+def policies_of(stored: Stored, settings: Settings, head: Written, base: Written) -> Policies:
+    """The policies before and after the manifests are applied.
 
     Args:
-        api_client: The cluster; None where none is asked.
+        stored: The cluster's.
         settings: The operator's settings.
         head: The policies among the manifests.
         base: Those of the revision before; what is only there goes.
     """
-    there: list[Object] = []
-    labels: dict[str, dict[str, str]] = {}
-    unknown = None
-    if api_client is not None:
-        try:
-            there, labels = await _listed(PolicyReader(api_client), settings.namespaces)
-        except KubeError as error:
-            unknown = error.sentence
-    stored = {_name(one): one for one in there}
-    gone = base.named - head.named
-    before = _heeded(stored | base.taken, settings)
-    kept = {name: obj for name, obj in (stored | base.taken).items() if name not in gone}
+    there = {_name(one): one for one in stored.objects} | base.taken
+    before = _heeded(there, settings)
+    kept = {name: obj for name, obj in there.items() if name not in base.named - head.named}
     after = _heeded(kept | head.taken, settings)
 
     def read(objects: Mapping[Name, Object]) -> PolicySet:
         policies = tuple(map(read_policy, objects.values()))
-        return PolicySet(policies, labels, unknown, required=settings.require_policy)
+        known = (stored.namespaces, stored.unknown)
+        return PolicySet(policies, *known, required=settings.require_policy)
 
-    changed = {
-        name for name in before.keys() | after.keys() if _spec(before, name) != _spec(after, name)
-    }
-    return Policies(read(before), read(after), frozenset(changed))
+    names = before.keys() | after.keys()
+    changed = frozenset(name for name in names if _spec(before, name) != _spec(after, name))
+    return Policies(read(before), read(after), changed)
 
 
 def _heeded(objects: Mapping[Name, Object], settings: Settings) -> dict[Name, Object]:
@@ -127,17 +145,6 @@ def _heeded(objects: Mapping[Name, Object], settings: Settings) -> dict[Name, Ob
 
 def _spec(objects: Mapping[Name, Object], name: Name) -> Any:
     return objects[name].get("spec") if name in objects else None
-
-
-async def _listed(
-    reader: PolicyReader, namespaces: Sequence[str]
-) -> tuple[list[Object], dict[str, dict[str, str]]]:
-    """What the operator would list: one that serves some namespaces heeds no cluster policies."""
-    if namespaces:
-        places = dict.fromkeys(namespaces)
-        return [one for place in places for one in await reader.policies(place)], {}
-    found = [*await reader.policies(None), *await reader.cluster_policies()]
-    return found, await reader.namespace_labels()
 
 
 def _name(obj: Object) -> Name:
