@@ -98,7 +98,7 @@ async def _plan(
         there: list[dict[str, Any]] = []
         stored = Stored()
         if api_client is not None:
-            there = await _resources(api_client, settings, _places(merge, head))
+            there = await _resources(api_client, settings, _places(merge, head, base))
             stored = await stored_policies(api_client, settings)
         policies = policies_of(stored, settings, head, base)
         before, after = (_world(settings, there, one) for one in (policies.before, policies.after))
@@ -126,10 +126,10 @@ def _world(settings: Settings, there: Sequence[dict[str, Any]], policies: Policy
     return world
 
 
-def _places(merge: Merge, policies: Written) -> list[str]:
-    """The namespaces of the manifests."""
-    places = {key.partition("/")[0] for key in merge.head}
-    return sorted(places | {namespace for _, namespace, _ in policies.named if namespace})
+def _places(merge: Merge, head: Written, base: Written) -> list[str]:
+    """The namespaces of the manifests, and of those in the revision before."""
+    places = {key.partition("/")[0] for key in merge.head.keys() | merge.base.keys()}
+    return sorted(places | {namespace for _, namespace, _ in head.named | base.named if namespace})
 
 
 async def _cluster() -> ApiClient:
@@ -149,7 +149,8 @@ async def _resources(
     except Denied:
         if not places or settings.namespaces:
             raise
-        say(f"only {', '.join(places)} may be read: an owner elsewhere is not seen")
+        seen = ", ".join(places)
+        say(f"only {seen} may be read: owners and effects of policies elsewhere are not seen")
         return [item async for page in reader.list_pages(places) for item in page]
 
 
