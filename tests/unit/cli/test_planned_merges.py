@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from cse_operator.cli.manifests import Manifest, read_text
+from cse_operator.cli.planning import command
 from cse_operator.cli.planning.forecast import Forecaster
 from cse_operator.cli.planning.merge import Merge, verdicts
 from cse_operator.cli.planning.policies import Stored, Written, policies_of
@@ -17,7 +18,7 @@ from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.settings import Settings
 from support.engines import engine_manifest
-from support.policies import policy_manifest
+from support.policies import cluster_policy_manifest, policy_manifest
 from support.resources import Object, deleting, stored
 
 Told = dict[str, tuple[str, str]]
@@ -155,6 +156,13 @@ async def test_an_engine_that_nobody_can_tell_of_is_shown_where_a_changed_policy
 async def test_a_policy_that_the_api_server_refuses_leaves_the_one_that_is_there():
     base, head = [engine(), shut()], [engine(), shut(suspend=False, maxConcurent=1)]
     assert await merged([due()], base=base, head=head) == {}
+
+
+def test_the_namespaces_of_what_a_merge_takes_away_are_read_too():
+    merge = Merge(engines([engine()]), {}, compared=True)
+    gone = [policy_manifest("search"), cluster_policy_manifest(suspend=True)]
+    written, was = Written.of([], "default"), Written.of(read(gone), "default")
+    assert command._places(merge, written, was) == ["payments", "search"]
 
 
 def _as_stored(manifest: Object) -> Object:
