@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cse_operator.cli.manifests import read_text
+from cse_operator.cli.planning.policy_checks import refusal_of_policy
 from support.kubectl import Kubectl
 from support.policies import policy_manifest
 
@@ -79,6 +81,12 @@ def test_what_a_schema_can_refuse_is_refused_with_a_sentence(
     assert said in result.stderr
 
 
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=name) for name, spec, _ in REFUSED])
+def test_what_the_api_server_refuses_a_plan_refuses(spec: dict[str, Any]) -> None:
+    [manifest] = read_text(yaml.safe_dump(policy_manifest("payments", **spec)))
+    assert refusal_of_policy(manifest) is not None
+
+
 def test_a_policy_with_all_that_there_is_comes_in_at_its_largest(
     kubectl: Kubectl, namespace: str
 ) -> None:
@@ -102,8 +110,7 @@ def test_a_policy_with_all_that_there_is_comes_in_at_its_largest(
         "waves": [wave(name=f"w{n}", selector=selector, soak="30m") for n in range(16)],
         "maxFailures": 0,
     }
-    manifest = yaml.safe_dump(policy_manifest(namespace, **spec))
-    kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest)
+    assert_it_comes_in(kubectl, policy_manifest(namespace, **spec))
 
 
 @pytest.mark.parametrize(
@@ -112,5 +119,11 @@ def test_a_policy_with_all_that_there_is_comes_in_at_its_largest(
 def test_cron_that_says_fixed_minutes_and_hours_comes_in(
     kubectl: Kubectl, namespace: str, schedule: str
 ) -> None:
-    manifest = yaml.safe_dump(policy_manifest(namespace, windows=[window(schedule=schedule)]))
-    kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest)
+    assert_it_comes_in(kubectl, policy_manifest(namespace, windows=[window(schedule=schedule)]))
+
+
+def assert_it_comes_in(kubectl: Kubectl, manifest: dict[str, Any]) -> None:
+    written = yaml.safe_dump(manifest)
+    kubectl("create", "--dry-run=server", "-f", "-", stdin=written)
+    [read] = read_text(written)
+    assert refusal_of_policy(read) is None

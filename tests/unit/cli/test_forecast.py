@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.names import APPROVED_VERSION
+from cse_operator.api.names import APPROVED_VERSION, RETRY_REQUESTED_AT
 from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import Phase, Status
 from cse_operator.cli.manifests import read_text
@@ -174,6 +174,29 @@ async def test_an_upgrade_under_way_is_followed_and_the_next_wish_comes_after_it
     told = await foretold(stored(status=running), version="2.5.0")
     assert told.kind is Kind.UPGRADING
     assert told.sentence == "it runs; it is followed to its end, and 2.5.0 is judged after it"
+
+
+FAILED: Object = {**SEEN, "engine": {**SEEN["engine"], "status": "UpgradeFailed"}}
+
+
+@pytest.mark.parametrize(("due", "asked"), [(True, {}), (None, {RETRY_REQUESTED_AT: "once"})])
+async def test_whether_a_failed_upgrade_is_tried_again_is_unknown_until_the_vendor_is_asked(
+    due, asked
+):
+    ended = upgrade(jobId=101, ownJob=True, result="Failed", retryDue=due)
+    there = stored(status={**FAILED, "upgrade": ended})
+    told = await foretold(there, annotations=asked)
+    assert (told.kind, told.reason) == (Kind.UNKNOWN, "NotSeen")
+    assert "--ask-vendor looks whether Retry is offered" in told.sentence
+    offers = {"status": "UpgradeFailed", "latest_job_id": 101, "additional_actions": ("Retry",)}
+    told = await foretold(there, Looks(engine_view(**offers)), annotations=asked)
+    assert (told.kind, told.reason) == (Kind.UPGRADE, Reason.SUBMITTING)
+
+
+async def test_a_failed_upgrade_that_nobody_tries_again_needs_a_person_whatever_is_offered():
+    ended = upgrade(jobId=101, ownJob=True, result="Failed")
+    told = await foretold(stored(status={**FAILED, "upgrade": ended}))
+    assert (told.kind, told.reason) == (Kind.REFUSED, Reason.UPGRADE_FAILED)
 
 
 async def test_what_is_being_deleted_is_unknown():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,40 +22,9 @@ from cse_operator.kubectl.holds import Hold
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.ownership import Ownership
 from support.engines import engine_manifest
+from support.plans import OFFLINE, commit, planned, write
 from support.policies import policy_manifest
 from support.resources import stored
-
-OFFLINE = ("--offline", "-o", "json")
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git repository with two engines at 2.3.1, committed."""
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    git("init", "--quiet")
-    for name in ("orders", "ledger"):
-        write(name, version="2.3.1", engineId=name)
-    git("add", ".")
-    git("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "first")
-    return tmp_path
-
-
-def git(*arguments: str) -> None:
-    subprocess.run(["git", *arguments], check=True, env={**os.environ, "HOME": "/nowhere"})
-
-
-def write(name: str, folder: str = "engines", **spec: Any) -> None:
-    Path(folder).mkdir(exist_ok=True)
-    manifest = engine_manifest(name, namespace="payments", **spec)
-    Path(folder, f"{name}.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))
-
-
-def planned(capsys: pytest.CaptureFixture[str], *flags: str, code: int = 0) -> dict[str, Any]:
-    assert main(["plan", *flags, *OFFLINE]) == code
-    return {one["name"]: one for one in json.loads(capsys.readouterr().out)["engines"]}
-
 
 # --- that it can start nothing --------------------------------------------------------------------
 
@@ -113,8 +80,7 @@ def test_a_link_in_a_revision_leads_nowhere(repository, capsys, tmp_path_factory
     secret = tmp_path_factory.mktemp("elsewhere") / "secret.yaml"
     secret.write_text(yaml.safe_dump(engine_manifest("stolen", namespace="payments")))
     Path("engines/link.yaml").symlink_to(secret)
-    git("add", ".")
-    git("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "second")
+    commit("second")
     Path("engines/link.yaml").unlink()
     assert planned(capsys, "-f", "engines", "--base", "HEAD") == {}
 

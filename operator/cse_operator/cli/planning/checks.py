@@ -18,6 +18,16 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _TOP: Final = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
+def refusal_of_frame(manifest: Manifest) -> str | None:
+    """Why the API server would refuse what stands around a manifest's spec; None if it takes it."""
+    if manifest.content.get("apiVersion") != API_VERSION:
+        return f"apiVersion has to be {API_VERSION}"
+    if not _NAME.fullmatch(manifest.name):
+        return f"metadata.name {manifest.name!r} is not a name that an object can have"
+    unknown = sorted(manifest.content.keys() - _TOP)
+    return f"there is no field {unknown[0]}" if unknown else None
+
+
 def refusal(manifest: Manifest, before: Mapping[str, Any] | None) -> str | None:
     """Why the API server would refuse a manifest; None if it takes it.
 
@@ -25,14 +35,12 @@ def refusal(manifest: Manifest, before: Mapping[str, Any] | None) -> str | None:
         manifest: What would be applied.
         before: The spec that is there, in the cluster or in the revision before; None if none is.
     """
-    if manifest.content.get("apiVersion") != API_VERSION:
-        return f"apiVersion has to be {API_VERSION}"
-    if not _NAME.fullmatch(manifest.name):
-        return f"metadata.name {manifest.name!r} is not a name that an object can have"
-    unknown = sorted(manifest.content.keys() - _TOP)
-    unknown += _unknown_fields(manifest.spec, _schema(), "spec")
-    if unknown:
-        return f"there is no field {unknown[0]}"
+    why = refusal_of_frame(manifest)
+    if why is not None:
+        return why
+    unknown = next(_unknown_fields(manifest.spec, _schema(), "spec"), None)
+    if unknown is not None:
+        return f"there is no field {unknown}"
     try:
         Spec.model_validate(manifest.spec, strict=True)
     except ValidationError as error:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from kubernetes.aio.client import ApiClient
 
@@ -23,17 +21,18 @@ from cse_operator.cli.looking import (
     settings_from,
 )
 from cse_operator.cli.manifests import Manifest, ManifestError
-from cse_operator.cli.planning.checks import refusal
 from cse_operator.cli.planning.flags import parse
 from cse_operator.cli.planning.forecast import Forecaster
+from cse_operator.cli.planning.merge import Manifests, Merge, verdicts
 from cse_operator.cli.planning.outputs import FORMS, summary
-from cse_operator.cli.planning.policies import policies_of
+from cse_operator.cli.planning.policies import Stored, Written, policies_of, stored_policies
 from cse_operator.cli.planning.sources import Sources
-from cse_operator.cli.planning.verdict import FAILED, Change, Kind, Verdict, exit_code
+from cse_operator.cli.planning.verdict import FAILED, Kind, Verdict, exit_code
 from cse_operator.cli.planning.world import World
 from cse_operator.cloud.auth.credentials import Credentials
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
+from cse_operator.core.policies import PolicySet
 from cse_operator.kube.errors import Denied, KubeError, NotConfigured
 from cse_operator.kube.login import connect
 from cse_operator.kube.resource_reader import ResourceReader
@@ -41,11 +40,6 @@ from cse_operator.runtime.access import project_options
 from cse_operator.runtime.cache import Cache, Resource
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.settings import Settings
-
-AT_ONCE: Final = 16
-"""Engines that are looked at at once."""
-
-Manifests = dict[str, Manifest]
 
 
 class PlanError(Exception):
@@ -61,18 +55,20 @@ def main(arguments: Sequence[str]) -> int:
     try:
         sources = Sources(tuple(flags.paths), tuple(flags.kustomizations))
         read = sources.read()
+        before = sources.read_at(flags.base) if flags.base else []
         head, doubles = _by_key(read, flags.namespace)
-        base, _ = _by_key(sources.read_at(flags.base) if flags.base else [], flags.namespace)
-        policies = [manifest for manifest in read if manifest.kind != KIND]
-        verdicts = run_to_end(_plan(flags, settings, head, base, policies))
-        _show(flags, [*verdicts, *doubles])
+        merge = Merge(head, _by_key(before, flags.namespace)[0], compared=flags.base is not None)
+        written, was = Written.of(read, flags.namespace), Written.of(before, flags.namespace)
+        found = run_to_end(_plan(flags, settings, merge, written, was))
+        found += [*doubles, *written.refused_beside(was)]
+        _show(flags, found)
     except CloudError as error:
         say(error.failure.sentence())
         return FAILED
     except (PlanError, ManifestError, KubeError, OSError) as error:
         say(str(error))
         return FAILED
-    return exit_code([*verdicts, *doubles]) if flags.detailed_exitcode else 0
+    return exit_code(found) if flags.detailed_exitcode else 0
 
 
 def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, list[Verdict]]:
@@ -94,34 +90,46 @@ def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, l
 
 
 async def _plan(
-    flags: argparse.Namespace,
-    settings: Settings,
-    head: Manifests,
-    base: Manifests,
-    policies: Sequence[Manifest],
+    flags: argparse.Namespace, settings: Settings, merge: Merge, head: Written, base: Written
 ) -> list[Verdict]:
-    endpoints = project_options(settings).endpoints
-    ownership = Ownership(grace=settings.outcome_grace)
-    world = World(Cache(ownership, endpoints.identity_of), ownership)
     api_client = None if flags.offline else await _cluster()
     vendor = Vendor(settings)
     try:
+        there: list[dict[str, Any]] = []
+        stored = Stored()
         if api_client is not None:
-            world.take_in(await _resources(api_client, settings, head))
-        world.policies = await policies_of(api_client, settings, policies, flags.namespace)
-        refused = _applied(world, head, base)
+            there = await _resources(api_client, settings, _places(merge, head, base))
+            stored = await stored_policies(api_client, settings)
+        policies = policies_of(stored, settings, head, base)
+        before, after = (_world(settings, there, one) for one in (policies.before, policies.after))
+        Merge(merge.base, {}, compared=False).apply(before)
+        refused = merge.apply(after)
         asks = _Asks(vendor, api_client, environment_credentials(os.environ))
-        forecaster = Forecaster(
-            world,
-            settings,
-            asks.reader_of if flags.ask_vendor else None,
-            own_secrets=asks.from_environment is None,
+        reader_of = asks.reader_of if flags.ask_vendor else None
+        own_secrets = asks.from_environment is None
+        without, with_it = (
+            Forecaster(world, settings, reader_of, own_secrets=own_secrets)
+            for world in (before, after)
         )
-        return await _verdicts(forecaster, head, base, refused, compared=flags.base is not None)
+        return await verdicts(merge, without, with_it, refused, policies.changed)
     finally:
         await vendor.close()
         if api_client is not None:
             await api_client.close()
+
+
+def _world(settings: Settings, there: Sequence[dict[str, Any]], policies: PolicySet) -> World:
+    ownership = Ownership(grace=settings.outcome_grace)
+    endpoints = project_options(settings).endpoints
+    world = World(Cache(ownership, endpoints.identity_of), ownership, policies=policies)
+    world.take_in(there)
+    return world
+
+
+def _places(merge: Merge, head: Written, base: Written) -> list[str]:
+    """The namespaces of the manifests, and of those in the revision before."""
+    places = {key.partition("/")[0] for key in merge.head.keys() | merge.base.keys()}
+    return sorted(places | {namespace for _, namespace, _ in head.named | base.named if namespace})
 
 
 async def _cluster() -> ApiClient:
@@ -132,83 +140,18 @@ async def _cluster() -> ApiClient:
 
 
 async def _resources(
-    api_client: ApiClient, settings: Settings, head: Manifests
+    api_client: ApiClient, settings: Settings, places: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The cluster's resources; those of the manifests' namespaces where no more may be read."""
     reader = ResourceReader(api_client)
     try:
         return [item async for page in reader.list_pages(settings.namespaces) for item in page]
     except Denied:
-        places = sorted({key.partition("/")[0] for key in head})
         if not places or settings.namespaces:
             raise
-        say(f"only {', '.join(places)} may be read: an owner elsewhere is not seen")
+        seen = ", ".join(places)
+        say(f"only {seen} may be read: owners and effects of policies elsewhere are not seen")
         return [item async for page in reader.list_pages(places) for item in page]
-
-
-def _applied(world: World, head: Manifests, base: Manifests) -> dict[str, str]:
-    """Apply the manifests to the world; returns why some are refused, by their keys."""
-    refused: dict[str, str] = {}
-    for key in base.keys() - head.keys():
-        world.remove(key)
-    for key, manifest in head.items():
-        before = base[key].spec if key in base else {}
-        there = world.here.get(key)
-        why = refusal(manifest, there["spec"] if there else before or None)
-        if why is not None:
-            refused[key] = why
-        else:
-            world.apply(key, manifest, before)
-    return refused
-
-
-async def _verdicts(
-    forecaster: Forecaster,
-    head: Manifests,
-    base: Manifests,
-    refused: Mapping[str, str],
-    *,
-    compared: bool,
-) -> list[Verdict]:
-    # Slots of policies are given in the order in which engines ask: the same in every plan.
-    at_once = AT_ONCE if forecaster.world.policies.gates_nothing else 1
-    slots = asyncio.Semaphore(at_once)
-
-    async def one(key: str) -> Verdict:
-        manifest = head[key]
-        namespace, _, name = key.partition("/")
-        if key in refused:
-            engine = str(manifest.spec.get("engineId") or "")
-            verdict = Verdict(namespace, name, engine, Kind.REFUSED, "Invalid", refused[key])
-        else:
-            assumed = base[key].spec.get("version") if key in base else None
-            async with slots:
-                verdict = await forecaster.verdict(key, assumed)
-        change = _change(manifest, base.get(key)) if compared else None
-        return replace(verdict, change=change, origin=manifest.origin, line=manifest.line)
-
-    found = await asyncio.gather(*map(one, sorted(head)))
-    removed = [_removed(key, base[key]) for key in sorted(base.keys() - head.keys())]
-    return [verdict for verdict in found if verdict.change is not Change.SAME] + removed
-
-
-def _change(manifest: Manifest, before: Manifest | None) -> Change:
-    if before is None:
-        return Change.ADDED
-    return Change.SAME if before.content == manifest.content else Change.CHANGED
-
-
-def _removed(key: str, before: Manifest) -> Verdict:
-    namespace, _, name = key.partition("/")
-    return Verdict(
-        namespace,
-        name,
-        str(before.spec.get("engineId") or ""),
-        Kind.NOTHING,
-        "Deleted",
-        "deleting the resource touches no engine",
-        change=Change.REMOVED,
-    )
 
 
 class _Asks:
@@ -244,10 +187,10 @@ class _Asks:
         )
 
 
-def _show(flags: argparse.Namespace, verdicts: Sequence[Verdict]) -> None:
+def _show(flags: argparse.Namespace, found: Sequence[Verdict]) -> None:
     for form, path in flags.output_file:
-        path.write_text(FORMS[form](verdicts), encoding="utf-8")
-    text = FORMS[flags.output](verdicts)
+        path.write_text(FORMS[form](found), encoding="utf-8")
+    text = FORMS[flags.output](found)
     sys.stdout.write(text)
     if not text:
-        say(summary(verdicts))
+        say(summary(found))

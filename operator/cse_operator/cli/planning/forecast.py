@@ -21,9 +21,10 @@ from cse_operator.cloud.reader import CseReader
 from cse_operator.core.decide import Decision, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView
-from cse_operator.core.observed import Observed, Wish
+from cse_operator.core.observed import Limits, Observed, Wish
 from cse_operator.core.permit import ALLOWED, Allowed, Held
 from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.vendor_states import RETRY_ACTION, UPGRADE_FAILED
 from cse_operator.core.versions import satisfies
 from cse_operator.kubectl.holds import Hold
 from cse_operator.runtime.cache import InvalidSpecError, Resource
@@ -112,6 +113,8 @@ class Forecaster:
         o = replace(o, rival=rival)
         for _ in range(MOST_TURNS):
             decision = decide(o, self.settings.limits)
+            if looks.reader is None and _depends_on_retry(o, decision, self.settings.limits):
+                return o, None
             if not decision.effect.is_look:
                 return o, decision
             o = replace(o, status=decision.status)
@@ -133,7 +136,9 @@ class Forecaster:
         upgrade = o.status.upgrade
         if upgrade is None or stage_of(o.status) is Stage.IDLE:
             told = _NOT_SEEN
-            if o.engine is not None:
+            if o.engine is not None and o.engine.status == UPGRADE_FAILED:
+                told = "its upgrade failed: --ask-vendor looks whether Retry is offered"
+            elif o.engine is not None:
                 told = f"the engine is {o.engine.status}: --ask-vendor looks at its job"
             return replace(blank, reason="NotSeen", sentence=told)
         goes_on = f"{o.status.message or 'an upgrade is under way'}; it is followed to its end"
@@ -272,6 +277,14 @@ def _engine_of(resource: Resource, assumed: str | None) -> EngineView | None:
         additional_actions=(),
         observed_at=None,
     )
+
+
+def _depends_on_retry(o: Observed, decision: Decision, limits: Limits) -> bool:
+    """Whether the decision would be another one if the vendor offered Retry; no status says so."""
+    if o.engine is None or o.engine.status != UPGRADE_FAILED:
+        return False
+    offered = replace(o.engine, additional_actions=(RETRY_ACTION,))
+    return decide(replace(o, engine=offered), limits).situation is not decision.situation
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,11 @@ _LEVELS: Final = {
     Kind.UPGRADING: "notice",
     Kind.NOT_OWNER: "error",
 }
+_CHANGES: Final = {
+    Change.ADDED: "(added)",
+    Change.REMOVED: "(removed)",
+    Change.SAME: "(by the policies: its manifest stays as it is)",
+}
 
 
 def is_shown(one: Verdict) -> bool:
@@ -58,7 +63,10 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     """All of it in one sentence."""
     found = counts(verdicts)
     parts = (f"{number} {MEANINGS[kind]}" for kind, number in found.items())
-    return f"Plan for {len(verdicts)} engines: {', '.join(parts) or 'nothing'}."
+    policies = sum(1 for one in verdicts if one.policy)
+    beside = f" Policies refused or invalid: {policies}." if policies else ""
+    engines = len(verdicts) - policies
+    return f"Plan for {engines} engines: {', '.join(parts) or 'nothing'}.{beside}"
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:
@@ -66,7 +74,8 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
     content = {
         "exitCode": exit_code(verdicts),
         "counts": {kind.value: number for kind, number in counts(verdicts).items()},
-        "engines": [one.to_json() for one in verdicts],
+        "engines": [one.to_json() for one in verdicts if not one.policy],
+        "policies": [one.to_json() for one in verdicts if one.policy],
     }
     return json.dumps(content, indent=2) + "\n"
 
@@ -118,8 +127,8 @@ FORMS: Final[dict[str, Callable[[Sequence[Verdict]], str]]] = {
 
 def _sentences(one: Verdict) -> list[str]:
     """Why, and what to know beside it."""
-    change = [f"({one.change.value})"] if one.change in {Change.ADDED, Change.REMOVED} else []
-    return [" ".join(filter(None, [one.sentence, *change])), *one.warnings]
+    change = _CHANGES.get(one.change) if one.change else None
+    return [" ".join(filter(None, [one.sentence, change])), *one.warnings]
 
 
 def _escaped(words: str) -> str:

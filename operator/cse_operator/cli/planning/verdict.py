@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from cse_operator.api.names import KIND
 from cse_operator.kubectl.holds import Hold
 
 ANSWERED: Final = 0
@@ -67,11 +68,14 @@ class Verdict:
     change: Change | None = None
     origin: str = ""
     line: int | None = None
+    policy: str = ""
+    """The kind of a policy, of which this is said; empty where it is an engine's resource."""
 
     @property
     def key(self) -> str:
         """The resource."""
-        return f"{self.namespace}/{self.name}"
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.policy} {place}".lstrip()
 
     @property
     def versions(self) -> str:
@@ -83,6 +87,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The verdict for programs."""
         return {
+            "kind": self.policy or KIND,
             "namespace": self.namespace,
             "name": self.name,
             "engineId": self.engine_id,
@@ -111,6 +116,6 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 
 
 def counts(verdicts: Iterable[Verdict]) -> dict[Kind, int]:
-    """How many there are of each kind, those without any left out."""
-    found = [one.kind for one in verdicts]
+    """How many engines there are of each kind, those without any left out."""
+    found = [one.kind for one in verdicts if not one.policy]
     return {kind: found.count(kind) for kind in Kind if kind in found}
