@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -127,8 +128,12 @@ def test_the_image_holds_the_whole_package(image: Image) -> None:
     printed = image.run("crd")
 
     assert printed.returncode == 0, printed.stderr
-    kept = CRDS / "microserviceengines.yaml"
-    assert yaml.safe_load(printed.stdout) == yaml.safe_load(kept.read_text())
+    kept = [yaml.safe_load(path.read_text()) for path in CRDS.glob("*.yaml")]
+    assert _by_name(yaml.safe_load_all(printed.stdout)) == _by_name(kept)
+
+
+def _by_name(objects: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {obj["metadata"]["name"]: obj for obj in objects}
 
 
 def test_no_program_is_in_it_but_python_and_the_operator(image: Image) -> None:
