@@ -7,10 +7,11 @@ can refuse stands beside the field as a rule (CEL), with bounds that keep its co
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
 from cse_operator.api.resource import NEVER_OBSERVED, Model, Timestamp
 
@@ -53,6 +54,8 @@ ApprovedVersion = Annotated[
 MOST_WINDOWS: Final = 16
 MOST_FREEZES: Final = 64
 MOST_WAVES: Final = 16
+LAST_YEAR: Final = 2200
+"""From this year on nothing freezes: a moment near the year 10000 has none in UTC."""
 
 
 def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
@@ -99,6 +102,13 @@ class Requirement(PolicyModel):
     values: tuple[LabelValue, ...] = Field(
         default=(), description="For In and NotIn: the values.", max_length=64
     )
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        """Refuse what the API server refuses: a stored policy may be older than that rule."""
+        if (self.operator in {Operator.IN, Operator.NOT_IN}) != bool(self.values):
+            raise ValueError("In and NotIn need values, Exists and DoesNotExist take none")
+        return self
 
 
 class Selector(PolicyModel):
@@ -183,19 +193,35 @@ class Window(PolicyModel):
     )
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} is no moment in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class Freeze(PolicyModel):
     """A time in which nothing starts, whatever the windows say."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(("self.from < self.to", "from must be before to"))
+        json_schema_extra=_rules(
+            ("self.from < self.to", "from must be before to"),
+            (
+                f"self.to < timestamp('{LAST_YEAR}-01-01T00:00:00Z')",
+                f"to must be before the year {LAST_YEAR}",
+            ),
+        )
     )
 
-    start: AwareDatetime = Field(
+    start: Moment = Field(
         alias="from",
         description="When it begins, with an offset: 2026-12-20T00:00:00Z.",
         json_schema_extra={"maxLength": 40},
     )
-    end: AwareDatetime = Field(
+    end: Moment = Field(
         alias="to",
         description="When it is over; this moment is free again.",
         json_schema_extra={"maxLength": 40},
@@ -203,6 +229,15 @@ class Freeze(PolicyModel):
     reason: str = Field(
         default="", description="Why; shown with each engine that it holds.", max_length=200
     )
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        """Refuse what the API server refuses: a stored policy may be older than that rule."""
+        if not self.start < self.end:
+            raise ValueError("from must be before to")
+        if self.end.year >= LAST_YEAR:
+            raise ValueError(f"to must be before the year {LAST_YEAR}")
+        return self
 
 
 class Wave(PolicyModel):

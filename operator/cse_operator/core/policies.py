@@ -59,15 +59,9 @@ def read_policy(obj: Mapping[str, Any]) -> Policy:
 
     A selector that cannot be read either takes all of the policy's scope.
     """
-    metadata, spec = obj["metadata"], obj.get("spec")
+    spec = obj.get("spec")
     cluster = obj.get("kind") == CLUSTER_POLICY_KIND
-    read: dict[str, Any] = {
-        "kind": obj.get("kind", ""),
-        "namespace": metadata.get("namespace", ""),
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "generation": metadata.get("generation", 1),
-    }
+    read = _named(obj)
     try:
         model = (ClusterPolicySpec if cluster else PolicySpec).model_validate(spec)
         times = Windows.of(model.windows or ())
@@ -85,6 +79,22 @@ def read_policy(obj: Mapping[str, Any]) -> Policy:
         selector=model.selector,
         namespace_selector=getattr(model, "namespace_selector", None),
     )
+
+
+def unreadable_policy(obj: Mapping[str, Any], why: str) -> Policy:
+    """A policy whose reading broke for a reason that nobody foresaw: it holds all of its scope."""
+    return Policy(**_named(obj), spec=PolicySpec(), invalid=why)
+
+
+def _named(obj: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    return {
+        "kind": obj.get("kind", ""),
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation", 1),
+    }
 
 
 def _invalid(read: dict[str, Any], spec: object, why: str) -> Policy:

@@ -61,6 +61,9 @@ class Opening:
         if not timedelta(0) < self.length <= self.duration <= _LONGEST:
             raise ValueError(f"window {self.name}: duration and cutoff leave no time, or too much")
         self._schedule = window.schedule
+        _, _, day, _, weekday = self._schedule.split()
+        if "*" not in day and "*" not in weekday:
+            raise ValueError(f"window {self.name}: give the day of month or of week, not both")
         try:
             next(CronSim(self._schedule, datetime(2026, 1, 1, tzinfo=UTC)))
         except (CronSimError, StopIteration) as error:

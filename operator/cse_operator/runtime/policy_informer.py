@@ -16,7 +16,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from cse_operator.core.backoff import exponential
-from cse_operator.core.policies import Policy, PolicySet, read_policy
+from cse_operator.core.hold_words import name_of
+from cse_operator.core.policies import Policy, PolicySet, read_policy, unreadable_policy
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.policy_reader import PolicyReader
 
@@ -30,6 +31,9 @@ SETTLE: Final = 0.1
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
+
+_Mark = tuple[str, int | None, Any]
+"""What makes a version of a policy: its uid, its generation and its spec."""
 
 NOT_LISTED: Final = "they are not listed yet"
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
@@ -48,7 +52,7 @@ class PolicyInformer:
         self._reader = reader
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._soon = asyncio.Event()
-        self._known: dict[tuple[str, str, str], tuple[str, Policy]] = {}
+        self._known: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         self._required = required
         self.objects: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         """The policies as they were listed last, by kind, namespace and name."""
@@ -101,7 +105,7 @@ class PolicyInformer:
         try:
             objects, unknown_in = await self._objects()
             cluster = [] if self._namespaces else await self._reader.cluster_policies()
-            selects = any((obj.get("spec") or {}).get("namespaceSelector") for obj in cluster)
+            selects = any(_selects_namespaces(obj) for obj in cluster)
             labels = await self._reader.namespace_labels() if selects else {}
         except KubeError as error:
             self._failed(error)
@@ -129,12 +133,13 @@ class PolicyInformer:
 
     def _read(self) -> tuple[Policy, ...]:
         """The policies; one in a version that is known already keeps what it remembers."""
-        read: dict[tuple[str, str, str], tuple[str, Policy]] = {}
+        read: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         for key, obj in self.objects.items():
             metadata = obj["metadata"]
-            mark = f"{metadata['uid']}/{metadata.get('generation')}"
+            # A restored etcd may give one generation to two specs.
+            mark = (metadata["uid"], metadata.get("generation"), obj.get("spec"))
             known = self._known.get(key)
-            read[key] = known if known and known[0] == mark else (mark, read_policy(obj))
+            read[key] = known if known and known[0] == mark else (mark, _read_one(obj))
         self._known = read
         return tuple(read[key][1] for key in sorted(read))
 
@@ -157,6 +162,21 @@ class PolicyInformer:
         if known_again or before.unknown_in != after.unknown_in:
             self.begin_watch_again()
         self.on_change(before)
+
+
+def _read_one(obj: Mapping[str, Any]) -> Policy:
+    """Read a policy; whatever one of them contains, the others are read and the process goes on."""
+    try:
+        return read_policy(obj)
+    except Exception as error:
+        policy = unreadable_policy(obj, f"the operator cannot read it: {type(error).__name__}")
+        logger.exception("%s cannot be read, and holds all in its scope", name_of(policy))
+        return policy
+
+
+def _selects_namespaces(obj: Mapping[str, Any]) -> bool:
+    """Whether a policy asks for namespaces; an empty selector does, and takes all."""
+    return (obj.get("spec") or {}).get("namespaceSelector") is not None
 
 
 def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -101,6 +101,10 @@ class PolicyStatuses:
             except KubeError as error:
                 self._written[policy.key] = self._clock()
                 logger.warning("the status of %s could not be written: %s", name_of(policy), error)
+            except Exception:
+                # One policy that nobody foresaw must not end the process, at every start again.
+                self._written[policy.key] = self._clock()
+                logger.exception("the status of %s could not be made", name_of(policy))
         return max(left)
 
     async def _write(self, policy: Policy, fleet: Fleet) -> None:

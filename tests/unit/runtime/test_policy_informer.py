@@ -1,0 +1,80 @@
+"""The policies as a process knows them: after a list that succeeds, fails or surprises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cse_operator.kube.errors import KubeError
+from cse_operator.runtime import policy_informer
+from cse_operator.runtime.policy_informer import PolicyInformer
+from support.policies import cluster_policy_manifest, policy_manifest
+
+
+class FakeReader:
+    """The API server's lists."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = objects
+        self.error: KubeError | None = None
+
+    def _of(self, kind: str) -> list[dict[str, Any]]:
+        if self.error is not None:
+            raise self.error
+        return [obj for obj in self.objects if obj["kind"] == kind]
+
+    async def policies(self, _namespace: str | None) -> list[dict[str, Any]]:
+        return self._of("UpgradePolicy")
+
+    async def cluster_policies(self) -> list[dict[str, Any]]:
+        return self._of("ClusterUpgradePolicy")
+
+    async def namespace_labels(self) -> dict[str, dict[str, str]]:
+        return {"payments": {"tier": "gold"}}
+
+
+def stored(obj: dict[str, Any], generation: int = 1) -> dict[str, Any]:
+    obj["metadata"] |= {"uid": f"uid-{obj['metadata']['name']}", "generation": generation}
+    return obj
+
+
+def informer(reader: FakeReader) -> PolicyInformer:
+    return PolicyInformer(reader, namespaces=(), required=False)  # type: ignore[arg-type] # a fake
+
+
+async def test_an_empty_namespace_selector_takes_all_namespaces() -> None:
+    """Nobody is held for labels that were never asked for."""
+    known = informer(FakeReader(stored(cluster_policy_manifest(namespaceSelector={}))))
+    assert await known.list_once()
+    selection = known.policies.selecting("payments", frozenset())
+    assert ([p.name for p in selection.policies], selection.unsure) == (["cluster"], ())
+
+
+async def test_one_policy_whose_reading_breaks_holds_its_scope_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(obj: dict[str, Any]) -> Any:
+        if obj["metadata"]["name"] == "broken":
+            raise OverflowError("date value out of range")
+        return real(obj)
+
+    real = policy_informer.read_policy
+    monkeypatch.setattr(policy_informer, "read_policy", read)
+    broken = stored(policy_manifest("payments", "broken"))
+    known = informer(FakeReader(broken, stored(policy_manifest("billing", "fine"))))
+    assert await known.list_once()
+    [one] = known.policies.selecting("payments", frozenset()).policies
+    assert one.invalid == "the operator cannot read it: OverflowError"
+    [other] = known.policies.selecting("billing", frozenset()).policies
+    assert other.invalid is None
+
+
+async def test_another_spec_of_one_generation_is_read_again() -> None:
+    """A cluster that was restored from a backup counts generations twice."""
+    reader = FakeReader(stored(policy_manifest("payments", suspend=False)))
+    known = informer(reader)
+    await known.list_once()
+    reader.objects = (stored(policy_manifest("payments", suspend=True)),)
+    await known.list_once()
+    assert known.policies.policies[0].spec.suspend
