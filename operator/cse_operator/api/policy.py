@@ -151,7 +151,8 @@ class Window(PolicyModel):
     )
     schedule: str = Field(
         description="When it opens: five fields of cron in upper case, such as 0 2 * * SAT. "
-        "Minutes and hours are numbers; day of month and day of week are not both given.",
+        "Minutes and hours are numbers; day of month and day of week are not both given; at most "
+        "24 starts a day.",
         min_length=9,
         max_length=100,
         pattern=CRON_PATTERN,

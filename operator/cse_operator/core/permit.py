@@ -18,6 +18,7 @@ from cse_operator.core import hold_words as words
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
 from cse_operator.core.policies import Policy
+from cse_operator.core.windows import NextOpening
 
 _ORDER: Final = {reason: place for place, reason in enumerate(HELD)}
 
@@ -120,7 +121,7 @@ def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:
         if policy.invalid is not None:
             yield Hold(Reason.POLICY_INVALID, policy)
             continue
-        yield from _times(policy, fleet.now, opens, never=bool(timed) and opens is None)
+        yield from _times(policy, fleet.now, opens)
         if policy.spec.suspend:
             yield Hold(Reason.POLICY_SUSPENDED, policy)
         if policy.spec.approval is Approval.MANUAL and not _is_approved(engine, policy):
@@ -133,14 +134,16 @@ def _is_open(policy: Policy, now: datetime) -> bool:
     return policy.windows.at(now).open and policy.freezes.at(now).open
 
 
-def _times(policy: Policy, now: datetime, opens: datetime | None, *, never: bool) -> Iterator[Hold]:
-    if never and (policy.windows.openings or policy.freezes.freezes):
+def _times(policy: Policy, now: datetime, opens: NextOpening | None) -> Iterator[Hold]:
+    if opens is None:
+        return
+    if opens.never and (policy.windows.openings or policy.freezes.freezes):
         yield Hold(Reason.NEVER_OPENS, policy)
         return
     if not policy.freezes.at(now).open:
-        yield Hold(Reason.CHANGE_FREEZE, policy, opens)
+        yield Hold(Reason.CHANGE_FREEZE, policy, opens.at)
     if not policy.windows.at(now).open:
-        yield Hold(Reason.OUTSIDE_WINDOW, policy, opens)
+        yield Hold(Reason.OUTSIDE_WINDOW, policy, opens.at)
 
 
 def _is_approved(engine: Member, policy: Policy) -> bool:

@@ -12,10 +12,19 @@ from pydantic import ValidationError
 from cse_operator.api.names import CLUSTER_POLICY_KIND
 from cse_operator.api.policy import ClusterPolicySpec, PolicySpec, Selector
 from cse_operator.core.selectors import matches
-from cse_operator.core.windows import Freezes, Windows, next_common_opening
+from cse_operator.core.windows import (
+    NOT_KNOWN,
+    Freezes,
+    NextOpening,
+    Windows,
+    next_common_opening,
+)
 
 _NO_WINDOWS: Final = Windows(())
 _NO_FREEZES: Final = Freezes(())
+
+MOST_GIVEN_UP: Final = 4
+"""Long searches for an opening at one moment; the others are made at later ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,8 +151,12 @@ class PolicySet:
     unknown: str | None = None
     unknown_in: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
+    _given_up: dict[datetime, int] = field(default_factory=dict, repr=False)
+    """Searches for an opening that were given up at the last moment."""
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
-    _openings: dict[Any, tuple[datetime, datetime | None]] = field(default_factory=dict, repr=False)
+    _openings: dict[tuple[Policy, ...], tuple[datetime, NextOpening]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def gates_nothing(self) -> bool:
@@ -181,18 +194,30 @@ class PolicySet:
                 sure.append(policy)
         return Selection(tuple(sure), tuple(unsure))
 
-    def opens_at(self, policies: Sequence[Policy], now: datetime) -> datetime | None:
-        """When all these policies' times are open next; None if not within 400 days.
+    def opens_at(self, policies: Sequence[Policy], now: datetime) -> NextOpening:
+        """When all these policies' times are open next.
 
         An answer holds until it comes; that there is none is asked again each day.
         """
-        key = tuple(policy.uid for policy in policies)
+        key = tuple(policies)
         if key in self._openings:
             since, known = self._openings[key]
-            until = known if known is not None else since + timedelta(days=1)
+            until = known.at if known.at is not None else since + timedelta(days=1)
             if since <= now < until:
                 return known
+        if self._given_up.get(now, 0) >= MOST_GIVEN_UP:
+            return NOT_KNOWN
         gates = [gate for policy in policies for gate in (policy.windows, policy.freezes)]
         found = next_common_opening(gates, now)
+        if found == NOT_KNOWN:
+            searches = self._given_up.get(now, 0) + 1
+            self._given_up.clear()
+            self._given_up[now] = searches
         self._openings[key] = (now, found)
         return found
+
+    def remember(self, before: PolicySet) -> None:
+        """Keep what the set before this one found out about policies that are the same in both."""
+        same = frozenset(self.policies)
+        kept = {key: known for key, known in before._openings.items() if same.issuperset(key)}
+        self._openings.update(kept)

@@ -65,7 +65,7 @@ def _gate(policy: Policy, fleet: Fleet) -> dict[str, Any]:
     if all(spell.open for spell in spells):
         ends = [spell.until for spell in spells if spell.until is not None]
         return {"gate": "Open", "next_close": min(ends, default=None)}
-    return {"gate": "Closed", "next_open": fleet.policies.opens_at((policy,), now)}
+    return {"gate": "Closed", "next_open": fleet.policies.opens_at((policy,), now).at}
 
 
 def _next(policy: Policy, fleet: Fleet) -> tuple[str, ...]:
@@ -126,7 +126,8 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
     spell = policy.windows.at(fleet.now)
     if policy.windows.openings and spell.open and spell.until is None:
         yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
-    if "next_open" in (gate := _gate(policy, fleet)) and gate["next_open"] is None:
+    timed = policy.windows.at(fleet.now).open and policy.freezes.at(fleet.now).open
+    if not (policy.spec.suspend or timed) and fleet.policies.opens_at((policy,), fleet.now).never:
         yield "NeverOpens", "True", "NeverOpens", "it does not open within 400 days"
     for other in fleet.policies.policies:
         if other is not policy and (pair := _against(policy, other, fleet)) is not None:

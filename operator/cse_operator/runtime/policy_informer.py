@@ -157,6 +157,7 @@ class PolicyInformer:
             self.asked.set()
         if _same(before, after):
             return
+        after.remember(before)
         self.policies = after
         known_again = before.unknown not in {None, NOT_LISTED} and after.unknown is None
         if known_again or before.unknown_in != after.unknown_in:
