@@ -130,6 +130,8 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
         "phase": Phase.FAILED,
         "message": message,
         "conditions": conditions(status, Reason.INVALID_SPEC, message, generation, now),
+        "held": (),
+        "held_since": None,
     }
     return Decision(status.model_copy(update=changes))
 

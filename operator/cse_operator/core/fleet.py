@@ -25,6 +25,7 @@ class Fleet:
         policies: the policies.
         now: the moment, in UTC.
         reserved: keys of engines that this process has let go and whose intent is not seen yet.
+        stumbled: keys of engines whose last step did not end: they stand in no line until one does.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Fleet:
         policies: PolicySet,
         now: datetime,
         reserved: Collection[str] = (),
+        stumbled: Collection[str] = (),
     ) -> None:
         self.members = members
         self.policies = policies
         self.now = now
         self._reserved = frozenset(reserved)
+        self._stumbled = frozenset(stumbled)
         self._rollouts: dict[Any, Rollout] = {}
         self.memo: dict[Any, Any] = {}
         """What `permit` remembers of engines alike."""
@@ -93,7 +96,9 @@ class Fleet:
         waiting = (
             m
             for m in self.members
-            if m.held_since is not None and not m.excused and not self.is_in_flight(m)
+            if m.held_since is not None
+            and m.key not in self._stumbled
+            and not (m.excused or self.is_in_flight(m))
         )
         return sorted(waiting, key=lambda m: m.place)
 

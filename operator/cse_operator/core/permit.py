@@ -78,7 +78,8 @@ def permit(engine: Member, fleet: Fleet) -> Allowed | Held:
 def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
     """What holds an engine, limits aside; engines that are alike are held alike."""
     selection = fleet.selection(engine)
-    exempt = _is_exempt(engine)
+    # Whoever failed itself, or is asked to try again, is not held by waves, soak and failures.
+    exempt = engine.tries_again
     alike = (id(selection), engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
     if alike not in fleet.memo:
         found = sorted(_holds(engine, fleet, exempt=exempt), key=lambda hold: _ORDER[hold.reason])
@@ -97,11 +98,6 @@ def let_go(fleet: Fleet) -> tuple[list[Member], datetime | None]:
         if not holds:
             free.append(member)
     return _take_slots(free, fleet, None), min(ends, default=None)
-
-
-def _is_exempt(engine: Member) -> bool:
-    """Whether waves, soak and failures do not hold it: it failed itself, or a person asks."""
-    return engine.retry_requested or engine.failed_at(engine.wanted)
 
 
 def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:

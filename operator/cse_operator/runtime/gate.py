@@ -70,6 +70,7 @@ class Gate:
         self._listed = listed
         self._clock = clock
         self._reserved: set[str] = set()
+        self._stumbled: set[str] = set()
         self._fleet: Fleet | None = None
         self._changed = asyncio.Event()
         self.on_sweep: Callable[[Fleet], None] = lambda _fleet: None
@@ -131,6 +132,17 @@ class Gate:
             self._reserved.discard(key)
             self.changed()
 
+    def stumbled(self, key: str) -> None:
+        """A step did not end: until one does, the engine blocks no line; its retry asks again."""
+        self._stumbled.add(key)
+        self.changed()
+
+    def steady(self, key: str) -> None:
+        """A step has ended, or the resource is gone."""
+        if key in self._stumbled:
+            self._stumbled.discard(key)
+            self.changed()
+
     def _answer(self, key: str, engine: EngineView | None, fleet: Fleet) -> Allowed | Held:
         cached = self._cache.get(key)
         if cached is None:
@@ -141,7 +153,7 @@ class Gate:
     def fleet(self) -> Fleet:
         """The fleet as it is now."""
         members = [resource.member for resource in self._cache]
-        return Fleet(members, self._policies(), self._clock(), self._reserved)
+        return Fleet(members, self._policies(), self._clock(), self._reserved, self._stumbled)
 
     # -- sweeps ----------------------------------------------------------------------------------
 
@@ -154,7 +166,9 @@ class Gate:
         fleet = self.fleet()
         winners, until = let_go(fleet)
         for member in winners:
-            self._queue.add(member.key)
+            # Whoever was let go and may not call yet comes by itself.
+            if not self._queue.is_due_later(member.key):
+                self._queue.add(member.key)
         self.on_sweep(fleet)
         if until is None:
             return LONGEST_SLEEP

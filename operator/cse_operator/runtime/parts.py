@@ -135,7 +135,11 @@ class Parts:
 
     def _policies_changed(self, before: PolicySet) -> None:
         self.gate.policies_changed()
-        self.policy_statuses.policies_changed(before)
+        if self._leads():
+            self.policy_statuses.policies_changed(before)
+
+    def _leads(self) -> bool:
+        return self.elector is None or self.elector.is_leader()
 
     def _policy_statuses(self) -> PolicyStatuses:
         plurals = {
@@ -166,7 +170,7 @@ class Parts:
         return PolicyMetrics(
             self.gate.fleet,
             self.cache,
-            lambda: self.elector is None or self.elector.is_leader(),
+            self._leads,
             resource_limit=self._settings.metrics_resource_limit,
         )
 
@@ -246,6 +250,6 @@ class Parts:
             throttled_seconds=lambda: self.projects.throttled_seconds,
             events_lost=lambda: self.events.lost,
             watch_begun=lambda: self.watch.begun,
-            leading=lambda: self.elector is None or self.elector.is_leader(),
+            leading=self._leads,
         )
         return Fleet(sources, resource_limit=self._settings.metrics_resource_limit)

@@ -101,8 +101,13 @@ class Reconciler:
             logger.info("%s: %s", key, error)
             await self._read_again(cached)
         except KubeError as error:
+            tools.gate.stumbled(key)
             self._kube_failed(key, error)
+        except Exception:
+            tools.gate.stumbled(key)
+            raise
         else:
+            tools.gate.steady(key)
             tools.queue.forget(key)
         finally:
             tools.gate.release(key)

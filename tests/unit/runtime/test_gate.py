@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time as clock
 from datetime import timedelta
 from typing import Any
@@ -181,6 +182,70 @@ async def test_thousand_wait_one_finishes(world: World) -> None:
     world.gate.sweep()
     assert list(world.queue._waiting) == ["payments/e000"]
     assert "upgrade to 2.4.0" in await world.step("payments/e000")
+
+
+@pytest.mark.parametrize("reason", ["EngineAlreadyManaged", "EngineNotFound"])
+async def test_an_engine_that_is_not_looked_at_again_holds_no_slot(
+    world: World, reason: str
+) -> None:
+    """A look during the owner's upgrade, or one before the engine vanished, says nothing of now."""
+    status = held_status()
+    del status["held"], status["heldSince"]
+    status["engine"]["status"] = "Upgrading"
+    assert world.cache.get(_stored(world, "seen", status)).member.in_flight
+    status["conditions"][0]["reason"] = reason
+    assert not world.cache.get(_stored(world, "unseen", status)).member.in_flight
+
+
+def _stored(world: World, name: str, status: dict[str, Any]) -> str:
+    world.apply(stored(name, engineId=f"engine-of-{name}", status=copy.deepcopy(status)))
+    return f"payments/{name}"
+
+
+async def test_a_call_that_is_held_after_its_intent_keeps_its_place_in_line(world: World) -> None:
+    rule(world, NIGHT)
+    world.apply(changed(world.cluster.objects["payments/orders"], status=held_status()))
+    since = world.status()["heldSince"]
+    world.wall[0] = utc("2026-12-06T05:59")
+
+    def close() -> None:
+        world.wall[0] = utc("2026-12-06T06:00")
+
+    world.cluster.after_write.append(close)
+    assert await world.step() == ["look", "write Submitting", "write Waiting"]
+    assert world.reason() == "OutsideWindow"
+    assert world.status()["heldSince"] == since
+
+
+async def test_an_engine_whose_step_does_not_end_blocks_no_line(world: World) -> None:
+    """Its own retry asks again; the slot is for whoever can take it."""
+    rule(world, policy(maxConcurrent=1, suspend=True))
+    other = add(world, "other")
+    await world.step()
+    world.wall[0] += timedelta(seconds=1)
+    await world.step(other)
+    rule(world, policy(maxConcurrent=1))
+    world.cluster.refusals.append(errors.KubeError("the API server refused it", status=422))
+    await world.step()
+    world.cluster.refusals.clear()
+    drain(world)
+    world.gate.sweep()
+    assert list(world.queue._waiting) == [other]
+    assert "upgrade to 2.4.0" in await world.step()
+    assert world.reason() == "Upgrading"
+
+
+async def test_who_was_let_go_and_may_not_call_yet_is_not_woken_by_each_sweep(world: World) -> None:
+    rule(world, CLOSED)
+    await world.step()
+    rule(world, policy(maxConcurrent=1))
+    drain(world)
+    world.queue.add_after("payments/orders", 1.0)
+    world.gate.sweep()
+    assert not world.queue._waiting
+    world.queue._delays.drop("payments/orders")
+    world.gate.sweep()
+    assert list(world.queue._waiting) == ["payments/orders"]
 
 
 async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> None:
