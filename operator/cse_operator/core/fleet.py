@@ -63,11 +63,19 @@ class Fleet:
         """The engines that a policy selects."""
         return self._selected[policy.key]
 
+    @cached_property
+    def _perhaps_selected(self) -> dict[tuple[str, str, str], list[Member]]:
+        found: dict[tuple[str, str, str], list[Member]] = {}
+        for member in self.members:
+            for policy in self.selection(member).unsure:
+                found.setdefault(policy.key, []).append(member)
+        return found
+
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
-        """How far a version is with a policy's engines of one type."""
+        """How far a version is with a policy's engines of one type, and those that may be its."""
         key = (policy.key, type_, target)
         if key not in self._rollouts:
-            members = self.selected(policy)
+            members = [*self.selected(policy), *self._perhaps_selected.get(policy.key, ())]
             self._rollouts[key] = rollout(policy, members, type_, target, self.now)
         return self._rollouts[key]
 

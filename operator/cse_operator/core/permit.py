@@ -80,7 +80,7 @@ def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
     selection = fleet.selection(engine)
     # Whoever failed itself, or is asked to try again, is not held by waves, soak and failures.
     exempt = engine.tries_again
-    alike = (id(selection), engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
+    alike = (selection, engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
     if alike not in fleet.memo:
         found = sorted(_holds(engine, fleet, exempt=exempt), key=lambda hold: _ORDER[hold.reason])
         fleet.memo[alike] = tuple(found)

@@ -23,6 +23,9 @@ from cse_operator.core.windows import (
 _NO_WINDOWS: Final = Windows(())
 _NO_FREEZES: Final = Freezes(())
 
+MOST_REMEMBERED: Final = 10_000
+"""Answers of one kind that a set remembers, the newest: labels change, and come and go."""
+
 MOST_GIVEN_UP: Final = 4
 """Long searches for an opening at one moment; the others are made at later ones."""
 
@@ -173,13 +176,21 @@ class PolicySet:
         known = self._selections.get((namespace, labels))
         if known is None:
             known = self._select_by(namespace, labels)
+            _forget_the_oldest(self._selections)
             self._selections[namespace, labels] = known
         return known
 
     def _select_by(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
         if labels is None:
-            return Selection((), tuple(p for p in self.policies if p.namespace in {"", namespace}))
+            return Selection((), tuple(p for p in self.policies if self._may_hold(p, namespace)))
         return self._select(namespace, dict(labels))
+
+    def _may_hold(self, policy: Policy, namespace: str) -> bool:
+        """Whether a policy selects engines of a namespace, as far as its labels are known."""
+        if policy.namespace or policy.namespace_selector is None:
+            return policy.namespace in {"", namespace}
+        known = self.namespaces.get(namespace)
+        return known is None or matches(policy.namespace_selector, known)
 
     def _select(self, namespace: str, labels: Mapping[str, str]) -> Selection:
         sure, unsure = [], []
@@ -213,6 +224,7 @@ class PolicySet:
             searches = self._given_up.get(now, 0) + 1
             self._given_up.clear()
             self._given_up[now] = searches
+        _forget_the_oldest(self._openings)
         self._openings[key] = (now, found)
         return found
 
@@ -221,3 +233,8 @@ class PolicySet:
         same = frozenset(self.policies)
         kept = {key: known for key, known in before._openings.items() if same.issuperset(key)}
         self._openings.update(kept)
+
+
+def _forget_the_oldest(answers: dict[Any, Any]) -> None:
+    if len(answers) >= MOST_REMEMBERED:
+        del answers[next(iter(answers))]

@@ -34,6 +34,9 @@ BETWEEN_SWEEPS: Final = 0.25
 UNLISTED: Final = 15.0
 """Seconds until a start is tried again that the list of all engines is waited for."""
 
+SOON: Final = 1.0
+"""Seconds until a start is tried again that the list of the policies is waited for."""
+
 FRESH: Final = timedelta(seconds=0.5)
 """How old a view of the fleet may be for a first question. Right before a call it is made anew."""
 
@@ -52,6 +55,7 @@ class Gate:
         policies: the policies as they are now.
         listed: whether all engines were listed since this process leads: before that, an intent of
             the leader before it may not be seen.
+        policies_listed: the same of the policies: before that, one may have closed unseen.
         clock: now, in UTC.
     """
 
@@ -62,12 +66,14 @@ class Gate:
         policies: Callable[[], PolicySet],
         *,
         listed: Callable[[], bool] = lambda: True,
+        policies_listed: Callable[[], bool] = lambda: True,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._policies = policies
         self._listed = listed
+        self._policies_listed = policies_listed
         self._clock = clock
         self._reserved: set[str] = set()
         self._stumbled: set[str] = set()
@@ -92,6 +98,8 @@ class Gate:
         No limit is exact before all engines were listed since this process leads. The list begins
         with that, and is there long before the outcome grace of the start is over.
         """
+        if not self._policies_listed():
+            return SOON
         return 0.0 if self._listed() or not self.in_force else UNLISTED
 
     def policies_changed(self) -> None:

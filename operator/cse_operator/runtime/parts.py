@@ -113,7 +113,11 @@ class Parts:
             required=settings.require_policy,
         )
         self.gate = Gate(
-            self.cache, self.queue, lambda: self.policies.policies, listed=self._engines_listed
+            self.cache,
+            self.queue,
+            lambda: self.policies.policies,
+            listed=lambda: self._since_this_leads(self.informer.listed_at),
+            policies_listed=lambda: self._since_this_leads(self.policies.listed_at),
         )
         self.cache.on_change = self.gate.changed
         self.policy_statuses = self._policy_statuses()
@@ -126,11 +130,12 @@ class Parts:
         """This process has the right to act: what the one before it did is listed first."""
         self._leads_since = asyncio.get_running_loop().time()
         self.authority.begin()
+        self.policies.list_soon()
         if self.informer.synced:
             self.informer.list_soon()
 
-    def _engines_listed(self) -> bool:
-        listed, since = self.informer.listed_at, self._leads_since
+    def _since_this_leads(self, listed: float | None) -> bool:
+        since = self._leads_since
         return listed is not None and since is not None and listed >= since
 
     def _policies_changed(self, before: PolicySet) -> None:

@@ -1,8 +1,9 @@
 """The policies as the API server has them: listed whole, and listed again when a watch stirs.
 
 There are few, so what a watch shows is not taken in: it only says that a list is due. A list that
-is refused holds everything (with the last known policies, so that the other reasons stay true); an
-API server that is away changes nothing, because no intent can be written either.
+is refused holds everything (with the last known policies, so that the other reasons stay true). So
+does one that fails for another reason once what is known is too old: a policy that changed must not
+be overlooked because lists alone do not succeed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ LONGEST_PAUSE: Final = 15.0
 _Mark = tuple[str, int | None, Any]
 """What makes a version of a policy: its uid, its generation and its spec."""
 
+OUTDATED_AFTER: Final = 5.0
+"""Seconds from an event until what was listed before it is not believed any more."""
+
+OLDEST: Final = 3 * INTERVAL
+"""Seconds for which a list is believed when the watch shows nothing."""
+
+OUTDATED: Final = "a list of them does not succeed, and the last one is too old"
 NOT_LISTED: Final = "they are not listed yet"
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
@@ -46,10 +54,22 @@ class PolicyInformer:
         reader: lists them.
         namespaces: the namespaces to serve; none means all, and the policies of the cluster.
         required: whether an engine that no policy selects is held.
+        clock: monotonic seconds, of the event loop by default.
     """
 
-    def __init__(self, reader: PolicyReader, *, namespaces: Sequence[str], required: bool) -> None:
+    def __init__(
+        self,
+        reader: PolicyReader,
+        *,
+        namespaces: Sequence[str],
+        required: bool,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self._reader = reader
+        self._clock = clock or asyncio.get_running_loop().time
+        self._stirred_at: float | None = None
+        self.listed_at: float | None = None
+        """When the last list that succeeded was begun, by the clock of the loop."""
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._soon = asyncio.Event()
         self._known: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
@@ -78,6 +98,11 @@ class PolicyInformer:
 
     def on_event(self, _type: str | None, _obj: Mapping[str, Any]) -> None:
         """A watch has shown a policy."""
+        self._stirred_at = self._stirred_at or self._clock()
+        self._soon.set()
+
+    def list_soon(self) -> None:
+        """Have the policies listed now."""
         self._soon.set()
 
     async def run(self) -> None:
@@ -94,7 +119,8 @@ class PolicyInformer:
             pause = INTERVAL * (0.9 + random.random() / 5)  # noqa: S311 - spreads load
             if failures:
                 jitter = random.random()  # noqa: S311 - spreads load
-                pause = exponential(failures, base=FIRST_PAUSE, limit=LONGEST_PAUSE, jitter=jitter)
+                limit = LONGEST_PAUSE if self._stirred_at is None else OUTDATED_AFTER
+                pause = exponential(failures, base=FIRST_PAUSE, limit=limit, jitter=jitter)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._soon.wait(), pause)
                 await asyncio.sleep(SETTLE)
@@ -102,14 +128,18 @@ class PolicyInformer:
 
     async def list_once(self) -> bool:
         """List all, and replace what is known; False if that did not succeed."""
+        began, stirred = self._clock(), self._stirred_at
+        self._stirred_at = None
         try:
             objects, unknown_in = await self._objects()
             cluster = [] if self._namespaces else await self._reader.cluster_policies()
             selects = any(_selects_namespaces(obj) for obj in cluster)
             labels = await self._reader.namespace_labels() if selects else {}
         except KubeError as error:
+            self._stirred_at = stirred or self._stirred_at
             self._failed(error)
             return False
+        self.listed_at = began
         self.objects = {_key(obj): obj for obj in (*objects, *cluster)}
         policies = self._read()
         self._replace(PolicySet(policies, labels, None, dict(unknown_in), required=self._required))
@@ -146,10 +176,19 @@ class PolicyInformer:
     def _failed(self, error: KubeError) -> None:
         logger.warning("the policies could not be listed, again soon: %s", error)
         before = self.policies
-        if not _is_refusal(error) and before.unknown != NOT_LISTED:
+        if _is_refusal(error):
+            why = error.sentence
+        elif before.unknown is None and self._is_outdated():
+            why = OUTDATED
+        else:
             return
-        why = error.sentence if _is_refusal(error) else NOT_LISTED
         self._replace(PolicySet(before.policies, before.namespaces, why, required=self._required))
+
+    def _is_outdated(self) -> bool:
+        """Whether what is known may not be what there is: a policy stirred, or nobody could ask."""
+        now = self._clock()
+        stirred = self._stirred_at is not None and now - self._stirred_at > OUTDATED_AFTER
+        return stirred or self.listed_at is None or now - self.listed_at > OLDEST
 
     def _replace(self, after: PolicySet) -> None:
         before = self.policies
@@ -159,7 +198,7 @@ class PolicyInformer:
             return
         after.remember(before)
         self.policies = after
-        known_again = before.unknown not in {None, NOT_LISTED} and after.unknown is None
+        known_again = before.unknown not in {None, NOT_LISTED, OUTDATED} and after.unknown is None
         if known_again or before.unknown_in != after.unknown_in:
             self.begin_watch_again()
         self.on_change(before)

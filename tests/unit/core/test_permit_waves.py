@@ -121,6 +121,12 @@ def test_names_of_another_namespace_are_not_told():
     assert "secret" not in text
 
 
+def test_a_canary_with_too_many_labels_is_waited_for():
+    """It may be of the first wave: nobody can say that this wave has passed."""
+    assert rest_is(done(labels=CANARY), member("many", labels=None)) == WAVE
+    assert rest_is(done(labels=CANARY), done("many", labels=None)) == []
+
+
 # -- soak ----------------------------------------------------------------------------------------
 
 

@@ -295,6 +295,15 @@ async def test_before_all_engines_are_listed_nobody_starts(world: World) -> None
     assert "upgrade to 2.4.0" in await world.step()
 
 
+async def test_before_the_policies_are_listed_by_this_leader_nobody_starts(world: World) -> None:
+    """A list of before may show no policy where one has closed since."""
+    world.gate._policies_listed = lambda: False
+    await world.step()
+    assert world.reason() == "WaitingToCall"
+    world.gate._policies_listed = lambda: True
+    assert "upgrade to 2.4.0" in await world.step()
+
+
 async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world: World) -> None:
     """At most a tenth of a second, of the best of some tries on a busy machine."""
     waves = [{"name": "first", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "rest"}]

@@ -9,6 +9,7 @@ import pytest
 from cse_operator.kube.errors import KubeError
 from cse_operator.runtime import policy_informer
 from cse_operator.runtime.policy_informer import PolicyInformer
+from support.cloud_calls import FakeTime
 from support.policies import cluster_policy_manifest, policy_manifest
 
 
@@ -39,8 +40,12 @@ def stored(obj: dict[str, Any], generation: int = 1) -> dict[str, Any]:
     return obj
 
 
-def informer(reader: FakeReader) -> PolicyInformer:
-    return PolicyInformer(reader, namespaces=(), required=False)  # type: ignore[arg-type] # a fake
+def informer(reader: FakeReader, time: FakeTime | None = None) -> PolicyInformer:
+    fake: Any = reader
+    return PolicyInformer(fake, namespaces=(), required=False, clock=time or FakeTime())
+
+
+AWAY = KubeError("the API server could not answer", status=500)
 
 
 async def test_an_empty_namespace_selector_takes_all_namespaces() -> None:
@@ -78,3 +83,57 @@ async def test_another_spec_of_one_generation_is_read_again() -> None:
     reader.objects = (stored(policy_manifest("payments", suspend=True)),)
     await known.list_once()
     assert known.policies.policies[0].spec.suspend
+
+
+async def test_a_policy_that_stirs_and_cannot_be_listed_holds_all_after_five_seconds() -> None:
+    """It may be the one that closes the gate."""
+    reader, time = FakeReader(), FakeTime()
+    known = informer(reader, time)
+    await known.list_once()
+    known.on_event("ADDED", {})
+    reader.error = AWAY
+    time.advance(5.0)
+    await known.list_once()
+    assert known.policies.unknown is None
+    time.advance(0.1)
+    await known.list_once()
+    assert known.policies.unknown == policy_informer.OUTDATED
+    assert "no upgrade starts" in (known.not_ready() or "")
+    reader.error = None
+    await known.list_once()
+    assert known.policies.unknown is None
+    reader.error = AWAY
+    time.advance(6.0)
+    await known.list_once()
+    assert known.policies.unknown is None, "the event was answered by the list after it"
+
+
+async def test_a_list_is_believed_for_three_intervals_when_nothing_stirs() -> None:
+    reader, time = FakeReader(), FakeTime()
+    known = informer(reader, time)
+    await known.list_once()
+    reader.error = AWAY
+    time.advance(180.0)
+    await known.list_once()
+    assert known.policies.unknown is None
+    time.advance(0.1)
+    await known.list_once()
+    assert known.policies.unknown == policy_informer.OUTDATED
+
+
+async def test_an_event_during_a_list_is_not_answered_by_it() -> None:
+    reader, time = FakeReader(), FakeTime()
+    known = informer(reader, time)
+    real = reader.cluster_policies
+
+    async def meanwhile() -> list[dict[str, Any]]:
+        known.on_event("ADDED", {})
+        return await real()
+
+    reader.cluster_policies = meanwhile  # type: ignore[method-assign] # something happens in it
+    await known.list_once()
+    reader.cluster_policies = real  # type: ignore[method-assign]
+    reader.error = AWAY
+    time.advance(5.1)
+    await known.list_once()
+    assert known.policies.unknown == policy_informer.OUTDATED
