@@ -352,6 +352,9 @@ class PolicyStatus(Model):
     selected: int = Field(default=0, description="Engines that it selects.")
     reached: int = Field(default=0, description="Of these, at the version that they want.")
     in_flight: int = Field(default=0, description="Of these, upgrading or with an open call.")
+    slots: tuple[str, ...] = Field(
+        default=(), description="The engines that are in flight, five at most."
+    )
     failed: int = Field(default=0, description="Of these, failed at the version that they want.")
     waiting: int = Field(default=0, description="Of these, held by a policy.")
     next: tuple[str, ...] = Field(

@@ -42,6 +42,7 @@ class Fleet:
         self._reserved = frozenset(reserved)
         self._stumbled = frozenset(stumbled)
         self._rollouts: dict[Any, Rollout] = {}
+        self._waves: dict[Any, int] = {}
         self.memo: dict[Any, Any] = {}
         """What `permit` remembers of engines alike."""
 
@@ -71,6 +72,13 @@ class Fleet:
                 found.setdefault(policy.key, []).append(member)
         return found
 
+    def wave_of(self, policy: Policy, member: Member) -> int:
+        """The index of the wave of a policy that takes an engine."""
+        key = (policy, member.labels)
+        if key not in self._waves:
+            self._waves[key] = policy.wave_of(dict(member.labels or ()))
+        return self._waves[key]
+
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
         """How far a version is with a policy's engines of one type, and those that may be its."""
         key = (policy.key, type_, target)
@@ -98,6 +106,11 @@ class Fleet:
     def in_flight(self, policy: Policy) -> set[str]:
         """The keys of a policy's engines that are in flight, with those that may be its own."""
         return self._in_flight[policy.key]
+
+    def holders(self, policy: Policy) -> list[Member]:
+        """The engines that hold a policy's slots."""
+        flying = self.in_flight(policy)
+        return [member for member in self.members if member.key in flying]
 
     @cached_property
     def _line(self) -> list[Member]:

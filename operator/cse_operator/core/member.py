@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cse_operator.api.reasons import HELD, Reason
-from cse_operator.api.resource import Action, Result, Status, UpgradeRecord
+from cse_operator.api.resource import Action, Result, Status
 from cse_operator.core.observation import EngineView
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.vendor_states import AVAILABLE, UPGRADE_FAILED, UPGRADING
@@ -33,6 +33,9 @@ _WAITS_WELL: Final = frozenset(
 
 _NOT_SEEN: Final = frozenset({Reason.ENGINE_ALREADY_MANAGED.value, Reason.ENGINE_NOT_FOUND.value})
 """Reasons under which the engine's status is one of an earlier look, and is not looked at again."""
+
+_NOTHING_ON_ITS_WAY: Final = frozenset({*(reason.value for reason in HELD), Reason.SUSPENDED.value})
+"""Reasons of a lost answer whose call is made again only when a person or a policy lets it."""
 
 _UNWELL: Final = frozenset(
     reason.value
@@ -165,7 +168,7 @@ def member_of(
     status: Status,
 ) -> Member:
     """The engine of a resource, whoever wrote it."""
-    ready, record, engine = status.ready, status.upgrade, status.engine
+    ready, engine = status.ready, status.engine
     stage = stage_of(status)
     upgrade = spec.get("upgrade")
     priority = upgrade.get("priority", 0) if isinstance(upgrade, dict) else 0
@@ -190,17 +193,23 @@ def member_of(
         ready_since=ready.last_transition_time if ready is not None else None,
         reason=reason,
         stage=stage,
-        in_flight=_may_run(stage, record) or upgrades,
+        in_flight=may_run(status) or upgrades,
         ends=_ends(status),
         held_since=status.held_since if status.held else None,
     )
 
 
-def _may_run(stage: Stage, record: UpgradeRecord | None) -> bool:
-    """Whether the record may stand for a call or a job; not where none was sent for certain."""
-    if stage is Stage.UNANSWERED and record is not None:
-        return record.attempts > 0
-    return stage is not Stage.IDLE
+def may_run(status: Status) -> bool:
+    """Whether what is recorded may stand for a call or a job.
+
+    Not where none was sent for certain, and not where the whole grace has shown nothing of it and
+    only the next call is waited for: such a reason is shown after the grace alone.
+    """
+    stage, record = stage_of(status), status.upgrade
+    if stage is not Stage.UNANSWERED or record is None:
+        return stage is not Stage.IDLE
+    waits = status.ready is not None and status.ready.reason in _NOTHING_ON_ITS_WAY
+    return record.attempts > 0 and not waits
 
 
 def _ends(status: Status) -> tuple[tuple[frozenset[str | None], Result], ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -41,6 +42,9 @@ OUTDATED_AFTER: Final = 5.0
 
 OLDEST: Final = 3 * INTERVAL
 """Seconds for which a list is believed when the watch shows nothing."""
+
+MOST_IN_A_NAMESPACE: Final = 100
+"""With more policies in one namespace none of them is evaluated, and its engines are held."""
 
 OUTDATED: Final = "a list of them does not succeed, and the last one is too old"
 NOT_LISTED: Final = "they are not listed yet"
@@ -74,6 +78,7 @@ class PolicyInformer:
         self._soon = asyncio.Event()
         self._known: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         self._required = required
+        self._refused_in: dict[str, str] = {}
         self.objects: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         """The policies as they were listed last, by kind, namespace and name."""
         self.policies = PolicySet(unknown=NOT_LISTED, required=required)
@@ -86,7 +91,7 @@ class PolicyInformer:
 
     def served(self) -> tuple[str, ...]:
         """The namespaces to watch; none means all."""
-        served = tuple(n for n in self._namespaces if n not in self.policies.unknown_in)
+        served = tuple(n for n in self._namespaces if n not in self._refused_in)
         return served or self._namespaces
 
     def not_ready(self) -> str | None:
@@ -131,7 +136,7 @@ class PolicyInformer:
         began, stirred = self._clock(), self._stirred_at
         self._stirred_at = None
         try:
-            objects, unknown_in = await self._objects()
+            objects, refused_in = await self._objects()
             cluster = [] if self._namespaces else await self._reader.cluster_policies()
             selects = any(_selects_namespaces(obj) for obj in cluster)
             labels = await self._reader.namespace_labels() if selects else {}
@@ -140,10 +145,13 @@ class PolicyInformer:
             self._failed(error)
             return False
         self.listed_at = began
+        self._refused_in = refused_in
+        crowded = _crowded(objects)
+        objects = [obj for obj in objects if obj["metadata"]["namespace"] not in crowded]
         self.objects = {_key(obj): obj for obj in (*objects, *cluster)}
-        policies = self._read()
-        self._replace(PolicySet(policies, labels, None, dict(unknown_in), required=self._required))
-        return not unknown_in
+        unknown_in = refused_in | crowded
+        self._replace(PolicySet(self._read(), labels, None, unknown_in, required=self._required))
+        return not refused_in
 
     async def _objects(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
         if not self._namespaces:
@@ -217,6 +225,13 @@ def _read_one(obj: Mapping[str, Any]) -> Policy:
 def _selects_namespaces(obj: Mapping[str, Any]) -> bool:
     """Whether a policy asks for namespaces; an empty selector does, and takes all."""
     return (obj.get("spec") or {}).get("namespaceSelector") is not None
+
+
+def _crowded(objects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The namespaces with more policies than are evaluated: no tenant costs the others theirs."""
+    numbers = Counter(obj["metadata"]["namespace"] for obj in objects)
+    told = f"there are more than {MOST_IN_A_NAMESPACE} in this namespace"
+    return {name: told for name, number in numbers.items() if number > MOST_IN_A_NAMESPACE}
 
 
 def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -224,3 +224,12 @@ def test_labels_that_come_and_go_are_not_remembered_for_ever(monkeypatch):
     for n in range(30):
         assert many.selecting("payments", frozenset({("pod", str(n))})).policies
     assert len(many._selections) == 10
+
+
+def test_who_holds_a_slot_is_named():
+    """So that somebody finds the engine whose call nobody can settle."""
+    held_by_one = held(member(), policy(**ONE), now=NOW, others=[upgrading("stuck")])
+    assert "and a slot is held by stuck" in held_by_one.text
+    others = [upgrading("secret", namespace="other")]
+    text = held(member(), cluster_policy(**ONE), now=NOW, others=others).text
+    assert "and a slot is held by 1 in other namespaces" in text

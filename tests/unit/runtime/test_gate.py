@@ -12,6 +12,7 @@ import pytest
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import APPROVED_VERSION
 from cse_operator.cloud.errors import CloudError
+from cse_operator.core.observed import Limits
 from cse_operator.core.permit import ALLOWED, Held
 from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
@@ -246,6 +247,48 @@ async def test_who_was_let_go_and_may_not_call_yet_is_not_woken_by_each_sweep(wo
     world.queue._delays.drop("payments/orders")
     world.gate.sweep()
     assert list(world.queue._waiting) == ["payments/orders"]
+
+
+async def test_a_lost_answer_that_is_held_keeps_its_facts_holds_no_slot_and_is_counted(
+    world: World,
+) -> None:
+    """Each night one call whose answer is lost: after its repeats a person has to look."""
+    calls = 0
+    for night in range(6, 12):
+        world.wall[0] = utc(f"2026-12-{night:02}T02:00")
+        rule(world, policy(maxConcurrent=1))
+        world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+        calls += (await world.step()).count("upgrade to 2.4.0")
+        rule(world, CLOSED)
+        for _ in range(30):
+            world.time.advance(100.0)
+            await world.step()
+        if world.reason() == "OutcomeUncertain":
+            break
+        assert world.reason() == "PolicySuspended"
+        assert world.status()["upgrade"]["attempts"] == calls
+        member = world.cache.get("payments/orders").member
+        assert not member.in_flight
+        [closed] = world.policies.policies
+        assert world.gate.fleet().in_flight(closed) == set()
+    assert calls == Limits().repeats + 1
+    assert world.reason() == "OutcomeUncertain"
+
+
+async def test_a_suspended_engine_whose_answer_was_lost_holds_no_slot_after_the_grace(
+    world: World,
+) -> None:
+    rule(world, policy(maxConcurrent=1))
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+    await world.step()
+    assert world.cache.get("payments/orders").member.in_flight
+    world.apply(changed(world.cluster.objects["payments/orders"], suspend=True))
+    for _ in range(3):
+        world.time.advance(100.0)
+        await world.step()
+    assert world.reason() == "Suspended"
+    assert world.status()["upgrade"]["attempts"] == 1
+    assert not world.cache.get("payments/orders").member.in_flight
 
 
 async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> None:

@@ -137,3 +137,17 @@ async def test_an_event_during_a_list_is_not_answered_by_it() -> None:
     time.advance(5.1)
     await known.list_once()
     assert known.policies.unknown == policy_informer.OUTDATED
+
+
+async def test_a_namespace_with_too_many_policies_holds_itself_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy_informer, "MOST_IN_A_NAMESPACE", 2)
+    many = [stored(policy_manifest("payments", f"p{n}")) for n in range(3)]
+    few = [stored(policy_manifest("billing", f"p{n}")) for n in range(2)]
+    known = informer(FakeReader(*many, *few))
+    assert await known.list_once()
+    assert "more than 2 in this namespace" in (known.policies.why_unknown("payments") or "")
+    assert known.policies.why_unknown("billing") is None
+    assert {p.namespace for p in known.policies.policies} == {"billing"}
+    assert known.not_ready() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,3 +72,35 @@ async def test_a_policy_whose_status_cannot_be_made_does_not_keep_the_others_fro
     await stage.statuses.write(stage.fleet())
     assert stage.writer.written == ["second"]
     assert "the status of policy first could not be made" in caplog.text
+
+
+async def test_what_did_not_change_is_not_made_again_at_once_nor_of_the_same_fleet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, made = Stage(), []
+    real = policy_statuses.policy_status
+
+    def make(p: Any, *args: Any) -> Any:
+        made.append(p.name)
+        return real(p, *args)
+
+    monkeypatch.setattr(policy_statuses, "policy_status", make)
+    first, later = stage.fleet(), stage.fleet()
+    await stage.statuses.write(first)
+    stage.time[0] += 10.0
+    await stage.statuses.write(later)
+    assert made == ["first", "second"] * 2
+    assert stage.writer.written == ["first", "second"]
+    assert await stage.statuses.write(stage.fleet()) == policy_statuses.BETWEEN_LOOKS
+    stage.time[0] += 2.0
+    assert await stage.statuses.write(later) == 0.0, "nothing is left to do"
+    assert made == ["first", "second"] * 2
+
+
+async def test_others_go_on_between_the_statuses_of_two_policies() -> None:
+    stage, seen = Stage(), []
+    writing = asyncio.create_task(stage.statuses.write(stage.fleet()))
+    while not writing.done():
+        seen.append(len(stage.writer.written))
+        await asyncio.sleep(0)
+    assert 1 in seen
