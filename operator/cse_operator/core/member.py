@@ -34,7 +34,9 @@ _WAITS_WELL: Final = frozenset(
 _NOT_SEEN: Final = frozenset({Reason.ENGINE_ALREADY_MANAGED.value, Reason.ENGINE_NOT_FOUND.value})
 """Reasons under which the engine's status is one of an earlier look, and is not looked at again."""
 
-_NOTHING_ON_ITS_WAY: Final = frozenset({*(reason.value for reason in HELD), Reason.SUSPENDED.value})
+_NOTHING_ON_ITS_WAY: Final = frozenset(
+    {*(reason.value for reason in HELD), Reason.SUSPENDED.value, Reason.OBSERVE_ONLY.value}
+)
 """Reasons of a lost answer whose call is made again only when a person or a policy lets it."""
 
 _UNWELL: Final = frozenset(

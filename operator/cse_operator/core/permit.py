@@ -100,6 +100,13 @@ def let_go(fleet: Fleet) -> tuple[list[Member], datetime | None]:
     return _take_slots(free, fleet, None), min(ends, default=None)
 
 
+def closes_at(engine: Member, fleet: Fleet) -> datetime | None:
+    """When the first of the times that let an engine start now is over, if that is known."""
+    policies = fleet.selection(engine).policies
+    spells = (gate.at(fleet.now) for p in policies for gate in (p.windows, p.freezes))
+    return min((s.until for s in spells if s.open and s.until is not None), default=None)
+
+
 def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:
     policies = fleet.policies
     selection = fleet.selection(engine)

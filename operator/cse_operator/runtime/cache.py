@@ -217,12 +217,14 @@ class Cache:
     """
 
     def __init__(self, ownership: Ownership, endpoint_of: Callable[[str], str]) -> None:
-        self._ownership = ownership
+        self._ownership, self.engine_of = ownership, ownership.engine_of
         self._endpoint_of = endpoint_of
         self._resources: dict[str, CachedResource] = {}
         self._count = itertools.count(1)
         self.on_change: Callable[[], None] = lambda: None
         """Called when a resource has come, gone, or changed."""
+        self.on_remove: Callable[[CachedResource, EngineKey | None], None] = lambda _r, _e: None
+        """Called with a resource that has gone, and with its engine, before `on_change`."""
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -281,6 +283,7 @@ class Cache:
         if known is None or known.reference.uid != uid:
             return False
         del self._resources[key]
+        self.on_remove(known, self.engine_of(key))
         self._ownership.remove(key)
         self.on_change()
         return True

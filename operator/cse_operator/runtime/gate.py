@@ -18,9 +18,20 @@ from typing import Final
 from cse_operator.api.reasons import Reason
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.observation import EngineView
-from cse_operator.core.permit import ALLOWED, Allowed, Held, Hold, holds_of, let_go, permit
+from cse_operator.core.permit import (
+    ALLOWED,
+    Allowed,
+    Held,
+    Hold,
+    closes_at,
+    holds_of,
+    let_go,
+    permit,
+)
 from cse_operator.core.policies import PolicySet
-from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.cache import Cache, CachedResource
+from cse_operator.runtime.ghosts import Ghosts
+from cse_operator.runtime.ownership import EngineKey
 from cse_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -77,6 +88,7 @@ class Gate:
         self._clock = clock
         self._reserved: set[str] = set()
         self._stumbled: set[str] = set()
+        self._ghosts = Ghosts(cache)
         self._fleet: Fleet | None = None
         self._changed = asyncio.Event()
         self.on_sweep: Callable[[Fleet], None] = lambda _fleet: None
@@ -134,11 +146,23 @@ class Gate:
             return ALLOWED
         return self._answer(key, engine, self.fleet())
 
+    def open_for(self, key: str) -> float:
+        """Seconds in which the times of an engine's policies still let a call go out."""
+        cached = self._cache.get(key)
+        fleet = self.fleet()
+        closes = closes_at(cached.member, fleet) if cached is not None else None
+        return (closes - fleet.now).total_seconds() if closes is not None else float("inf")
+
     def release(self, key: str) -> None:
         """The step is over: what it did is in the cache."""
         if key in self._reserved:
             self._reserved.discard(key)
             self.changed()
+
+    def removed(self, resource: CachedResource, engine: EngineKey | None) -> None:
+        """A resource is gone: what of it may be at the vendor keeps its slot."""
+        if resource.member.in_flight or resource.key in self._reserved:
+            self._ghosts.add(resource, engine, self._clock())
 
     def stumbled(self, key: str) -> None:
         """A step did not end: until one does, the engine blocks no line; its retry asks again."""
@@ -160,8 +184,9 @@ class Gate:
 
     def fleet(self) -> Fleet:
         """The fleet as it is now."""
-        members = [resource.member for resource in self._cache]
-        return Fleet(members, self._policies(), self._clock(), self._reserved, self._stumbled)
+        now = self._clock()
+        members = [resource.member for resource in self._cache] + self._ghosts.at(now)
+        return Fleet(members, self._policies(), now, self._reserved, self._stumbled)
 
     # -- sweeps ----------------------------------------------------------------------------------
 

@@ -120,6 +120,7 @@ class Parts:
             policies_listed=lambda: self._since_this_leads(self.policies.listed_at),
         )
         self.cache.on_change = self.gate.changed
+        self.cache.on_remove = self.gate.removed
         self.policy_statuses = self._policy_statuses()
         self.gate.on_sweep = self.policy_statuses.swept
         self.policies.on_change = self._policies_changed

@@ -21,7 +21,7 @@ from support.cloud_calls import FakeTime
 from support.fake_vendor import engine_view, failure, job_view
 from support.policies import policy, utc
 from support.reconcile_world import World
-from support.resources import changed, stored
+from support.resources import changed, deleting, stored
 
 CLOSED = policy(suspend=True)
 NIGHT = policy(windows=[{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}])
@@ -39,9 +39,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def add(world: World, name: str, **spec: Any) -> str:
-    engine = f"engine-of-{name}"
-    world.cloud.engines[engine] = engine_view(engine)
-    world.apply(stored(name, engineId=engine, **spec))
+    engine = spec.setdefault("engineId", f"engine-of-{name}")
+    world.cloud.engines.setdefault(engine, engine_view(engine))
+    world.apply(stored(name, **spec))
     return f"payments/{name}"
 
 
@@ -113,6 +113,21 @@ async def test_window_closes_between_intent_and_put(world: World) -> None:
     assert world.reason() == "OutsideWindow"
     assert "upgrade" not in world.status()
     assert not world.gate._reserved
+
+
+async def test_a_call_that_waits_for_its_turn_does_not_go_out_after_the_window(
+    world: World,
+) -> None:
+    """Its send window ends with the window, or with the beginning of a freeze."""
+    freeze = {"from": "2026-12-05T05:59:57Z", "to": "2026-12-05T23:00:00Z"}
+    other = add(world, "other")
+    rule(world, NIGHT)
+    world.wall[0] = utc("2026-12-05T05:59") + timedelta(seconds=58)
+    assert "upgrade to 2.4.0" in await world.step()
+    rule(world, NIGHT, policy(name="frozen", freezes=[freeze]))
+    world.wall[0] = utc("2026-12-05T05:59") + timedelta(seconds=56)
+    assert "upgrade to 2.4.0" in await world.step(other)
+    assert world.cloud.send_before == [world.time.now + 2.0, world.time.now + 1.0]
 
 
 async def test_window_closes_during_retry_after(world: World) -> None:
@@ -288,6 +303,74 @@ async def test_a_suspended_engine_whose_answer_was_lost_holds_no_slot_after_the_
         await world.step()
     assert world.reason() == "Suspended"
     assert world.status()["upgrade"]["attempts"] == 1
+    assert not world.cache.get("payments/orders").member.in_flight
+
+
+async def test_a_resource_that_is_deleted_in_its_upgrade_leaves_its_slot_taken(
+    world: World,
+) -> None:
+    """`kubectl replace --force`: the vendor upgrades on, and so the limit holds."""
+    rule(world, policy(maxConcurrent=1))
+    other = add(world, "other")
+    await world.step()
+    assert world.reason() == "Upgrading"
+    world.delete("payments/orders")
+    assert isinstance(world.gate.ask(other, None), Held)
+    again = add(world, "again", engineId="engine-of-orders")
+    assert isinstance(world.gate.ask(other, None), Held)
+    await world.step(again)
+    assert world.reason(again) == "Upgrading"
+    assert isinstance(world.gate.ask(other, None), Held), "the new one holds the slot itself"
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Finished", progress=None)
+    engine = engine_view("engine-of-orders", version="2.4.0", latest_job_id=101)
+    world.cloud.engines["engine-of-orders"] = engine
+    await world.step(again)
+    assert world.gate.ask(other, None) is ALLOWED
+
+
+async def test_the_slot_of_a_deleted_resource_is_free_after_the_time_out_of_its_upgrade(
+    world: World,
+) -> None:
+    rule(world, policy(maxConcurrent=1))
+    other = add(world, "other")
+    world.apply(changed(world.cluster.objects["payments/orders"], upgrade={"timeout": "30m"}))
+    await world.step()
+    world.delete("payments/orders")
+    world.wall[0] += timedelta(minutes=29)
+    assert isinstance(world.gate.ask(other, None), Held)
+    world.wall[0] += timedelta(minutes=1)
+    assert world.gate.ask(other, None) is ALLOWED
+
+
+async def test_a_resource_that_a_finalizer_keeps_is_followed_to_the_end_of_its_job(
+    world: World,
+) -> None:
+    """Its slot is free then; nothing is called for it any more."""
+    rule(world, policy(maxConcurrent=1))
+    await world.step()
+    world.apply(deleting(world.cluster.objects["payments/orders"]))
+    assert await world.step() == ["job 101"]
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Error", progress=None)
+    world.cloud.engines["engine-of-orders"] = engine_view(
+        "engine-of-orders", status="UpgradeFailed", latest_job_id=101
+    )
+    deeds = await world.step()
+    assert deeds[:2] == ["job 101", "look"]
+    assert not {"retry", "upgrade to 2.4.0"} & set(deeds)
+    assert not world.cache.get("payments/orders").member.in_flight
+    assert await world.step() == []
+
+
+async def test_a_lost_answer_of_a_resource_that_a_finalizer_keeps_is_not_called_again(
+    world: World,
+) -> None:
+    rule(world, policy(maxConcurrent=1))
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+    await world.step()
+    world.apply(deleting(world.cluster.objects["payments/orders"]))
+    for _ in range(3):
+        world.time.advance(100.0)
+        assert "upgrade to 2.4.0" not in await world.step()
     assert not world.cache.get("payments/orders").member.in_flight
 
 
