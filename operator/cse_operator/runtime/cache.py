@@ -180,11 +180,7 @@ class CachedResource:
         return self._member
 
     def parse(self) -> Resource:
-        """The resource, as models.
-
-        Raises:
-            InvalidSpecError: when the spec does not fit them; the text names the field.
-        """
+        """The resource, as models; `InvalidSpecError` names the field that does not fit them."""
         content = self.content
         try:
             spec = Spec.model_validate(content.spec)
