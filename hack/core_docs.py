@@ -136,8 +136,8 @@ _WHY: Final = {
     Situation.UNCHANGED_AND_UNUSABLE: "the engine needs its owner first",
     Situation.UNCHANGED_AND_SUSPENDED: "a person said wait",
     Situation.PERMIT_NOT_ASKED: "a policy may have closed since the call before",
-    Situation.UNCHANGED_AND_HELD: "a call that had arrived would show; what is not open holds no "
-    "slot",
+    Situation.UNCHANGED_AND_HELD: "a call that had arrived would show: it holds no slot; its "
+    "record stays, and its calls are counted",
     Situation.NO_MORE_CALLS: "a way that loses every call needs a person",
     Situation.GIVEN_UP: "another version is wanted, or the engine is where no call leads: the "
     "old call ends as Unknown",
@@ -176,6 +176,7 @@ _ANSWERS: Final = {
     Situation.CALL_UNCLEAR,
     Situation.CALL_NOT_SENT,
     Situation.CALL_HELD,
+    Situation.CALL_AGAIN_HELD,
 }
 """What the call itself was answered with: not a lost answer."""
 
@@ -185,6 +186,8 @@ def _follows(transition: Transition) -> str:
         return str(transition.effect)
     if transition.to is not Stage.UNANSWERED:
         return f"goes on as {transition.to}"
+    if callable(transition.reason):
+        return "waits, the policy's reason"
     shown = f", `{transition.reason}`" if transition.reason else ""
     return f"waits{shown}"
 

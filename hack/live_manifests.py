@@ -190,7 +190,7 @@ FROZEN = _policy(
     maxConcurrent=2,
 )
 MANUAL = _policy(approval="Manual")
-NEVER_OPEN = _policy(freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}])
+NEVER_OPEN = _policy(freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2199-01-01T00:00:00Z"}])
 
 
 def _held(policy: Policy) -> Allowed | Held:

@@ -102,7 +102,7 @@ async def test_what_is_held_asks_the_vendor_nothing_and_goes_when_it_is_approved
         scene,
         approval="Manual",
         freezes=[
-            {"from": "2020-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z", "reason": "year end"}
+            {"from": "2020-01-01T00:00:00Z", "to": "2199-01-01T00:00:00Z", "reason": "year end"}
         ],
     )
     engine = labelled(scene, "orders")

@@ -44,6 +44,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("cutoff_of_all", {"windows": [window(cutoff="4h")]}, "cutoff must be shorter"),
     ("no_windows", {"windows": []}, "spec.windows"),
     ("two_of_a_name", {"windows": [window(), window(duration="5h")]}, "Duplicate value"),
+    (
+        "freeze_for_ever",
+        freeze("2026-12-20T00:00:00Z", "2200-01-01T00:00:00Z"),
+        "before the year 2200",
+    ),
     ("date_without_zone", freeze("2026-12-20", "2027-01-05T00:00:00Z"), "date-time"),
     ("backwards", freeze("2027-01-05T00:00:00Z", "2026-12-20T00:00:00Z"), "from must be before to"),
     ("approval", {"approval": "Perhaps"}, "spec.approval"),

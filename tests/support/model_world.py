@@ -12,6 +12,7 @@ from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
 from cse_operator.api.resource import HISTORY_LIMIT, Result
+from cse_operator.core.member import may_run
 from cse_operator.core.observed import Limits
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
@@ -336,7 +337,7 @@ class ModelWorld:
             assert stage_of(status) is Stage.IDLE, "the record of a deleted engine stays open"
             return
         if reason is Reason.CHANGE_FREEZE:
-            assert stage_of(status) is Stage.IDLE, "what is held holds a slot"
+            assert not may_run(status), "what is held holds a slot"
             assert status.held
         shown = (status.current_version, status.engine and status.engine.status)
         assert shown == (truth.version, truth.status)

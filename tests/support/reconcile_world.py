@@ -242,6 +242,7 @@ class World:
         self.wall = [datetime(2026, 12, 5, 12, tzinfo=UTC)]
         self.gate = Gate(self.cache, self.queue, lambda: self.policies, clock=lambda: self.wall[0])
         self.cache.on_change = self.gate.changed
+        self.cache.on_remove = self.gate.removed
         self.events: list[str] = []
         poster = SimpleNamespace(post=lambda _ref, _type, reason, _message: self._posted(reason))
         metrics = Metrics()

@@ -7,44 +7,22 @@ can refuse stands beside the field as a rule (CEL), with bounds that keep its co
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
 from cse_operator.api.model import Model
+from cse_operator.api.patterns import (
+    CRON_PATTERN,
+    LABEL_KEY_PATTERN,
+    LABEL_VALUE_PATTERN,
+    NAME_PATTERN,
+    SPAN_PATTERN,
+    ZONE_PATTERN,
+)
 from cse_operator.api.resource import NEVER_OBSERVED, Timestamp
-
-_NUMBERS: Final = {
-    "minute": r"[0-5]?[0-9]",
-    "hour": r"(1?[0-9]|2[0-3])",
-    "day": r"([1-9]|[12][0-9]|3[01])",
-    "month": r"([1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)",
-    "weekday": r"([0-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(#[1-5]|L)?",
-}
-
-
-def _list_of(item: str) -> str:
-    return f"{item}(,{item})*"
-
-
-def _cron_pattern() -> str:
-    """Five fields; minutes and hours are fixed, because `*` there means "always" by accident."""
-    n = _NUMBERS
-    hour, day = f"{n['hour']}(-{n['hour']})?", f"{n['day']}(-{n['day']})?"
-    month, weekday = f"{n['month']}(-{n['month']})?", f"{n['weekday']}(-{n['weekday']})?"
-    return (
-        f"^{_list_of(n['minute'])} {_list_of(hour)} ([*]|L|{_list_of(day)}) "
-        f"([*]|{_list_of(month)}) ([*]|{_list_of(weekday)})$"
-    )
-
-
-CRON_PATTERN: Final = _cron_pattern()
-ZONE_PATTERN: Final = r"^(UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){1,2})$"
-SPAN_PATTERN: Final = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?$"
-NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-LABEL_KEY_PATTERN: Final = r"^([-a-z0-9.]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-LABEL_VALUE_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
 ApprovedVersion = Annotated[
@@ -54,6 +32,8 @@ ApprovedVersion = Annotated[
 MOST_WINDOWS: Final = 16
 MOST_FREEZES: Final = 64
 MOST_WAVES: Final = 16
+LAST_YEAR: Final = 2200
+"""From this year on nothing freezes: a moment near the year 10000 has none in UTC."""
 
 
 def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
@@ -101,6 +81,13 @@ class Requirement(PolicyModel):
         default=(), description="For In and NotIn: the values.", max_length=64
     )
 
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        """Refuse what the API server refuses: a stored policy may be older than that rule."""
+        if (self.operator in {Operator.IN, Operator.NOT_IN}) != bool(self.values):
+            raise ValueError("In and NotIn need values, Exists and DoesNotExist take none")
+        return self
+
 
 class Selector(PolicyModel):
     """Labels, as in every selector of Kubernetes: all that it names must hold."""
@@ -142,7 +129,8 @@ class Window(PolicyModel):
     )
     schedule: str = Field(
         description="When it opens: five fields of cron in upper case, such as 0 2 * * SAT. "
-        "Minutes and hours are numbers; day of month and day of week are not both given.",
+        "Minutes and hours are numbers; day of month and day of week are not both given; at most "
+        "24 starts a day.",
         min_length=9,
         max_length=100,
         pattern=CRON_PATTERN,
@@ -184,19 +172,35 @@ class Window(PolicyModel):
     )
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} is no moment in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class Freeze(PolicyModel):
     """A time in which nothing starts, whatever the windows say."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(("self.from < self.to", "from must be before to"))
+        json_schema_extra=_rules(
+            ("self.from < self.to", "from must be before to"),
+            (
+                f"self.to < timestamp('{LAST_YEAR}-01-01T00:00:00Z')",
+                f"to must be before the year {LAST_YEAR}",
+            ),
+        )
     )
 
-    start: AwareDatetime = Field(
+    start: Moment = Field(
         alias="from",
         description="When it begins, with an offset: 2026-12-20T00:00:00Z.",
         json_schema_extra={"maxLength": 40},
     )
-    end: AwareDatetime = Field(
+    end: Moment = Field(
         alias="to",
         description="When it is over; this moment is free again.",
         json_schema_extra={"maxLength": 40},
@@ -204,6 +208,15 @@ class Freeze(PolicyModel):
     reason: str = Field(
         default="", description="Why; shown with each engine that it holds.", max_length=200
     )
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        """Refuse what the API server refuses: a stored policy may be older than that rule."""
+        if not self.start < self.end:
+            raise ValueError("from must be before to")
+        if self.end.year >= LAST_YEAR:
+            raise ValueError(f"to must be before the year {LAST_YEAR}")
+        return self
 
 
 class Wave(PolicyModel):
@@ -317,6 +330,9 @@ class PolicyStatus(Model):
     selected: int = Field(default=0, description="Engines that it selects.")
     reached: int = Field(default=0, description="Of these, at the version that they want.")
     in_flight: int = Field(default=0, description="Of these, upgrading or with an open call.")
+    slots: tuple[str, ...] = Field(
+        default=(), description="The engines that are in flight, five at most."
+    )
     failed: int = Field(default=0, description="Of these, failed at the version that they want.")
     waiting: int = Field(default=0, description="Of these, held by a policy.")
     next: tuple[str, ...] = Field(

@@ -21,6 +21,7 @@ from cse_operator.core.machine import BrokenRowError, Transition, apply
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.permit import Held
+from cse_operator.core.records import open_record
 from cse_operator.core.situations import classify, classify_answer, is_gone
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
 from cse_operator.core.status import concluded, conditions, kept
@@ -111,7 +112,7 @@ def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -
     o = replace(o, answer=answer, failure=None)
     if isinstance(answer, Held):
         o = replace(o, permit=answer)
-    situation = classify_answer(answer)
+    situation = classify_answer(answer, open_record(o.status).attempts)
     row, status, broken = apply(o, situation)
     if row.reason is not None:
         return replace(_shown(o, status, situation, row, limits), broken=broken)
@@ -130,6 +131,8 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
         "phase": Phase.FAILED,
         "message": message,
         "conditions": conditions(status, Reason.INVALID_SPEC, message, generation, now),
+        "held": (),
+        "held_since": None,
     }
     return Decision(status.model_copy(update=changes))
 

@@ -25,6 +25,7 @@ class Fleet:
         policies: the policies.
         now: the moment, in UTC.
         reserved: keys of engines that this process has let go and whose intent is not seen yet.
+        stumbled: keys of engines whose last step did not end: they stand in no line until one does.
     """
 
     def __init__(
@@ -33,12 +34,15 @@ class Fleet:
         policies: PolicySet,
         now: datetime,
         reserved: Collection[str] = (),
+        stumbled: Collection[str] = (),
     ) -> None:
         self.members = members
         self.policies = policies
         self.now = now
         self._reserved = frozenset(reserved)
+        self._stumbled = frozenset(stumbled)
         self._rollouts: dict[Any, Rollout] = {}
+        self._waves: dict[Any, int] = {}
         self.memo: dict[Any, Any] = {}
         """What `permit` remembers of engines alike."""
 
@@ -60,11 +64,26 @@ class Fleet:
         """The engines that a policy selects."""
         return self._selected[policy.key]
 
+    @cached_property
+    def _perhaps_selected(self) -> dict[tuple[str, str, str], list[Member]]:
+        found: dict[tuple[str, str, str], list[Member]] = {}
+        for member in self.members:
+            for policy in self.selection(member).unsure:
+                found.setdefault(policy.key, []).append(member)
+        return found
+
+    def wave_of(self, policy: Policy, member: Member) -> int:
+        """The index of the wave of a policy that takes an engine."""
+        key = (policy, member.labels)
+        if key not in self._waves:
+            self._waves[key] = policy.wave_of(dict(member.labels or ()))
+        return self._waves[key]
+
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
-        """How far a version is with a policy's engines of one type."""
+        """How far a version is with a policy's engines of one type, and those that may be its."""
         key = (policy.key, type_, target)
         if key not in self._rollouts:
-            members = self.selected(policy)
+            members = [*self.selected(policy), *self._perhaps_selected.get(policy.key, ())]
             self._rollouts[key] = rollout(policy, members, type_, target, self.now)
         return self._rollouts[key]
 
@@ -88,12 +107,19 @@ class Fleet:
         """The keys of a policy's engines that are in flight, with those that may be its own."""
         return self._in_flight[policy.key]
 
+    def holders(self, policy: Policy) -> list[Member]:
+        """The engines that hold a policy's slots."""
+        flying = self.in_flight(policy)
+        return [member for member in self.members if member.key in flying]
+
     @cached_property
     def _line(self) -> list[Member]:
         waiting = (
             m
             for m in self.members
-            if m.held_since is not None and not m.excused and not self.is_in_flight(m)
+            if m.held_since is not None
+            and m.key not in self._stumbled
+            and not (m.excused or self.is_in_flight(m))
         )
         return sorted(waiting, key=lambda m: m.place)
 

@@ -81,11 +81,19 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
             said = f" ({engine.approved} is approved)" if engine.approved else ""
             return f"{who} asks for an approval of {engine.wanted}{said}"
         case Reason.WAITING_FOR_SLOT:
-            limit = policy.spec.max_concurrent if policy else None
-            return f"{who} lets {limit} upgrade at once, and others go first"
+            assert policy is not None  # noqa: S101 - a slot is always a policy's
+            return _of_slots(engine, fleet, policy)
         case _:
             assert policy is not None  # noqa: S101 - the others are always a policy's
             return _of_times_and_waves(engine, fleet, hold, policy)
+
+
+def _of_slots(engine: Member, fleet: Fleet, policy: Policy) -> str:
+    told = f"{name_of(policy)} lets {policy.spec.max_concurrent} upgrade at once"
+    holders = [m for m in fleet.holders(policy) if m.key != engine.key]
+    if not holders:
+        return f"{told}, and others go first"
+    return f"{told}, and a slot is held by {names(holders, engine.namespace)}"
 
 
 def _of_times_and_waves(engine: Member, fleet: Fleet, hold: Hold, policy: Policy) -> str:

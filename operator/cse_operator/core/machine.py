@@ -172,6 +172,9 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     ),
     (_U, _S.CALL_NOT_SENT): _T(_U, record=records.not_sent, requeue=_Q.BACKOFF),
     (_U, _S.CALL_HELD): _T(_I, record=records.dropped, reason=held.reason_of_hold, say=held.held),
+    (_U, _S.CALL_AGAIN_HELD): _T(
+        _U, record=records.not_sent, reason=held.reason_of_hold, say=held.held
+    ),
     # -- Unanswered, later: find out what became of the call, by looking ------------------------
     (_U, _S.RIVAL): _T(_U, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
     (_U, _S.NOT_LOOKED): _T(_U, _E.LOOK),
@@ -210,7 +213,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_U, _S.UNCHANGED_AND_SUSPENDED): _T(
         _U, reason=_W.SUSPENDED, say=messages.called_again_on_resume
     ),
-    (_U, _S.UNCHANGED_AND_HELD): _T(_I, record=records.dropped),
+    (_U, _S.UNCHANGED_AND_HELD): _T(_U, reason=held.reason_of_hold, say=held.held),
     (_U, _S.NO_MORE_CALLS): _T(
         _U, reason=_W.OUTCOME_UNCERTAIN, say=messages.no_effect_seen, requeue=_Q.SLOW
     ),

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from cse_operator.api.reasons import HELD, Reason
-from cse_operator.api.resource import Action, Result, Status, UpgradeRecord
+from cse_operator.api.resource import Action, Result, Status
 from cse_operator.core.observation import EngineView
 from cse_operator.core.states import Stage, stage_of
-from cse_operator.core.vendor_states import AVAILABLE, UPGRADING
+from cse_operator.core.vendor_states import AVAILABLE, UPGRADE_FAILED, UPGRADING
 from cse_operator.core.versions import Comparison, compare
 
 _RUNS: Final = frozenset({Comparison.SATISFIED, Comparison.BEYOND})
@@ -24,9 +24,20 @@ _WAITS_WELL: Final = frozenset(
         Reason.DOWNGRADE_NOT_SUPPORTED.value,
         Reason.WAITING_TO_CALL.value,
         Reason.OBSERVE_ONLY.value,
+        Reason.UPGRADE_REJECTED.value,
+        Reason.VERSION_NOT_COMPARABLE.value,
+        Reason.RETRY_REQUIRED.value,
     }
 )
 """Reasons of an engine that is not Ready only because it is wanted at another version."""
+
+_NOT_SEEN: Final = frozenset({Reason.ENGINE_ALREADY_MANAGED.value, Reason.ENGINE_NOT_FOUND.value})
+"""Reasons under which the engine's status is one of an earlier look, and is not looked at again."""
+
+_NOTHING_ON_ITS_WAY: Final = frozenset(
+    {*(reason.value for reason in HELD), Reason.SUSPENDED.value, Reason.OBSERVE_ONLY.value}
+)
+"""Reasons of a lost answer whose call is made again only when a person or a policy lets it."""
 
 _UNWELL: Final = frozenset(
     reason.value
@@ -40,6 +51,8 @@ _UNWELL: Final = frozenset(
 )
 
 _BAD: Final = frozenset({Result.FAILED, Result.TIMED_OUT, Result.REJECTED})
+_TO_RETRY: Final = _BAD | {Result.UNKNOWN}
+"""Ends after which a person's request is one for another try."""
 _ENDED_ELSEWHERE: Final = frozenset({Reason.VERSION_MISMATCH.value, Reason.OUTCOME_UNCERTAIN.value})
 """Ends that are no failure of the vendor's, and need a person all the same."""
 
@@ -80,8 +93,18 @@ class Member:
 
     @property
     def excused(self) -> bool:
-        """Whether nobody waits for it."""
-        return self.suspended or self.deleting
+        """Whether nobody waits for it; an engine that another resource drives counts there."""
+        managed_elsewhere = self.reason == Reason.ENGINE_ALREADY_MANAGED
+        return self.suspended or self.deleting or managed_elsewhere
+
+    @property
+    def tries_again(self) -> bool:
+        """Whether its next call follows a bad end: its own, or one that a person asks to repeat."""
+        if self.failed_at(self.wanted):
+            return True
+        newest = next((result for versions, result in self.ends if self.wanted in versions), None)
+        ended = newest in _TO_RETRY or self.engine_status == UPGRADE_FAILED
+        return self.retry_requested and ended
 
     @property
     def place(self) -> tuple[int, float, str]:
@@ -147,11 +170,13 @@ def member_of(
     status: Status,
 ) -> Member:
     """The engine of a resource, whoever wrote it."""
-    ready, record, engine = status.ready, status.upgrade, status.engine
+    ready, engine = status.ready, status.engine
     stage = stage_of(status)
     upgrade = spec.get("upgrade")
     priority = upgrade.get("priority", 0) if isinstance(upgrade, dict) else 0
     present = status.observed_generation == generation
+    reason = ready.reason if ready is not None else ""
+    upgrades = engine is not None and engine.status == UPGRADING and reason not in _NOT_SEEN
     return Member(
         namespace=namespace,
         name=name,
@@ -168,19 +193,25 @@ def member_of(
         version_since=status.version_since,
         ready=present and ready is not None and ready.status == "True",
         ready_since=ready.last_transition_time if ready is not None else None,
-        reason=ready.reason if ready is not None else "",
+        reason=reason,
         stage=stage,
-        in_flight=_may_run(stage, record) or (engine is not None and engine.status == UPGRADING),
+        in_flight=may_run(status) or upgrades,
         ends=_ends(status),
         held_since=status.held_since if status.held else None,
     )
 
 
-def _may_run(stage: Stage, record: UpgradeRecord | None) -> bool:
-    """Whether the record may stand for a call or a job; not where none was sent for certain."""
-    if stage is Stage.UNANSWERED and record is not None:
-        return record.attempts > 0
-    return stage is not Stage.IDLE
+def may_run(status: Status) -> bool:
+    """Whether what is recorded may stand for a call or a job.
+
+    Not where none was sent for certain, and not where the whole grace has shown nothing of it and
+    only the next call is waited for: such a reason is shown after the grace alone.
+    """
+    stage, record = stage_of(status), status.upgrade
+    if stage is not Stage.UNANSWERED or record is None:
+        return stage is not Stage.IDLE
+    waits = status.ready is not None and status.ready.reason in _NOTHING_ON_ITS_WAY
+    return record.attempts > 0 and not waits
 
 
 def _ends(status: Status) -> tuple[tuple[frozenset[str | None], Result], ...]:

@@ -18,6 +18,7 @@ from cse_operator.core import hold_words as words
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
 from cse_operator.core.policies import Policy
+from cse_operator.core.windows import NextOpening
 
 _ORDER: Final = {reason: place for place, reason in enumerate(HELD)}
 
@@ -77,8 +78,9 @@ def permit(engine: Member, fleet: Fleet) -> Allowed | Held:
 def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
     """What holds an engine, limits aside; engines that are alike are held alike."""
     selection = fleet.selection(engine)
-    exempt = _is_exempt(engine)
-    alike = (id(selection), engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
+    # Whoever failed itself, or is asked to try again, is not held by waves, soak and failures.
+    exempt = engine.tries_again
+    alike = (selection, engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
     if alike not in fleet.memo:
         found = sorted(_holds(engine, fleet, exempt=exempt), key=lambda hold: _ORDER[hold.reason])
         fleet.memo[alike] = tuple(found)
@@ -98,9 +100,11 @@ def let_go(fleet: Fleet) -> tuple[list[Member], datetime | None]:
     return _take_slots(free, fleet, None), min(ends, default=None)
 
 
-def _is_exempt(engine: Member) -> bool:
-    """Whether waves, soak and failures do not hold it: it failed itself, or a person asks."""
-    return engine.retry_requested or engine.failed_at(engine.wanted)
+def closes_at(engine: Member, fleet: Fleet) -> datetime | None:
+    """When the first of the times that let an engine start now is over, if that is known."""
+    policies = fleet.selection(engine).policies
+    spells = (gate.at(fleet.now) for p in policies for gate in (p.windows, p.freezes))
+    return min((s.until for s in spells if s.open and s.until is not None), default=None)
 
 
 def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:
@@ -120,7 +124,7 @@ def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:
         if policy.invalid is not None:
             yield Hold(Reason.POLICY_INVALID, policy)
             continue
-        yield from _times(policy, fleet.now, opens, never=bool(timed) and opens is None)
+        yield from _times(policy, fleet.now, opens)
         if policy.spec.suspend:
             yield Hold(Reason.POLICY_SUSPENDED, policy)
         if policy.spec.approval is Approval.MANUAL and not _is_approved(engine, policy):
@@ -133,14 +137,16 @@ def _is_open(policy: Policy, now: datetime) -> bool:
     return policy.windows.at(now).open and policy.freezes.at(now).open
 
 
-def _times(policy: Policy, now: datetime, opens: datetime | None, *, never: bool) -> Iterator[Hold]:
-    if never and (policy.windows.openings or policy.freezes.freezes):
+def _times(policy: Policy, now: datetime, opens: NextOpening | None) -> Iterator[Hold]:
+    if opens is None:
+        return
+    if opens.never and (policy.windows.openings or policy.freezes.freezes):
         yield Hold(Reason.NEVER_OPENS, policy)
         return
     if not policy.freezes.at(now).open:
-        yield Hold(Reason.CHANGE_FREEZE, policy, opens)
+        yield Hold(Reason.CHANGE_FREEZE, policy, opens.at)
     if not policy.windows.at(now).open:
-        yield Hold(Reason.OUTSIDE_WINDOW, policy, opens)
+        yield Hold(Reason.OUTSIDE_WINDOW, policy, opens.at)
 
 
 def _is_approved(engine: Member, policy: Policy) -> bool:

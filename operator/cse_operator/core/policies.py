@@ -12,10 +12,22 @@ from pydantic import ValidationError
 from cse_operator.api.names import CLUSTER_POLICY_KIND
 from cse_operator.api.policy import ClusterPolicySpec, PolicySpec, Selector
 from cse_operator.core.selectors import matches
-from cse_operator.core.windows import Freezes, Windows, next_common_opening
+from cse_operator.core.windows import (
+    NOT_KNOWN,
+    Freezes,
+    NextOpening,
+    Windows,
+    next_common_opening,
+)
 
 _NO_WINDOWS: Final = Windows(())
 _NO_FREEZES: Final = Freezes(())
+
+MOST_REMEMBERED: Final = 10_000
+"""Answers of one kind that a set remembers, the newest: labels change, and come and go."""
+
+MOST_GIVEN_UP: Final = 4
+"""Long searches for an opening at one moment; the others are made at later ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,15 +71,9 @@ def read_policy(obj: Mapping[str, Any]) -> Policy:
 
     A selector that cannot be read either takes all of the policy's scope.
     """
-    metadata, spec = obj["metadata"], obj.get("spec")
+    spec = obj.get("spec")
     cluster = obj.get("kind") == CLUSTER_POLICY_KIND
-    read: dict[str, Any] = {
-        "kind": obj.get("kind", ""),
-        "namespace": metadata.get("namespace", ""),
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "generation": metadata.get("generation", 1),
-    }
+    read = _named(obj)
     try:
         model = (ClusterPolicySpec if cluster else PolicySpec).model_validate(spec)
         times = Windows.of(model.windows or ())
@@ -85,6 +91,22 @@ def read_policy(obj: Mapping[str, Any]) -> Policy:
         selector=model.selector,
         namespace_selector=getattr(model, "namespace_selector", None),
     )
+
+
+def unreadable_policy(obj: Mapping[str, Any], why: str) -> Policy:
+    """A policy whose reading broke for a reason that nobody foresaw: it holds all of its scope."""
+    return Policy(**_named(obj), spec=PolicySpec(), invalid=why)
+
+
+def _named(obj: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    return {
+        "kind": obj.get("kind", ""),
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation", 1),
+    }
 
 
 def _invalid(read: dict[str, Any], spec: object, why: str) -> Policy:
@@ -132,8 +154,12 @@ class PolicySet:
     unknown: str | None = None
     unknown_in: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
+    _given_up: dict[datetime, int] = field(default_factory=dict, repr=False)
+    """Searches for an opening that were given up at the last moment."""
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
-    _openings: dict[Any, tuple[datetime, datetime | None]] = field(default_factory=dict, repr=False)
+    _openings: dict[tuple[Policy, ...], tuple[datetime, NextOpening]] = field(
+        default_factory=dict, repr=False
+    )
 
     @property
     def gates_nothing(self) -> bool:
@@ -150,13 +176,21 @@ class PolicySet:
         known = self._selections.get((namespace, labels))
         if known is None:
             known = self._select_by(namespace, labels)
+            _forget_the_oldest(self._selections)
             self._selections[namespace, labels] = known
         return known
 
     def _select_by(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
         if labels is None:
-            return Selection((), tuple(p for p in self.policies if p.namespace in {"", namespace}))
+            return Selection((), tuple(p for p in self.policies if self._may_hold(p, namespace)))
         return self._select(namespace, dict(labels))
+
+    def _may_hold(self, policy: Policy, namespace: str) -> bool:
+        """Whether a policy selects engines of a namespace, as far as its labels are known."""
+        if policy.namespace or policy.namespace_selector is None:
+            return policy.namespace in {"", namespace}
+        known = self.namespaces.get(namespace)
+        return known is None or matches(policy.namespace_selector, known)
 
     def _select(self, namespace: str, labels: Mapping[str, str]) -> Selection:
         sure, unsure = [], []
@@ -171,18 +205,36 @@ class PolicySet:
                 sure.append(policy)
         return Selection(tuple(sure), tuple(unsure))
 
-    def opens_at(self, policies: Sequence[Policy], now: datetime) -> datetime | None:
-        """When all these policies' times are open next; None if not within 400 days.
+    def opens_at(self, policies: Sequence[Policy], now: datetime) -> NextOpening:
+        """When all these policies' times are open next.
 
         An answer holds until it comes; that there is none is asked again each day.
         """
-        key = tuple(policy.uid for policy in policies)
+        key = tuple(policies)
         if key in self._openings:
             since, known = self._openings[key]
-            until = known if known is not None else since + timedelta(days=1)
+            until = known.at if known.at is not None else since + timedelta(days=1)
             if since <= now < until:
                 return known
+        if self._given_up.get(now, 0) >= MOST_GIVEN_UP:
+            return NOT_KNOWN
         gates = [gate for policy in policies for gate in (policy.windows, policy.freezes)]
         found = next_common_opening(gates, now)
+        if found == NOT_KNOWN:
+            searches = self._given_up.get(now, 0) + 1
+            self._given_up.clear()
+            self._given_up[now] = searches
+        _forget_the_oldest(self._openings)
         self._openings[key] = (now, found)
         return found
+
+    def remember(self, before: PolicySet) -> None:
+        """Keep what the set before this one found out about policies that are the same in both."""
+        same = frozenset(self.policies)
+        kept = {key: known for key, known in before._openings.items() if same.issuperset(key)}
+        self._openings.update(kept)
+
+
+def _forget_the_oldest(answers: dict[Any, Any]) -> None:
+    if len(answers) >= MOST_REMEMBERED:
+        del answers[next(iter(answers))]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from cse_operator.api.policy import PolicyCondition, PolicyStatus, WaveStatus
@@ -13,7 +14,8 @@ from cse_operator.core.member import Member
 from cse_operator.core.permit import holds_of
 from cse_operator.core.policies import Policy
 
-_NEXT: Final = 5
+_MOST_NAMES: Final = 5
+_MOST_COMPARED: Final = 200
 _Told = tuple[str, str, str, str]
 """Type, status, reason and message of a condition."""
 
@@ -29,10 +31,11 @@ def policy_status(policy: Policy, fleet: Fleet, old: PolicyStatus) -> PolicyStat
         selected=len(members),
         reached=sum(m.ready and m.runs(m.wanted) for m in members),
         in_flight=len(fleet.in_flight(policy)),
+        slots=_names_of(policy, sorted(fleet.holders(policy), key=lambda m: m.key)),
         failed=sum(m.failed_at(m.wanted) for m in members if not m.excused),
         waiting=sum(m.held_since is not None for m in members),
         next=_next(policy, fleet),
-        waves=tuple(_waves(policy, members)),
+        waves=tuple(_waves(policy, fleet)),
         window_missed=missed[0] if missed else old.window_missed,
         conditions=_conditions(policy, fleet, old),
     )
@@ -65,7 +68,7 @@ def _gate(policy: Policy, fleet: Fleet) -> dict[str, Any]:
     if all(spell.open for spell in spells):
         ends = [spell.until for spell in spells if spell.until is not None]
         return {"gate": "Open", "next_close": min(ends, default=None)}
-    return {"gate": "Closed", "next_open": fleet.policies.opens_at((policy,), now)}
+    return {"gate": "Closed", "next_open": fleet.policies.opens_at((policy,), now).at}
 
 
 def _next(policy: Policy, fleet: Fleet) -> tuple[str, ...]:
@@ -73,16 +76,20 @@ def _next(policy: Policy, fleet: Fleet) -> tuple[str, ...]:
         return ()
     selected = {m.key for m in fleet.selected(policy)}
     line = (m for m in fleet.in_line() if m.key in selected and not holds_of(m, fleet))
-    names = (m.key if not policy.namespace else m.name for m in line)
-    return tuple(name for name, _ in zip(names, range(_NEXT), strict=False))
+    return _names_of(policy, line)
 
 
-def _waves(policy: Policy, members: Sequence[Member]) -> Iterator[WaveStatus]:
+def _names_of(policy: Policy, members: Iterable[Member]) -> tuple[str, ...]:
+    names = (m.key if not policy.namespace else m.name for m in members)
+    return tuple(islice(names, _MOST_NAMES))
+
+
+def _waves(policy: Policy, fleet: Fleet) -> Iterator[WaveStatus]:
     if not policy.spec.waves:
         return
     in_wave: dict[int, list[Member]] = {}
-    for member in members:
-        in_wave.setdefault(policy.wave_of(dict(member.labels or ())), []).append(member)
+    for member in fleet.selected(policy):
+        in_wave.setdefault(fleet.wave_of(policy, member), []).append(member)
     for index, wave in enumerate(policy.spec.waves):
         own = in_wave.get(index, [])
         reached = sum(m.ready and m.runs(m.wanted) for m in own)
@@ -115,7 +122,7 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         return
     yield "Valid", "True", "Valid", "the operator evaluates it"
     members = fleet.selected(policy)
-    empty = [wave.name for wave in _waves(policy, members) if not wave.engines]
+    empty = [wave.name for wave in _waves(policy, fleet) if not wave.engines]
     if empty and members:
         yield (
             "EmptyWave",
@@ -126,32 +133,53 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
     spell = policy.windows.at(fleet.now)
     if policy.windows.openings and spell.open and spell.until is None:
         yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
-    if "next_open" in (gate := _gate(policy, fleet)) and gate["next_open"] is None:
+    timed = policy.windows.at(fleet.now).open and policy.freezes.at(fleet.now).open
+    if not (policy.spec.suspend or timed) and fleet.policies.opens_at((policy,), fleet.now).never:
         yield "NeverOpens", "True", "NeverOpens", "it does not open within 400 days"
-    for other in fleet.policies.policies:
-        if other is not policy and (pair := _against(policy, other, fleet)) is not None:
-            first, second = (name if policy.namespace else key for name, key in _names(pair))
-            told = f"{first} goes before {second} here, and after it in {name_of(other)}"
-            yield "WaveCycle", "True", "WaveCycle", f"{told}: neither can start"
-            return
+    if (cycle := _cycle(policy, fleet)) is not None:
+        other, *pair = cycle
+        first, second = (name if policy.namespace else key for name, key in _names(pair))
+        told = f"{first} goes before {second} here, and after it in {name_of(other)}"
+        yield "WaveCycle", "True", "WaveCycle", f"{told}: neither can start"
 
 
-def _names(pair: tuple[Member, Member]) -> Iterator[tuple[str, str]]:
+def _names(pair: Iterable[Member]) -> Iterator[tuple[str, str]]:
     return ((member.name, member.key) for member in pair)
 
 
-def _against(policy: Policy, other: Policy, fleet: Fleet) -> tuple[Member, Member] | None:
-    """Two engines that a policy lets go in one order, and another policy in the other order."""
-    if not policy.spec.waves or not other.spec.waves:
+def _cycle(policy: Policy, fleet: Fleet) -> tuple[Policy, Member, Member] | None:
+    """Two engines that a policy lets go in one order, and another policy in the other order.
+
+    Engines alike are looked at once, and not more than a few hundred of the others: it is a
+    warning, and costs every policy.
+    """
+    if not policy.spec.waves:
         return None
-    both = {m.key for m in fleet.selected(other)}
-    places: dict[tuple[int, int], Member] = {}
-    for member in fleet.selected(policy):
-        if member.key in both and not member.excused:
-            labels = dict(member.labels or ())
-            places.setdefault((policy.wave_of(labels), other.wave_of(labels)), member)
-    for (mine, theirs), member in places.items():
-        for (later, earlier), rival in places.items():
-            if mine < later and theirs > earlier:
-                return member, rival
+    alike = {fleet.selection(m): m for m in fleet.selected(policy) if not m.excused}
+    places: dict[Policy, dict[tuple[int, int], Member]] = {}
+    for selection, member in islice(alike.items(), _MOST_COMPARED):
+        for other in selection.policies:
+            if other is not policy and other.spec.waves:
+                place = (fleet.wave_of(policy, member), fleet.wave_of(other, member))
+                places.setdefault(other, {}).setdefault(place, member)
+    for other, found in places.items():
+        if (pair := _opposed(found)) is not None:
+            return other, *pair
+    return None
+
+
+def _opposed(places: dict[tuple[int, int], Member]) -> tuple[Member, Member] | None:
+    """Two engines of which one goes first by the first number and last by the second."""
+    last: tuple[int, Member] | None = None
+    waiting: list[tuple[int, Member]] = []
+    before = -1
+    for (mine, theirs), member in sorted(places.items(), key=lambda place: place[0]):
+        if mine != before:
+            last = max(
+                [*waiting, *([last] if last else [])], key=lambda seen: seen[0], default=None
+            )
+            waiting, before = [], mine
+        if last is not None and theirs < last[0]:
+            return last[1], member
+        waiting.append((theirs, member))
     return None

@@ -112,6 +112,7 @@ class Situation(StrEnum):
     CALL_UNCLEAR = "the call has no answer that says whether it took effect"
     CALL_NOT_SENT = "the call never left this process"
     CALL_HELD = "a policy said not yet before the call left this process"
+    CALL_AGAIN_HELD = "a policy said not yet before a further call left this process"
     # Unanswered, later looks
     NEW_JOB = "the engine's latest job fits the intent"
     LISTED_JOB = "a job in the vendor's list fits the intent"

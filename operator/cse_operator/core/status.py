@@ -11,6 +11,7 @@ from cse_operator.core import records
 from cse_operator.core.held import held_by
 from cse_operator.core.machine import Transition
 from cse_operator.core.observed import Observed
+from cse_operator.core.states import Stage, stage_of
 
 _PHASES: Final = {
     Reason.UP_TO_DATE: Phase.UP_TO_DATE,
@@ -44,7 +45,7 @@ def concluded(
         "message": message,
         "conditions": conditions(o.status, reason, message, o.wish.generation, o.now),
         "held": held,
-        "held_since": ((o.status.held and o.status.held_since) or o.now) if held else None,
+        "held_since": _held_since(o, status, is_held=bool(held)),
     }
     if o.engine is not None and (row is None or row.shows_engine):
         engine = o.engine
@@ -57,6 +58,13 @@ def concluded(
     if row is not None and row.answers_retry:
         changes["last_handled_retry_at"] = records.handled_retry(o)
     return status.model_copy(update=changes)
+
+
+def _held_since(o: Observed, status: Status, *, is_held: bool) -> datetime | None:
+    """Since when it is held; a call that is kept back after its intent keeps its place in line."""
+    if is_held:
+        return o.status.held_since or o.now
+    return o.status.held_since if stage_of(status) is Stage.UNANSWERED else None
 
 
 def _version_since(o: Observed, version: str) -> datetime | None:

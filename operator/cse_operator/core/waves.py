@@ -49,13 +49,15 @@ def rollout(
 ) -> Rollout:
     """Judge the waves and failures of a version.
 
-    An engine that nobody has seen yet may be of any type, and so counts for each.
+    An engine that nobody has seen yet may be of any type, and so counts for each. One whose labels
+    are not known may be of any wave, and so counts for the first.
     """
     counted = [m for m in members if not m.excused and m.type in {type_, None}]
     by_wave: dict[int, list[Member]] = {}
     if policy.spec.waves:
         for member in counted:
-            by_wave.setdefault(policy.wave_of(dict(member.labels or ())), []).append(member)
+            place = 0 if member.labels is None else policy.wave_of(dict(member.labels))
+            by_wave.setdefault(place, []).append(member)
     waves = tuple(
         _wave(wave.name, by_wave.get(index, []), parse_duration(wave.soak), target, now)
         for index, wave in enumerate(policy.spec.waves)

@@ -35,6 +35,13 @@ costs nothing but another look at that moment."""
 FURTHEST: Final = timedelta(days=400)
 """How far an opening is looked for."""
 
+MOST_A_DAY: Final = 24
+"""Starts of one window in a day: windows are not made of minutes."""
+
+_MOST_LOOKS: Final = 8_000
+"""Looks at schedules in one search for a common opening: a second or less. Beyond it, when the
+gates are open together is not known: windows that never meet must not keep the process busy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spell:
@@ -43,6 +50,20 @@ class Spell:
     open: bool
     until: datetime | None
     """None: no end is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextOpening:
+    """When gates are open together next."""
+
+    at: datetime | None
+    """None: not known, or never."""
+    never: bool = False
+    """Whether it is known that there is none in 400 days."""
+
+
+NOT_KNOWN: Final = NextOpening(None)
+"""It would take too long to find out."""
 
 
 class Opening:
@@ -61,6 +82,11 @@ class Opening:
         if not timedelta(0) < self.length <= self.duration <= _LONGEST:
             raise ValueError(f"window {self.name}: duration and cutoff leave no time, or too much")
         self._schedule = window.schedule
+        minutes, hours, day, _, weekday = self._schedule.split()
+        if "*" not in day and "*" not in weekday:
+            raise ValueError(f"window {self.name}: give the day of month or of week, not both")
+        if minutes.count(",") + 1 > MOST_A_DAY // _most_hours(hours):
+            raise ValueError(f"window {self.name}: it opens more than {MOST_A_DAY} times a day")
         try:
             next(CronSim(self._schedule, datetime(2026, 1, 1, tzinfo=UTC)))
         except (CronSimError, StopIteration) as error:
@@ -191,18 +217,28 @@ class Freezes:
         return max(ends, default=None)
 
 
-def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) -> datetime | None:
-    """The first moment from now on at which all gates are open; None if there is none in 400 days.
+def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) -> NextOpening:
+    """The first moment from now on at which all gates are open.
 
-    From one end of what is closed to the next, never minute by minute.
+    From one end of what is closed to the next, never minute by minute, and with a bound.
     """
     at, last = moment, moment + FURTHEST
-    while at <= last:
+    windows = sum(len(gate.openings) for gate in gates if isinstance(gate, Windows))
+    for _ in range(_MOST_LOOKS // (windows + 1)):
+        if at > last:
+            return NextOpening(None, never=True)
         closed = [spell.until for gate in gates if not (spell := gate.ahead(at)).open]
         if not closed:
-            return at
+            return NextOpening(at)
         ends = [until for until in closed if until is not None]
         if len(ends) < len(closed):
-            return None
+            return NextOpening(None, never=True)
         at = max(ends)
-    return None
+    return NOT_KNOWN
+
+
+def _most_hours(hours: str) -> int:
+    """Hours of a day that a schedule names, at the most."""
+    spans = (part.split("-") for part in hours.split(","))
+    named = sum((int(span[-1]) - int(span[0])) % 24 + 1 for span in spans)
+    return min(named, 24)

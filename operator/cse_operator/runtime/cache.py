@@ -180,11 +180,7 @@ class CachedResource:
         return self._member
 
     def parse(self) -> Resource:
-        """The resource, as models.
-
-        Raises:
-            InvalidSpecError: when the spec does not fit them; the text names the field.
-        """
+        """The resource, as models; `InvalidSpecError` names the field that does not fit them."""
         content = self.content
         try:
             spec = Spec.model_validate(content.spec)
@@ -217,12 +213,14 @@ class Cache:
     """
 
     def __init__(self, ownership: Ownership, endpoint_of: Callable[[str], str]) -> None:
-        self._ownership = ownership
+        self._ownership, self.engine_of = ownership, ownership.engine_of
         self._endpoint_of = endpoint_of
         self._resources: dict[str, CachedResource] = {}
         self._count = itertools.count(1)
         self.on_change: Callable[[], None] = lambda: None
         """Called when a resource has come, gone, or changed."""
+        self.on_remove: Callable[[CachedResource, EngineKey | None], None] = lambda _r, _e: None
+        """Called with a resource that has gone, and with its engine, before `on_change`."""
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -281,6 +279,7 @@ class Cache:
         if known is None or known.reference.uid != uid:
             return False
         del self._resources[key]
+        self.on_remove(known, self.engine_of(key))
         self._ownership.remove(key)
         self.on_change()
         return True

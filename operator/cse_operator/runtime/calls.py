@@ -136,7 +136,9 @@ class Calls:
         permit = work.gate.ask_again(work.key, o.engine)
         if isinstance(permit, Held):
             return permit
-        return await self._send(work, record, send_before)
+        # The call may wait for its turn, and must not go out once a window has closed.
+        closes = boottime() + work.gate.open_for(work.key)
+        return await self._send(work, record, min(send_before, closes))
 
     async def _send(self, work: Work, record: UpgradeRecord, send_before: float) -> Accepted:
         """Make the call that the stored intent names."""

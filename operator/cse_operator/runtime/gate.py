@@ -18,9 +18,20 @@ from typing import Final
 from cse_operator.api.reasons import Reason
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.observation import EngineView
-from cse_operator.core.permit import ALLOWED, Allowed, Held, Hold, holds_of, let_go, permit
+from cse_operator.core.permit import (
+    ALLOWED,
+    Allowed,
+    Held,
+    Hold,
+    closes_at,
+    holds_of,
+    let_go,
+    permit,
+)
 from cse_operator.core.policies import PolicySet
-from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.cache import Cache, CachedResource
+from cse_operator.runtime.ghosts import Ghosts
+from cse_operator.runtime.ownership import EngineKey
 from cse_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -33,6 +44,9 @@ BETWEEN_SWEEPS: Final = 0.25
 
 UNLISTED: Final = 15.0
 """Seconds until a start is tried again that the list of all engines is waited for."""
+
+SOON: Final = 1.0
+"""Seconds until a start is tried again that the list of the policies is waited for."""
 
 FRESH: Final = timedelta(seconds=0.5)
 """How old a view of the fleet may be for a first question. Right before a call it is made anew."""
@@ -52,6 +66,7 @@ class Gate:
         policies: the policies as they are now.
         listed: whether all engines were listed since this process leads: before that, an intent of
             the leader before it may not be seen.
+        policies_listed: the same of the policies: before that, one may have closed unseen.
         clock: now, in UTC.
     """
 
@@ -62,14 +77,18 @@ class Gate:
         policies: Callable[[], PolicySet],
         *,
         listed: Callable[[], bool] = lambda: True,
+        policies_listed: Callable[[], bool] = lambda: True,
         clock: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._policies = policies
         self._listed = listed
+        self._policies_listed = policies_listed
         self._clock = clock
         self._reserved: set[str] = set()
+        self._stumbled: set[str] = set()
+        self._ghosts = Ghosts(cache)
         self._fleet: Fleet | None = None
         self._changed = asyncio.Event()
         self.on_sweep: Callable[[Fleet], None] = lambda _fleet: None
@@ -91,6 +110,8 @@ class Gate:
         No limit is exact before all engines were listed since this process leads. The list begins
         with that, and is there long before the outcome grace of the start is over.
         """
+        if not self._policies_listed():
+            return SOON
         return 0.0 if self._listed() or not self.in_force else UNLISTED
 
     def policies_changed(self) -> None:
@@ -125,10 +146,33 @@ class Gate:
             return ALLOWED
         return self._answer(key, engine, self.fleet())
 
+    def open_for(self, key: str) -> float:
+        """Seconds in which the times of an engine's policies still let a call go out."""
+        cached = self._cache.get(key)
+        fleet = self.fleet()
+        closes = closes_at(cached.member, fleet) if cached is not None else None
+        return (closes - fleet.now).total_seconds() if closes is not None else float("inf")
+
     def release(self, key: str) -> None:
         """The step is over: what it did is in the cache."""
         if key in self._reserved:
             self._reserved.discard(key)
+            self.changed()
+
+    def removed(self, resource: CachedResource, engine: EngineKey | None) -> None:
+        """A resource is gone: what of it may be at the vendor keeps its slot."""
+        if resource.member.in_flight or resource.key in self._reserved:
+            self._ghosts.add(resource, engine, self._clock())
+
+    def stumbled(self, key: str) -> None:
+        """A step did not end: until one does, the engine blocks no line; its retry asks again."""
+        self._stumbled.add(key)
+        self.changed()
+
+    def steady(self, key: str) -> None:
+        """A step has ended, or the resource is gone."""
+        if key in self._stumbled:
+            self._stumbled.discard(key)
             self.changed()
 
     def _answer(self, key: str, engine: EngineView | None, fleet: Fleet) -> Allowed | Held:
@@ -140,8 +184,9 @@ class Gate:
 
     def fleet(self) -> Fleet:
         """The fleet as it is now."""
-        members = [resource.member for resource in self._cache]
-        return Fleet(members, self._policies(), self._clock(), self._reserved)
+        now = self._clock()
+        members = [resource.member for resource in self._cache] + self._ghosts.at(now)
+        return Fleet(members, self._policies(), now, self._reserved, self._stumbled)
 
     # -- sweeps ----------------------------------------------------------------------------------
 
@@ -154,7 +199,9 @@ class Gate:
         fleet = self.fleet()
         winners, until = let_go(fleet)
         for member in winners:
-            self._queue.add(member.key)
+            # Whoever was let go and may not call yet comes by itself.
+            if not self._queue.is_due_later(member.key):
+                self._queue.add(member.key)
         self.on_sweep(fleet)
         if until is None:
             return LONGEST_SLEEP

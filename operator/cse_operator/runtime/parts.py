@@ -114,9 +114,14 @@ class Parts:
             required=settings.require_policy,
         )
         self.gate = Gate(
-            self.cache, self.queue, lambda: self.policies.policies, listed=self._engines_listed
+            self.cache,
+            self.queue,
+            lambda: self.policies.policies,
+            listed=lambda: self._since_this_leads(self.informer.listed_at),
+            policies_listed=lambda: self._since_this_leads(self.policies.listed_at),
         )
         self.cache.on_change = self.gate.changed
+        self.cache.on_remove = self.gate.removed
         self.policy_statuses = self._policy_statuses()
         self.gate.on_sweep = self.policy_statuses.swept
         self.policies.on_change = self._policies_changed
@@ -127,16 +132,21 @@ class Parts:
         """This process has the right to act: what the one before it did is listed first."""
         self._leads_since = asyncio.get_running_loop().time()
         self.authority.begin()
+        self.policies.list_soon()
         if self.informer.synced:
             self.informer.list_soon()
 
-    def _engines_listed(self) -> bool:
-        listed, since = self.informer.listed_at, self._leads_since
+    def _since_this_leads(self, listed: float | None) -> bool:
+        since = self._leads_since
         return listed is not None and since is not None and listed >= since
 
     def _policies_changed(self, before: PolicySet) -> None:
         self.gate.policies_changed()
-        self.policy_statuses.policies_changed(before)
+        if self._leads():
+            self.policy_statuses.policies_changed(before)
+
+    def _leads(self) -> bool:
+        return self.elector is None or self.elector.is_leader()
 
     def _policy_statuses(self) -> PolicyStatuses:
         plurals = {
@@ -167,7 +177,7 @@ class Parts:
         return PolicyMetrics(
             self.gate.fleet,
             self.cache,
-            lambda: self.elector is None or self.elector.is_leader(),
+            self._leads,
             resource_limit=self._settings.metrics_resource_limit,
         )
 
@@ -249,6 +259,6 @@ class Parts:
             throttled_seconds=lambda: self.projects.throttled_seconds,
             events_lost=lambda: self.events.lost,
             watch_begun=lambda: self.watch.begun,
-            leading=lambda: self.elector is None or self.elector.is_leader(),
+            leading=self._leads,
         )
         return Fleet(sources, resource_limit=self._settings.metrics_resource_limit)

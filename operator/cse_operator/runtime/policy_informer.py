@@ -1,8 +1,9 @@
 """The policies as the API server has them: listed whole, and listed again when a watch stirs.
 
 There are few, so what a watch shows is not taken in: it only says that a list is due. A list that
-is refused holds everything (with the last known policies, so that the other reasons stay true); an
-API server that is away changes nothing, because no intent can be written either.
+is refused holds everything (with the last known policies, so that the other reasons stay true). So
+does one that fails for another reason once what is known is too old: a policy that changed must not
+be overlooked because lists alone do not succeed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
 from cse_operator.core.backoff import exponential
-from cse_operator.core.policies import Policy, PolicySet, read_policy
+from cse_operator.core.hold_words import name_of
+from cse_operator.core.policies import Policy, PolicySet, read_policy, unreadable_policy
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.policy_reader import PolicyReader
 
@@ -31,6 +34,19 @@ SETTLE: Final = 0.1
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
 
+_Mark = tuple[str, int | None, Any]
+"""What makes a version of a policy: its uid, its generation and its spec."""
+
+OUTDATED_AFTER: Final = 5.0
+"""Seconds from an event until what was listed before it is not believed any more."""
+
+OLDEST: Final = 3 * INTERVAL
+"""Seconds for which a list is believed when the watch shows nothing."""
+
+MOST_IN_A_NAMESPACE: Final = 100
+"""With more policies in one namespace none of them is evaluated, and its engines are held."""
+
+OUTDATED: Final = "a list of them does not succeed, and the last one is too old"
 NOT_LISTED: Final = "they are not listed yet"
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
@@ -42,14 +58,27 @@ class PolicyInformer:
         reader: lists them.
         namespaces: the namespaces to serve; none means all, and the policies of the cluster.
         required: whether an engine that no policy selects is held.
+        clock: monotonic seconds, of the event loop by default.
     """
 
-    def __init__(self, reader: PolicyReader, *, namespaces: Sequence[str], required: bool) -> None:
+    def __init__(
+        self,
+        reader: PolicyReader,
+        *,
+        namespaces: Sequence[str],
+        required: bool,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self._reader = reader
+        self._clock = clock or asyncio.get_running_loop().time
+        self._stirred_at: float | None = None
+        self.listed_at: float | None = None
+        """When the last list that succeeded was begun, by the clock of the loop."""
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._soon = asyncio.Event()
-        self._known: dict[tuple[str, str, str], tuple[str, Policy]] = {}
+        self._known: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         self._required = required
+        self._refused_in: dict[str, str] = {}
         self.objects: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         """The policies as they were listed last, by kind, namespace and name."""
         self.policies = PolicySet(unknown=NOT_LISTED, required=required)
@@ -62,7 +91,7 @@ class PolicyInformer:
 
     def served(self) -> tuple[str, ...]:
         """The namespaces to watch; none means all."""
-        served = tuple(n for n in self._namespaces if n not in self.policies.unknown_in)
+        served = tuple(n for n in self._namespaces if n not in self._refused_in)
         return served or self._namespaces
 
     def not_ready(self) -> str | None:
@@ -74,6 +103,11 @@ class PolicyInformer:
 
     def on_event(self, _type: str | None, _obj: Mapping[str, Any]) -> None:
         """A watch has shown a policy."""
+        self._stirred_at = self._stirred_at or self._clock()
+        self._soon.set()
+
+    def list_soon(self) -> None:
+        """Have the policies listed now."""
         self._soon.set()
 
     async def run(self) -> None:
@@ -90,7 +124,8 @@ class PolicyInformer:
             pause = INTERVAL * (0.9 + random.random() / 5)  # noqa: S311 - spreads load
             if failures:
                 jitter = random.random()  # noqa: S311 - spreads load
-                pause = exponential(failures, base=FIRST_PAUSE, limit=LONGEST_PAUSE, jitter=jitter)
+                limit = LONGEST_PAUSE if self._stirred_at is None else OUTDATED_AFTER
+                pause = exponential(failures, base=FIRST_PAUSE, limit=limit, jitter=jitter)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._soon.wait(), pause)
                 await asyncio.sleep(SETTLE)
@@ -98,18 +133,25 @@ class PolicyInformer:
 
     async def list_once(self) -> bool:
         """List all, and replace what is known; False if that did not succeed."""
+        began, stirred = self._clock(), self._stirred_at
+        self._stirred_at = None
         try:
-            objects, unknown_in = await self._objects()
+            objects, refused_in = await self._objects()
             cluster = [] if self._namespaces else await self._reader.cluster_policies()
-            selects = any((obj.get("spec") or {}).get("namespaceSelector") for obj in cluster)
+            selects = any(_selects_namespaces(obj) for obj in cluster)
             labels = await self._reader.namespace_labels() if selects else {}
         except KubeError as error:
+            self._stirred_at = stirred or self._stirred_at
             self._failed(error)
             return False
+        self.listed_at = began
+        self._refused_in = refused_in
+        crowded = _crowded(objects)
+        objects = [obj for obj in objects if obj["metadata"]["namespace"] not in crowded]
         self.objects = {_key(obj): obj for obj in (*objects, *cluster)}
-        policies = self._read()
-        self._replace(PolicySet(policies, labels, None, dict(unknown_in), required=self._required))
-        return not unknown_in
+        unknown_in = refused_in | crowded
+        self._replace(PolicySet(self._read(), labels, None, unknown_in, required=self._required))
+        return not refused_in
 
     async def _objects(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
         if not self._namespaces:
@@ -129,22 +171,32 @@ class PolicyInformer:
 
     def _read(self) -> tuple[Policy, ...]:
         """The policies; one in a version that is known already keeps what it remembers."""
-        read: dict[tuple[str, str, str], tuple[str, Policy]] = {}
+        read: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         for key, obj in self.objects.items():
             metadata = obj["metadata"]
-            mark = f"{metadata['uid']}/{metadata.get('generation')}"
+            # A restored etcd may give one generation to two specs.
+            mark = (metadata["uid"], metadata.get("generation"), obj.get("spec"))
             known = self._known.get(key)
-            read[key] = known if known and known[0] == mark else (mark, read_policy(obj))
+            read[key] = known if known and known[0] == mark else (mark, _read_one(obj))
         self._known = read
         return tuple(read[key][1] for key in sorted(read))
 
     def _failed(self, error: KubeError) -> None:
         logger.warning("the policies could not be listed, again soon: %s", error)
         before = self.policies
-        if not _is_refusal(error) and before.unknown != NOT_LISTED:
+        if _is_refusal(error):
+            why = error.sentence
+        elif before.unknown is None and self._is_outdated():
+            why = OUTDATED
+        else:
             return
-        why = error.sentence if _is_refusal(error) else NOT_LISTED
         self._replace(PolicySet(before.policies, before.namespaces, why, required=self._required))
+
+    def _is_outdated(self) -> bool:
+        """Whether what is known may not be what there is: a policy stirred, or nobody could ask."""
+        now = self._clock()
+        stirred = self._stirred_at is not None and now - self._stirred_at > OUTDATED_AFTER
+        return stirred or self.listed_at is None or now - self.listed_at > OLDEST
 
     def _replace(self, after: PolicySet) -> None:
         before = self.policies
@@ -152,11 +204,34 @@ class PolicyInformer:
             self.asked.set()
         if _same(before, after):
             return
+        after.remember(before)
         self.policies = after
-        known_again = before.unknown not in {None, NOT_LISTED} and after.unknown is None
+        known_again = before.unknown not in {None, NOT_LISTED, OUTDATED} and after.unknown is None
         if known_again or before.unknown_in != after.unknown_in:
             self.begin_watch_again()
         self.on_change(before)
+
+
+def _read_one(obj: Mapping[str, Any]) -> Policy:
+    """Read a policy; whatever one of them contains, the others are read and the process goes on."""
+    try:
+        return read_policy(obj)
+    except Exception as error:
+        policy = unreadable_policy(obj, f"the operator cannot read it: {type(error).__name__}")
+        logger.exception("%s cannot be read, and holds all in its scope", name_of(policy))
+        return policy
+
+
+def _selects_namespaces(obj: Mapping[str, Any]) -> bool:
+    """Whether a policy asks for namespaces; an empty selector does, and takes all."""
+    return (obj.get("spec") or {}).get("namespaceSelector") is not None
+
+
+def _crowded(objects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The namespaces with more policies than are evaluated: no tenant costs the others theirs."""
+    numbers = Counter(obj["metadata"]["namespace"] for obj in objects)
+    told = f"there are more than {MOST_IN_A_NAMESPACE} in this namespace"
+    return {name: told for name, number in numbers.items() if number > MOST_IN_A_NAMESPACE}
 
 
 def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 BETWEEN_WRITES: Final = 10.0
 """Seconds between two writes of one policy's status, at least."""
 
+BETWEEN_LOOKS: Final = 2.0
+"""Seconds until a status that was made and is as it was is made again, at least."""
+
 Key = tuple[str, str, str]
 
 
@@ -60,7 +63,9 @@ class PolicyStatuses:
         self._events = events
         self._metrics = metrics
         self._clock = clock
-        self._written: dict[Key, float] = {}
+        self._due: dict[Key, float] = {}
+        self._judged: dict[Key, Fleet] = {}
+        """The fleet that each policy's status was made of last."""
         self._fleet: Fleet | None = None
         self._swept = asyncio.Event()
 
@@ -87,20 +92,29 @@ class PolicyStatuses:
         """
         left = [0.0]
         known = {policy.key for policy in fleet.policies.policies}
-        self._written = {key: at for key, at in self._written.items() if key in known}
+        self._due = {key: at for key, at in self._due.items() if key in known}
+        self._judged = {key: of for key, of in self._judged.items() if key in known}
         for policy in fleet.policies.policies:
-            last = self._written.get(policy.key)
-            wait = last + BETWEEN_WRITES - self._clock() if last is not None else 0.0
+            if self._judged.get(policy.key) is fleet:
+                continue
+            wait = self._due.get(policy.key, float("-inf")) - self._clock()
             if wait > 0:
                 left.append(wait)
                 continue
+            await asyncio.sleep(0)  # there may be many, and everything else goes on between them
+            self._due[policy.key] = self._clock() + BETWEEN_LOOKS
             try:
                 await self._write(policy, fleet)
+                self._judged[policy.key] = fleet
             except (Conflict, Gone):
                 continue  # changed or deleted meanwhile: the next list brings it
             except KubeError as error:
-                self._written[policy.key] = self._clock()
+                self._due[policy.key] = self._clock() + BETWEEN_WRITES
                 logger.warning("the status of %s could not be written: %s", name_of(policy), error)
+            except Exception:
+                # One policy that nobody foresaw must not end the process, at every start again.
+                self._due[policy.key] = self._clock() + BETWEEN_WRITES
+                logger.exception("the status of %s could not be made", name_of(policy))
         return max(left)
 
     async def _write(self, policy: Policy, fleet: Fleet) -> None:
@@ -115,7 +129,7 @@ class PolicyStatuses:
         written = await self._writers[policy.kind].write(reference, version, raw, _as_json(status))
         if written is None:
             return
-        self._written[policy.key] = self._clock()
+        self._due[policy.key] = self._clock() + BETWEEN_WRITES
         self._informer.objects[policy.key] = {**written, "kind": policy.kind}
         if status.window_missed != old.window_missed:
             missed = missed_window(policy, fleet.selected(policy), fleet.now)

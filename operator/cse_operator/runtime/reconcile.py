@@ -18,6 +18,7 @@ from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project
 from cse_operator.core.decide import Decision, decide, invalid_spec
+from cse_operator.core.member import may_run
 from cse_operator.core.observed import Limits, Observed, Wish
 from cse_operator.core.permit import ALLOWED
 from cse_operator.core.states import Effect, Situation, Stage, stage_of
@@ -76,6 +77,11 @@ class Tools:
     intervals: Intervals
 
 
+def _is_over(cached: CachedResource) -> bool:
+    """Whether a resource is on its way out, and no call or job of it is left to look at."""
+    return cached.deleting and not may_run(cached.parse_status())
+
+
 class Reconciler:
     """Reconciles one resource at a time per task, and never two tasks the same one."""
 
@@ -87,7 +93,7 @@ class Reconciler:
         tools = self._tools
         cached = tools.cache.get(key)
         unrecorded = tools.calls.is_unrecorded(key)
-        if cached is None or (cached.deleting and not unrecorded):
+        if cached is None or (_is_over(cached) and not unrecorded):
             self._forget(key)
             return
         try:
@@ -101,8 +107,13 @@ class Reconciler:
             logger.info("%s: %s", key, error)
             await self._read_again(cached)
         except KubeError as error:
+            tools.gate.stumbled(key)
             self._kube_failed(key, error)
+        except Exception:
+            tools.gate.stumbled(key)
+            raise
         else:
+            tools.gate.steady(key)
             tools.queue.forget(key)
         finally:
             tools.gate.release(key)
@@ -197,7 +208,8 @@ class Reconciler:
         """
         tools, key = self._tools, work.key
         o = self._known(work)
-        rival = tools.ownership.rival(key)
+        # One that is being deleted only follows its job, whoever drives the engine now.
+        rival = tools.ownership.rival(key) if not work.cached.deleting else None
         if rival is not None and tools.ownership.has_seen(key):
             return replace(o, rival=rival)
         try:

@@ -70,6 +70,11 @@ class Work:
             urgency = Urgency.RESYNC if stage is Stage.IDLE else Urgency.CHANGE
         return Turn(urgency, resource.reference.namespace)
 
+    @property
+    def _calls_nothing(self) -> bool:
+        """Whether it only looks: an administrator said so, the region, or that it is deleted."""
+        return self.authority.observes_only or self.refused is not None or self.cached.deleting
+
     def aged(self, o: Observed) -> Observed:
         """The observation as it is now: the looks in it have grown older since they were taken."""
         at = self.decided = boottime()
@@ -86,7 +91,7 @@ class Work:
             job_age=at - self.job_asked if job_known else 0.0,
             ended_for=_since(self.cached.notes.ended_since, at),
             may_call_in=max(waits),
-            observes_only=self.authority.observes_only or self.refused is not None,
+            observes_only=self._calls_nothing,
         )
 
     # -- looks ---------------------------------------------------------------------------------

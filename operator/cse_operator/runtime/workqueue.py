@@ -207,6 +207,10 @@ class WorkQueue:
         """Have the key worked on later; an earlier time that is already set stays."""
         self._delays.set(key, self._clock() + seconds, resync=resync)
 
+    def is_due_later(self, key: str) -> bool:
+        """Whether the key's step has a time of its own; a resync is none."""
+        return self._delays.is_set(key)
+
     def retry(self, key: str, *, at_least: float = 0.0, limit: float = LONGEST_BACKOFF) -> None:
         """Have the key worked on again after a step that did not succeed, with backoff.
 
@@ -307,6 +311,11 @@ class _Delays:
             heapq.heappush(self._heap, (due, key))
         if self._heap[0][1] == key:
             self._set_timer()
+
+    def is_set(self, key: str) -> bool:
+        """Whether a time is set for a key that is no resync's."""
+        _, resync = self._due.get(key, (0.0, True))
+        return not resync
 
     def drop(self, key: str) -> None:
         """Drop the time that is set for a key, if there is one."""

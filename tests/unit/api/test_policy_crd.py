@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from cse_operator.api import names, policy_crd
-from cse_operator.api.policy import CRON_PATTERN, ClusterPolicySpec, PolicySpec
+from cse_operator.api.patterns import CRON_PATTERN
+from cse_operator.api.policy import ClusterPolicySpec, PolicySpec
 from support.repository import CRDS
 
 DEFINITIONS = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import NEVER_OBSERVED, Phase, Result
+from cse_operator.api.resource import NEVER_OBSERVED, HeldBy, Phase, Result
 from cse_operator.core.decide import conditions, decide, invalid_spec
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observed import Rival
@@ -201,6 +201,13 @@ def test_a_spec_that_does_not_fit_the_models_stalls_and_loses_nothing():
     assert decision.status.phase is Phase.FAILED
     assert decision.status.observed_generation == 8
     assert [condition.type for condition in decision.status.conditions] == ["Stalled", "Ready"]
+
+
+def test_a_spec_that_does_not_fit_the_models_keeps_no_place_in_line():
+    hold = HeldBy(reason="WaitingForSlot", policy="production")
+    before = status().model_copy(update={"held": (hold,), "held_since": NOON})
+    after = invalid_spec(before, 8, "spec.version: too long", NOON).status
+    assert (after.held, after.held_since) == ((), None)
 
 
 @pytest.mark.parametrize(

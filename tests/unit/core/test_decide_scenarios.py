@@ -89,7 +89,10 @@ SCENARIOS: dict[str, Scenario] = {
         answer=NOT_YET,
     ),
     "a policy closes right before a call is made again": Scenario(
-        observed(record(attempts=2)), ((U, S.CALL_HELD),), Reason.CHANGE_FREEZE, answer=NOT_YET
+        observed(record(attempts=2)),
+        ((U, S.CALL_AGAIN_HELD),),
+        Reason.CHANGE_FREEZE,
+        answer=NOT_YET,
     ),
     "a call is to be made again, and the policies were not asked": Scenario(
         observed(record(), known_for=36.0, jobs=(), permit=None),
@@ -99,7 +102,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "a call is to be made again, and a policy says not yet": Scenario(
         observed(record(), known_for=36.0, jobs=(), permit=NOT_YET),
-        ((U, S.UNCHANGED_AND_HELD), (I, S.HELD)),
+        ((U, S.UNCHANGED_AND_HELD),),
         Reason.CHANGE_FREEZE,
     ),
     # -- Idle -----------------------------------------------------------------------------------

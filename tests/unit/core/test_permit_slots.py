@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from cse_operator.core import policies as policies_module
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.permit import ALLOWED, Held, let_go, permit
 from cse_operator.core.policies import PolicySet
@@ -207,3 +208,28 @@ def test_too_many_labels():
     assert ask(unknown, elsewhere, now=NOW) == []
     running = upgrading("unknown", labels=None)
     assert ask(member(), mine, now=NOW, others=[running]) == SLOT
+
+
+def test_too_many_labels_in_a_namespace_that_a_policy_does_not_select():
+    unknown = member("unknown", labels=None)
+    p = cluster_policy(namespaceSelector={"matchLabels": {"tier": "gold"}})
+    assert ask(unknown, p, now=NOW, namespaces={"payments": {"tier": "silver"}}) == []
+    for known in ({"payments": {"tier": "gold"}}, {}):
+        assert ask(unknown, p, now=NOW, namespaces=known) == ["PoliciesUnknown"]
+
+
+def test_labels_that_come_and_go_are_not_remembered_for_ever(monkeypatch):
+    monkeypatch.setattr(policies_module, "MOST_REMEMBERED", 10)
+    many = PolicySet((policy(),))
+    for n in range(30):
+        assert many.selecting("payments", frozenset({("pod", str(n))})).policies
+    assert len(many._selections) == 10
+
+
+def test_who_holds_a_slot_is_named():
+    """So that somebody finds the engine whose call nobody can settle."""
+    held_by_one = held(member(), policy(**ONE), now=NOW, others=[upgrading("stuck")])
+    assert "and a slot is held by stuck" in held_by_one.text
+    others = [upgrading("secret", namespace="other")]
+    text = held(member(), cluster_policy(**ONE), now=NOW, others=others).text
+    assert "and a slot is held by 1 in other namespaces" in text

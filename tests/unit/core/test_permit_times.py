@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cse_operator.core.permit import ALLOWED, permit
-from cse_operator.core.policies import read_policy
-from cse_operator.core.windows import next_common_opening
+from cse_operator.core.policies import PolicySet, read_policy
+from cse_operator.core.windows import NOT_KNOWN, Windows, next_common_opening
 from cse_operator.core.zones import TZDATA
 from support.policies import ask, cluster_policy, fleet, held, member, policy, policy_manifest, utc
 
@@ -239,13 +239,68 @@ def test_the_next_common_opening_is_the_first_moment_at_which_all_are_open():
             for _ in range(2)
         ]
         now = utc("2026-10-30T00:00") + timedelta(minutes=30 * chance.randrange(100))
-        found = next_common_opening(gates, now)
+        found = next_common_opening(gates, now).at
         steps = (now + timedelta(minutes=30 * n) for n in range(48 * 5))
         by_scan = next((t for t in steps if all(g.at(t).open for g in gates)), None)
         if by_scan is not None:
             assert found == by_scan
         else:
             assert found is None or found > now + timedelta(days=4)
+
+
+HOURLY = "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23"
+
+
+def test_a_search_for_windows_that_never_meet_is_bounded(monkeypatch):
+    """Two tiny policies do not keep the process busy: when both are open is not known."""
+    looks = [0]
+
+    def counted(self, moment):
+        looks[0] += 1
+        return real(self, moment)
+
+    real = Windows.ahead
+    monkeypatch.setattr(Windows, "ahead", counted)
+    one = policy(windows=windows(f"0 {HOURLY} * * *", "10m"))
+    other = cluster_policy(windows=windows(f"30 {HOURLY} * * *", "10m"))
+    answer = held(member(), one, other, now=utc("2026-12-05T12:15"))
+    assert {hold.reason for hold in answer.holds} == {"OutsideWindow"}
+    assert answer.until is None
+    assert "at a time nobody knows" in answer.text
+    assert looks[0] < 6_000
+
+
+def test_not_many_long_searches_are_made_at_one_moment():
+    one = policy(windows=windows(f"0 {HOURLY} * * *", "10m"))
+    policies = PolicySet((one,))
+    others = [
+        cluster_policy(f"p{n}", windows=windows(f"30 {HOURLY} * * *", f"{n + 10}m"))
+        for n in range(6)
+    ]
+    now = utc("2026-12-05T12:15")
+    for other in others:
+        assert policies.opens_at((one, other), now) == NOT_KNOWN
+    assert len(policies._openings) == 4
+    policies.opens_at((one, others[5]), now + timedelta(seconds=1))
+    assert len(policies._openings) == 5
+
+
+def test_what_was_searched_for_outlives_a_new_list_of_policies():
+    one, other = policy(windows=windows("0 2 * * *", "1h")), policy(name="other")
+    before, after = PolicySet((one, other)), PolicySet((one,))
+    for asked in ((one,), (one, other)):
+        before.opens_at(asked, NOON)
+    after.remember(before)
+    assert list(after._openings) == [(one,)]
+
+
+def test_windows_of_minutes_are_refused():
+    assert "more than 24 times a day" in (
+        policy(windows=windows(f"0,10,20,30,40,50 {HOURLY} * * *", "5m")).invalid or ""
+    )
+    assert "more than 24 times" in (
+        policy(windows=windows("0,20,40 1-9 * * *", "5m")).invalid or ""
+    )
 
 
 # -- approval ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from cse_operator.api.resource import Result
 from cse_operator.core.waves import rollout
 from support.policies import ask, cluster_policy, done, failed, held, member, policy, utc
 
@@ -120,6 +121,12 @@ def test_names_of_another_namespace_are_not_told():
     assert "secret" not in text
 
 
+def test_a_canary_with_too_many_labels_is_waited_for():
+    """It may be of the first wave: nobody can say that this wave has passed."""
+    assert rest_is(done(labels=CANARY), member("many", labels=None)) == WAVE
+    assert rest_is(done(labels=CANARY), done("many", labels=None)) == []
+
+
 # -- soak ----------------------------------------------------------------------------------------
 
 
@@ -223,10 +230,35 @@ def test_an_engine_that_is_unwell_at_the_version_is_a_failure():
 def test_a_request_of_a_person_passes_waves_and_failures_and_not_time():
     night = [{"name": "night", "schedule": "0 2 * * *", "duration": "4h"}]
     canary = failed(labels=CANARY)
-    asked = member(retry_requested=True)
-    assert ask(asked, policy(waves=WAVES), now=NOW, others=[canary]) == []
-    p = policy(waves=WAVES, windows=night)
-    assert ask(asked, p, now=NOW, others=[canary]) == ["OutsideWindow"]
+    uncertain = ((frozenset({"2.4.0"}), Result.UNKNOWN),)
+    for state in ({"ends": uncertain}, {"engine_status": "UpgradeFailed"}):
+        asked = member(retry_requested=True, **state)
+        assert ask(asked, policy(waves=WAVES), now=NOW, others=[canary]) == []
+        p = policy(waves=WAVES, windows=night)
+        assert ask(asked, p, now=NOW, others=[canary]) == ["OutsideWindow"]
+        assert ask(member(**state), policy(waves=WAVES), now=NOW, others=[canary]) != []
+
+
+def test_a_request_for_a_retry_where_nothing_ended_passes_no_wave():
+    """It asks for a first upgrade, whose turn is the waves' to say."""
+    asked, canary = member(retry_requested=True), member("canary", labels=CANARY)
+    assert ask(asked, policy(waves=WAVES), now=NOW, others=[canary]) == WAVE
+    other = replace(asked, ends=((frozenset({"2.3.0"}), Result.FAILED),))
+    assert ask(other, policy(waves=WAVES), now=NOW, others=[canary]) == WAVE
+
+
+@pytest.mark.parametrize("reason", ["UpgradeRejected", "VersionNotComparable", "RetryRequired"])
+def test_a_canary_whose_later_wish_came_to_nothing_still_runs_this_version_well(reason):
+    canary = done(labels=CANARY, wanted="2.5.0", ready=False, reason=reason)
+    assert rest_is(canary) == []
+    assert rest_is(replace(canary, engine_status="Creating")) == WAVE
+
+
+def test_an_engine_that_another_resource_drives_is_not_waited_for():
+    """Its owner is: an engine that two resources name counts once."""
+    other = member("other", labels=CANARY, reason="EngineAlreadyManaged")
+    assert rest_is(other) == []
+    assert rest_is(other, member("owner", labels=CANARY)) == WAVE
 
 
 def test_a_suspended_failure_is_excused():

@@ -33,6 +33,7 @@ def test_it_counts_what_it_selects():
         ("rest", 3, 0),
     ]
     assert status.next == ("waits",)
+    assert status.slots == ("busy",)
     assert shown(p, failed("bad")).failed == 1
 
 
@@ -66,7 +67,7 @@ def test_an_empty_wave_an_open_gate_and_one_that_never_opens_are_warned_of():
     assert "cnary" in conditions(shown(p, member()))["EmptyWave"][1]
     daily = policy(windows=[{"name": "w", "schedule": "0 0 * * *", "duration": "24h"}])
     assert "AlwaysOpen" in conditions(shown(daily))
-    freeze = {"from": "2026-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}
+    freeze = {"from": "2026-01-01T00:00:00Z", "to": "2199-01-01T00:00:00Z"}
     assert "NeverOpens" in conditions(shown(policy(freezes=[freeze])))
 
 
@@ -94,3 +95,35 @@ def test_operator_down_all_window():
     status = shown(p, waited)
     assert status.window_missed == utc("2026-12-05T06:00")
     assert shown(p, late, old=status).window_missed == status.window_missed
+
+
+def test_orders_that_agree_or_are_of_one_wave_are_no_cycle():
+    a, b, c = ({"matchLabels": {"wave": wave}} for wave in "abc")
+    one = policy(waves=[{"name": "x", "selector": a}, {"name": "y"}])
+    other = cluster_policy(
+        waves=[{"name": "x", "selector": a}, {"name": "y", "selector": c}, {"name": "z"}]
+    )
+    agree = [member(name, labels={"wave": name}) for name in "abc"]
+    assert "WaveCycle" not in conditions(shown(one, *agree, others=[other]))
+    turned = cluster_policy("turned", waves=[{"name": "x", "selector": b}, {"name": "y"}])
+    told = conditions(shown(one, *agree, others=[other, turned]))["WaveCycle"][1]
+    assert told.startswith("a goes before b here, and after it in cluster policy turned")
+
+
+def test_a_cycle_is_looked_for_once_for_engines_alike():
+    """Every status of every policy pays for it."""
+    taken = []
+    waves = [{"name": "x", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "y"}]
+    some = [policy(name=f"p{n}", waves=waves) for n in range(20)]
+    members = [member(f"e{n}", labels={"wave": "ab"[n % 2]}) for n in range(100)]
+    f = fleet(*members, policies=some, now=NOW)
+    real = type(f).wave_of
+
+    class Counting(type(f)):
+        def wave_of(self, p, m):
+            taken.append(m)
+            return real(self, p, m)
+
+    f.__class__ = Counting
+    policy_status(some[0], f, PolicyStatus())
+    assert len(taken) <= 2 * 100 + 2 * 2 * 19

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time as clock
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import APPROVED_VERSION
 from cse_operator.cloud.errors import CloudError
+from cse_operator.core.observed import Limits
 from cse_operator.core.permit import ALLOWED, Held
 from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
@@ -19,7 +21,7 @@ from support.cloud_calls import FakeTime
 from support.fake_vendor import engine_view, failure, job_view
 from support.policies import policy, utc
 from support.reconcile_world import World
-from support.resources import changed, stored
+from support.resources import changed, deleting, stored
 
 CLOSED = policy(suspend=True)
 NIGHT = policy(windows=[{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}])
@@ -37,9 +39,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def add(world: World, name: str, **spec: Any) -> str:
-    engine = f"engine-of-{name}"
-    world.cloud.engines[engine] = engine_view(engine)
-    world.apply(stored(name, engineId=engine, **spec))
+    engine = spec.setdefault("engineId", f"engine-of-{name}")
+    world.cloud.engines.setdefault(engine, engine_view(engine))
+    world.apply(stored(name, **spec))
     return f"payments/{name}"
 
 
@@ -113,6 +115,21 @@ async def test_window_closes_between_intent_and_put(world: World) -> None:
     assert not world.gate._reserved
 
 
+async def test_a_call_that_waits_for_its_turn_does_not_go_out_after_the_window(
+    world: World,
+) -> None:
+    """Its send window ends with the window, or with the beginning of a freeze."""
+    freeze = {"from": "2026-12-05T05:59:57Z", "to": "2026-12-05T23:00:00Z"}
+    other = add(world, "other")
+    rule(world, NIGHT)
+    world.wall[0] = utc("2026-12-05T05:59") + timedelta(seconds=58)
+    assert "upgrade to 2.4.0" in await world.step()
+    rule(world, NIGHT, policy(name="frozen", freezes=[freeze]))
+    world.wall[0] = utc("2026-12-05T05:59") + timedelta(seconds=56)
+    assert "upgrade to 2.4.0" in await world.step(other)
+    assert world.cloud.send_before == [world.time.now + 2.0, world.time.now + 1.0]
+
+
 async def test_window_closes_during_retry_after(world: World) -> None:
     """A call that was put off is asked for again, and held."""
     world.wall[0] = utc("2026-12-05T05:59")
@@ -183,6 +200,180 @@ async def test_thousand_wait_one_finishes(world: World) -> None:
     assert "upgrade to 2.4.0" in await world.step("payments/e000")
 
 
+@pytest.mark.parametrize("reason", ["EngineAlreadyManaged", "EngineNotFound"])
+async def test_an_engine_that_is_not_looked_at_again_holds_no_slot(
+    world: World, reason: str
+) -> None:
+    """A look during the owner's upgrade, or one before the engine vanished, says nothing of now."""
+    status = held_status()
+    del status["held"], status["heldSince"]
+    status["engine"]["status"] = "Upgrading"
+    assert world.cache.get(_stored(world, "seen", status)).member.in_flight
+    status["conditions"][0]["reason"] = reason
+    assert not world.cache.get(_stored(world, "unseen", status)).member.in_flight
+
+
+def _stored(world: World, name: str, status: dict[str, Any]) -> str:
+    world.apply(stored(name, engineId=f"engine-of-{name}", status=copy.deepcopy(status)))
+    return f"payments/{name}"
+
+
+async def test_a_call_that_is_held_after_its_intent_keeps_its_place_in_line(world: World) -> None:
+    rule(world, NIGHT)
+    world.apply(changed(world.cluster.objects["payments/orders"], status=held_status()))
+    since = world.status()["heldSince"]
+    world.wall[0] = utc("2026-12-06T05:59")
+
+    def close() -> None:
+        world.wall[0] = utc("2026-12-06T06:00")
+
+    world.cluster.after_write.append(close)
+    assert await world.step() == ["look", "write Submitting", "write Waiting"]
+    assert world.reason() == "OutsideWindow"
+    assert world.status()["heldSince"] == since
+
+
+async def test_an_engine_whose_step_does_not_end_blocks_no_line(world: World) -> None:
+    """Its own retry asks again; the slot is for whoever can take it."""
+    rule(world, policy(maxConcurrent=1, suspend=True))
+    other = add(world, "other")
+    await world.step()
+    world.wall[0] += timedelta(seconds=1)
+    await world.step(other)
+    rule(world, policy(maxConcurrent=1))
+    world.cluster.refusals.append(errors.KubeError("the API server refused it", status=422))
+    await world.step()
+    world.cluster.refusals.clear()
+    drain(world)
+    world.gate.sweep()
+    assert list(world.queue._waiting) == [other]
+    assert "upgrade to 2.4.0" in await world.step()
+    assert world.reason() == "Upgrading"
+
+
+async def test_who_was_let_go_and_may_not_call_yet_is_not_woken_by_each_sweep(world: World) -> None:
+    rule(world, CLOSED)
+    await world.step()
+    rule(world, policy(maxConcurrent=1))
+    drain(world)
+    world.queue.add_after("payments/orders", 1.0)
+    world.gate.sweep()
+    assert not world.queue._waiting
+    world.queue._delays.drop("payments/orders")
+    world.gate.sweep()
+    assert list(world.queue._waiting) == ["payments/orders"]
+
+
+async def test_a_lost_answer_that_is_held_keeps_its_facts_holds_no_slot_and_is_counted(
+    world: World,
+) -> None:
+    """Each night one call whose answer is lost: after its repeats a person has to look."""
+    calls = 0
+    for night in range(6, 12):
+        world.wall[0] = utc(f"2026-12-{night:02}T02:00")
+        rule(world, policy(maxConcurrent=1))
+        world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+        calls += (await world.step()).count("upgrade to 2.4.0")
+        rule(world, CLOSED)
+        for _ in range(30):
+            world.time.advance(100.0)
+            await world.step()
+        if world.reason() == "OutcomeUncertain":
+            break
+        assert world.reason() == "PolicySuspended"
+        assert world.status()["upgrade"]["attempts"] == calls
+        member = world.cache.get("payments/orders").member
+        assert not member.in_flight
+        [closed] = world.policies.policies
+        assert world.gate.fleet().in_flight(closed) == set()
+    assert calls == Limits().repeats + 1
+    assert world.reason() == "OutcomeUncertain"
+
+
+async def test_a_suspended_engine_whose_answer_was_lost_holds_no_slot_after_the_grace(
+    world: World,
+) -> None:
+    rule(world, policy(maxConcurrent=1))
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+    await world.step()
+    assert world.cache.get("payments/orders").member.in_flight
+    world.apply(changed(world.cluster.objects["payments/orders"], suspend=True))
+    for _ in range(3):
+        world.time.advance(100.0)
+        await world.step()
+    assert world.reason() == "Suspended"
+    assert world.status()["upgrade"]["attempts"] == 1
+    assert not world.cache.get("payments/orders").member.in_flight
+
+
+async def test_a_resource_that_is_deleted_in_its_upgrade_leaves_its_slot_taken(
+    world: World,
+) -> None:
+    """`kubectl replace --force`: the vendor upgrades on, and so the limit holds."""
+    rule(world, policy(maxConcurrent=1))
+    other = add(world, "other")
+    await world.step()
+    assert world.reason() == "Upgrading"
+    world.delete("payments/orders")
+    assert isinstance(world.gate.ask(other, None), Held)
+    again = add(world, "again", engineId="engine-of-orders")
+    assert isinstance(world.gate.ask(other, None), Held)
+    await world.step(again)
+    assert world.reason(again) == "Upgrading"
+    assert isinstance(world.gate.ask(other, None), Held), "the new one holds the slot itself"
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Finished", progress=None)
+    engine = engine_view("engine-of-orders", version="2.4.0", latest_job_id=101)
+    world.cloud.engines["engine-of-orders"] = engine
+    await world.step(again)
+    assert world.gate.ask(other, None) is ALLOWED
+
+
+async def test_the_slot_of_a_deleted_resource_is_free_after_the_time_out_of_its_upgrade(
+    world: World,
+) -> None:
+    rule(world, policy(maxConcurrent=1))
+    other = add(world, "other")
+    world.apply(changed(world.cluster.objects["payments/orders"], upgrade={"timeout": "30m"}))
+    await world.step()
+    world.delete("payments/orders")
+    world.wall[0] += timedelta(minutes=29)
+    assert isinstance(world.gate.ask(other, None), Held)
+    world.wall[0] += timedelta(minutes=1)
+    assert world.gate.ask(other, None) is ALLOWED
+
+
+async def test_a_resource_that_a_finalizer_keeps_is_followed_to_the_end_of_its_job(
+    world: World,
+) -> None:
+    """Its slot is free then; nothing is called for it any more."""
+    rule(world, policy(maxConcurrent=1))
+    await world.step()
+    world.apply(deleting(world.cluster.objects["payments/orders"]))
+    assert await world.step() == ["job 101"]
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Error", progress=None)
+    world.cloud.engines["engine-of-orders"] = engine_view(
+        "engine-of-orders", status="UpgradeFailed", latest_job_id=101
+    )
+    deeds = await world.step()
+    assert deeds[:2] == ["job 101", "look"]
+    assert not {"retry", "upgrade to 2.4.0"} & set(deeds)
+    assert not world.cache.get("payments/orders").member.in_flight
+    assert await world.step() == []
+
+
+async def test_a_lost_answer_of_a_resource_that_a_finalizer_keeps_is_not_called_again(
+    world: World,
+) -> None:
+    rule(world, policy(maxConcurrent=1))
+    world.cloud.outcomes = [CloudError(failure(FailureKind.OUTCOME_UNKNOWN))]
+    await world.step()
+    world.apply(deleting(world.cluster.objects["payments/orders"]))
+    for _ in range(3):
+        world.time.advance(100.0)
+        assert "upgrade to 2.4.0" not in await world.step()
+    assert not world.cache.get("payments/orders").member.in_flight
+
+
 async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> None:
     rule(world, NIGHT)
     await world.step()
@@ -227,6 +418,15 @@ async def test_before_all_engines_are_listed_nobody_starts(world: World) -> None
     await world.step()
     assert world.reason() == "WaitingToCall"
     world.gate._listed = lambda: True
+    assert "upgrade to 2.4.0" in await world.step()
+
+
+async def test_before_the_policies_are_listed_by_this_leader_nobody_starts(world: World) -> None:
+    """A list of before may show no policy where one has closed since."""
+    world.gate._policies_listed = lambda: False
+    await world.step()
+    assert world.reason() == "WaitingToCall"
+    world.gate._policies_listed = lambda: True
     assert "upgrade to 2.4.0" in await world.step()
 
 

@@ -105,9 +105,16 @@ async def test_nobody_works_before_this_process_leads() -> None:
     await asyncio.wait_for(world.watching.wait(), 30)
     await until_idle()
     assert world.steps.done == []
+    assert not world.parts.policies._soon.is_set()
+    released: list[object] = []
+    world.parts.policy_statuses.policies_changed = released.append  # type: ignore[method-assign]
+    world.parts.policies.on_change(PolicySet())
+    assert released == [], "only the leader tells that a policy is gone"
     leads.set()
     await until_idle()
     assert world.steps.done == [KEY]
+    assert world.parts.policies._soon.is_set(), "what changed before it led is listed first"
+    assert world.parts.gate.may_call_in() > 0
     world.manager._told_to_stop()
     assert await running == 0
 

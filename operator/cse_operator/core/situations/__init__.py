@@ -47,12 +47,17 @@ def classify(o: Observed, limits: Limits) -> Situation:
             return idle(o, limits)
 
 
-def classify_answer(answer: Accepted | Failure | Held) -> Situation:
-    """What an answer to a changing call means; what is not plain leaves its effect open."""
+def classify_answer(answer: Accepted | Failure | Held, attempts: int) -> Situation:
+    """What an answer to a changing call means; what is not plain leaves its effect open.
+
+    Args:
+        answer: the vendor's answer, why there is none, or which policy kept the call back.
+        attempts: how many calls the intent names with this one.
+    """
     if isinstance(answer, Accepted):
         return Situation.CALL_ACCEPTED
     if isinstance(answer, Held):
-        return Situation.CALL_HELD
+        return Situation.CALL_HELD if attempts <= 1 else Situation.CALL_AGAIN_HELD
     if answer.kind is FailureKind.FORBIDDEN:
         return Situation.CALL_FORBIDDEN
     if answer.kind in _PLAIN_REFUSALS:

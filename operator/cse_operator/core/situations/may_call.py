@@ -9,23 +9,20 @@ from cse_operator.core.states import Situation
 
 def permitted(o: Observed, due: Situation, limits: Limits) -> Situation:
     """The first call for what is wanted: it is held before anything else is waited for."""
-    if o.observes_only:
-        return Situation.OBSERVE_ONLY
-    if o.permit is None:
-        return Situation.PERMIT_NOT_ASKED
-    return Situation.HELD if isinstance(o.permit, Held) else _now_or_later(o, due, limits)
+    return _permitted(o, due, Situation.HELD, limits)
 
 
 def permitted_again(o: Observed, due: Situation, limits: Limits) -> Situation:
-    """A call again: one that is held is given up, once no call of anybody can be on its way."""
+    """A call again, of which the whole grace has shown nothing: while held, its record stays."""
+    return _permitted(o, due, Situation.UNCHANGED_AND_HELD, limits)
+
+
+def _permitted(o: Observed, due: Situation, held: Situation, limits: Limits) -> Situation:
     if o.observes_only:
         return Situation.OBSERVE_ONLY
-    situation = _now_or_later(o, due, limits)
-    if situation is not due:
-        return situation
     if o.permit is None:
         return Situation.PERMIT_NOT_ASKED
-    return Situation.UNCHANGED_AND_HELD if isinstance(o.permit, Held) else due
+    return held if isinstance(o.permit, Held) else _now_or_later(o, due, limits)
 
 
 def _now_or_later(o: Observed, due: Situation, limits: Limits) -> Situation:

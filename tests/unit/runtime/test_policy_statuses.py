@@ -1,0 +1,106 @@
+"""The writer of policies' statuses: what one policy does to the others and to the process."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cse_operator.core.fleet import Fleet
+from cse_operator.runtime import policy_statuses
+from cse_operator.runtime.policy_statuses import PolicyStatuses
+from support.policies import fleet, member, policy, policy_manifest, utc
+
+NOW = utc("2026-12-05T12:00")
+
+
+class FakeWriter:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    async def write(self, reference: Any, _version: str, raw: Any, new: Any) -> Any:
+        if raw == new:
+            return None
+        self.written.append(reference.name)
+        manifest = policy_manifest(reference.namespace, reference.name)
+        manifest["metadata"] |= {"uid": reference.uid, "resourceVersion": "2"}
+        return manifest | {"status": new}
+
+
+class Stage:
+    """Two policies, their stored objects and a writer."""
+
+    def __init__(self) -> None:
+        self.time = [0.0]
+        self.writer = FakeWriter()
+        self.policies = [policy("payments", "first"), policy("payments", "second")]
+        objects = {p.key: self._stored(p.name, p.uid) for p in self.policies}
+        self.informer: Any = SimpleNamespace(objects=objects)
+        nobody: Any = None
+        writers: Any = {"UpgradePolicy": self.writer}
+        self.statuses = PolicyStatuses(
+            writers, self.informer, nobody, nobody, nobody, clock=lambda: self.time[0]
+        )
+
+    @staticmethod
+    def _stored(name: str, uid: str) -> dict[str, Any]:
+        manifest = policy_manifest("payments", name)
+        manifest["metadata"] |= {"uid": uid, "resourceVersion": "1"}
+        return manifest
+
+    def fleet(self) -> Fleet:
+        return fleet(member(), policies=self.policies, now=NOW)
+
+
+async def test_a_policy_whose_status_cannot_be_made_does_not_keep_the_others_from_theirs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One tenant's policy must not end the process, and again at each start."""
+    stage = Stage()
+    real = policy_statuses.policy_status
+
+    def make(p: Any, *args: Any) -> Any:
+        if p.name == "first":
+            raise OverflowError("date value out of range")
+        return real(p, *args)
+
+    monkeypatch.setattr(policy_statuses, "policy_status", make)
+    await stage.statuses.write(stage.fleet())
+    assert stage.writer.written == ["second"]
+    assert "the status of policy first could not be made" in caplog.text
+
+
+async def test_what_did_not_change_is_not_made_again_at_once_nor_of_the_same_fleet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, made = Stage(), []
+    real = policy_statuses.policy_status
+
+    def make(p: Any, *args: Any) -> Any:
+        made.append(p.name)
+        return real(p, *args)
+
+    monkeypatch.setattr(policy_statuses, "policy_status", make)
+    first, later = stage.fleet(), stage.fleet()
+    await stage.statuses.write(first)
+    stage.time[0] += 10.0
+    await stage.statuses.write(later)
+    assert made == ["first", "second"] * 2
+    assert stage.writer.written == ["first", "second"]
+    assert await stage.statuses.write(stage.fleet()) == policy_statuses.BETWEEN_LOOKS
+    stage.time[0] += 2.0
+    assert await stage.statuses.write(later) == 0.0, "nothing is left to do"
+    assert made == ["first", "second"] * 2
+
+
+async def test_others_go_on_between_the_statuses_of_two_policies() -> None:
+    stage, seen = Stage(), []
+    writing = asyncio.create_task(stage.statuses.write(stage.fleet()))
+    while not writing.done():
+        seen.append(len(stage.writer.written))
+        await asyncio.sleep(0)
+    assert 1 in seen
