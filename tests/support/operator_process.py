@@ -105,7 +105,7 @@ class OperatorProcess:
     def wait_until_it_may_call(self) -> None:
         """Wait until it has held the right to act for one outcome grace."""
         deadline = time.monotonic() + 120
-        while "\ncse_operator_start_wait_seconds 0.0\n" not in self.get("/metrics")[1]:
+        while not self.may_call():
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.1)
 
@@ -115,6 +115,10 @@ class OperatorProcess:
         while not re.search(pattern, page := self.get("/metrics")[1], re.MULTILINE):
             assert time.monotonic() < deadline, page
             time.sleep(0.1)
+
+    def may_call(self) -> bool:
+        """Whether it says that it has held the right to act for one outcome grace."""
+        return "\ncse_operator_start_wait_seconds 0.0\n" in self.get("/metrics")[1]
 
     def get(self, path: str) -> tuple[int, str]:
         """Return the status and the body of `/healthz`, `/readyz` or `/metrics`; 0 if refused."""
