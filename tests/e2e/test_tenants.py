@@ -7,13 +7,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cse_simulator.admin import Fault, Simulation, start_simulator
+from cse_simulator.admin import Fault, start_simulator
 from cse_simulator.control_plane import Cluster
 from support import engines
 from support.operator_process import OperatorProcess
@@ -104,17 +103,6 @@ class Town:
 
 @pytest.fixture
 def town(control_plane: Cluster, tmp_path: Path) -> Iterator[Town]:
-    with _town(control_plane, tmp_path, lambda simulation: simulation.url) as built:
-        yield built
-
-
-@contextmanager
-def _town(
-    control_plane: Cluster,
-    tmp_path: Path,
-    endpoint: Callable[[Simulation], str],
-    *flags: str,
-) -> Iterator[Town]:
     suite = secrets.token_hex(4)
     namespaces = [f"town-{suite}-{name}" for name in ("noisy", "lone")]
     for namespace in namespaces:
@@ -125,9 +113,9 @@ def _town(
         with OperatorProcess(
             control_plane.kubeconfig,
             tmp_path / "log",
-            cse_endpoint=endpoint(simulation),
+            cse_endpoint=simulation.url,
             namespaces=namespaces,
-            flags=(*QUICK, *flags),
+            flags=QUICK,
         ) as operator:
             operator.wait_until_it_may_call()
             yield Town(noisy, lone, operator)
@@ -160,23 +148,6 @@ async def test_hundreds_of_made_up_projects_at_a_vendor_that_hangs_slow_nobody(
         town.noisy.admin.add_fault(Fault(project=project, hang=True, times=None))
         manifests.append(town.manifest(f"made-up-{number}", projectId=project))
     await town.beside(lambda round_: town.fill(manifests) if not round_ else None)
-
-
-async def test_hundreds_of_made_up_regions_slow_nobody(
-    control_plane: Cluster, tmp_path: Path
-) -> None:
-    regions = [f"made-up-{number}" for number in range(200)]
-    sites = ["near-by=localhost", *(f"{region}={region}.invalid" for region in regions)]
-
-    def host_of_the_region(simulation: Simulation) -> str:
-        return simulation.url.replace("127.0.0.1", "{domain}")
-
-    flags = (f"--sites={','.join(sites)}",)
-    with _town(control_plane, tmp_path, host_of_the_region, *flags) as town:
-        town.noisy.secret()
-        town.lone.spec["region"] = "near-by"
-        manifests = [town.manifest(region, region=region) for region in regions]
-        await town.beside(lambda round_: town.fill(manifests) if not round_ else None)
 
 
 async def test_an_engine_of_who_has_credentials_is_not_blocked_by_an_older_claim_without(

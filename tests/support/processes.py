@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cse_simulator
 from support.repository import ROOT
+
+_BELOW_CONNECTIONS = (10_000, 32_000)
+"""Linux gives connections those from 32,768 on (ip_local_port_range)."""
 
 BYTECODE = ROOT / ".build" / "bytecode"
 """Where children keep what they compile: without it each start would take three times as long,
@@ -56,7 +61,12 @@ def start(
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that is free now.
+
+    Below those that the kernel gives to connections: the tests beside open many, and one of them
+    would have it before the process does that it is meant for.
+    """
+    while True:
+        port = random.randint(*_BELOW_CONNECTIONS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -34,8 +34,6 @@ class Scene:
     namespace: str
     simulation: Simulation
     project: str = field(default_factory=lambda: secrets.token_hex(16))
-    spec: dict[str, str] = field(default_factory=dict)
-    """What its resources have in common, in place of the usual."""
 
     def __post_init__(self) -> None:
         self.admin = self.simulation.admin
@@ -79,7 +77,7 @@ class Scene:
     def resource(self, engine: EngineSummary, name: str | None = None, **spec: Any) -> str:
         """Create a resource for an engine that wants 2.4.0, and return its name."""
         name = name or engine.name
-        wanted = {"projectId": self.project, "engineId": engine.id, **self.spec, **spec}
+        wanted = {"projectId": self.project, "engineId": engine.id, **spec}
         engines.create_engine(self.cluster, name, namespace=self.namespace, **wanted)
         return name
 
