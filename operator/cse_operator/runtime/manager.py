@@ -100,7 +100,7 @@ class Manager:
 
     async def _watch_policies(self) -> None:
         """Watch where the policies may be listed, which the first list tells."""
-        await self.parts.policies.asked.wait()
+        await self.parts.policies.listed.wait()
         await self.parts.policy_watch.run()
 
     async def _work(self) -> None:

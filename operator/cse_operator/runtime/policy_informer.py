@@ -86,6 +86,8 @@ class PolicyInformer:
         """Called with the set before, when there is another one."""
         self.asked = asyncio.Event()
         """Set once the API server has answered: with the policies, or with a refusal."""
+        self.listed = asyncio.Event()
+        """Set once there was a list: what may not be listed, or is not there, is not watched."""
         self.begin_watch_again: Callable[[], None] = lambda: None
         """Called when the policies can be listed again: the watch may have begun without them."""
 
@@ -202,6 +204,8 @@ class PolicyInformer:
         before = self.policies
         if after.unknown != NOT_LISTED:
             self.asked.set()
+        if after.unknown is None:
+            self.listed.set()
         if _same(before, after):
             return
         after.remember(before)
