@@ -214,7 +214,10 @@ class Gate:
             due = self.sweep()
             await asyncio.sleep(BETWEEN_SWEEPS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), due)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes with
+                # the event, and the process would not end.
+                async with asyncio.timeout(due):
+                    await self._changed.wait()
 
 
 def _unknown(why: str) -> Held:

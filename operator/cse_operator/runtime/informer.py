@@ -171,7 +171,10 @@ class Informer:
                 interval = min(interval, UNPROVEN_INTERVAL)
             with suppress(TimeoutError):
                 jitter = 0.9 + random.random() / 5  # noqa: S311 - spreads load, guards nothing
-                await asyncio.wait_for(self._soon.wait(), interval * jitter)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes with
+                # the event, and the process would not end.
+                async with asyncio.timeout(interval * jitter):
+                    await self._soon.wait()
                 await asyncio.sleep(RELIST_DELAY)
             self._soon.clear()
             await self._list_until_it_succeeds()

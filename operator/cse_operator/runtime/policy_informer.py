@@ -129,7 +129,10 @@ class PolicyInformer:
                 limit = LONGEST_PAUSE if self._stirred_at is None else OUTDATED_AFTER
                 pause = exponential(failures, base=FIRST_PAUSE, limit=limit, jitter=jitter)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), pause)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes with
+                # the event, and the process would not end.
+                async with asyncio.timeout(pause):
+                    await self._soon.wait()
                 await asyncio.sleep(SETTLE)
             self._soon.clear()
 

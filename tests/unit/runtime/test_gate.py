@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import time as clock
 from datetime import timedelta
@@ -16,7 +17,7 @@ from cse_operator.core.observed import Limits
 from cse_operator.core.permit import ALLOWED, Held
 from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
-from cse_operator.runtime import calls, reconcile, statuses, work
+from cse_operator.runtime import calls, gate, reconcile, statuses, work
 from support.cloud_calls import FakeTime
 from support.fake_vendor import engine_view, failure, job_view
 from support.policies import policy, utc
@@ -480,3 +481,17 @@ def held_status() -> dict[str, Any]:
             }
         ],
     }
+
+
+async def test_a_stop_that_comes_with_a_change_ends_the_sweeps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "BETWEEN_SWEEPS", 0.0)
+    sweeping = asyncio.create_task(world.gate.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    world.gate.changed()
+    await asyncio.sleep(0)
+    sweeping.cancel()
+    done, _ = await asyncio.wait({sweeping}, timeout=5)
+    assert sweeping in done
