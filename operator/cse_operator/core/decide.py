@@ -227,8 +227,7 @@ def _seconds(o: Observed, requeue: Requeue, limits: Limits) -> float | None:
         case Requeue.GRACE:
             return _until_the_grace_is_over(o, limits)
         case Requeue.AFTER_GRACE:
-            # A refusal by a duplicate of the call would hide a running job until then.
-            return limits.grace + soon
+            return _after_the_grace_of_a_refusal(o, limits)
         case Requeue.MAY_CALL:
             return max(limits.confirm, o.may_call_in) + soon
         case Requeue.BACKOFF | Requeue.RARER:
@@ -246,6 +245,16 @@ def _until_the_grace_is_over(o: Observed, limits: Limits) -> float:
         return spread(limits.wait, jitter=o.jitter)
     left = max(limits.confirm, left)
     return min(left, max(limits.confirm, o.known_for)) + limits.confirm * o.jitter
+
+
+def _after_the_grace_of_a_refusal(o: Observed, limits: Limits) -> float | None:
+    """Seconds until one look right after the grace, or none once it is over.
+
+    A duplicate of the call may have been refused because the first one took effect, and reads that
+    lag hide its job until then. A step in between, for an event, does not do instead.
+    """
+    left = limits.grace if o.answer is not None else limits.grace - o.known_for
+    return left + limits.confirm * o.jitter if left > 0 else None
 
 
 def _until_the_next_poll(o: Observed) -> float | None:

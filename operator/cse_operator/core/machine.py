@@ -90,10 +90,18 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_I, _S.FOREIGN_UPGRADE): _T(_R, record=records.adopted),
     (_I, _S.JUST_ENDED): _T(_I, reason=_W.UPGRADING, say=messages.just_ended, requeue=_Q.CONFIRM),
     (_I, _S.REJECTED): _T(
-        _I, record=records.settled, reason=_W.UPGRADE_REJECTED, say=messages.rejected
+        _I,
+        record=records.settled,
+        reason=_W.UPGRADE_REJECTED,
+        say=messages.rejected,
+        requeue=_Q.AFTER_GRACE,
     ),
     (_I, _S.FORBIDDEN): _T(
-        _I, record=records.settled, reason=_W.PERMISSION_DENIED, say=messages.forbidden
+        _I,
+        record=records.settled,
+        reason=_W.PERMISSION_DENIED,
+        say=messages.forbidden,
+        requeue=_Q.AFTER_GRACE,
     ),
     (_I, _S.FAILED): _T(_I, record=records.settled, reason=_W.UPGRADE_FAILED, say=messages.failed),
     (_I, _S.TIMED_OUT): _T(

@@ -63,7 +63,7 @@ class Requeue(Enum):
     CONFIRM = "in a second"
     WAIT = "in a quarter of a minute"
     GRACE = "more and more rarely, and right after the grace"
-    AFTER_GRACE = "after the grace"
+    AFTER_GRACE = "once, after the grace"
     MAY_CALL = "when a call may go out"
     SLOW = "in a minute"
     BACKOFF = "with backoff, up to half a minute"

@@ -78,6 +78,16 @@ def test_a_refused_call_is_a_result_and_looked_after_once_more():
     assert decision.requeue_after is not None
 
 
+@pytest.mark.parametrize("answer", [REFUSED, failure(FailureKind.FORBIDDEN)], ids=["400", "403"])
+def test_a_step_between_a_refusal_and_the_end_of_the_grace_leaves_the_look_after_it(answer):
+    o, _ = called(observed())
+    refused = after_call(o, answer, LIMITS).status
+    early = decide(observed(status=refused, known_for=LIMITS.grace - 2.0), LIMITS)
+    assert early.requeue_after is not None
+    assert 2.0 <= early.requeue_after < LIMITS.grace
+    assert decide(observed(status=refused, known_for=LIMITS.grace), LIMITS).requeue_after is None
+
+
 def test_a_refusal_is_told_with_the_vendors_words_and_the_way_out():
     o, _ = called(observed())
     message = after_call(o, REFUSED, LIMITS).status.message
