@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from cse_simulator.admin import Simulation, start_simulator
 from cse_simulator.control_plane import (
     Cluster,
     ControlPlaneError,
     LocalControlPlane,
     ensure_assets,
 )
+from cse_simulator.vendor.admin import Simulation, start_simulator
 from support.kubectl import Kubectl
 from support.shared_control_plane import AskedControlPlane, SharedControlPlane
 from support.wait import ENGINES

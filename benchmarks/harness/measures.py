@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cse_simulator.admin import AdminClient
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import AdminClient
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MEBIBYTE_IN_KIB = 1024

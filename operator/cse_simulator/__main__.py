@@ -2,7 +2,7 @@
 
 import sys
 
-from cse_simulator.cli import main
+from cse_simulator.vendor.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import MOST_JOBS
 from cse_operator.cloud.transport import TransportOptions, build_http_client
-from cse_simulator.admin import (
+from cse_simulator.vendor.admin import (
     AdminClient,
     EngineSummary,
     Fault,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cse_simulator.admin import (
+from cse_simulator.vendor.admin import (
     DEFAULT_PROJECT,
     AdminError,
     Fault,

@@ -17,7 +17,7 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
-from cse_simulator.admin import (
+from cse_simulator.vendor.admin import (
     DEFAULT_PROJECT,
     AdminClient,
     EngineSummary,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cse_simulator.admin import Simulation, start_simulator
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import Simulation, start_simulator
 from support.operator_process import OperatorProcess
 from support.scene import Scene
 from support.wait import ENGINES

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cse_simulator.admin import Fault, JobPlan, engine_id
+from cse_simulator.vendor.admin import Fault, JobPlan, engine_id
 from support.engines import engine_manifest
 from support.operator_process import OperatorProcess
 from support.scene import SECRET, TOKEN, Scene, condition_types, ready

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from cse_operator.api import crd
-from cse_simulator.admin import EngineSummary, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster, LocalControlPlane
+from cse_simulator.vendor.admin import EngineSummary, Simulation, start_simulator
 from support import engines, processes
 from support.kubectl import Kubectl
 from support.policies import install_policy_crds

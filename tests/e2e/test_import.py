@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cse_operator.cli.manifests import read_text
-from cse_simulator.admin import DEFAULT_PROJECT, Fault, Generation, start_simulator
+from cse_simulator.vendor.admin import DEFAULT_PROJECT, Fault, Generation, start_simulator
 from support import command, wait
 from support.scene import Scene, ready
 

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from cse_simulator.admin import EngineSummary, Fault, JobPlan
+from cse_simulator.vendor.admin import EngineSummary, Fault, JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 

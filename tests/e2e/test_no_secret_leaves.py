@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cse_simulator.admin import Fault, JobPlan, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import Fault, JobPlan, Simulation, start_simulator
 from support import processes
 from support.operator_process import OperatorProcess
 from support.scene import Scene

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cse_simulator.admin import EngineSummary, Fault, JobPlan
+from cse_simulator.vendor.admin import EngineSummary, Fault, JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cse_operator.api.names import APPROVED_VERSION, POLICY_PLURAL
-from cse_simulator.admin import EngineSummary, JobPlan
+from cse_simulator.vendor.admin import EngineSummary, JobPlan
 from support import command, wait
 from support.engines import engine_manifest
 from support.kubectl import Kubectl

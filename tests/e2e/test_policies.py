@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cse_simulator.admin import EngineSummary, JobPlan
+from cse_simulator.vendor.admin import EngineSummary, JobPlan
 from support import engines
 from support.operator_process import OperatorProcess
 from support.policies import most_at_once, policy_manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cse_simulator.admin import Fault, JobPlan
+from cse_simulator.vendor.admin import Fault, JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Object, Scene, condition_types, ready
 

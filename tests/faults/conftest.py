@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cse_simulator.admin import JobPlan, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import JobPlan, Simulation, start_simulator
 from support.fault_matrix import ONLY, Result, complaint, table
 from support.fault_stage import World
 

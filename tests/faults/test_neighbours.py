@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from cse_simulator.admin import Fault, JobPlan, Simulation, start_simulator
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import Fault, JobPlan, Simulation, start_simulator
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 from support.wait import ENGINES

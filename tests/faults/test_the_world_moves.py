@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cse_simulator.admin import JobPlan, Simulation, start_simulator
 from cse_simulator.control_plane import LocalControlPlane
+from cse_simulator.vendor.admin import JobPlan, Simulation, start_simulator
 from support import fault_catalogue
 from support.fault_matrix import (
     STAGES_AT_ONCE,

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from cse_operator.api import crd
-from cse_simulator.admin import EngineSummary, Fault, JobPlan, Simulation, start_simulator
 from cse_simulator.control_plane import LocalControlPlane
+from cse_simulator.vendor.admin import EngineSummary, Fault, JobPlan, Simulation, start_simulator
 from support import processes
 from support.fault_stage import FLAGS, LEASE_SECONDS
 from support.operator_process import OperatorProcess

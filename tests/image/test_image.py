@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from cse_simulator.admin import Fault, JobPlan, Simulation
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import Fault, JobPlan, Simulation
 from support import processes
 from support.image import SERVICE_ACCOUNT, USER, Container, Image
 from support.installation import (

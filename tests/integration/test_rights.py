@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cse_simulator.admin import Fault, Simulation
 from cse_simulator.control_plane import ApiError, Cluster
+from cse_simulator.vendor.admin import Fault, Simulation
 from support.installation import (
     WHERE_IT_SERVES,
     Manifest,

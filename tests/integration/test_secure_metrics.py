@@ -9,8 +9,8 @@ from pathlib import Path
 import trustme
 import yaml
 
-from cse_simulator.admin import Simulation
 from cse_simulator.control_plane import Cluster, LocalControlPlane
+from cse_simulator.vendor.admin import Simulation
 from support.installation import (
     SYSTEM,
     environment_of,

@@ -21,8 +21,8 @@ from typing import Self
 
 import yaml
 
-from cse_simulator.admin import Simulation
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import Simulation
 from support import fault_catalogue, processes
 from support.fault_proxy import FaultProxy, Request, Traffic
 from support.scene import Scene

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from cse_simulator.admin import EngineSummary, ReceivedCall, Simulation
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin import EngineSummary, ReceivedCall, Simulation
 from support import engines, wait
 from support.kubectl import Kubectl
 

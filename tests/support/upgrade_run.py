@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from cse_simulator.jobs import Outcome
+from cse_simulator.vendor.jobs import Outcome
 from support.engines import engine_path
 from support.fault_proxy import Behaviour, Boundary, Record, Rule
 from support.fault_stage import Corner, Stage

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cse_simulator.admin import Simulation, start_simulator
 from cse_simulator.demo import world
 from cse_simulator.demo.children import (
     OperatorProcess,
@@ -24,6 +23,7 @@ from cse_simulator.demo.errors import DemoError
 from cse_simulator.demo.kubectl import RESOURCES
 from cse_simulator.demo.places import Place, cluster_place, current_context, local_place
 from cse_simulator.demo.screen import Screen
+from cse_simulator.vendor.admin import Simulation, start_simulator
 
 Resource = Mapping[str, Any]
 

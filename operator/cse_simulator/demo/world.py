@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from cse_simulator.admin import DEFAULT_PROJECT, AdminClient, JobPlan
+from cse_simulator.vendor.admin import DEFAULT_PROJECT, AdminClient, JobPlan
 
 REGION: Final = "cn-north-4"
 SECRET: Final = "huaweicloud"  # noqa: S105 - its name

@@ -12,11 +12,11 @@ import yaml
 from rich.console import Console
 
 from cse_operator.api.resource import Spec
-from cse_simulator.admin import DEFAULT_PROJECT, Simulation
 from cse_simulator.demo import __main__ as command
 from cse_simulator.demo import kubectl, story, world
 from cse_simulator.demo.children import operator_environment
 from cse_simulator.demo.screen import Screen
+from cse_simulator.vendor.admin import DEFAULT_PROJECT, Simulation
 from support.repository import ROOT
 
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 from multidict import CIMultiDict
 
-from cse_simulator.calls import Call
-from cse_simulator.clock import Clock
-from cse_simulator.engines import DEFAULT_PROJECT, Engine, EngineDescription
-from cse_simulator.server import Simulator
-from cse_simulator.settings import Settings
+from cse_simulator.vendor.calls import Call
+from cse_simulator.vendor.clock import Clock
+from cse_simulator.vendor.engines import DEFAULT_PROJECT, Engine, EngineDescription
+from cse_simulator.vendor.server import Simulator
+from cse_simulator.vendor.settings import Settings
 
 TOKEN = {"X-Auth-Token": "some-token"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cse_simulator.engines import EngineDescription
-from cse_simulator.jobs import JobPlan
+from cse_simulator.vendor.engines import EngineDescription
+from cse_simulator.vendor.jobs import JobPlan
 
 
 def state_of(engine):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cse_simulator import wire
-from cse_simulator.calls import Call
-from cse_simulator.faults import Fault, Faults
+from cse_simulator.vendor import wire
+from cse_simulator.vendor.calls import Call
+from cse_simulator.vendor.faults import Fault, Faults
 
 ENGINES = "/v2/p/enginemgr/engines"
 SHOW = Call.received("GET", f"{ENGINES}/e-1", {}, b"", "")

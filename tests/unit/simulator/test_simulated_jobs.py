@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cse_simulator.jobs import UPGRADE_STEPS, Job, JobPlan, Run
+from cse_simulator.vendor.jobs import UPGRADE_STEPS, Job, JobPlan, Run
 
 START = 1_800_000_000.0
 STEPS = len(UPGRADE_STEPS)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cse_simulator import cli, seeds, wire
-from cse_simulator.calls import OPERATIONS
-from cse_simulator.faults import Fault
-from cse_simulator.jobs import JobPlan
+from cse_simulator.vendor import cli, seeds, wire
+from cse_simulator.vendor.calls import OPERATIONS
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
 
 PAGE = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from cse_simulator import seeds
-from cse_simulator.cli import main
-from cse_simulator.engines import engine_id
-from cse_simulator.faults import Fault
-from cse_simulator.jobs import JobPlan
+from cse_simulator.vendor import seeds
+from cse_simulator.vendor.cli import main
+from cse_simulator.vendor.engines import engine_id
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
 
 SEED = """
 engines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cse_simulator.settings import Settings, change, to_json
+from cse_simulator.vendor.settings import Settings, change, to_json
 
 
 def test_settings_change_under_their_json_names():

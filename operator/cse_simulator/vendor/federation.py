@@ -14,11 +14,11 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
 
-from cse_simulator.answers import Answer, encode, ok
-from cse_simulator.calls import Call, as_json
-from cse_simulator.clock import Clock
-from cse_simulator.id_tokens import IdTokenRefusedError, Trust, subject_of
-from cse_simulator.settings import Settings
+from cse_simulator.vendor.answers import Answer, encode, ok
+from cse_simulator.vendor.calls import Call, as_json
+from cse_simulator.vendor.clock import Clock
+from cse_simulator.vendor.id_tokens import IdTokenRefusedError, Trust, subject_of
+from cse_simulator.vendor.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cse_simulator.jobs import Job, JobPlan
+from cse_simulator.vendor.jobs import Job, JobPlan
 
 ENGINE_TYPES = {"CSE": "CSE2", "NACOS": "Nacos2", "MICROGATEWAY": "MicroGateway"}
 """Engine types with their specType (Huawei Cloud CSE API Reference, engine details)."""

@@ -10,20 +10,20 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import parse_qsl
 
-from cse_simulator import rendering, wire
-from cse_simulator import settings as simulator_settings
-from cse_simulator.answers import Answer, encode, ok
-from cse_simulator.authentication import AuthenticationOutcome
-from cse_simulator.calls import as_json
-from cse_simulator.engines import Engine, EngineDescription, EngineState
-from cse_simulator.faults import ArmedFault, Fault
-from cse_simulator.jobs import JobPlan, Outcome
-from cse_simulator.recording import Phase
-from cse_simulator.seeds import descriptions_from
-from cse_simulator.world import FOREIGN_USER, UnknownNameError
+from cse_simulator.vendor import rendering, wire
+from cse_simulator.vendor import settings as simulator_settings
+from cse_simulator.vendor.answers import Answer, encode, ok
+from cse_simulator.vendor.authentication import AuthenticationOutcome
+from cse_simulator.vendor.calls import as_json
+from cse_simulator.vendor.engines import Engine, EngineDescription, EngineState
+from cse_simulator.vendor.faults import ArmedFault, Fault
+from cse_simulator.vendor.jobs import JobPlan, Outcome
+from cse_simulator.vendor.recording import Phase
+from cse_simulator.vendor.seeds import descriptions_from
+from cse_simulator.vendor.world import FOREIGN_USER, UnknownNameError
 
 if TYPE_CHECKING:
-    from cse_simulator.server import Simulator
+    from cse_simulator.vendor.server import Simulator
 
 ADMIN_PREFIX = "/_admin/"
 

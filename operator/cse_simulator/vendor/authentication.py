@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Literal, NamedTuple
 
-from cse_simulator import signature
-from cse_simulator.answers import Answer, GatewayRefusal, encode, ok, unauthenticated
-from cse_simulator.calls import Call, as_json
-from cse_simulator.clock import Clock
-from cse_simulator.federation import Federation
-from cse_simulator.recording import fingerprint
-from cse_simulator.settings import Settings, replace_credentials
+from cse_simulator.vendor import signature
+from cse_simulator.vendor.answers import Answer, GatewayRefusal, encode, ok, unauthenticated
+from cse_simulator.vendor.calls import Call, as_json
+from cse_simulator.vendor.clock import Clock
+from cse_simulator.vendor.federation import Federation
+from cse_simulator.vendor.recording import fingerprint
+from cse_simulator.vendor.settings import Settings, replace_credentials
 
 AuthenticationOutcome = Literal["accepted", "refused"]
 

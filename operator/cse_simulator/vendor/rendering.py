@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cse_simulator import jobs
-from cse_simulator.answers import encode
-from cse_simulator.clock import milliseconds
-from cse_simulator.engines import ENGINE_TYPES, FLAVORS, Engine, EngineState
-from cse_simulator.settings import Settings
+from cse_simulator.vendor import jobs
+from cse_simulator.vendor.answers import encode
+from cse_simulator.vendor.clock import milliseconds
+from cse_simulator.vendor.engines import ENGINE_TYPES, FLAVORS, Engine, EngineState
+from cse_simulator.vendor.settings import Settings
 
 
 def row(engine: Engine, state: EngineState) -> bytes:

@@ -10,8 +10,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cse_simulator import wire
-from cse_simulator.answers import ErrorKeys
+from cse_simulator.vendor import wire
+from cse_simulator.vendor.answers import ErrorKeys
 
 PagingStyle = Literal["item", "item-from-one", "page", "page-from-zero"]
 UpgradePolicy = Literal["offered", "upward", "any"]

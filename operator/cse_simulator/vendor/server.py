@@ -16,16 +16,16 @@ from typing import Any
 
 from aiohttp import web
 
-from cse_simulator.admin_api import ADMIN_PREFIX, AdminApi
-from cse_simulator.answers import Answer, GatewayRefusal, encode, gateway_error
-from cse_simulator.authentication import Authenticator
-from cse_simulator.calls import Call
-from cse_simulator.clock import Clock, http_date
-from cse_simulator.faults import ArmedFault, Fault, Faults
-from cse_simulator.recording import Record, Recorder
-from cse_simulator.settings import Settings
-from cse_simulator.vendor_api import VendorApi
-from cse_simulator.world import World
+from cse_simulator.vendor.admin_api import ADMIN_PREFIX, AdminApi
+from cse_simulator.vendor.answers import Answer, GatewayRefusal, encode, gateway_error
+from cse_simulator.vendor.api import VendorApi
+from cse_simulator.vendor.authentication import Authenticator
+from cse_simulator.vendor.calls import Call
+from cse_simulator.vendor.clock import Clock, http_date
+from cse_simulator.vendor.faults import ArmedFault, Fault, Faults
+from cse_simulator.vendor.recording import Record, Recorder
+from cse_simulator.vendor.settings import Settings
+from cse_simulator.vendor.world import World
 
 JSON_TYPE = "application/json;charset=UTF-8"
 _GATEWAY_CODES = {401: "0301", 403: "0302", 404: "0101", 429: "0308", 500: "0601", 503: "0613"}

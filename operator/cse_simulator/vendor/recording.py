@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cse_simulator.answers import encode
-from cse_simulator.calls import (
+from cse_simulator.vendor.answers import encode
+from cse_simulator.vendor.calls import (
     ASSUME_AGENCY,
     ISSUE_TOKEN,
     TRADE_ID_TOKEN,
@@ -19,7 +19,7 @@ from cse_simulator.calls import (
     Call,
     as_json,
 )
-from cse_simulator.settings import Settings
+from cse_simulator.vendor.settings import Settings
 
 CREDENTIAL_HEADERS = frozenset({"authorization", "x-auth-token", "x-security-token"})
 PRESENT = "present"

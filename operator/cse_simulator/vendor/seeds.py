@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from cse_simulator import wire
-from cse_simulator.engines import DEFAULT_PROJECT, EngineDescription
-from cse_simulator.faults import Fault
-from cse_simulator.jobs import JobPlan
+from cse_simulator.vendor import wire
+from cse_simulator.vendor.engines import DEFAULT_PROJECT, EngineDescription
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cse_simulator.calls import OPERATIONS, Call
+from cse_simulator.vendor.calls import OPERATIONS, Call
 
 
 @dataclass(slots=True)

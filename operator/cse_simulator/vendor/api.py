@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from cse_simulator import calls, rendering
-from cse_simulator.answers import (
+from cse_simulator.vendor import calls, rendering
+from cse_simulator.vendor.answers import (
     Answer,
     EngineRefusal,
     GatewayRefusal,
@@ -13,13 +13,13 @@ from cse_simulator.answers import (
     gateway_error,
     ok,
 )
-from cse_simulator.authentication import Authenticator
-from cse_simulator.calls import Call, as_json
-from cse_simulator.clock import Clock, milliseconds
-from cse_simulator.jobs import Job
-from cse_simulator.recording import Recorder
-from cse_simulator.settings import PagingStyle, Settings
-from cse_simulator.world import World
+from cse_simulator.vendor.authentication import Authenticator
+from cse_simulator.vendor.calls import Call, as_json
+from cse_simulator.vendor.clock import Clock, milliseconds
+from cse_simulator.vendor.jobs import Job
+from cse_simulator.vendor.recording import Recorder
+from cse_simulator.vendor.settings import PagingStyle, Settings
+from cse_simulator.vendor.world import World
 
 INVALID_PARAMETER = "SVCSTG.00501100"
 """Made up: the vendor's code for a malformed body is not documented."""

@@ -16,13 +16,13 @@ from typing import Any, get_args, get_type_hints
 
 from aiohttp import web
 
-from cse_simulator import seeds, wire
-from cse_simulator.admin_api import ADMIN_PREFIX
-from cse_simulator.engines import DEFAULT_PROJECT, ENGINE_TYPES
-from cse_simulator.faults import Fault
-from cse_simulator.server import Simulator
-from cse_simulator.settings import Settings
-from cse_simulator.world import AGE_AT_START_SECONDS, UnknownNameError
+from cse_simulator.vendor import seeds, wire
+from cse_simulator.vendor.admin_api import ADMIN_PREFIX
+from cse_simulator.vendor.engines import DEFAULT_PROJECT, ENGINE_TYPES
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.server import Simulator
+from cse_simulator.vendor.settings import Settings
+from cse_simulator.vendor.world import AGE_AT_START_SECONDS, UnknownNameError
 
 _BACKLOG = 4096
 """Connections the kernel holds for us; a burst of a thousand must not be refused."""

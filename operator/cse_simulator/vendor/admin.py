@@ -20,14 +20,14 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from cse_simulator import wire
-from cse_simulator.authentication import AuthenticationOutcome
-from cse_simulator.engines import DEFAULT_PROJECT, EngineDescription, engine_id
-from cse_simulator.faults import Fault
-from cse_simulator.jobs import JobPlan, Outcome
-from cse_simulator.recording import Phase
-from cse_simulator.seeds import Generation
-from cse_simulator.world import FOREIGN_USER
+from cse_simulator.vendor import wire
+from cse_simulator.vendor.authentication import AuthenticationOutcome
+from cse_simulator.vendor.engines import DEFAULT_PROJECT, EngineDescription, engine_id
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan, Outcome
+from cse_simulator.vendor.recording import Phase
+from cse_simulator.vendor.seeds import Generation
+from cse_simulator.vendor.world import FOREIGN_USER
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -421,7 +421,7 @@ class Simulation:
             RuntimeError: It ended at once; what it wrote to standard error says why.
         """
         # The child finds this package also where only the parent's import path leads to it.
-        package_root = str(Path(__file__).resolve().parent.parent)
+        package_root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "cse_simulator", "serve", "--exit-with-stdin", *flags]
         self._process = subprocess.Popen(  # noqa: S603 - our own module

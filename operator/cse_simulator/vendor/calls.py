@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from cse_simulator.engines import Address
+from cse_simulator.vendor.engines import Address
 
 LIST_ENGINES = "ListEngines"
 SHOW_ENGINE = "ShowEngine"

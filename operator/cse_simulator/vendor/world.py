@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from cse_simulator.answers import EngineRefusal
-from cse_simulator.clock import Clock
-from cse_simulator.engines import Address, Engine, EngineDescription, EngineState
-from cse_simulator.jobs import CREATE_STEPS, Job, JobPlan, Outcome, Run
-from cse_simulator.settings import Settings
-from cse_simulator.versions import LONGEST_VERSION, is_higher, is_numeric
+from cse_simulator.vendor.answers import EngineRefusal
+from cse_simulator.vendor.clock import Clock
+from cse_simulator.vendor.engines import Address, Engine, EngineDescription, EngineState
+from cse_simulator.vendor.jobs import CREATE_STEPS, Job, JobPlan, Outcome, Run
+from cse_simulator.vendor.settings import Settings
+from cse_simulator.vendor.versions import LONGEST_VERSION, is_higher, is_numeric
 
 ENGINE_NOT_FOUND = "SVCSTG.00501116"
 STATE_FORBIDS = "SVCSTG.00501117"
