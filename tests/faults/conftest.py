@@ -10,8 +10,8 @@ import pytest
 
 from cse_simulator.control_plane import Cluster
 from cse_simulator.vendor.admin import JobPlan, Simulation, start_simulator
-from support.fault_matrix import ONLY, Result, complaint, table
-from support.fault_stage import World
+from support.faults.matrix import ONLY, Result, complaint, table
+from support.faults.stage import World
 
 MATRIX = "fault matrix"
 NEIGHBOURS = "neighbours"

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from support import fault_catalogue
-from support.fault_matrix import Case, Result, record, run_alone, run_together
-from support.fault_proxy import Boundary
-from support.fault_stage import World
+from support.faults import catalogue
+from support.faults.matrix import Case, Result, record, run_alone, run_together
+from support.faults.proxy import Boundary
+from support.faults.stage import World
 from support.upgrade_run import RETRY, UPGRADE, Course
 
 pytestmark = pytest.mark.timeout(3600)
@@ -42,7 +42,7 @@ def _faults(boundaries: list[Boundary]) -> list[Case]:
     return [
         Case(boundary, name, behaviour)
         for boundary in boundaries
-        for name, behaviour in fault_catalogue.faults_of(boundary)
+        for name, behaviour in catalogue.faults_of(boundary)
     ]
 
 
@@ -52,10 +52,10 @@ async def test_killed_before_and_after_each_call_it_goes_on_where_it_was(
 ) -> None:
     cases = []
     for boundary in await _boundaries(world, course):
-        after = fault_catalogue.killed_after
+        after = catalogue.killed_after
         if _is_event(boundary):
-            after = fault_catalogue.killed_after_event
-        cases.append(Case(boundary, "killed before", fault_catalogue.killed_before))
+            after = catalogue.killed_after_event
+        cases.append(Case(boundary, "killed before", catalogue.killed_before))
         cases.append(Case(boundary, "killed after", after))
     judge(f"{course.name}: killed before and after", await run_alone(world, course, cases))
 
@@ -91,8 +91,8 @@ async def test_whatever_happens_to_what_changes_something_while_reads_lag_it_is_
         Case(boundary, name, behaviour)
         for boundary in changing
         for name, behaviour in (
-            ("killed before", fault_catalogue.killed_before),
-            ("killed after", fault_catalogue.killed_after),
+            ("killed before", catalogue.killed_before),
+            ("killed after", catalogue.killed_after),
         )
     ]
     results = await run_together(lagging_world, course, _faults(changing))
@@ -107,6 +107,6 @@ async def test_whatever_happens_to_an_event_of_the_watch_nothing_is_missed(
         Case(boundary, name, behaviour)
         for boundary in await _boundaries(world, UPGRADE)
         if _is_event(boundary)
-        for name, behaviour in fault_catalogue.faults_of_event()
+        for name, behaviour in catalogue.faults_of_event()
     ]
     judge("upgrade: faults of the watch", await run_alone(world, UPGRADE, cases))

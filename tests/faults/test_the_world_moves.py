@@ -16,8 +16,8 @@ import yaml
 
 from cse_simulator.control_plane import LocalControlPlane
 from cse_simulator.vendor.admin import JobPlan, Simulation, start_simulator
-from support import fault_catalogue
-from support.fault_matrix import (
+from support.faults import catalogue
+from support.faults.matrix import (
     STAGES_AT_ONCE,
     Case,
     Result,
@@ -28,8 +28,8 @@ from support.fault_matrix import (
     standby,
     twin,
 )
-from support.fault_proxy import Behaviour, Boundary, Exchange
-from support.fault_stage import Stage, World
+from support.faults.proxy import Behaviour, Boundary, Exchange
+from support.faults.stage import Stage, World
 from support.repository import CRDS
 from support.upgrade_run import UPGRADE
 
@@ -69,7 +69,7 @@ async def test_two_operators_half_an_hour_apart_make_one_call_whatever_happens_t
     cases = [
         Case(boundary, name, behaviour)
         for boundary in await _calls(world)
-        for name, behaviour in fault_catalogue.faults_of(boundary)
+        for name, behaviour in catalogue.faults_of(boundary)
     ]
     results = await run_together(world, UPGRADE, cases, beside=twin, skew_seconds=QUARTER)
     judge("two operators, clocks ±15 min: faults", results)
@@ -79,8 +79,8 @@ async def test_killed_around_each_call_it_comes_back_with_another_clock(
     world: World, judge: Judge
 ) -> None:
     deaths = {
-        "killed before": fault_catalogue.killed_before,
-        "killed after": fault_catalogue.killed_after,
+        "killed before": catalogue.killed_before,
+        "killed after": catalogue.killed_after,
     }
     cases = [
         Case(boundary, name, behaviour)
@@ -106,8 +106,7 @@ async def test_a_rolling_update_at_any_call_hands_the_upgrade_over(
     world: World, judge: Judge
 ) -> None:
     cases = [
-        Case(boundary, "told to stop", fault_catalogue.told_to_stop)
-        for boundary in await _calls(world)
+        Case(boundary, "told to stop", catalogue.told_to_stop) for boundary in await _calls(world)
     ]
     results = await run_alone(world, UPGRADE, cases, beside=standby, elects=True)
     judge("rolling update", results)
@@ -118,7 +117,7 @@ async def test_a_leader_that_sleeps_beyond_its_lease_in_any_call_does_no_harm_wh
 ) -> None:
     pauses = {"wakes as its successor looks": 0.0, "wakes when its successor is done": 7.0}
     cases = [
-        Case(boundary, name, fault_catalogue.paused(seconds))
+        Case(boundary, name, catalogue.paused(seconds))
         for boundary in await _calls(world)
         for name, seconds in pauses.items()
     ]
@@ -250,7 +249,7 @@ async def test_a_watch_that_ends_in_an_error_begins_again_in_the_same_process(
 ) -> None:
     async with Stage(world) as stage:
         (corner,) = stage.corners.values()
-        behaviour = fault_catalogue.watch_error(code)
+        behaviour = catalogue.watch_error(code)
         case = Case(EVENT_OF_INTENT, f"ERROR {code}", behaviour)
         result = await run_case(stage, corner, UPGRADE, case)
         assert stage.operator.exits == []

@@ -19,7 +19,7 @@ from cse_operator.api import crd
 from cse_simulator.control_plane import LocalControlPlane
 from cse_simulator.vendor.admin import EngineSummary, Fault, JobPlan, Simulation, start_simulator
 from support import processes
-from support.fault_stage import FLAGS, LEASE_SECONDS
+from support.faults.stage import FLAGS, LEASE_SECONDS
 from support.operator_process import OperatorProcess
 from support.policies import install_policy_crds
 from support.scene import Scene, ready

@@ -16,8 +16,8 @@ import yaml
 
 from cse_simulator.vendor.jobs import Outcome
 from support.engines import engine_path
-from support.fault_proxy import Behaviour, Boundary, Record, Rule
-from support.fault_stage import Corner, Stage
+from support.faults.proxy import Behaviour, Boundary, Record, Rule
+from support.faults.stage import Corner, Stage
 from support.scene import ready
 
 Object = dict[str, Any]

@@ -9,7 +9,7 @@ import pytest
 from cse_operator.core.machine import TRANSITIONS
 from cse_operator.core.observed import Limits
 from cse_operator.core.states import Effect, Stage
-from support.model_world import UNSEEN
+from support.model.world import UNSEEN
 from support.repository import ROOT
 
 _SPEC = importlib.util.spec_from_file_location("core_docs", ROOT / "hack" / "core_docs.py")

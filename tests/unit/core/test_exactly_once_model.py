@@ -2,7 +2,7 @@
 
 One engine, up to two resources that name it, two operators with copies that may be stale. The
 world moves, fails and waits between any two boundaries of a step; what must hold are the
-promises of docs/exactly-once.md (`support.model_world`).
+promises of docs/exactly-once.md (`support.model.world`).
 
 `CSE_OPERATOR_MODEL=thorough` searches for longer.
 """
@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from support.model_operator import LOOK_FAULTS, PUT_FAULTS, Weather
-from support.model_world import MOST_LAG, MOST_LATE, ModelWorld
+from support.model.operator import LOOK_FAULTS, PUT_FAULTS, Weather
+from support.model.world import MOST_LAG, MOST_LATE, ModelWorld
 
 THOROUGH = os.environ.get("CSE_OPERATOR_MODEL") == "thorough"
 

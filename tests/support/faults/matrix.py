@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
-from support.fault_proxy import Behaviour, Boundary
-from support.fault_stage import Corner, Stage, World
+from support.faults.proxy import Behaviour, Boundary
+from support.faults.stage import Corner, Stage, World
 from support.upgrade_run import BrokenPromiseError, Course, UpgradeRun
 
 logger = logging.getLogger(__name__)

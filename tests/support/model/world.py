@@ -16,9 +16,9 @@ from cse_operator.core.member import may_run
 from cse_operator.core.observed import Limits
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
-from support.model_cluster import Dialect, ModelCluster, StoredResource
-from support.model_operator import RESYNC_INTERVAL, SEND_WINDOW, ModelGate, ModelOperator, Weather
-from support.model_vendor import Call, EngineState, Job, ModelVendor
+from support.model.cluster import Dialect, ModelCluster, StoredResource
+from support.model.operator import RESYNC_INTERVAL, SEND_WINDOW, ModelGate, ModelOperator, Weather
+from support.model.vendor import Call, EngineState, Job, ModelVendor
 
 LIMITS: Final = Limits()
 MOST_LAG: Final = LIMITS.lag

@@ -21,7 +21,7 @@ from cse_operator.core.observed import Limits, Observed, Rival, Wish
 from cse_operator.core.permit import ALLOWED, Allowed, Held, Hold
 from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.core.vendor_states import passes_by_itself
-from support.model_cluster import (
+from support.model.cluster import (
     ConflictError,
     Dialect,
     GoneError,
@@ -30,7 +30,7 @@ from support.model_cluster import (
     UnavailableError,
     understood,
 )
-from support.model_vendor import EPOCH, REFUSED, Call, ModelVendor, busy
+from support.model.vendor import EPOCH, REFUSED, Call, ModelVendor, busy
 
 SEND_WINDOW: Final = 5.0
 MOST_TURNS: Final = 12

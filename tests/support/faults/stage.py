@@ -23,8 +23,9 @@ import yaml
 
 from cse_simulator.control_plane import Cluster
 from cse_simulator.vendor.admin import Simulation
-from support import fault_catalogue, processes
-from support.fault_proxy import FaultProxy, Request, Traffic
+from support import processes
+from support.faults import catalogue
+from support.faults.proxy import FaultProxy, Request, Traffic
 from support.scene import Scene
 from support.supervised_operator import SupervisedOperator
 from support.wait import ENGINES
@@ -161,12 +162,12 @@ class Stage:
             kube = FaultProxy(
                 f"kube{suffix}",
                 world.cluster.url,
-                fault_catalogue.kube_call,
+                catalogue.kube_call,
                 self._traffic_of,
                 certificate_authority=world.cluster.certificate_authority,
             )
             cloud = FaultProxy(
-                f"cloud{suffix}", world.simulation.url, fault_catalogue.cloud_call, self._traffic_of
+                f"cloud{suffix}", world.simulation.url, catalogue.cloud_call, self._traffic_of
             )
             for proxy in (kube, cloud):
                 await stack.enter_async_context(proxy)

@@ -3,7 +3,7 @@
 It stands before the API server as well as before the vendor's API. Each call is named by what it
 is (`PATCH microserviceengines/status`) and counted, so that the third of its kind in one run is
 the third in the next; each event of a watch counts as a call of its own. A rule takes one of them
-and gives it to a behaviour (`fault_catalogue`) instead of passing it on.
+and gives it to a behaviour (`catalogue`) instead of passing it on.
 
 It is plain HTTP towards the client, whatever its upstream speaks.
 """

@@ -1,4 +1,4 @@
-"""What can happen to a call: the behaviours of `fault_proxy`, by name, and which calls get which.
+"""What can happen to a call: the behaviours of `proxy`, by name, and which calls get which.
 
 The made-up answers are those of the server that is played: a `Status` object from the API server,
 the gateway's error from the vendor, and a page of HTML from whatever stands in between.
@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-from support.fault_proxy import (
+from support.faults.proxy import (
     Answer,
     Behaviour,
     Boundary,
