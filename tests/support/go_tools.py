@@ -76,7 +76,7 @@ def module_tool(module: str, name: str) -> Path:
     """Return the path of a tool that has a module of its own, building it unless it is cached.
 
     Args:
-        module: The folder in `tests` whose go.mod names the tool.
+        module: The folder in `tests/tools` whose go.mod names the tool.
         name: The tool's.
     """
     return _cached(module, _build) / name
@@ -86,7 +86,7 @@ def files(module: str, dependency: str, folder: str) -> Path:
     """Return the path of a folder of another module, downloading it unless it is in the cache.
 
     Args:
-        module: The folder in `tests` whose go.mod requires it, and whose go.sum has its hash.
+        module: The folder in `tests/tools` whose go.mod requires it, and whose go.sum has its hash.
         dependency: The other module's path.
         folder: The folder in it.
     """
@@ -103,7 +103,7 @@ def files(module: str, dependency: str, folder: str) -> Path:
 
 def _cached(module: str, make: Callable[[Path, Path, Path], None]) -> Path:
     """Return what is made from a module's go.mod and go.sum, once per machine."""
-    directory = ROOT / "tests" / module
+    directory = ROOT / "tests" / "tools" / module
     inputs = b"".join((directory / file).read_bytes() for file in ("go.mod", "go.sum"))
     cache = cache_directory()
     folder = cache / f"{module}-{hashlib.sha256(inputs).hexdigest()[:16]}"

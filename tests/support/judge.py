@@ -10,7 +10,7 @@ from support.go_tools import tool
 
 
 class Judge:
-    """The program in `tests/control-plane/judge`, kept running."""
+    """The program in `tests/tools/control-plane/judge`, kept running."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(

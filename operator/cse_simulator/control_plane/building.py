@@ -1,4 +1,4 @@
-"""Building the binaries from pinned Go modules: `tests/control-plane/go.mod` of a checkout.
+"""Building the binaries from pinned Go modules: `tests/tools/control-plane/go.mod` of a checkout.
 
 That module also pins the Go programs that only some tests need, so that they are compiled from the
 same versions, with the same flags, and Go's cache has most of their packages already.
@@ -68,7 +68,7 @@ class Recipe:
 
 def recipe() -> Recipe | None:
     """Read the recipe from the checkout that this file is in; None when it is not in one."""
-    module_directory = Path(__file__).resolve().parents[3] / "tests" / "control-plane"
+    module_directory = Path(__file__).resolve().parents[3] / "tests" / "tools" / "control-plane"
     module = module_directory / "go.mod"
     if not module.is_file():
         return None
