@@ -7,23 +7,22 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 from urllib.parse import parse_qsl
 
 from cse_simulator.vendor import rendering, wire
 from cse_simulator.vendor import settings as simulator_settings
 from cse_simulator.vendor.answers import Answer, encode, ok
-from cse_simulator.vendor.authentication import AuthenticationOutcome
+from cse_simulator.vendor.authentication import AuthenticationOutcome, Authenticator
 from cse_simulator.vendor.calls import as_json
+from cse_simulator.vendor.clock import Clock
 from cse_simulator.vendor.engines import Engine, EngineDescription, EngineState
-from cse_simulator.vendor.faults import ArmedFault, Fault
+from cse_simulator.vendor.faults import ArmedFault, Fault, Faults
 from cse_simulator.vendor.jobs import JobPlan, Outcome
-from cse_simulator.vendor.recording import Phase
+from cse_simulator.vendor.recording import Phase, Recorder
 from cse_simulator.vendor.seeds import descriptions_from
-from cse_simulator.vendor.world import FOREIGN_USER, UnknownNameError
-
-if TYPE_CHECKING:
-    from cse_simulator.vendor.server import Simulator
+from cse_simulator.vendor.settings import Settings
+from cse_simulator.vendor.world import FOREIGN_USER, UnknownNameError, World
 
 ADMIN_PREFIX = "/_admin/"
 
@@ -44,8 +43,22 @@ class EngineChange:
 class AdminApi:
     """Answers the calls under /_admin/."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        world: World,
+        faults: Faults,
+        authenticator: Authenticator,
+        recorder: Recorder,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._world = world
+        self._faults = faults
+        self._authenticator = authenticator
+        self._recorder = recorder
         self._routes: dict[tuple[str, str, int], Handler] = {
             ("GET", "calls", 0): self._calls,
             ("GET", "counts", 0): self._counts,
@@ -65,7 +78,7 @@ class AdminApi:
             ("POST", "jobs", 1): self._end_job,
             ("POST", "plans", 0): self._plan_jobs,
             ("DELETE", "plans", 0): self._clear_plans,
-            ("GET", "settings", 0): self._settings,
+            ("GET", "settings", 0): self._show_settings,
             ("PATCH", "settings", 0): self._change_settings,
             ("POST", "tokens", 0): self._refuse_tokens,
             ("POST", "credentials", 0): self._replace_credentials,
@@ -92,7 +105,7 @@ class AdminApi:
     # --- what was received --------------------------------------------------------------------
 
     def _calls(self, _: list[str], parameters: Parameters, __: Any) -> Any:
-        records = self._simulator.recorder.calls(
+        records = self._recorder.calls(
             parameters.get("operation"),
             parameters.get("engineId"),
             int(parameters.get("after", "0")),
@@ -100,10 +113,10 @@ class AdminApi:
         return {"calls": [record.to_json() for record in records]}
 
     def _counts(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        return self._simulator.recorder.counts()
+        return self._recorder.counts()
 
     def _accepted(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        accepted = self._simulator.recorder.accepted
+        accepted = self._recorder.accepted
         return {
             "accepted": [
                 {"engineId": engine_id, "version": version, "count": count}
@@ -112,14 +125,14 @@ class AdminApi:
         }
 
     def _reset(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        self._simulator.recorder.reset()
-        self._simulator.authenticator.tallies.clear()
+        self._recorder.reset()
+        self._authenticator.tallies.clear()
         return {}
 
     async def _wait(self, parameters: Parameters) -> Any:
         if "credential" in parameters:
             return await self._wait_for_credential(parameters)
-        recorder = self._simulator.recorder
+        recorder = self._recorder
         phase = parameters.get("phase", "handled")
         if phase not in get_args(Phase):
             raise ValueError(f"phase must be one of {get_args(Phase)}, not {phase!r}")
@@ -140,7 +153,7 @@ class AdminApi:
                 f"outcome must be one of {get_args(AuthenticationOutcome)}, not {outcome!r}"
             )
         wanted = int(parameters.get("count", "1"))
-        tallies = self._simulator.authenticator.tallies
+        tallies = self._authenticator.tallies
 
         def count() -> int:
             tally = tallies.get(parameters["credential"])
@@ -150,10 +163,10 @@ class AdminApi:
 
     async def _until(self, reached: Callable[[], bool], parameters: Parameters) -> dict[str, Any]:
         timeout = float(parameters.get("timeout", "10"))
-        return {"reached": await self._simulator.recorder.wait(reached, timeout)}
+        return {"reached": await self._recorder.wait(reached, timeout)}
 
     def _authentications(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        tallies = self._simulator.authenticator.tallies
+        tallies = self._authenticator.tallies
         return {
             "authentications": [
                 {
@@ -169,18 +182,18 @@ class AdminApi:
     # --- faults -------------------------------------------------------------------------------
 
     def _list_faults(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        return {"faults": [_fault(armed) for armed in self._simulator.faults.all()]}
+        return {"faults": [_fault(armed) for armed in self._faults.all()]}
 
     def _add_fault(self, _: list[str], __: Parameters, body: Any) -> Any:
-        return _fault(self._simulator.faults.add(wire.read(Fault, body)))
+        return _fault(self._faults.add(wire.read(Fault, body)))
 
     def _clear_faults(self, path: list[str], _: Parameters, __: Any) -> Any:
-        return {"cleared": self._simulator.faults.clear(path[0] if path else None)}
+        return {"cleared": self._faults.clear(path[0] if path else None)}
 
     # --- the world ----------------------------------------------------------------------------
 
     def _list_engines(self, _: list[str], parameters: Parameters, __: Any) -> Any:
-        world = self._simulator.world
+        world = self._world
         world.settle()
         project = parameters.get("project")
         return {
@@ -196,12 +209,12 @@ class AdminApi:
             descriptions = descriptions_from(body)
         else:
             descriptions = [wire.read(EngineDescription, body)]
-        engines = self._simulator.world.add_engines(descriptions)
+        engines = self._world.add_engines(descriptions)
         return {"engines": [_summary(engine, engine.state) for engine in engines]}
 
     def _show_engine(self, path: list[str], _: Parameters, __: Any) -> Any:
-        self._simulator.world.settle()
-        engine = self._simulator.world.known(path[0])
+        self._world.settle()
+        engine = self._world.known(path[0])
         return _summary(engine, engine.state) | json.loads(rendering.details(engine, engine.state))
 
     def _change_engine(self, path: list[str], _: Parameters, body: Any) -> Any:
@@ -209,57 +222,57 @@ class AdminApi:
         changes = {
             name: value for name, value in dataclasses.asdict(change).items() if value is not None
         }
-        state = self._simulator.world.change_engine(path[0], **changes)
-        return _summary(self._simulator.world.known(path[0]), state)
+        state = self._world.change_engine(path[0], **changes)
+        return _summary(self._world.known(path[0]), state)
 
     def _delete_engine(self, path: list[str], _: Parameters, __: Any) -> Any:
-        self._simulator.world.delete_engine(path[0])
+        self._world.delete_engine(path[0])
         return {}
 
     def _foreign_upgrade(self, _: list[str], __: Parameters, body: Any) -> Any:
-        world = self._simulator.world
+        world = self._world
         user = _text({"user": FOREIGN_USER} | body, "user")
         job = world.start_foreign_upgrade(_text(body, "engineId"), _text(body, "version"), user)
         return {"id": job.id, "engineId": job.engine_id, "version": job.target_version}
 
     def _show_job(self, path: list[str], _: Parameters, __: Any) -> Any:
-        world = self._simulator.world
+        world = self._world
         now = world.settle()
         job = world.known_job(int(path[0]))
-        return json.loads(rendering.job(job, job.runs[-1], now, self._simulator.settings))
+        return json.loads(rendering.job(job, job.runs[-1], now, self._settings))
 
     def _end_job(self, path: list[str], _: Parameters, body: Any) -> Any:
         outcome = _text(body, "outcome")
         if outcome not in get_args(Outcome):
             raise ValueError(f"outcome must be one of {get_args(Outcome)}, not {outcome!r}")
-        self._simulator.world.end_job(int(path[0]), cast("Outcome", outcome))
+        self._world.end_job(int(path[0]), cast("Outcome", outcome))
         return {}
 
     def _plan_jobs(self, _: list[str], __: Parameters, body: Any) -> Any:
         engine_id = body.pop("engineId", None)
-        self._simulator.world.plan_jobs(engine_id, wire.read(JobPlan, body))
+        self._world.plan_jobs(engine_id, wire.read(JobPlan, body))
         return {}
 
     def _clear_plans(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        self._simulator.world.clear_plans()
+        self._world.clear_plans()
         return {}
 
-    def _settings(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        return simulator_settings.to_json(self._simulator.settings)
+    def _show_settings(self, _: list[str], __: Parameters, ___: Any) -> Any:
+        return simulator_settings.to_json(self._settings)
 
     def _change_settings(self, _: list[str], __: Parameters, body: Any) -> Any:
-        settings = self._simulator.settings
+        settings = self._settings
         simulator_settings.change(settings, body)
-        self._simulator.clock.offset_seconds = settings.clock_offset_seconds
+        self._clock.offset_seconds = settings.clock_offset_seconds
         return simulator_settings.to_json(settings)
 
     def _refuse_tokens(self, _: list[str], __: Parameters, body: Any) -> Any:
         expire = body.get("as", "revoked") == "expired"
-        count = self._simulator.authenticator.revoke_tokens(body.get("token"), expire=expire)
+        count = self._authenticator.revoke_tokens(body.get("token"), expire=expire)
         return {"refused": count}
 
     def _replace_credentials(self, _: list[str], __: Parameters, body: Any) -> Any:
-        self._simulator.authenticator.accept_only(body)
+        self._authenticator.accept_only(body)
         return {}
 
 

@@ -44,7 +44,14 @@ class Simulator:
         self.recorder = Recorder(settings)
         self.authenticator = Authenticator(settings, self.clock)
         self.vendor = VendorApi(settings, self.clock, self.world, self.authenticator, self.recorder)
-        self.admin = AdminApi(self)
+        self.admin = AdminApi(
+            settings=settings,
+            clock=self.clock,
+            world=self.world,
+            faults=self.faults,
+            authenticator=self.authenticator,
+            recorder=self.recorder,
+        )
         self._number = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
