@@ -27,7 +27,7 @@ from cse_simulator.vendor.faults import Fault
 from cse_simulator.vendor.jobs import JobPlan, Outcome
 from cse_simulator.vendor.recording import Phase
 from cse_simulator.vendor.seeds import Generation
-from cse_simulator.vendor.world import FOREIGN_USER
+from cse_simulator.vendor.upgrades import FOREIGN_USER
 
 __all__ = [
     "DEFAULT_PROJECT",

@@ -22,7 +22,8 @@ from cse_simulator.vendor.jobs import JobPlan, Outcome
 from cse_simulator.vendor.recording import Phase, Recorder
 from cse_simulator.vendor.seeds import descriptions_from
 from cse_simulator.vendor.settings import Settings
-from cse_simulator.vendor.world import FOREIGN_USER, UnknownNameError, World
+from cse_simulator.vendor.upgrades import FOREIGN_USER, Upgrades
+from cse_simulator.vendor.world import UnknownNameError, World
 
 ADMIN_PREFIX = "/_admin/"
 
@@ -49,6 +50,7 @@ class AdminApi:
         settings: Settings,
         clock: Clock,
         world: World,
+        upgrades: Upgrades,
         faults: Faults,
         authenticator: Authenticator,
         recorder: Recorder,
@@ -56,10 +58,15 @@ class AdminApi:
         self._settings = settings
         self._clock = clock
         self._world = world
+        self._upgrades = upgrades
         self._faults = faults
         self._authenticator = authenticator
         self._recorder = recorder
-        self._routes: dict[tuple[str, str, int], Handler] = {
+        self._routes = self._handlers()
+
+    def _handlers(self) -> dict[tuple[str, str, int], Handler]:
+        """By method, name and the number of further path segments."""
+        return {
             ("GET", "calls", 0): self._calls,
             ("GET", "counts", 0): self._counts,
             ("GET", "accepted", 0): self._accepted,
@@ -230,9 +237,10 @@ class AdminApi:
         return {}
 
     def _foreign_upgrade(self, _: list[str], __: Parameters, body: Any) -> Any:
-        world = self._world
         user = _text({"user": FOREIGN_USER} | body, "user")
-        job = world.start_foreign_upgrade(_text(body, "engineId"), _text(body, "version"), user)
+        job = self._upgrades.start_foreign_upgrade(
+            _text(body, "engineId"), _text(body, "version"), user
+        )
         return {"id": job.id, "engineId": job.engine_id, "version": job.target_version}
 
     def _show_job(self, path: list[str], _: Parameters, __: Any) -> Any:
@@ -245,16 +253,16 @@ class AdminApi:
         outcome = _text(body, "outcome")
         if outcome not in get_args(Outcome):
             raise ValueError(f"outcome must be one of {get_args(Outcome)}, not {outcome!r}")
-        self._world.end_job(int(path[0]), cast("Outcome", outcome))
+        self._upgrades.end_job(int(path[0]), cast("Outcome", outcome))
         return {}
 
     def _plan_jobs(self, _: list[str], __: Parameters, body: Any) -> Any:
         engine_id = body.pop("engineId", None)
-        self._world.plan_jobs(engine_id, wire.read(JobPlan, body))
+        self._upgrades.plan_jobs(engine_id, wire.read(JobPlan, body))
         return {}
 
     def _clear_plans(self, _: list[str], __: Parameters, ___: Any) -> Any:
-        self._world.clear_plans()
+        self._upgrades.clear_plans()
         return {}
 
     def _show_settings(self, _: list[str], __: Parameters, ___: Any) -> Any:

@@ -17,9 +17,10 @@ from cse_simulator.vendor.authentication import Authenticator
 from cse_simulator.vendor.calls import Call, as_json
 from cse_simulator.vendor.clock import Clock, milliseconds
 from cse_simulator.vendor.jobs import Job
+from cse_simulator.vendor.readers import Readers
 from cse_simulator.vendor.recording import Recorder
 from cse_simulator.vendor.settings import PagingStyle, Settings
-from cse_simulator.vendor.world import World
+from cse_simulator.vendor.upgrades import Upgrades
 
 INVALID_PARAMETER = "SVCSTG.00501100"
 """Made up: the vendor's code for a malformed body is not documented."""
@@ -30,15 +31,18 @@ class VendorApi:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         clock: Clock,
-        world: World,
+        readers: Readers,
+        upgrades: Upgrades,
         authenticator: Authenticator,
         recorder: Recorder,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._world = world
+        self._readers = readers
+        self._upgrades = upgrades
         self._authenticator = authenticator
         self._recorder = recorder
         self._windows: dict[tuple[str, str], tuple[int, int]] = {}
@@ -112,7 +116,7 @@ class VendorApi:
     def _list_engines(self, call: Call) -> Answer:
         first, limit = self._part(call)
         engine_type = call.parameters().get("type") or self._settings.list_default_type
-        total, page = self._world.page(call.address, engine_type, first, limit)
+        total, page = self._readers.page(call.address, engine_type, first, limit)
         rows = b",".join(rendering.row(engine, state) for engine, state in page)
         return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (total, rows))
 
@@ -125,17 +129,17 @@ class VendorApi:
         return _first_row(self._settings.paging_style, offset, limit), limit
 
     def _show_engine(self, call: Call) -> Answer:
-        engine, state = self._world.visible(call.address)
+        engine, state = self._readers.visible(call.address)
         return Answer(HTTPStatus.OK, rendering.details(engine, state))
 
     def _show_engine_job(self, call: Call) -> Answer:
-        job, run, moment = self._world.visible_job(call.address, call.job_id)
+        job, run, moment = self._readers.visible_job(call.address, call.job_id)
         return Answer(HTTPStatus.OK, rendering.job(job, run, moment, self._settings))
 
     def _list_engine_jobs(self, call: Call) -> Answer:
         settings = self._settings
         first, limit = self._part(call)
-        found = self._world.visible_jobs(call.address, settings.job_list_lag_ms / 1000)
+        found = self._readers.visible_jobs(call.address, settings.job_list_lag_ms / 1000)
         moments = call.parameters()
         since = _natural(moments.get("from-time", ""), 0)
         until = _natural(moments.get("to-time", ""), 2**63)
@@ -153,7 +157,7 @@ class VendorApi:
 
     def _upgrade(self, call: Call, user: str, *, forced: bool) -> Answer:
         version = _text_field(call, "version")
-        job = self._world.upgrade(call.address, version, user, unchecked=forced)
+        job = self._upgrades.upgrade(call.address, version, user, unchecked=forced)
         self._recorder.accept(call.engine_id, version)
         return _started(job)
 
@@ -161,7 +165,7 @@ class VendorApi:
         action = _text_field(call, "action")
         if action != "Retry":
             raise EngineRefusal(INVALID_PARAMETER, "Invalid parameter.", f"action {action!r}")
-        job = self._world.retry(call.address, user)
+        job = self._upgrades.retry(call.address, user)
         self._recorder.retried[call.engine_id] += 1
         return _started(job)
 

@@ -155,7 +155,7 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         [*seed.engines, *generated.descriptions()], age_seconds=AGE_AT_START_SECONDS
     )
     for engine_id, plan in seed.plans:
-        simulator.world.plan_jobs(engine_id, plan)
+        simulator.upgrades.plan_jobs(engine_id, plan)
     for fault in [*seed.faults, *(wire.read(Fault, json.loads(one)) for one in options.fault)]:
         simulator.faults.add(fault)
     return simulator

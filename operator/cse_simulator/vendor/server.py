@@ -23,8 +23,10 @@ from cse_simulator.vendor.authentication import Authenticator
 from cse_simulator.vendor.calls import Call
 from cse_simulator.vendor.clock import Clock, http_date
 from cse_simulator.vendor.faults import ArmedFault, Fault, Faults
+from cse_simulator.vendor.readers import Readers
 from cse_simulator.vendor.recording import Record, Recorder
 from cse_simulator.vendor.settings import Settings
+from cse_simulator.vendor.upgrades import Upgrades
 from cse_simulator.vendor.world import World
 
 JSON_TYPE = "application/json;charset=UTF-8"
@@ -40,14 +42,23 @@ class Simulator:
         self.settings = settings
         self.clock = clock or Clock(settings.clock_offset_seconds)
         self.world = World(settings, self.clock)
+        self.upgrades = Upgrades(self.world)
         self.faults = Faults()
         self.recorder = Recorder(settings)
         self.authenticator = Authenticator(settings, self.clock)
-        self.vendor = VendorApi(settings, self.clock, self.world, self.authenticator, self.recorder)
+        self.vendor = VendorApi(
+            settings=settings,
+            clock=self.clock,
+            readers=Readers(self.world),
+            upgrades=self.upgrades,
+            authenticator=self.authenticator,
+            recorder=self.recorder,
+        )
         self.admin = AdminApi(
             settings=settings,
             clock=self.clock,
             world=self.world,
+            upgrades=self.upgrades,
             faults=self.faults,
             authenticator=self.authenticator,
             recorder=self.recorder,

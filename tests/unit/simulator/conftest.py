@@ -41,6 +41,7 @@ class Vendor:
         self.clock = HandClock()
         self.simulator = Simulator(Settings(**settings), self.clock)
         self.world = self.simulator.world
+        self.upgrades = self.simulator.upgrades
         self.engines = f"/v2/{DEFAULT_PROJECT}/enginemgr/engines"
 
     def engine(self, name: str = "orders", **described: Any) -> Engine:

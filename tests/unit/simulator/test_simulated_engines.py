@@ -88,7 +88,7 @@ def test_a_body_without_a_version_is_refused(vendor, body):
 def test_a_failed_upgrade_offers_retry_which_starts_a_new_job(vendor):
     v = vendor(job_seconds=10)
     engine = v.engine()
-    v.world.plan_jobs(engine.id, JobPlan("error", step=2))
+    v.upgrades.plan_jobs(engine.id, JobPlan("error", step=2))
     first = v.upgrade(engine).json["jobId"]
     v.clock.advance(10)
     assert v.job(engine, first).json["status"] == "Error"
@@ -103,7 +103,7 @@ def test_a_failed_upgrade_offers_retry_which_starts_a_new_job(vendor):
 def test_retry_may_run_the_same_job_again(vendor):
     v = vendor(job_seconds=10, retry_job_id="same")
     engine = v.engine()
-    v.world.plan_jobs(engine.id, JobPlan("timeout", step=1))
+    v.upgrades.plan_jobs(engine.id, JobPlan("timeout", step=1))
     job = v.upgrade(engine).json["jobId"]
     v.clock.advance(10)
     assert v.job(engine, job).json["status"] == "Timeout"
@@ -124,14 +124,14 @@ def test_retry_of_an_engine_that_does_not_offer_it_is_refused(vendor):
 def test_a_plan_without_end_holds_for_every_job(vendor):
     v = vendor(job_seconds=1)
     engine = v.engine()
-    v.world.plan_jobs(None, JobPlan("error", times=None))
+    v.upgrades.plan_jobs(None, JobPlan("error", times=None))
     v.upgrade(engine)
     for _ in range(3):
         v.clock.advance(1)
         v.show(engine)
         assert engine.state.status == "UpgradeFailed"
         v.retry(engine)
-    v.world.clear_plans()
+    v.upgrades.clear_plans()
     v.clock.advance(1)
     v.show(engine)
     v.retry(engine)
@@ -141,7 +141,7 @@ def test_a_plan_without_end_holds_for_every_job(vendor):
 
 def test_a_plan_for_two_jobs_spares_the_third(vendor):
     v = vendor(job_seconds=1)
-    v.world.plan_jobs(None, JobPlan("error", times=2))
+    v.upgrades.plan_jobs(None, JobPlan("error", times=2))
     ends = []
     for name in ("a", "b", "c"):
         engine = v.engine(name)
@@ -165,7 +165,7 @@ def test_an_older_jobs_end_does_not_touch_an_engine_with_a_newer_one(vendor):
     engine = v.engine()
     v.upgrade(engine)
     v.clock.advance(5)
-    v.world.start_foreign_upgrade(engine.id, "2.5.0", "somebody")
+    v.upgrades.start_foreign_upgrade(engine.id, "2.5.0", "somebody")
     v.clock.advance(6)
     assert v.show(engine).json["status"] == "Upgrading"
     v.clock.advance(4)
@@ -176,13 +176,13 @@ def test_a_job_ended_by_hand_does_not_end_a_second_time(vendor):
     v = vendor(job_seconds=10)
     engine = v.engine()
     job = v.upgrade(engine).json["jobId"]
-    v.world.end_job(job, "finish")
+    v.upgrades.end_job(job, "finish")
     assert engine.state.version == "2.4.0"
     v.world.change_engine(engine.id, status="Freezed")
     v.clock.advance(20)
     assert v.show(engine).json["status"] == "Freezed"
     with pytest.raises(ValueError, match="over already"):
-        v.world.end_job(job, "error")
+        v.upgrades.end_job(job, "error")
 
 
 def test_a_job_end_is_dated_when_it_was_due_not_when_it_was_seen(vendor):

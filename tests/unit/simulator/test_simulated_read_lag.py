@@ -60,7 +60,7 @@ def test_retry_under_the_same_id_shows_the_failed_run_until_the_lag_is_over(vend
     engine = v.engine()
     job = v.upgrade(engine).json["jobId"]
     v.clock.advance(5)
-    v.world.end_job(job, "error")
+    v.upgrades.end_job(job, "error")
     v.clock.advance(LAG)
     assert v.job(engine, job).json["status"] == "Error"
     v.retry(engine)
