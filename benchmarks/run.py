@@ -30,7 +30,8 @@ from harness.peers import ensure_binary  # noqa: E402
 from harness.phases import Plan, measure  # noqa: E402
 from harness.rounds import SMALL, rounds  # noqa: E402
 
-from cse_simulator.vendor.admin import DEFAULT_PROJECT, Simulation, start_simulator  # noqa: E402
+from cse_simulator.vendor.engines import DEFAULT_PROJECT  # noqa: E402
+from cse_simulator.vendor.simulation import Simulation, start_simulator  # noqa: E402
 
 IMAGE_PYTHON = HERE.parent / "hack" / "image-python"
 

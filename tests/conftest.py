@@ -16,7 +16,7 @@ from cse_simulator.control_plane import (
     LocalControlPlane,
     ensure_assets,
 )
-from cse_simulator.vendor.admin import Simulation, start_simulator
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.kubectl import Kubectl
 from support.shared_control_plane import AskedControlPlane, SharedControlPlane
 from support.wait import ENGINES

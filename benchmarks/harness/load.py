@@ -15,7 +15,7 @@ import aiohttp
 from pydantic_core import from_json
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import DEFAULT_PROJECT
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
 from harness.measures import KubeCall
 
 PLURAL: Final = "microserviceengines"

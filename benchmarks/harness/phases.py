@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from cse_simulator.control_plane import LocalControlPlane
-from cse_simulator.vendor.admin import Simulation, start_simulator
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from harness import crd
 from harness.contestants import Contestant, Manner, Running
 from harness.load import Load, has_job_for, settled_at, upgraded_to

@@ -12,13 +12,10 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import MOST_JOBS
 from cse_operator.cloud.transport import TransportOptions, build_http_client
-from cse_simulator.vendor.admin import (
-    AdminClient,
-    EngineSummary,
-    Fault,
-    Simulation,
-    start_simulator,
-)
+from cse_simulator.vendor.admin import AdminClient
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.cloud_calls import FakeTime, make_client, static_auth
 
 

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from cse_operator.cloud.auth import trades
-from cse_simulator.vendor.admin import DEFAULT_PROJECT, Simulation, start_simulator
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:datetime\.datetime\.utcnow:DeprecationWarning:huaweicloudsdkcore"

@@ -11,14 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cse_simulator.vendor.admin import (
-    DEFAULT_PROJECT,
-    AdminError,
-    Fault,
-    Generation,
-    JobPlan,
-    start_simulator,
-)
+from cse_simulator.vendor.admin_transport import AdminError
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.seeds import Generation
+from cse_simulator.vendor.simulation import start_simulator
 
 BASE = f"/v2/{DEFAULT_PROJECT}/enginemgr/engines"
 

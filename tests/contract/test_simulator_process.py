@@ -12,7 +12,8 @@ import urllib.request
 import pytest
 import trustme
 
-from cse_simulator.vendor.admin import AdminClient, start_simulator
+from cse_simulator.vendor.admin import AdminClient
+from cse_simulator.vendor.simulation import start_simulator
 
 COMMAND = [sys.executable, "-m", "cse_simulator", "serve"]
 

@@ -14,7 +14,11 @@ from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkcse import v1 as sdk
 
-from cse_simulator.vendor.admin import DEFAULT_PROJECT, Fault, Generation, JobPlan, start_simulator
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.seeds import Generation
+from cse_simulator.vendor.simulation import start_simulator
 
 # The SDK's signer calls datetime.utcnow, which Python 3.12 and later complain about.
 pytestmark = pytest.mark.filterwarnings(

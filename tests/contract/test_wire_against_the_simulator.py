@@ -17,16 +17,13 @@ from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
-from cse_simulator.vendor.admin import (
-    DEFAULT_PROJECT,
-    AdminClient,
-    EngineSummary,
-    Fault,
-    Generation,
-    JobPlan,
-    Simulation,
-    start_simulator,
-)
+from cse_simulator.vendor.admin import AdminClient
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.seeds import Generation
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.cloud_calls import fails, make_client
 
 UNDER_WAY = {"Init", "Executing"}

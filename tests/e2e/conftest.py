@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Simulation, start_simulator
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.operator_process import OperatorProcess
 from support.scene import Scene
 from support.wait import ENGINES

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cse_simulator.vendor.admin import Fault, JobPlan, engine_id
+from cse_simulator.vendor.engines import engine_id
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
 from support.engines import engine_manifest
 from support.operator_process import OperatorProcess
 from support.scene import SECRET, TOKEN, Scene, condition_types, ready

@@ -15,7 +15,8 @@ import yaml
 
 from cse_operator.api import crd
 from cse_simulator.control_plane import Cluster, LocalControlPlane
-from cse_simulator.vendor.admin import EngineSummary, Simulation, start_simulator
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support import engines, processes
 from support.kubectl import Kubectl
 from support.policies import install_policy_crds

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import JobPlan, start_simulator
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import start_simulator
 from support.operator_process import OperatorProcess
 from support.scene import Scene, condition_types
 

@@ -13,7 +13,7 @@ import pytest
 
 from cse_operator.api import crd
 from cse_simulator.control_plane import ApiError, Cluster, LocalControlPlane
-from cse_simulator.vendor.admin import Simulation
+from cse_simulator.vendor.simulation import Simulation
 from support.engines import engine_manifest, engine_path
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from cse_operator.cli.manifests import read_text
-from cse_simulator.vendor.admin import DEFAULT_PROJECT, Fault, Generation, start_simulator
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.seeds import Generation
+from cse_simulator.vendor.simulation import start_simulator
 from support import command, wait
 from support.scene import Scene, ready
 

@@ -14,7 +14,8 @@ from urllib.request import urlopen
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Fault, Simulation, start_simulator
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cse_simulator.vendor.admin import JobPlan
+from cse_simulator.vendor.jobs import JobPlan
 from support import plugin
 from support.installation import rights_in, rights_once_granted
 from support.plugin import Plugin

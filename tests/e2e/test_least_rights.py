@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cse_simulator.control_plane import LocalControlPlane, ensure_assets
-from cse_simulator.vendor.admin import Simulation
+from cse_simulator.vendor.simulation import Simulation
 from support.installation import install_steps_before
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess

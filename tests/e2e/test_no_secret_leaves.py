@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Fault, JobPlan, Simulation, start_simulator
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support import processes
 from support.operator_process import OperatorProcess
 from support.scene import Scene

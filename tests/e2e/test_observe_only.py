@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cse_simulator.vendor.admin import JobPlan
+from cse_simulator.vendor.jobs import JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cse_simulator.vendor.admin import EngineSummary, Fault, JobPlan
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 

@@ -6,7 +6,7 @@ import json
 
 import yaml
 
-from cse_simulator.vendor.admin import JobPlan
+from cse_simulator.vendor.jobs import JobPlan
 from support.engines import engine_manifest
 from support.scene import Scene, condition_types, ready, status_writes
 

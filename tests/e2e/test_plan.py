@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from cse_operator.api.names import APPROVED_VERSION, POLICY_PLURAL
-from cse_simulator.vendor.admin import EngineSummary, JobPlan
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.jobs import JobPlan
 from support import command, wait
 from support.engines import engine_manifest
 from support.kubectl import Kubectl

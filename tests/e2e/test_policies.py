@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from cse_simulator.vendor.admin import EngineSummary, JobPlan
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.jobs import JobPlan
 from support import engines
 from support.operator_process import OperatorProcess
 from support.policies import most_at_once, policy_manifest

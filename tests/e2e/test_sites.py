@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cse_simulator.vendor.admin import JobPlan
+from cse_simulator.vendor.jobs import JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 

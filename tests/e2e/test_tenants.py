@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Fault, start_simulator
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.simulation import start_simulator
 from support import engines
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready

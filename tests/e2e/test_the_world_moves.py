@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cse_simulator.vendor.admin import Fault, JobPlan
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Object, Scene, condition_types, ready
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cse_simulator.vendor.admin import JobPlan
+from cse_simulator.vendor.jobs import JobPlan
 from support.processes import python_environment
 from support.repository import ROOT
 from support.scene import Scene

@@ -17,7 +17,9 @@ import pytest
 from cse_operator.api import crd
 from cse_operator.api.resource import Phase
 from cse_simulator.control_plane import LocalControlPlane
-from cse_simulator.vendor.admin import Fault, JobPlan, Simulation
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation
 from support import plugin
 from support.command import run as run_command
 from support.engines import create_engine, engine_manifest

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import JobPlan, Simulation, start_simulator
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.faults.matrix import ONLY, Result, complaint, table
 from support.faults.stage import World
 

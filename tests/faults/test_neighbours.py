@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Fault, JobPlan, Simulation, start_simulator
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
 from support.wait import ENGINES

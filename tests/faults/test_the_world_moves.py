@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from cse_simulator.control_plane import LocalControlPlane
-from cse_simulator.vendor.admin import JobPlan, Simulation, start_simulator
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support.faults import catalogue
 from support.faults.matrix import (
     STAGES_AT_ONCE,

@@ -17,7 +17,10 @@ import pytest
 
 from cse_operator.api import crd
 from cse_simulator.control_plane import LocalControlPlane
-from cse_simulator.vendor.admin import EngineSummary, Fault, JobPlan, Simulation, start_simulator
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support import processes
 from support.faults.stage import FLAGS, LEASE_SECONDS
 from support.operator_process import OperatorProcess

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Fault, JobPlan, Simulation
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation
 from support import processes
 from support.image import SERVICE_ACCOUNT, USER, Container, Image
 from support.installation import (

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from cse_simulator.control_plane import ApiError
-from cse_simulator.vendor.admin import DEFAULT_PROJECT
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
 from support import processes
 from support.engines import create_engine, create_secret, engine_path, patch_engine
 from support.operator_process import OperatorProcess

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cse_simulator.control_plane import Cluster, LocalControlPlane
-from cse_simulator.vendor.admin import JobPlan, Simulation
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation
 from support import processes
 from support.chart_tools import BUILD_SECONDS, CHART, Helm
 from support.engines import engine_path

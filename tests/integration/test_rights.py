@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from cse_simulator.control_plane import ApiError, Cluster
-from cse_simulator.vendor.admin import Fault, Simulation
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.simulation import Simulation
 from support.installation import (
     WHERE_IT_SERVES,
     Manifest,

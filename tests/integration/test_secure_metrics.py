@@ -10,7 +10,7 @@ import trustme
 import yaml
 
 from cse_simulator.control_plane import Cluster, LocalControlPlane
-from cse_simulator.vendor.admin import Simulation
+from cse_simulator.vendor.simulation import Simulation
 from support.installation import (
     SYSTEM,
     environment_of,

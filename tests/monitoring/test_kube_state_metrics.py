@@ -10,7 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from cse_simulator.vendor.admin import JobPlan, start_simulator
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import start_simulator
 from support import processes
 from support.go_tools import BUILD_SECONDS, module_tool
 from support.operator_process import OperatorProcess

@@ -17,7 +17,9 @@ import yaml
 
 from cse_operator.api.reasons import HELD, Reason
 from cse_operator.api.resource import Phase
-from cse_simulator.vendor.admin import Fault, JobPlan, start_simulator
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import start_simulator
 from support import processes
 from support.engines import engine_manifest
 from support.operator_process import OperatorProcess

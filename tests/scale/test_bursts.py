@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Fault, Simulation, start_simulator
+from cse_simulator.vendor.faults import Fault
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support import engines, wait
 from support.kubectl import Kubectl
 from support.operator_process import OperatorProcess

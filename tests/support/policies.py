@@ -14,7 +14,7 @@ from cse_operator.core.member import Member
 from cse_operator.core.permit import Held, permit
 from cse_operator.core.policies import Policy, PolicySet, read_policy
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Simulation
+from cse_simulator.vendor.simulation import Simulation
 
 
 def policy_manifest(namespace: str, name: str = "production", **spec: Any) -> dict[str, Any]:

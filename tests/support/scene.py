@@ -15,7 +15,8 @@ from itertools import pairwise
 from typing import Any
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import EngineSummary, ReceivedCall, Simulation
+from cse_simulator.vendor.admin_answers import EngineSummary, ReceivedCall
+from cse_simulator.vendor.simulation import Simulation
 from support import engines, wait
 from support.kubectl import Kubectl
 

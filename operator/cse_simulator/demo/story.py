@@ -23,7 +23,7 @@ from cse_simulator.demo.errors import DemoError
 from cse_simulator.demo.kubectl import RESOURCES
 from cse_simulator.demo.places import Place, cluster_place, current_context, local_place
 from cse_simulator.demo.screen import Screen
-from cse_simulator.vendor.admin import Simulation, start_simulator
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 
 Resource = Mapping[str, Any]
 

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import yaml
 
-from cse_simulator.vendor.admin import DEFAULT_PROJECT, AdminClient, JobPlan
+from cse_simulator.vendor.admin import AdminClient
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.jobs import JobPlan
 
 REGION: Final = "cn-north-4"
 SECRET: Final = "huaweicloud"  # noqa: S105 - its name

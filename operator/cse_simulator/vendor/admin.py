@@ -1,4 +1,4 @@
-"""A client of the simulator's admin API, and a way to start a simulator for a while.
+"""A client of the simulator's admin API.
 
 Its calls block for well under a millisecond, so asynchronous code may use them as they are; those
 that wait have an asynchronous twin.
@@ -7,100 +7,26 @@ that wait have an asynchronous twin.
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
-import os
-import ssl
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, Literal
+from urllib.parse import quote
 
 from cse_simulator.vendor import wire
+from cse_simulator.vendor.admin_answers import (
+    Authentications,
+    EngineSummary,
+    ReceivedCall,
+    engine_summary,
+)
+from cse_simulator.vendor.admin_transport import AdminTransport
 from cse_simulator.vendor.authentication import AuthenticationOutcome
-from cse_simulator.vendor.engines import DEFAULT_PROJECT, EngineDescription, engine_id
+from cse_simulator.vendor.engines import EngineDescription
 from cse_simulator.vendor.faults import Fault
 from cse_simulator.vendor.jobs import JobPlan, Outcome
 from cse_simulator.vendor.recording import Phase
 from cse_simulator.vendor.seeds import Generation
 from cse_simulator.vendor.upgrades import FOREIGN_USER
-
-__all__ = [
-    "DEFAULT_PROJECT",
-    "AdminClient",
-    "Authentications",
-    "EngineDescription",
-    "EngineSummary",
-    "Fault",
-    "Generation",
-    "JobPlan",
-    "ReceivedCall",
-    "Simulation",
-    "engine_id",
-    "start_simulator",
-]
-
-_TIMEOUT_SECONDS = 30.0
-_STOP_SECONDS = 10.0
-
-
-class AdminError(Exception):
-    """The simulator refused an admin call; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedCall:
-    """A call the simulator received; `time` is in seconds since the epoch.
-
-    Credentials are replaced in `headers` (whose names are lower-case) and `body`. `outcome` is
-    answered, reset, hung or truncated, or "" while the call is being handled; `status` is 0 while
-    nothing was answered.
-    """
-
-    number: int
-    time: float
-    operation: str
-    method: str
-    path: str
-    query: str
-    project_id: str
-    engine_id: str
-    job_id: str
-    request_id: str
-    headers: dict[str, str]
-    body: Any
-    status: int
-    outcome: str
-    fault: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSummary:
-    """An engine as it is, whatever the vendor's API shows of it now."""
-
-    id: str
-    name: str
-    project_id: str
-    type: str
-    status: str
-    version: str
-    latest_version: str
-    latest_job_id: int
-    actions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Authentications:
-    """How often a credential was accepted and refused, and how often refused in a row at most."""
-
-    credential: str
-    accepted: int
-    refused: int
-    most_refused_in_a_row: int
 
 
 class AdminClient:
@@ -113,16 +39,7 @@ class AdminClient:
             url: The simulator's URL, with or without the path of the admin API.
             certificate: PEM file to trust, where the simulator serves HTTPS.
         """
-        parts = urlsplit(url)
-        host, port = parts.hostname or "127.0.0.1", parts.port
-        self._connect: Callable[[float], http.client.HTTPConnection]
-        if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=certificate)
-            self._connect = lambda timeout: http.client.HTTPSConnection(
-                host, port, timeout=timeout, context=context
-            )
-        else:
-            self._connect = lambda timeout: http.client.HTTPConnection(host, port, timeout=timeout)
+        self._call = AdminTransport(url, certificate).call
 
     # --- what was received --------------------------------------------------------------------
 
@@ -295,11 +212,11 @@ class AdminClient:
     def engines(self, project: str | None = None) -> list[EngineSummary]:
         """Return all engines, of one project or of all."""
         answer = self._call("GET", "engines", parameters={"project": project})
-        return [_summary(one) for one in answer["engines"]]
+        return [engine_summary(one) for one in answer["engines"]]
 
     def engine(self, engine: str) -> EngineSummary:
         """Return one engine by its id."""
-        return _summary(self._call("GET", f"engines/{quote(engine, safe='')}"))
+        return engine_summary(self._call("GET", f"engines/{quote(engine, safe='')}"))
 
     def create_engine(self, name: str, **fields: str) -> EngineSummary:
         """Create an engine.
@@ -309,12 +226,12 @@ class AdminClient:
             fields: Fields of `EngineDescription`, such as `version` or `latest_version`.
         """
         body = wire.write(EngineDescription(name, **fields))  # type: ignore[arg-type]
-        return _summary(self._call("POST", "engines", body)["engines"][0])
+        return engine_summary(self._call("POST", "engines", body)["engines"][0])
 
     def generate_engines(self, generation: Generation) -> list[EngineSummary]:
         """Create many engines alike."""
         answer = self._call("POST", "engines", {"generate": [wire.write(generation)]})
-        return [_summary(one) for one in answer["engines"]]
+        return [engine_summary(one) for one in answer["engines"]]
 
     def patch_engine(
         self,
@@ -333,7 +250,7 @@ class AdminClient:
             "actions": list(actions) if actions is not None else None,
         }
         given = {key: value for key, value in changes.items() if value is not None}
-        return _summary(self._call("PATCH", f"engines/{engine}", given))
+        return engine_summary(self._call("PATCH", f"engines/{engine}", given))
 
     def delete_engine(self, engine: str) -> None:
         """Delete an engine."""
@@ -362,119 +279,3 @@ class AdminClient:
         """Change settings under their Python names, and return all under their JSON names."""
         body = {wire.camel_case(name): value for name, value in changes.items()}
         return dict(self._call("PATCH", "settings", body))
-
-    # --- transport ----------------------------------------------------------------------------
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        parameters: Mapping[str, Any] | None = None,
-        patience: float = 0.0,
-    ) -> Any:
-        given = {key: value for key, value in (parameters or {}).items() if value is not None}
-        target = f"/_admin/{path}" + (f"?{urlencode(given)}" if given else "")
-        connection = self._connect(patience + _TIMEOUT_SECONDS)
-        try:
-            connection.request(method, target, None if body is None else json.dumps(body))
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-        finally:
-            connection.close()
-        if response.status != http.client.OK:
-            raise AdminError(f"{method} {target}: {answer.get('problem', answer)}")
-        return answer
-
-
-def _summary(answer: Mapping[str, Any]) -> EngineSummary:
-    return EngineSummary(
-        id=answer["id"],
-        name=answer["name"],
-        project_id=answer["projectId"],
-        type=answer["type"],
-        status=answer["status"],
-        version=answer["version"],
-        latest_version=answer["latestVersion"],
-        latest_job_id=answer["latestJobId"],
-        actions=tuple(answer["actions"]),
-    )
-
-
-class Simulation:
-    """A simulator process that ends with its `with` block, or with the process that started it.
-
-    Attributes:
-        url: Where the simulated vendor's API is, IAM's included.
-        admin: A client of its admin API.
-        pid: The process id.
-    """
-
-    def __init__(self, *flags: str, certificate: Path | None = None) -> None:
-        """Start the process and wait until it listens.
-
-        Args:
-            flags: Flags of `python -m cse_simulator serve`.
-            certificate: What the admin client trusts where the flags ask for HTTPS.
-
-        Raises:
-            RuntimeError: It ended at once; what it wrote to standard error says why.
-        """
-        # The child finds this package also where only the parent's import path leads to it.
-        package_root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
-        command = [sys.executable, "-m", "cse_simulator", "serve", "--exit-with-stdin", *flags]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            text=True,
-        )
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            self.stop()
-            raise RuntimeError(f"the simulator ended at once: {self._process.returncode}")
-        self.url: str = json.loads(line)["url"]
-        self.admin = AdminClient(self.url, certificate)
-        self.pid = self._process.pid
-
-    def stop(self) -> None:
-        """End the process and wait for its end."""
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-
-def start_simulator(*flags: str, **settings: Any) -> Simulation:
-    """Start a simulator process; use it in a `with` block.
-
-    Args:
-        flags: Flags of `python -m cse_simulator serve`, as on the command line.
-        settings: The same under their Python names: `job_seconds=0.2` is `--job-seconds 0.2`.
-    """
-    named = []
-    for name, value in settings.items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            named.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            named.extend((flag, str(value)))
-    return Simulation(*flags, *named, certificate=settings.get("tls_certificate"))

@@ -22,7 +22,7 @@ from typing import Self
 import yaml
 
 from cse_simulator.control_plane import Cluster
-from cse_simulator.vendor.admin import Simulation
+from cse_simulator.vendor.simulation import Simulation
 from support import processes
 from support.faults import catalogue
 from support.faults.proxy import FaultProxy, Request, Traffic

@@ -16,7 +16,8 @@ from cse_simulator.demo import __main__ as command
 from cse_simulator.demo import kubectl, story, world
 from cse_simulator.demo.children import operator_environment
 from cse_simulator.demo.screen import Screen
-from cse_simulator.vendor.admin import DEFAULT_PROJECT, Simulation
+from cse_simulator.vendor.engines import DEFAULT_PROJECT
+from cse_simulator.vendor.simulation import Simulation
 from support.repository import ROOT
 
 
