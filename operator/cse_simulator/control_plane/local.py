@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cse_simulator.control_plane import keeper
+from cse_simulator.control_plane import commands, keeper
 from cse_simulator.control_plane.assets import Assets, ensure_assets
 from cse_simulator.control_plane.cluster import ApiError, Cluster
 from cse_simulator.control_plane.errors import ControlPlaneError
@@ -84,9 +84,9 @@ class LocalControlPlane:
         self._directory = Path(tempfile.mkdtemp(prefix="cse-control-plane-"))
         try:
             self._start_keeper()
-            _write_service_account_key(self._directory / "service-account.key")
+            _write_service_account_key(self._directory / commands.SERVICE_ACCOUNT_KEY)
             token = secrets.token_urlsafe(24)
-            tokens = self._directory / "tokens.csv"
+            tokens = self._directory / commands.TOKENS
             tokens.touch(mode=0o600)
             tokens.write_text(f'{token},local-admin,local-admin,"system:masters"\n')
             self._start_on_free_ports(assets, token)
@@ -216,7 +216,8 @@ class LocalControlPlane:
         for attempt in range(1, START_ATTEMPTS + 1):
             self._ports = _Ports(*_free_ports(2))
             try:
-                self._start_etcd(assets)
+                etcd = commands.etcd(assets.etcd, self._directory, self._ports.etcd)
+                self._start("etcd", etcd)
                 self._start_api_server_process(assets)
                 self._cluster = self._described(assets, token)
                 self._await_ready(self._cluster)
@@ -229,48 +230,14 @@ class LocalControlPlane:
             else:
                 return
 
-    def _start_etcd(self, assets: Assets) -> None:
-        url = f"http://127.0.0.1:{self._ports.etcd}"
-        self._start(
-            "etcd",
-            [
-                str(assets.etcd),
-                f"--data-dir={self._directory / 'etcd'}",
-                f"--listen-client-urls={url}",
-                f"--advertise-client-urls={url}",
-                "--listen-peer-urls=http://127.0.0.1:0",
-                "--unsafe-no-fsync",  # nothing here has to survive a power cut
-                "--log-level=warn",
-            ],
-        )
-
     def _start_api_server_process(self, assets: Assets) -> None:
-        key = self._directory / "service-account.key"
-        self._start(
-            "kube-apiserver",
-            [
-                str(assets.kube_apiserver),
-                f"--etcd-servers=http://127.0.0.1:{self._ports.etcd}",
-                f"--secure-port={self._ports.api_server}",
-                "--bind-address=127.0.0.1",
-                "--advertise-address=127.0.0.1",  # else a machine without a network cannot start it
-                "--endpoint-reconciler-type=none",  # which would refuse a loopback address
-                f"--cert-dir={self._directory / 'certificates'}",
-                "--service-account-issuer=https://kubernetes.default.svc",
-                f"--service-account-signing-key-file={key}",
-                f"--service-account-key-file={key}",
-                f"--token-auth-file={self._directory / 'tokens.csv'}",
-                "--authorization-mode=RBAC",
-                "--service-cluster-ip-range=10.0.0.0/24",
-                # Nobody creates the default service accounts that it would ask for.
-                "--disable-admission-plugins=ServiceAccount",
-                *self._flags,
-            ],
-        )
+        ports = (self._ports.etcd, self._ports.api_server)
+        command = commands.api_server(assets.kube_apiserver, self._directory, *ports)
+        self._start("kube-apiserver", [*command, *self._flags])
 
     def _described(self, assets: Assets, token: str) -> Cluster:
         """Wait for the certificate that kube-apiserver makes for itself, then say how to call."""
-        certificate = self._directory / "certificates" / "apiserver.crt"
+        certificate = self._directory / commands.CERTIFICATES / "apiserver.crt"
         deadline = time.monotonic() + START_SECONDS
         while not (certificate.is_file() and "END CERTIFICATE" in certificate.read_text()):
             self._check_running(deadline)
