@@ -14,16 +14,10 @@ from typing import Any
 import yaml
 
 from cse_operator.api.names import API_VERSION, KIND, POLICY_KIND
-from cse_operator.api.resource import (
-    NEVER_OBSERVED,
-    READER,
-    Action,
-    Phase,
-    Result,
-    Spec,
-    Status,
-)
+from cse_operator.api.spec import Spec
+from cse_operator.api.status import NEVER_OBSERVED, Phase, Status
 from cse_operator.api.status_reader import read_status
+from cse_operator.api.upgrade_record import READER, Action, Result
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.fleet import Fleet

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import live_manifests
 
-from cse_operator.api.resource import Action, Result, UpgradeRecord
+from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
 from cse_operator.core.fleet import Fleet as PolicyFleet
 from cse_operator.core.policies import PolicySet
 from cse_operator.runtime.cache import Cache

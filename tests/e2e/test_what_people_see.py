@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cse_operator.api import crd
-from cse_operator.api.resource import Phase
+from cse_operator.api.status import Phase
 from cse_simulator.control_plane import LocalControlPlane
 from cse_simulator.vendor.faults import Fault
 from cse_simulator.vendor.jobs import JobPlan

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from cse_operator.api.reasons import HELD, Reason
-from cse_operator.api.resource import Phase
+from cse_operator.api.status import Phase
 from cse_simulator.vendor.faults import Fault
 from cse_simulator.vendor.jobs import JobPlan
 from cse_simulator.vendor.simulation import start_simulator

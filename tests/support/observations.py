@@ -10,15 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import (
-    Action,
-    Condition,
-    HistoryEntry,
-    Result,
-    Status,
-    UpgradeRecord,
-)
+from cse_operator.api.status import Condition, Status
 from cse_operator.api.status_reader import read_status
+from cse_operator.api.upgrade_record import Action, HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Limits, Observed, Wish

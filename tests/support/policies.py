@@ -8,7 +8,7 @@ from typing import Any
 
 from cse_operator.api import policy_crd
 from cse_operator.api.names import API_VERSION, CLUSTER_POLICY_KIND, POLICY_KIND
-from cse_operator.api.resource import Result
+from cse_operator.api.upgrade_record import Result
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
 from cse_operator.core.permit import Held, permit

@@ -13,15 +13,9 @@ import yaml
 
 from cse_operator.api import names
 from cse_operator.api.credentials_reference import ONE_REFERENCE, ONE_TRADE
-from cse_operator.api.resource import (
-    NEVER_OBSERVED,
-    VERSION_ADVICE,
-    VERSION_FORM,
-    Phase,
-    Spec,
-    Status,
-)
 from cse_operator.api.schema import structural
+from cse_operator.api.spec import VERSION_ADVICE, VERSION_FORM, Spec
+from cse_operator.api.status import NEVER_OBSERVED, Phase, Status
 
 IMMUTABLE_FIELDS: Final = ("region", "projectId", "engineId")
 

@@ -22,7 +22,8 @@ from cse_operator.api.patterns import (
     SPAN_PATTERN,
     ZONE_PATTERN,
 )
-from cse_operator.api.resource import NEVER_OBSERVED, Timestamp
+from cse_operator.api.status import NEVER_OBSERVED
+from cse_operator.api.status_model import Timestamp
 
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
 ApprovedVersion = Annotated[

@@ -7,8 +7,8 @@ from typing import Any, Final
 from cse_operator.api import names
 from cse_operator.api.crd import Column, Names, as_yaml, custom_resource
 from cse_operator.api.policy import ClusterPolicySpec, PolicySpec, PolicyStatus
-from cse_operator.api.resource import NEVER_OBSERVED
 from cse_operator.api.schema import structural
+from cse_operator.api.status import NEVER_OBSERVED
 
 _COLUMNS: Final[tuple[Column, ...]] = (
     ("Gate", "string", ".status.gate", "Do its times let engines start", 0),

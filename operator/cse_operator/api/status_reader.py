@@ -14,7 +14,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from cse_operator.api.reasons import Standing as ConditionType
-from cse_operator.api.resource import READER, KeptApart, Status, UpgradeRecord
+from cse_operator.api.status import KeptApart, Status
+from cse_operator.api.upgrade_record import READER, UpgradeRecord
 
 _RECORD: Final = "upgrade"
 _LISTS: Final = frozenset({"conditions", "history"})

@@ -13,7 +13,7 @@ from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import Reason, Standing
-from cse_operator.api.resource import Phase, Status
+from cse_operator.api.status import Phase, Status
 from cse_operator.core import messages
 from cse_operator.core.backoff import exponential, spread
 from cse_operator.core.failure import Failure

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from cse_operator.api.resource import CallError, Result, Status
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import CallError, Result
 from cse_operator.core.observed import Observed
 from cse_operator.core.records import open_record, progress_of, recorded, vendors_now, with_ended
 from cse_operator.core.vendor_states import JOB_FINISHED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cse_operator.api.reasons import HELD, Reason
-from cse_operator.api.resource import HeldBy, Status
+from cse_operator.api.status import HeldBy, Status
 from cse_operator.core.observed import Observed
 from cse_operator.core.permit import Held
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from cse_operator.api.resource import Action, UpgradeRecord
+from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.observation import JobView
 from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.vendor_states import JOB_FINISHED, UPGRADE_JOB_TYPE

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Status
+from cse_operator.api.status import Status
 from cse_operator.core import ends, held, messages, records
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of

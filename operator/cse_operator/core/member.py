@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from cse_operator.api.reasons import HELD, Reason
-from cse_operator.api.resource import Action, Result, Status
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import Action, Result
 from cse_operator.core.observation import EngineView
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.vendor_states import AVAILABLE, UPGRADE_FAILED, UPGRADING

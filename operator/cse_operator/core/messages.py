@@ -11,7 +11,8 @@ from datetime import timedelta
 from cse_operator.api.duration import format_duration
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import RETRY_REQUESTED_AT
-from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cse_operator.api.duration import parse_duration
-from cse_operator.api.resource import Spec, Status, UpgradeRecord
+from cse_operator.api.spec import Spec
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import UpgradeRecord
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Accepted, EngineView, JobView
 from cse_operator.core.permit import Allowed, Held

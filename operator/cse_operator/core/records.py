@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from cse_operator.api.resource import (
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import (
     HISTORY_LIMIT,
     Action,
     CallError,
     HistoryEntry,
     Progress,
     Result,
-    Status,
     UpgradeRecord,
 )
 from cse_operator.core.failure import Failure

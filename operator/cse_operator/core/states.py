@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum, StrEnum
 
-from cse_operator.api.resource import Status
+from cse_operator.api.status import Status
 
 
 class Stage(StrEnum):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from cse_operator.api.reasons import FACTS, HELD, Reason, Standing
-from cse_operator.api.resource import Condition, EngineInfo, Phase, Status
+from cse_operator.api.status import Condition, EngineInfo, Phase, Status
 from cse_operator.core import records
 from cse_operator.core.held import held_by
 from cse_operator.core.machine import Transition

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from cse_operator.api.resource import HistoryEntry, Result, UpgradeRecord
+from cse_operator.api.upgrade_record import HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.vendor_states import UPGRADING

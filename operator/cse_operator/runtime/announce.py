@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason
-from cse_operator.api.resource import Status
+from cse_operator.api.status import Status
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.metrics import Metrics

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from cse_operator.api.names import APPROVED_VERSION, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
-from cse_operator.api.resource import Spec, Status
+from cse_operator.api.spec import Spec
+from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.member import Member, member_of
 from cse_operator.core.states import Stage, stage_of

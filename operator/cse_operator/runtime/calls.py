@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, after_call, decide

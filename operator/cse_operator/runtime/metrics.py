@@ -23,7 +23,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Result, UpgradeRecord
+from cse_operator.api.upgrade_record import Result, UpgradeRecord
 
 Cause = Literal["kubernetes", "unforeseen"]
 """Why a reconcile step could not be ended."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cse_operator.api.resource import Status
+from cse_operator.api.status import Status
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.core.vendor_states import passes_by_itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cse_operator.api.resource import Status
+from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
 from cse_operator.cloud.clock import boottime
 from cse_operator.core.states import Stage, stage_of

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
+from cse_operator.api.upgrade_record import Action, UpgradeRecord
 
 
 class Dialect:

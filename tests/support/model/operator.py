@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Action, Status, UpgradeRecord
+from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
+from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.observation import Accepted, EngineView

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import HISTORY_LIMIT, Result
+from cse_operator.api.upgrade_record import HISTORY_LIMIT, Result
 from cse_operator.core.member import may_run
 from cse_operator.core.observed import Limits
 from cse_operator.core.states import Stage, stage_of

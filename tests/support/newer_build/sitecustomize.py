@@ -6,10 +6,12 @@ differ: by a `word` that is new, or by the `reader` that they ask for.
 
 import os
 
-from cse_operator.api import resource, status_reader
+from cse_operator.api import status_reader
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import READER
 
 _by_word = os.environ["NEWER_BUILD"] == "word"
-_to_json, _read_status = resource.Status.to_json, status_reader.read_status
+_to_json, _read_status = Status.to_json, status_reader.read_status
 
 
 def to_json(self):
@@ -17,17 +19,17 @@ def to_json(self):
     record = stored.get("upgrade")
     if record is None:
         return stored
-    own = {"action": f"New{record['action']}"} if _by_word else {"minReader": resource.READER + 1}
+    own = {"action": f"New{record['action']}"} if _by_word else {"minReader": READER + 1}
     return stored | {"upgrade": record | own}
 
 
 def read_status(stored):
     if isinstance(stored, dict) and isinstance(stored.get("upgrade"), dict):
         record = stored["upgrade"]
-        known = {"action": record["action"].removeprefix("New"), "minReader": resource.READER}
+        known = {"action": record["action"].removeprefix("New"), "minReader": READER}
         stored = stored | {"upgrade": record | known}
     return _read_status(stored)
 
 
-resource.Status.to_json = to_json
+Status.to_json = to_json
 status_reader.read_status = read_status

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from cse_operator.api import crd, names
-from cse_operator.api.resource import NEVER_OBSERVED, Spec, Status
+from cse_operator.api.spec import Spec
+from cse_operator.api.status import NEVER_OBSERVED, Status
 from support.repository import ROOT
 
 VERSION = crd.definition()["spec"]["versions"][0]

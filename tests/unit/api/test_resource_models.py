@@ -8,16 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cse_operator.api.resource import (
-    Action,
-    HistoryEntry,
-    MicroserviceEngine,
-    Phase,
-    Result,
-    Spec,
-    Status,
-    UpgradeRecord,
-)
+from cse_operator.api.spec import Spec
+from cse_operator.api.status import Phase, Status
+from cse_operator.api.upgrade_record import Action, HistoryEntry, Result, UpgradeRecord
 
 SPEC: dict[str, Any] = {
     "region": "cn-north-4",
@@ -65,7 +58,7 @@ def test_a_spec_needs_no_more_than_the_engine_the_version_and_the_credentials():
 )
 def test_a_spec_that_could_leave_its_place_is_refused(field, value):
     with pytest.raises(ValidationError, match=field):
-        MicroserviceEngine.model_validate({"spec": SPEC | {field: value}})
+        Spec.model_validate(SPEC | {field: value})
 
 
 @pytest.mark.parametrize("version", ["2.4.0", "2.1.0.16", "2.4.0-rc1", "2.5.0.SPC100", "2.4.0_b+c"])

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.resource import READER, Action, Condition, Phase, Result, Status
+from cse_operator.api.status import Condition, Phase, Status
 from cse_operator.api.status_reader import read_status
+from cse_operator.api.upgrade_record import READER, Action, Result
 
 RECORD: dict[str, Any] = {
     "minReader": 1,

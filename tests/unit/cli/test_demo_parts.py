@@ -11,7 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from cse_operator.api.resource import Spec
+from cse_operator.api.spec import Spec
 from cse_simulator.demo import __main__ as command
 from cse_simulator.demo import kubectl, story, world
 from cse_simulator.demo.children import operator_environment

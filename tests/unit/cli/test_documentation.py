@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cse_operator.api import crd, names
-from cse_operator.api.resource import Spec
+from cse_operator.api.spec import Spec
 from cse_operator.cli.main import main
 from cse_simulator.control_plane.assets import ASSETS_VARIABLE
 from support.repository import ROOT

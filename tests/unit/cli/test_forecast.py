@@ -11,7 +11,7 @@ import yaml
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import APPROVED_VERSION, RETRY_REQUESTED_AT
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import Phase, Status
+from cse_operator.api.status import Phase, Status
 from cse_operator.cli.manifests import read_text
 from cse_operator.cli.planning.forecast import Forecaster, _kind_of
 from cse_operator.cli.planning.verdict import Kind, Verdict

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Action, Phase, Result
+from cse_operator.api.status import Phase
+from cse_operator.api.upgrade_record import Action, Result
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observation import Accepted

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import NEVER_OBSERVED, HeldBy, Phase, Result
+from cse_operator.api.status import NEVER_OBSERVED, HeldBy, Phase
+from cse_operator.api.upgrade_record import Result
 from cse_operator.core.decide import conditions, decide, invalid_spec
 from cse_operator.core.failure import FailureKind
 from cse_operator.core.observed import Rival

@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import (
-    Action,
-    CallError,
-    HistoryEntry,
-    Result,
-    Status,
-    UpgradeRecord,
-)
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import Action, CallError, HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.decide import decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.machine import TRANSITIONS

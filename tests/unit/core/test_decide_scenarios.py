@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Action, CallError, Result
 from cse_operator.api.status_reader import read_status
+from cse_operator.api.upgrade_record import Action, CallError, Result
 from cse_operator.core import decide as decide_module
 from cse_operator.core import machine
 from cse_operator.core.decide import Decision, after_call, decide

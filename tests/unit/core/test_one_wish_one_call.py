@@ -9,7 +9,7 @@ import pytest
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Action, CallError, Result
+from cse_operator.api.upgrade_record import Action, CallError, Result
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Situation

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from cse_operator.api.resource import Result
+from cse_operator.api.upgrade_record import Result
 from cse_operator.core.waves import rollout
 from support.policies import ask, cluster_policy, done, failed, held, member, policy, utc
 

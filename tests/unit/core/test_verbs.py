@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Result, Spec
+from cse_operator.api.spec import Spec
+from cse_operator.api.upgrade_record import Result
 from cse_operator.core.decide import decide
 from cse_operator.core.observed import Rival, Wish
 from cse_operator.core.states import Effect

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cse_operator.api.reasons import FACTS, Reason
-from cse_operator.api.resource import Action, Result, Status, UpgradeRecord
+from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
 from cse_operator.core.status import conditions
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.announce import Announcer

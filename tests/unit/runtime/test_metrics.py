@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import Result
+from cse_operator.api.upgrade_record import Result
 from cse_operator.runtime.metrics import Metrics
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from cse_operator.api.names import API_VERSION, KIND
-from cse_operator.api.resource import Spec
+from cse_operator.api.spec import Spec
 from cse_operator.core.observation import EngineView
 from cse_operator.core.vendor_states import BUSY_STATUSES, UNUSABLE_STATUSES, UPGRADE_FAILED
 

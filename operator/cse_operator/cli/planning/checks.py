@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cse_operator.api import crd
 from cse_operator.api.names import API_VERSION
-from cse_operator.api.resource import Spec
+from cse_operator.api.spec import Spec
 from cse_operator.cli.manifests import Manifest
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)

@@ -13,7 +13,7 @@ from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import FACTS, Reason, Standing
-from cse_operator.api.resource import Phase, Status
+from cse_operator.api.status import Phase, Status
 from cse_operator.cli.planning.verdict import Kind, Verdict
 from cse_operator.cli.planning.world import World
 from cse_operator.cloud.errors import CloudError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.resource import Result, UpgradeRecord
+from cse_operator.api.upgrade_record import Result, UpgradeRecord
 from cse_operator.core.job_matching import is_current
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Limits, Observed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.resource import UpgradeRecord
+from cse_operator.api.upgrade_record import UpgradeRecord
 from cse_operator.core.job_matching import is_current
 from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.observed import Limits, Observed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cse_operator.api.resource import Action, UpgradeRecord
+from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.job_matching import is_current, listed_job
 from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Limits, Observed
