@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cse_operator.api import crd, names, policy_crd
-from cse_operator.api.reasons import FACTS
+from cse_operator.api.reason_facts import FACTS
 from cse_operator.core.machine import TRANSITIONS, Transition
 from cse_operator.core.states import Effect, Requeue, Situation, Stage
 
@@ -31,7 +31,7 @@ everything.
 """
 
 _REASONS_HEAD: Final = """\
-<!-- Generated from operator/cse_operator/api/reasons.py by `make generate`. -->
+<!-- Generated from operator/cse_operator/api/reason_facts.py by `make generate`. -->
 # Reasons
 
 The reason of the conditions of a `MicroserviceEngine`, and of the Event that is posted when it

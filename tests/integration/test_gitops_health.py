@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from cse_operator.api.names import API_VERSION, APPROVED_VERSION, KIND
-from cse_operator.api.reasons import FACTS, Standing
+from cse_operator.api.reason_facts import FACTS
 from cse_operator.api.reasons import HELD as held_reasons  # noqa: N811 - beside the scenes of HELD
+from cse_operator.api.reasons import Standing
 from support.judge import Judge
 from support.repository import ROOT
 

@@ -13,7 +13,8 @@ from kubernetes.aio.client import ApiClient
 from pydantic import ValidationError
 
 from cse_operator.api.credentials_reference import CredentialsReference
-from cse_operator.api.reasons import FACTS, Reason
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason
 from cse_operator.api.spec import Spec
 from cse_operator.cli.report import Finding, note, ok, problem
 from cse_operator.cloud.auth.credentials import (

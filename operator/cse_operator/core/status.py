@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from cse_operator.api.reasons import FACTS, HELD, Reason, Standing
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import HELD, Reason, Standing
 from cse_operator.api.status import Condition, EngineInfo, Phase, Status
 from cse_operator.core import records
 from cse_operator.core.held import held_by

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from cse_operator.api.reasons import FACTS, Reason
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.references import ObjectReference

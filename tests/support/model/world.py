@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason, Standing
 from cse_operator.api.upgrade_record import HISTORY_LIMIT, Result
 from cse_operator.core.member import may_run
 from cse_operator.core.observed import Limits

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason, Standing
 from cse_operator.core.machine import TRANSITIONS
 
 

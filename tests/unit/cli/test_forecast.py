@@ -10,7 +10,8 @@ import yaml
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import APPROVED_VERSION, RETRY_REQUESTED_AT
-from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason, Standing
 from cse_operator.api.status import Phase, Status
 from cse_operator.cli.manifests import read_text
 from cse_operator.cli.planning.forecast import Forecaster, _kind_of

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason, Standing
 from cse_operator.api.status import NEVER_OBSERVED, HeldBy, Phase
 from cse_operator.api.upgrade_record import Result
 from cse_operator.core.decide import conditions, decide, invalid_spec

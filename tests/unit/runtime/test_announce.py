@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cse_operator.api.reasons import FACTS, Reason
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
 from cse_operator.core.status import conditions

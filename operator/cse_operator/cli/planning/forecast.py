@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.reasons import FACTS, Reason, Standing
+from cse_operator.api.reason_facts import FACTS
+from cse_operator.api.reasons import Reason, Standing
 from cse_operator.api.status import Phase, Status
 from cse_operator.cli.planning.verdict import Kind, Verdict
 from cse_operator.cli.planning.world import World

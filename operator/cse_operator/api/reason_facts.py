@@ -1,0 +1,11 @@
+"""What the runbook says about every reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cse_operator.api.engine_reasons import ENGINE_REASONS
+from cse_operator.api.policy_reasons import POLICY_REASONS
+from cse_operator.api.reasons import Reason, ReasonFacts
+
+FACTS: Final[dict[Reason, ReasonFacts]] = ENGINE_REASONS | POLICY_REASONS
