@@ -15,10 +15,8 @@ def reason_of_hold(o: Observed) -> Reason:
 
 def held(o: Observed, _: Status) -> str:
     """Policies say not yet."""
-    if o.engine is None:
-        raise ValueError("a call is held only of an engine that was looked at")
     waits = f"the upgrade to {o.wish.version} waits: {_held(o).text}"
-    return f"engine is at {o.engine.version}; {waits}"
+    return f"engine is at {o.seen_engine.version}; {waits}"
 
 
 def held_by(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
-from cse_operator.core import ends, held, messages, records
+from cse_operator.core import ends, held, intents, messages, records
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
 
@@ -87,7 +87,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         say=messages.not_comparable,
         answers_retry=True,
     ),
-    (_I, _S.FOREIGN_UPGRADE): _T(_R, record=records.adopted),
+    (_I, _S.FOREIGN_UPGRADE): _T(_R, record=intents.adopted),
     (_I, _S.JUST_ENDED): _T(_I, reason=_W.UPGRADING, say=messages.just_ended, requeue=_Q.CONFIRM),
     (_I, _S.REJECTED): _T(
         _I,
@@ -121,7 +121,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         _I, record=records.settled, reason=_W.RETRY_REQUIRED, say=messages.answered
     ),
     (_I, _S.RETRY_OFFERED): _T(
-        _U, _E.RETRY, records.intent_to_retry, _W.SUBMITTING, messages.submitting
+        _U, _E.RETRY, intents.intent_to_retry, _W.SUBMITTING, messages.submitting
     ),
     (_I, _S.BUSY): _T(
         _I,
@@ -146,7 +146,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     ),
     (_I, _S.SUSPENDED): _T(_I, record=records.settled, reason=_W.SUSPENDED, say=messages.suspended),
     (_I, _S.UPGRADE_DUE): _T(
-        _U, _E.UPGRADE, records.intent_to_upgrade, _W.SUBMITTING, messages.submitting
+        _U, _E.UPGRADE, intents.intent_to_upgrade, _W.SUBMITTING, messages.submitting
     ),
     # -- Unanswered, right after the call: record what it was answered with ---------------------
     (_U, _S.CALL_ACCEPTED): _T(
@@ -201,10 +201,10 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         _U, reason=_W.VERIFYING_OUTCOME, say=messages.jobs_unreadable, requeue=_Q.SLOW
     ),
     (_U, _S.UNCHANGED_AND_WANTED): _T(
-        _U, _E.UPGRADE, records.called_again, _W.SUBMITTING, messages.submitting
+        _U, _E.UPGRADE, intents.called_again, _W.SUBMITTING, messages.submitting
     ),
     (_U, _S.RETRY_UNCHANGED): _T(
-        _U, _E.RETRY, records.called_again, _W.SUBMITTING, messages.submitting
+        _U, _E.RETRY, intents.called_again, _W.SUBMITTING, messages.submitting
     ),
     (_U, _S.LOOK_TOO_OLD): _T(_U, requeue=_Q.CONFIRM, keeps=True),
     (_U, _S.CALL_NOT_YET): _T(

@@ -172,7 +172,6 @@ def member_of(
 ) -> Member:
     """The engine of a resource, whoever wrote it."""
     ready, engine = status.ready, status.engine
-    stage = stage_of(status)
     upgrade = spec.get("upgrade")
     priority = upgrade.get("priority", 0) if isinstance(upgrade, dict) else 0
     present = status.observed_generation == generation
@@ -195,7 +194,7 @@ def member_of(
         ready=present and ready is not None and ready.status == "True",
         ready_since=ready.last_transition_time if ready is not None else None,
         reason=reason,
-        stage=stage,
+        stage=stage_of(status),
         in_flight=may_run(status) or upgrades,
         ends=_ends(status),
         held_since=status.held_since if status.held else None,

@@ -14,7 +14,6 @@ from cse_operator.api.names import RETRY_REQUESTED_AT
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.failure import Failure
-from cse_operator.core.observation import EngineView
 from cse_operator.core.observed import Observed
 
 _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try again"
@@ -64,7 +63,7 @@ def called_again_later(o: Observed, status: Status) -> str:
     record = _record(status)
     return (
         f"the call {_call(record)}{_to(record)} had no effect that is seen, and the engine is "
-        f"{_engine(o).status}; it is called again when the engine is Available"
+        f"{o.seen_engine.status}; it is called again when the engine is Available"
     )
 
 
@@ -202,7 +201,7 @@ def rival(o: Observed, _: Status) -> str:
 
 def at_target(o: Observed, _: Status) -> str:
     """All is well."""
-    version, wanted = _engine(o).version, o.wish.version
+    version, wanted = _version(o), o.wish.version
     patch = "" if version == wanted else f", a later patch of {wanted}"
     # So that nobody wonders why the next wish will start nothing.
     return f"engine is at {version}{patch}" + ("; suspended" if o.wish.suspend else "")
@@ -210,7 +209,7 @@ def at_target(o: Observed, _: Status) -> str:
 
 def beyond_target(o: Observed, _: Status) -> str:
     """Versions cannot go back."""
-    version = _engine(o).version
+    version = _version(o)
     return (
         f"engine is at {version}, beyond the wanted {o.wish.version}, and versions cannot go "
         f"back; set spec.version to {version} or higher"
@@ -219,7 +218,7 @@ def beyond_target(o: Observed, _: Status) -> str:
 
 def not_comparable(o: Observed, _: Status) -> str:
     """Which of the two versions is the later one cannot be known."""
-    engine = _engine(o)
+    engine = o.seen_engine
     offered = f" (the vendor's latest is {engine.latest_version})" if engine.latest_version else ""
     return (
         f"engine is at {engine.version}, which cannot be ordered with the wanted {o.wish.version}, "
@@ -232,7 +231,7 @@ def not_comparable(o: Observed, _: Status) -> str:
 def not_yet(o: Observed, _: Status) -> str:
     """A call is due, and the process has just begun."""
     return (
-        f"engine is at {_engine(o).version}; the upgrade to {o.wish.version} is called soon: the "
+        f"engine is at {_version(o)}; the upgrade to {o.wish.version} is called soon: the "
         "operator has just started, and waits until no call of an earlier process can be on its way"
     )
 
@@ -240,7 +239,7 @@ def not_yet(o: Observed, _: Status) -> str:
 def observes(o: Observed, _: Status) -> str:
     """A call is due, and an administrator said that none is made."""
     return (
-        f"engine is at {_engine(o).version}; nothing is called for {o.wish.version}, because the "
+        f"engine is at {_version(o)}; nothing is called for {o.wish.version}, because the "
         "operator only observes (--observe-only); it is called when the operator runs without that"
     )
 
@@ -248,26 +247,24 @@ def observes(o: Observed, _: Status) -> str:
 def suspended(o: Observed, _: Status) -> str:
     """A person said wait."""
     return (
-        f"engine is at {_engine(o).version}; the upgrade to {o.wish.version} waits until "
+        f"engine is at {_version(o)}; the upgrade to {o.wish.version} waits until "
         "spec.suspend is false"
     )
 
 
 def busy(o: Observed, _: Status) -> str:
     """The engine does something else."""
-    return f"engine is {_status(o)} at {_engine(o).version}{_waits(o)}"
+    return f"engine is {_status(o)} at {_version(o)}{_waits(o)}"
 
 
 def unusable(o: Observed, _: Status) -> str:
     """The engine needs its owner."""
-    return (
-        f"engine is {_status(o)} at {_engine(o).version}; look at it in the CSE console{_waits(o)}"
-    )
+    return f"engine is {_status(o)} at {_version(o)}; look at it in the CSE console{_waits(o)}"
 
 
 def unavailable(o: Observed, _: Status) -> str:
     """The engine is not well."""
-    return f"engine is {_status(o)} at {_engine(o).version}; waiting for it to be Available"
+    return f"engine is {_status(o)} at {_version(o)}; waiting for it to be Available"
 
 
 def engine_gone(o: Observed, _: Status) -> str:
@@ -306,19 +303,17 @@ def _record(status: Status) -> UpgradeRecord:
     return status.upgrade
 
 
-def _engine(o: Observed) -> EngineView:
-    if o.engine is None:
-        raise ValueError("there is nothing to say about an engine that was not looked at")
-    return o.engine
+def _version(o: Observed) -> str:
+    return o.seen_engine.version
 
 
 def _status(o: Observed) -> str:
-    return _engine(o).status or "in no status"
+    return o.seen_engine.status or "in no status"
 
 
 def _waits(o: Observed) -> str:
     """Nothing where the engine has the wanted version already."""
-    if _engine(o).version == o.wish.version:
+    if _version(o) == o.wish.version:
         return ""
     return f"; the upgrade to {o.wish.version} waits until it is Available"
 

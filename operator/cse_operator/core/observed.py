@@ -174,6 +174,17 @@ class Observed:
         return self.status.upgrade
 
     @property
+    def seen_engine(self) -> EngineView:
+        """The engine, in a step that looked at it.
+
+        Raises:
+            ValueError: This one did not: nothing can be recorded or said about an unseen engine.
+        """
+        if self.engine is None:
+            raise ValueError("the engine was not looked at in this step")
+        return self.engine
+
+    @property
     def retry_requested(self) -> bool:
         """Whether a person asked for a retry that was not honoured yet."""
         request = self.wish.retry_request

@@ -1,4 +1,6 @@
-"""How a recorded upgrade changes: intent, answer, job, end. Values in, values out.
+"""How a recorded upgrade changes by the answer to its call and by looks at its job.
+
+Its beginning is in `intents.py`, its end in `ends.py`. Values in, values out.
 
 Each public function is the change of a row in `machine.py`: it takes what was observed and returns
 the status with its record changed. Phase, message and conditions are made from it later.
@@ -7,7 +9,6 @@ the status with its record changed. Phase, message and conditions are made from 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import (
@@ -21,7 +22,7 @@ from cse_operator.api.upgrade_record import (
 )
 from cse_operator.core.failure import Failure
 from cse_operator.core.job_matching import listed_job
-from cse_operator.core.observation import Accepted, EngineView, JobView
+from cse_operator.core.observation import Accepted, JobView
 from cse_operator.core.observed import Observed
 
 # -- without a change of stage -------------------------------------------------------
@@ -66,71 +67,6 @@ def progressed(o: Observed) -> Status:
     return with_record(o.status, record.model_copy(update=changes))
 
 
-# -- the intent ----------------------------------------------------------------------
-
-
-def intent_to_upgrade(o: Observed) -> Status:
-    """Record the intent to call Upgrade for the wish."""
-    engine = _engine(o)
-    return _with_intent(
-        o,
-        UpgradeRecord(
-            action=Action.UPGRADE,
-            wanted_version=o.wish.version,
-            answered_versions=answered_by(o.record),
-            from_version=engine.version,
-            target_version=o.wish.version,
-            **_moment_of_intent(o, engine),
-        ),
-    )
-
-
-def intent_to_retry(o: Observed) -> Status:
-    """Record the intent to call Retry, which goes on with the failed job to its own target."""
-    engine, old = _engine(o), o.record
-    same_job = old is not None and old.job_id == engine.latest_job_id
-    retried = old if old is not None and same_job else None
-    return _with_intent(
-        o,
-        UpgradeRecord(
-            action=Action.RETRY,
-            wanted_version=o.wish.version,
-            answered_versions=answered_by(old),
-            from_version=retried.from_version if retried else engine.version,
-            target_version=retried.target_version if retried else None,
-            retries=(retried.retries if retried else 0) + 1,
-            **_moment_of_intent(o, engine),
-        ),
-    )
-
-
-def called_again(o: Observed) -> Status:
-    """Renew the intent: its call had no effect, and goes out once more."""
-    moment = _moment_of_intent(o, _engine(o))
-    changes = {**moment, "attempts": open_record(o.status).attempts + 1, "error": None}
-    if not o.retry_requested:
-        del changes["retry_request"]
-    return _with_intent(o, open_record(o.status).model_copy(update=changes))
-
-
-def adopted(o: Observed) -> Status:
-    """Follow a job that somebody else started."""
-    engine = _engine(o)
-    job = o.shown_job(engine.latest_job_id)
-    record = UpgradeRecord(
-        action=Action.ADOPTED,
-        wanted_version=o.wish.version,
-        answered_versions=answered_by(o.record),
-        from_version=engine.version,
-        requested_at=o.now,
-        baseline_at=vendors_now(o),
-        attempts=0,
-        job_id=engine.latest_job_id,
-        started_at=job.started_at if job else None,
-    )
-    return with_record(o.status, record)
-
-
 # -- the answer ----------------------------------------------------------------------
 
 
@@ -165,7 +101,7 @@ def not_sent(o: Observed) -> Status:
 
 def following_the_latest(o: Observed) -> Status:
     """The engine's latest job is the call's."""
-    return _following(o, o.shown_job(_engine(o).latest_job_id))
+    return _following(o, o.shown_job(o.seen_engine.latest_job_id))
 
 
 def following_the_listed(o: Observed) -> Status:
@@ -225,25 +161,6 @@ def call_error(failure: Failure) -> CallError:
     )
 
 
-def answered_by(old: UpgradeRecord | None) -> tuple[str, ...]:
-    """The versions for which an ended record stands, to be carried on by the one after it."""
-    if old is None:
-        return ()
-    own = (old.wanted_version,) if old.answers(old.wanted_version) else ()
-    return tuple(dict.fromkeys((*own, *old.answered_versions)))[:HISTORY_LIMIT]
-
-
-def handled_retry(o: Observed) -> str | None:
-    """The request for a retry that is honoured with this step (or was, if there is none)."""
-    return o.wish.retry_request or o.status.last_handled_retry_at
-
-
-def _engine(o: Observed) -> EngineView:
-    if o.engine is None:
-        raise ValueError("nothing is recorded about an engine without a look at it")
-    return o.engine
-
-
 def _failure(o: Observed) -> Failure:
     if not isinstance(o.answer, Failure):
         raise TypeError("the call has not failed")
@@ -272,15 +189,6 @@ def open_record(status: Status) -> UpgradeRecord:
     return status.upgrade
 
 
-def _moment_of_intent(o: Observed, engine: EngineView) -> dict[str, Any]:
-    return {
-        "requested_at": o.now,
-        "baseline_job_id": engine.latest_job_id,
-        "baseline_at": vendors_now(o),
-        "retry_request": o.wish.retry_request if o.retry_requested else None,
-    }
-
-
 def vendors_now(o: Observed) -> datetime | None:
     """What the vendor's clock shows now at the least, by the last look and a steady clock.
 
@@ -289,11 +197,6 @@ def vendors_now(o: Observed) -> datetime | None:
     """
     seen_at = o.engine.observed_at if o.engine else None
     return seen_at and seen_at + timedelta(seconds=o.engine_since)
-
-
-def _with_intent(o: Observed, record: UpgradeRecord) -> Status:
-    status = with_record(o.status, record)
-    return status.model_copy(update={"last_handled_retry_at": handled_retry(o)})
 
 
 def with_record(status: Status, record: UpgradeRecord | None) -> Status:

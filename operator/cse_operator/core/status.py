@@ -8,8 +8,8 @@ from typing import Final
 from cse_operator.api.reason_facts import FACTS
 from cse_operator.api.reasons import HELD, Reason, Standing
 from cse_operator.api.status import Condition, EngineInfo, Phase, Status
-from cse_operator.core import records
 from cse_operator.core.held import held_by
+from cse_operator.core.intents import handled_retry
 from cse_operator.core.machine import Transition
 from cse_operator.core.observed import Observed
 from cse_operator.core.states import Stage, stage_of
@@ -57,7 +57,7 @@ def concluded(
     if o.engine is not None or o.rival is not None:
         changes["last_handled_reconcile_at"] = answered_look(o)
     if row is not None and row.answers_retry:
-        changes["last_handled_retry_at"] = records.handled_retry(o)
+        changes["last_handled_retry_at"] = handled_retry(o)
     return status.model_copy(update=changes)
 
 
