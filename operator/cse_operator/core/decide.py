@@ -14,9 +14,9 @@ from typing import Final
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import Reason, Standing
 from cse_operator.api.status import Phase, Status
-from cse_operator.core import messages
 from cse_operator.core.backoff import exponential, spread
 from cse_operator.core.failure import Failure
+from cse_operator.core.failure_messages import why_not_seen
 from cse_operator.core.machine import BrokenRowError, Transition, apply
 from cse_operator.core.observation import Accepted
 from cse_operator.core.observed import Limits, Observed
@@ -195,7 +195,7 @@ def _told(o: Observed, failure: Failure, limits: Limits, *, patient: bool) -> De
         seconds = max(seconds or 0.0, spread(failure.retry_after, jitter=o.jitter))
     if waits_for_more:
         return Decision(o.status, requeue_after=seconds)
-    message = messages.could_not_look(failure)
+    message = why_not_seen(failure)
     return Decision(concluded(o, o.status, reason, message, None), requeue_after=seconds)
 
 

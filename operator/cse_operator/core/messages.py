@@ -9,11 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from cse_operator.api.duration import format_duration
-from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import RETRY_REQUESTED_AT
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
-from cse_operator.core.failure import Failure
+from cse_operator.core.failure_messages import why_not_seen
 from cse_operator.core.observed import Observed
 
 _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try again"
@@ -269,29 +268,7 @@ def unavailable(o: Observed, _: Status) -> str:
 
 def engine_gone(o: Observed, _: Status) -> str:
     """The engine of an open record cannot be seen any more."""
-    return could_not_look(o.failure) if o.failure else "there is no such engine any more"
-
-
-def could_not_look(failure: Failure) -> str:
-    """Why the engine cannot be seen, or the call not be made."""
-    said = failure.sentence()
-    if failure.kind is FailureKind.NOT_FOUND:
-        return f"{said}; check engineId, projectId, region and enterpriseProjectId"
-    if failure.kind is FailureKind.UNAUTHENTICATED:
-        return (
-            f"the vendor refused the credentials: {said}; put working ones into the Secret, "
-            "the change is noticed by itself"
-        )
-    if failure.kind is FailureKind.FORBIDDEN:
-        return (
-            f"the credentials may not do this: {said}; grant cse:engine:get, list, upgrade and "
-            "update, or set enterpriseProjectId where they hold in one enterprise project only"
-        )
-    if failure.kind is FailureKind.THROTTLED:
-        return f"the vendor throttles this project's calls: {said}; going on more slowly"
-    if failure.kind in {FailureKind.TRANSIENT, FailureKind.OUTCOME_UNKNOWN, FailureKind.NOT_SENT}:
-        return f"cannot reach the vendor's API: {said}; trying again"
-    return said
+    return why_not_seen(o.failure) if o.failure else "there is no such engine any more"
 
 
 # -- words --------------------------------------------------------------------------------------
