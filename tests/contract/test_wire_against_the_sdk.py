@@ -35,12 +35,8 @@ from cse_operator.cloud import exchange as exchange_module
 from cse_operator.cloud import reader as reader_module
 from cse_operator.cloud import wire
 from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken, parse_secret
-from cse_operator.cloud.auth.flows import (
-    AccessKeyAuth,
-    CloudAuth,
-    PasswordTokenAuth,
-    StaticTokenAuth,
-)
+from cse_operator.cloud.auth.flows import AccessKeyAuth, CloudAuth, StaticTokenAuth
+from cse_operator.cloud.auth.password import PasswordTokenAuth
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.paging import ENGINES

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
-from cse_operator.cloud.auth.flows import CloudAuth, auth_for
+from cse_operator.cloud.auth.flows import CloudAuth
 from cse_operator.cloud.auth.identities import (
     KeylessIdentity,
     Places,
@@ -20,6 +20,7 @@ from cse_operator.cloud.auth.identities import (
     ServiceAccountIdentity,
 )
 from cse_operator.cloud.auth.keyless import KeylessAuth
+from cse_operator.cloud.auth.kinds import auth_for
 from cse_operator.cloud.auth.sessions import IdentitySession, Terms
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime

@@ -15,12 +15,9 @@ from pydantic import SecretStr
 
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken
-from cse_operator.cloud.auth.flows import (
-    AccessKeyAuth,
-    PasswordTokenAuth,
-    StaticTokenAuth,
-    auth_for,
-)
+from cse_operator.cloud.auth.flows import AccessKeyAuth, StaticTokenAuth
+from cse_operator.cloud.auth.kinds import auth_for
+from cse_operator.cloud.auth.password import PasswordTokenAuth
 from cse_operator.cloud.client import CseClient
 from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError

@@ -6,12 +6,10 @@ passes a `CredentialBreaker` before it shows what the vendor may refuse.
 
 from __future__ import annotations
 
-import asyncio
-import random
 import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -24,11 +22,8 @@ from cse_operator.cloud.answers import (
 )
 from cse_operator.cloud.auth.breaker import CredentialBreaker
 from cse_operator.cloud.auth.credentials import AccessKey, StaticToken
-from cse_operator.cloud.auth.iam import Token, read_token, token_request
 from cse_operator.cloud.auth.signing import sign_request
-from cse_operator.cloud.clock import boottime, utc_now
-from cse_operator.cloud.dispatch import DISPATCH
-from cse_operator.cloud.errors import CloudError
+from cse_operator.cloud.clock import utc_now
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.transport import TURN
 from cse_operator.core.failure import Failure, FailureKind
@@ -40,16 +35,12 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
 
 _NOTABLE_CLOCK_DIFFERENCE = 600.0
 """Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
 _SIGNATURE_EXPIRED = re.compile(r"signature\W+(is |has |was )?expired", re.IGNORECASE)
 """The gateway's words in a 401 for a request whose time is too far off its own clock."""
 _CLOCK_DIFFERS = "this machine's clock differs from the vendor's"
-_WRONG_PASSWORD = 401
-_TOKEN_PAUSE = 5.0
-"""Seconds before IAM is asked again after it failed without refusing."""
 
 
 class CloudAuth(httpx.Auth, ABC):
@@ -167,188 +158,10 @@ class AccessKeyAuth(_ShownEachTime):
         sign_request(request, self._credentials, self._project_id, self._now())
 
 
-class PasswordTokenAuth(CloudAuth):
-    """A user whose password buys tokens from IAM, kept until shortly before they expire.
-
-    One token serves all calls. When it is refused, one new token is bought and a read is made
-    once more. A changing call is not: whoever made it looks at the engine first.
-    """
-
-    def __init__(
-        self,
-        credentials: PasswordToken,
-        project_id: str,
-        iam_endpoint: str,
-        breaker: CredentialBreaker | None = None,
-        *,
-        clock: Callable[[], float] = boottime,
-        now: Callable[[], datetime] = utc_now,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        super().__init__(breaker)
-        self._credentials = credentials
-        self._project_id = project_id
-        self._iam_endpoint = iam_endpoint
-        self._clock = clock
-        self._now = now
-        self._jitter = jitter
-        self._buying = asyncio.Lock()
-        self._token: Token | None = None
-        self._spent: Token | None = None
-        self._expires_at = 0.0
-        self._renew_at = 0.0
-        self._failure: Failure | None = None
-        self._ask_again_at = 0.0
-
-    def secrets(self) -> tuple[SecretStr, ...]:
-        """The user's name, password and domain, the current token and the one before it."""
-        tokens = tuple(token.value for token in (self._token, self._spent) if token)
-        return (*self._credentials.secrets(), *tokens)
-
-    async def async_auth_flow(
-        self, request: httpx.Request
-    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add a token, buying one where needed; buy one more if it is refused."""
-        for again in (False, True):
-            bought = False
-            if not self._is_being_renewed():
-                async with self._buying:
-                    if self._needs_token():
-                        try:
-                            async with self.breaker.attempt(*whose(request)):
-                                answer = yield self._token_request(request)
-                                self._remember(await self._read(answer))
-                        except (GeneratorExit, asyncio.CancelledError):
-                            # httpx ends the flow there when no answer came, or in time.
-                            self._note_no_answer()
-                            raise
-                        bought = True
-            token = self._usable_token()
-            request.headers["X-Auth-Token"] = token.value.get_secret_value()
-            response = yield request
-            verdict = verdict_on_credentials(response.status_code, await response.aread())
-            if verdict is not Verdict.REFUSED:
-                return
-            if again or bought:
-                # A fresh token that one project does not take says nothing of the password.
-                self._hold_back(self.refusal_in(request, response))
-                return
-            self._forget(token)
-            if request.extensions.get(DISPATCH) is not None:
-                return
-
-    def held_back(self) -> Failure | None:
-        """Why no token would be bought now; `None` if one would, or is at hand."""
-        if self._is_valid(self._token):
-            return None
-        refused = self._failure if self._clock() < self._ask_again_at else None
-        return refused or self.breaker.refusal()
-
-    def _needs_token(self) -> bool:
-        now = self._clock()
-        return (self._token is None or now >= self._renew_at) and now >= self._ask_again_at
-
-    def _is_being_renewed(self) -> bool:
-        """Whether somebody else waits for IAM, and the token at hand is good meanwhile."""
-        return self._buying.locked() and self._is_valid(self._token)
-
-    def _is_valid(self, token: Token | None) -> TypeGuard[Token]:
-        return token is not None and self._clock() < self._expires_at
-
-    def _note_no_answer(self) -> None:
-        """Leave IAM alone for a moment: the next attempt goes out with the token at hand."""
-        self._ask_again_at = self._clock() + _TOKEN_PAUSE * (1 + self._jitter())
-        self._failure = Failure(FailureKind.TRANSIENT, "IAM did not answer")
-
-    def _hold_back(self, failure: Failure) -> None:
-        """Ask for nothing with this user in this project for a while."""
-        self._replace_token(None)
-        self._failure = failure
-        self._ask_again_at = self._clock() + self.breaker.cooling
-
-    def _token_request(self, request: httpx.Request) -> httpx.Request:
-        extensions = {
-            "timeout": request.extensions.get("timeout", {}),
-            OPERATION: Operation.CREATE_TOKEN,
-        }
-        if TURN in request.extensions:
-            extensions[TURN] = request.extensions[TURN]
-        return token_request(self._credentials, self._iam_endpoint, self._project_id, extensions)
-
-    async def _read(self, answer: httpx.Response) -> Token | Failure:
-        await answer.aread()
-        return read_token(answer, self._now(), self.secrets())
-
-    def _remember(self, answer: Token | Failure) -> None:
-        now = self._clock()
-        if isinstance(answer, Token):
-            self.tokens_bought += 1
-            self._replace_token(answer)
-            self._expires_at = now + answer.lifetime
-            self._ask_again_at = now
-            self.breaker.accepted()
-            # Well before the end, and not all processes at the same moment.
-            self._renew_at = now + answer.lifetime * (0.8 + 0.1 * self._jitter())
-            return
-        if answer.kind is FailureKind.UNAUTHENTICATED:
-            self._hold_back(answer)
-            if answer.http_status == _WRONG_PASSWORD:
-                self.breaker.refused(answer)
-                self._failure = self.breaker.refusal()
-            return
-        self._failure = answer
-        pause = answer.retry_after or _TOKEN_PAUSE * (1 + self._jitter())
-        self._ask_again_at = now + pause
-
-    def _usable_token(self) -> Token:
-        """The token, also one that should have been renewed while IAM does not answer.
-
-        Raises:
-            CloudError: There is none; what IAM last said.
-        """
-        if self._is_valid(self._token):
-            return self._token
-        if self._failure is None:
-            raise RuntimeError("a token is neither there nor refused")
-        raise CloudError(self._failure)
-
-    def _replace_token(self, token: Token | None) -> None:
-        if self._token is not None:
-            self._spent = self._token
-        self._token = token
-
-    def _forget(self, token: Token) -> None:
-        """Do not use a refused token again; one bought meanwhile by somebody else stays."""
-        if self._token is token:
-            self._replace_token(None)
-
-
 def whose(request: httpx.Request) -> tuple[Turn, str]:
     """For whom a request is, and its project, which another region has under the same id."""
     turn, project = request.extensions.get(TURN, (Turn(), ""))
     return turn, f"{request.url.host}/{project}"
-
-
-def auth_for(
-    credentials: Credentials,
-    breaker: CredentialBreaker | None = None,
-    *,
-    project_id: str,
-    iam_endpoint: str,
-) -> CloudAuth:
-    """Make the authentication that belongs to a kind of credentials.
-
-    Args:
-        credentials: From `parse_secret`.
-        breaker: Shared by all calls in which the same Secret can be refused.
-        project_id: The project the calls are about.
-        iam_endpoint: The origin of the region's IAM, where a password buys tokens.
-    """
-    if isinstance(credentials, StaticToken):
-        return StaticTokenAuth(credentials, breaker)
-    if isinstance(credentials, AccessKey):
-        return AccessKeyAuth(credentials, project_id, breaker)
-    return PasswordTokenAuth(credentials, project_id, iam_endpoint, breaker)
 
 
 def is_clocks_fault(refusal: Failure) -> bool:

@@ -1,0 +1,35 @@
+"""Which authentication belongs to which kind of credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cse_operator.cloud.auth.credentials import AccessKey, StaticToken
+from cse_operator.cloud.auth.flows import AccessKeyAuth, CloudAuth, StaticTokenAuth
+from cse_operator.cloud.auth.password import PasswordTokenAuth
+
+if TYPE_CHECKING:
+    from cse_operator.cloud.auth.breaker import CredentialBreaker
+    from cse_operator.cloud.auth.credentials import Credentials
+
+
+def auth_for(
+    credentials: Credentials,
+    breaker: CredentialBreaker | None = None,
+    *,
+    project_id: str,
+    iam_endpoint: str,
+) -> CloudAuth:
+    """Make the authentication that belongs to a kind of credentials.
+
+    Args:
+        credentials: From `parse_secret`.
+        breaker: Shared by all calls in which the same Secret can be refused.
+        project_id: The project the calls are about.
+        iam_endpoint: The origin of the region's IAM, where a password buys tokens.
+    """
+    if isinstance(credentials, StaticToken):
+        return StaticTokenAuth(credentials, breaker)
+    if isinstance(credentials, AccessKey):
+        return AccessKeyAuth(credentials, project_id, breaker)
+    return PasswordTokenAuth(credentials, project_id, iam_endpoint, breaker)
