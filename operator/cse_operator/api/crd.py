@@ -54,6 +54,17 @@ class Names:
     short: str
     scope: str = "Namespaced"
 
+    def accepted(self) -> dict[str, Any]:
+        """All names under which the API server knows the kind."""
+        return {
+            "kind": self.kind,
+            "listKind": f"{self.kind}List",
+            "plural": self.plural,
+            "singular": self.singular,
+            "shortNames": [self.short],
+            "categories": [names.CATEGORY],
+        }
+
 
 def custom_resource(
     called: Names,
@@ -87,14 +98,7 @@ def custom_resource(
         "spec": {
             "group": names.GROUP,
             "scope": called.scope,
-            "names": {
-                "kind": called.kind,
-                "listKind": f"{called.kind}List",
-                "plural": called.plural,
-                "singular": called.singular,
-                "shortNames": [called.short],
-                "categories": [names.CATEGORY],
-            },
+            "names": called.accepted(),
             "versions": [_version(columns, schema)],
         },
     }

@@ -48,6 +48,24 @@ def free_port() -> int:
         return port
 
 
+def operator_flags(namespace: str, vendor: str) -> list[str]:
+    """How the demo's operator is set, for one namespace and the URL of a vendor."""
+    return [
+        f"--namespaces={namespace}",
+        f"--cse-endpoint={vendor}",
+        f"--iam-endpoint={vendor}",
+        "--allow-insecure-endpoint",
+        "--poll-interval=0.5",
+        "--progress-interval=0",
+        # Nothing is called before one outcome grace has passed: half a minute in production.
+        "--request-timeout=2",
+        "--send-window=0.5",
+        "--read-lag=0.5",
+        "--clock-tolerance=1",
+        "--outcome-grace=4.1",
+    ]
+
+
 class OperatorProcess:
     """`cse-operator run` as a process of its own, begun anew whenever it ends, as by a cluster."""
 

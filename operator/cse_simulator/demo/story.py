@@ -17,6 +17,7 @@ from cse_simulator.demo import world
 from cse_simulator.demo.children import (
     OperatorProcess,
     operator_environment,
+    operator_flags,
     run_operator_command,
 )
 from cse_simulator.demo.errors import DemoError
@@ -129,20 +130,7 @@ def _set_up(stage: ExitStack, screen: Screen, place: Place, folder: Path) -> _Sc
     place.kubectl("apply", "--filename=-", stdin=world.secret())
 
     screen.heading("4  The operator")
-    flags = [
-        f"--namespaces={place.namespace}",
-        f"--cse-endpoint={vendor.url}",
-        f"--iam-endpoint={vendor.url}",
-        "--allow-insecure-endpoint",
-        "--poll-interval=0.5",
-        "--progress-interval=0",
-        # Nothing is called before one outcome grace has passed: half a minute in production.
-        "--request-timeout=2",
-        "--send-window=0.5",
-        "--read-lag=0.5",
-        "--clock-tolerance=1",
-        "--outcome-grace=4.1",
-    ]
+    flags = operator_flags(place.namespace, vendor.url)
     with screen.busy("checking"):
         _check(screen, flags, environment)
     shown = f"cse-operator run --namespaces={place.namespace} --cse-endpoint={vendor.url} …"
