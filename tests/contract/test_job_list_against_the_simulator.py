@@ -26,21 +26,6 @@ def simulation() -> Iterator[Simulation]:
 
 
 @pytest.fixture
-def admin(simulation: Simulation) -> Iterator[AdminClient]:
-    simulation.admin.reset()
-    yield simulation.admin
-    simulation.admin.clear_faults()
-
-
-@pytest.fixture
-def engine(admin: AdminClient) -> Iterator[EngineSummary]:
-    """An engine that can be upgraded."""
-    made = admin.create_engine("orders", version="2.3.1", latest_version="2.4.0")
-    yield made
-    admin.delete_engine(made.id)
-
-
-@pytest.fixture
 def clock() -> FakeTime:
     return FakeTime()
 

@@ -10,6 +10,13 @@ from cse_simulator.vendor.jobs import JobPlan
 from support.operator_process import OperatorProcess
 from support.scene import Scene, condition_types
 
+NO_LAG = (
+    "--request-timeout=2",
+    "--send-window=1",
+    "--read-lag=0",
+    "--clock-tolerance=1",
+    "--outcome-grace=4",
+)
 STALLED = {"Ready": "False", "Stalled": "True"}
 
 
@@ -37,14 +44,7 @@ async def test_a_job_that_is_run_again_under_its_own_id_is_followed_to_its_secon
     scene.admin.change_settings(retry_job_id="same")
     engine = scene.engine()
     scene.secret()
-    start_operator(
-        scene,
-        "--request-timeout=2",
-        "--send-window=1",
-        "--read-lag=0",
-        "--clock-tolerance=1",
-        "--outcome-grace=4",
-    )
+    start_operator(scene, *NO_LAG)
     scene.admin.plan_jobs(JobPlan(outcome="error"), engine.id)
     scene.resource(engine, upgrade={"retryLimit": 1})
 
@@ -182,14 +182,7 @@ async def test_a_throttled_call_gets_the_full_grace_and_no_look_before_the_vendo
     scene.admin.add_fault(
         Fault(operation="Upgrade", engine_id=engine.id, status=429, retry_after=1)
     )
-    start_operator(
-        scene,
-        "--request-timeout=2",
-        "--send-window=1",
-        "--read-lag=0",
-        "--clock-tolerance=1",
-        "--outcome-grace=4",
-    )
+    start_operator(scene, *NO_LAG)
     async with scene.versions_of("orders") as versions:
         scene.resource(engine)
         await scene.until_reason("orders", "UpToDate")

@@ -21,6 +21,7 @@ from cse_operator.api.spec import Spec
 from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.member import Member, member_of
+from cse_operator.core.observed import Wish
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.notes import Notes
@@ -50,6 +51,16 @@ class Resource:
     raw_status: dict[str, Any]
     reconcile_request: str | None
     retry_request: str | None
+
+    @property
+    def wish(self) -> Wish:
+        """What a person asks for by it."""
+        return Wish.of(
+            self.spec,
+            self.generation,
+            reconcile_request=self.reconcile_request,
+            retry_request=self.retry_request,
+        )
 
 
 class InvalidSpecError(Exception):

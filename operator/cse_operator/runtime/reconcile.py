@@ -19,7 +19,7 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project
 from cse_operator.core.decide import Decision, decide, invalid_spec
 from cse_operator.core.member import may_run
-from cse_operator.core.observed import Limits, Observed, Wish
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.permit import ALLOWED
 from cse_operator.core.states import Effect, Situation, Stage, stage_of
 from cse_operator.kube.errors import Conflict, Gone, KubeError, Unavailable
@@ -244,12 +244,7 @@ class Reconciler:
         notes, resource, at = work.cached.notes, work.resource, boottime()
         tools = self._tools
         return Observed(
-            wish=Wish.of(
-                resource.spec,
-                resource.generation,
-                reconcile_request=resource.reconcile_request,
-                retry_request=resource.retry_request,
-            ),
+            wish=resource.wish,
             status=resource.status,
             now=now(),
             failures=notes.failures,

@@ -22,7 +22,7 @@ from cse_operator.cloud.reader import CseReader
 from cse_operator.core.decide import Decision, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import EngineView
-from cse_operator.core.observed import Limits, Observed, Wish
+from cse_operator.core.observed import Limits, Observed
 from cse_operator.core.permit import ALLOWED, Allowed, Held
 from cse_operator.core.states import Effect, Stage, stage_of
 from cse_operator.core.vendor_states import RETRY_ACTION, UPGRADE_FAILED
@@ -246,12 +246,7 @@ def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -
     now, upgrade = datetime.now(UTC), resource.status.upgrade
     known_for = (now - upgrade.requested_at).total_seconds() if upgrade else 0.0
     return Observed(
-        wish=Wish.of(
-            resource.spec,
-            resource.generation,
-            reconcile_request=resource.reconcile_request,
-            retry_request=resource.retry_request,
-        ),
+        wish=resource.wish,
         status=resource.status,
         now=now,
         known_for=max(known_for, 0.0),
