@@ -65,14 +65,6 @@ def simulation():
 
 
 @pytest.fixture
-def admin(simulation):
-    yield simulation.admin
-    simulation.admin.clear_faults()
-    simulation.admin.clear_plans()
-    simulation.admin.reset()
-
-
-@pytest.fixture
 def wire(simulation):
     return Wire(simulation.url)
 

@@ -35,12 +35,6 @@ def simulation():
 
 
 @pytest.fixture
-def admin(simulation):
-    simulation.admin.reset()
-    return simulation.admin
-
-
-@pytest.fixture
 def connect(simulation, monkeypatch):
     """Make an SDK client with the given credentials."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
