@@ -47,12 +47,12 @@ class Wish:
             suspend=spec.suspend,
             timeout=parse_duration(spec.upgrade.timeout),
             retry_limit=spec.upgrade.retry_limit,
-            reconcile_request=_bounded(reconcile_request),
-            retry_request=_bounded(retry_request),
+            reconcile_request=bounded(reconcile_request),
+            retry_request=bounded(retry_request),
         )
 
 
-def _bounded(request: str | None) -> str | None:
+def bounded(request: str | None) -> str | None:
     """A request as it is echoed in the status: one of an annotation's full size by its digest.
 
     Echoed as it came, it could make the status too large to be stored, and the resource

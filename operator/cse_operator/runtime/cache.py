@@ -1,22 +1,17 @@
 """The cache: each resource as it was last watched, listed or written, and its notes.
 
-Of an object only what decides is kept: spec, status, three annotations and the labels, of which one
-that has thousands keeps a digest.
+Of an object only what decides is kept (`content.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
-from cse_operator.api.names import APPROVED_VERSION, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 from cse_operator.api.spec import Spec
 from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
@@ -24,19 +19,10 @@ from cse_operator.core.member import Member, member_of
 from cse_operator.core.observed import Wish
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.kube.references import ObjectReference
+from cse_operator.runtime.content import Content, News
 from cse_operator.runtime.notes import Notes
 from cse_operator.runtime.ownership import Claim, EngineKey, Ownership
 from cse_operator.runtime.summary import Summary, summarize
-
-SHORT: Final = 20
-"""Characters of texts that many resources share: versions, words, times."""
-
-LONGEST_REQUEST: Final = 256
-"""Characters of an annotation that are kept as they came; of a longer one its digest is."""
-
-MOST_LABELS: Final = 100
-"""Labels of a resource that are kept; the API server takes a megabyte of them. With more nobody
-knows which policies select it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,70 +53,6 @@ class InvalidSpecError(Exception):
     """The spec in the cluster does not fit the models: an old or altered CRD."""
 
 
-class News(Enum):
-    """What an object brings that was not known."""
-
-    NOTHING = "nothing that decides"
-    STATUS = "somebody else wrote the status"
-    WISH = "the spec, the labels, a request, or a deletion"
-
-
-class _Content(NamedTuple):
-    """What decides, of an object as the API server gave it."""
-
-    spec: dict[str, Any]
-    status: dict[str, Any]
-    reconcile: str | None
-    retry: str | None
-    labels: dict[str, str] | None
-    """None: too many to be kept."""
-    labels_digest: int
-    approved: str | None
-    generation: int
-    deleting: bool
-
-    @classmethod
-    def of(cls, obj: Mapping[str, Any]) -> _Content:
-        metadata = obj["metadata"]
-        annotations = metadata.get("annotations") or {}
-        labels = metadata.get("labels") or {}
-        return cls(
-            spec=_shared(obj.get("spec") or {}),
-            status=_shared(obj.get("status") or {}),
-            reconcile=_bounded(annotations.get(RECONCILE_REQUESTED_AT)),
-            retry=_bounded(annotations.get(RETRY_REQUESTED_AT)),
-            labels=_shared(labels) if len(labels) <= MOST_LABELS else None,
-            labels_digest=hash(frozenset(labels.items())),
-            approved=_bounded(annotations.get(APPROVED_VERSION)),
-            generation=metadata.get("generation", 1),
-            deleting="deletionTimestamp" in metadata,
-        )
-
-    def news_since(self, before: _Content) -> News:
-        if self == before:
-            return News.NOTHING
-        same_wish = self._replace(status=before.status) == before
-        return News.STATUS if same_wish else News.WISH
-
-
-def _shared(value: Any) -> Any:
-    """The same JSON data, in which names and short texts are the same objects in all resources."""
-    if isinstance(value, dict):
-        return {sys.intern(name): _shared(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_shared(item) for item in value]
-    if isinstance(value, str) and len(value) <= SHORT:
-        return sys.intern(value)
-    return value
-
-
-def _bounded(request: str | None) -> str | None:
-    if request is None or len(request) <= LONGEST_REQUEST:
-        return request
-    # Lone surrogates cannot be encoded otherwise, and no annotation may end the watch.
-    return f"sha256:{hashlib.sha256(request.encode(errors='surrogatepass')).hexdigest()}"
-
-
 @dataclass(slots=True)
 class CachedResource:
     """One resource in the cache."""
@@ -141,7 +63,7 @@ class CachedResource:
     version: int
     touched: int
     """When it was last watched, read or written, by the cache's own count."""
-    content: _Content
+    content: Content
     notes: Notes = field(default_factory=Notes)
     _summary: Summary | None = None
     _member: Member | None = None
@@ -161,7 +83,7 @@ class CachedResource:
         """Its status as plain JSON data."""
         return self.content.status
 
-    def take_in(self, version: int, content: _Content, touched: int) -> None:
+    def take_in(self, version: int, content: Content, touched: int) -> None:
         """Replace what is known by another version."""
         self.version, self.content, self.touched = version, content, touched
         self._summary = self._member = None
@@ -297,7 +219,7 @@ class Cache:
         return True
 
     def _put(self, key: str, obj: Mapping[str, Any]) -> News:
-        metadata, content = obj["metadata"], _Content.of(obj)
+        metadata, content = obj["metadata"], Content.of(obj)
         known, engine = self._resources.get(key), self._engine_of(content)
         # Where the engine is another one, which a CRD of ours does not allow, what was noted is
         # about the one before.
@@ -322,7 +244,7 @@ class Cache:
             self.on_change()
         return news
 
-    def _engine_of(self, content: _Content) -> EngineKey | None:
+    def _engine_of(self, content: Content) -> EngineKey | None:
         spec = content.spec
         region, project, engine = (spec.get(part) for part in ("region", "projectId", "engineId"))
         if isinstance(region, str) and isinstance(project, str) and isinstance(engine, str):

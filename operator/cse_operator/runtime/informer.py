@@ -18,7 +18,8 @@ from cse_operator.api.names import KIND
 from cse_operator.core.backoff import exponential
 from cse_operator.kube.errors import Denied, KubeError
 from cse_operator.kube.resource_reader import ResourceReader
-from cse_operator.runtime.cache import Cache, News
+from cse_operator.runtime.cache import Cache
+from cse_operator.runtime.content import News
 from cse_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)

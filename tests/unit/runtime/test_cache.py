@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cse_operator.runtime.cache import Cache, CachedResource, InvalidSpecError, News
+from cse_operator.runtime.cache import Cache, CachedResource, InvalidSpecError
+from cse_operator.runtime.content import News
 from cse_operator.runtime.ownership import Ownership
 from support.fake_vendor import job_view
 from support.resources import Object, changed, deleting, stored
