@@ -1,4 +1,4 @@
-"""The dashboard, and the objects that carry it and the alert rules into a cluster."""  # noqa: INP001
+"""The dashboard, and the object that carries the alert rules into a cluster."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -128,33 +128,8 @@ def _variable(name: str, query: str) -> dict[str, Any]:
     }
 
 
-class _Block(str):
-    __slots__ = ()
-
-
-yaml.SafeDumper.add_representer(
-    _Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-)
-
-
 def _dump(data: Any) -> str:
     return HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-
-
-def dashboard_config_map() -> str:
-    """The dashboard as the ConfigMap that Grafana's sidecar picks up."""
-    return _dump(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": "cse-operator-dashboard",
-                "namespace": "cse-system",
-                "labels": {**LABELS, "grafana_dashboard": "1"},
-            },
-            "data": {"cse-operator.json": _Block(dashboard())},
-        }
-    )
 
 
 def prometheus_rule() -> str:
@@ -172,6 +147,5 @@ def prometheus_rule() -> str:
 
 FILES: dict[str, Callable[[], str]] = {
     "deploy/monitoring/dashboard.json": dashboard,
-    "deploy/monitoring/dashboard-config-map.yaml": dashboard_config_map,
     "deploy/monitoring/prometheus-rule.yaml": prometheus_rule,
 }
