@@ -30,6 +30,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from cse_operator.clock import boottime
 from cse_operator.cloud import client as client_module
 from cse_operator.cloud import exchange as exchange_module
 from cse_operator.cloud import reader as reader_module
@@ -38,7 +39,6 @@ from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, Static
 from cse_operator.cloud.auth.flows import AccessKeyAuth, CloudAuth, StaticTokenAuth
 from cse_operator.cloud.auth.password import PasswordTokenAuth
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.paging import ENGINES
 from cse_operator.cloud.transport import USER_AGENT, TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from cse_operator.clock import boottime
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import parse_secret
 from cse_operator.cloud.auth.kinds import auth_for
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind
 from cse_simulator.vendor.admin import AdminClient

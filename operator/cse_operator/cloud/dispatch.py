@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from cse_operator.clock import boottime
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import Credentials, PasswordToken
 from cse_operator.cloud.auth.flows import CloudAuth
@@ -23,7 +24,6 @@ from cse_operator.cloud.auth.keyless import KeylessAuth
 from cse_operator.cloud.auth.kinds import auth_for
 from cse_operator.cloud.auth.sessions import IdentitySession, Terms
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.exchange import Exchange
 from cse_operator.cloud.keeping import Keeper

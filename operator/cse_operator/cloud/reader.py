@@ -11,9 +11,9 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from cse_operator.clock import boottime
 from cse_operator.cloud import wire, wire_jobs
 from cse_operator.cloud.answers import Operation, says_no_such_api
-from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.exchange import Answer, Call, Exchange, checked_id, malformed
 from cse_operator.cloud.fairness import Turn

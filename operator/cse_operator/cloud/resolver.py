@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.slots import Slots
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import certifi
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 
 logger = logging.getLogger(__name__)
 

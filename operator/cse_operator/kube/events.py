@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, Self
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import API_VERSION, FIELD_MANAGER, KIND
+from cse_operator.clock import utc_now
 from cse_operator.kube.api_call import DEFAULT_TIMEOUT, call
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.references import ObjectReference
@@ -71,7 +72,7 @@ class EventPoster:
         *,
         instance: str,
         drain_seconds: float = 5.0,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
         queue_limit: int = _QUEUE_LIMIT,
         timeout: float = DEFAULT_TIMEOUT,

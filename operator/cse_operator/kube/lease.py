@@ -23,15 +23,14 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import FIELD_MANAGER
+from cse_operator.clock import boottime, utc_now
 from cse_operator.kube import errors
 from cse_operator.kube.api_call import MERGE_PATCH, call
 
@@ -43,12 +42,6 @@ _QUERY: Final = (("fieldManager", FIELD_MANAGER),)
 
 # Up to a fifth is added to each wait, so that many candidates do not ask in step.
 _JITTER: Final = 0.2
-
-
-def boot_time() -> float:
-    """Seconds since the machine started, also those it spent suspended."""
-    # Where there is no such clock (macOS, for development), the monotonic one has to do.
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,7 @@ class LeaderElector:
         on_started: Callable[[], None] = lambda: None,
         on_lost: Callable[[], None] = lambda: None,
         times: LeaseTimes | None = None,
-        clock: Callable[[], float] = boot_time,
+        clock: Callable[[], float] = boottime,
     ) -> None:
         """Make a candidate.
 
@@ -303,4 +296,4 @@ class LeaderElector:
 
 def _now() -> str:
     """The time as the API writes it; for people to read, nothing here is decided by it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 
 FOREVER = float("inf")
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure
@@ -21,7 +21,7 @@ from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.statuses import Statuses
-from cse_operator.runtime.work import Work, now
+from cse_operator.runtime.work import Work
 from cse_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Calls:
             return None
         notes = cached.notes
         notes.call_answered(sent=not _never_left(answer.outcome))
-        o = replace(answer.seen, status=status, now=now(), failures=notes.unsent)
+        o = replace(answer.seen, status=status, now=utc_now(), failures=notes.unsent)
         decision = after_call(o, answer.outcome, self._limits)
         await self._statuses.write(
             cached,

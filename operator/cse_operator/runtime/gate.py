@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cse_operator.api.reasons import Reason
+from cse_operator.clock import utc_now
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.observation import EngineView
 from cse_operator.core.permit import (
@@ -52,11 +53,6 @@ FRESH: Final = timedelta(seconds=0.5)
 """How old a view of the fleet may be for a first question. Right before a call it is made anew."""
 
 
-def wall_clock() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
-
-
 class Gate:
     """Answers for one process.
 
@@ -78,7 +74,7 @@ class Gate:
         *,
         listed: Callable[[], bool] = lambda: True,
         policies_listed: Callable[[], bool] = lambda: True,
-        clock: Callable[[], datetime] = wall_clock,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._cache = cache
         self._queue = queue

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler

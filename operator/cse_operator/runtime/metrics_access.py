@@ -11,7 +11,7 @@ from typing import Final
 from kubernetes.aio.client import ApiClient
 from pydantic import SecretStr
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.reviews import may_get, user_of
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.core.observed import Rival
 
 EngineKey = tuple[str, str, str]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from cse_operator.api.policy import PolicyStatus
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.hold_words import name_of
 from cse_operator.core.member import Member

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.projects import Project
 from cse_operator.core.decide import Decision, decide, invalid_spec
@@ -33,7 +33,7 @@ from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.polls import Polls
 from cse_operator.runtime.statuses import Statuses
-from cse_operator.runtime.work import Work, now
+from cse_operator.runtime.work import Work
 from cse_operator.runtime.workqueue import LONGEST_BACKOFF, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Reconciler:
             resource = cached.parse()
         except InvalidSpecError as error:
             status = cached.parse_status()
-            decision = invalid_spec(status, cached.generation, str(error), now())
+            decision = invalid_spec(status, cached.generation, str(error), utc_now())
             await self._tools.statuses.write(
                 cached,
                 decided_on=cached.version,
@@ -246,7 +246,7 @@ class Reconciler:
         return Observed(
             wish=resource.wish,
             status=resource.status,
-            now=now(),
+            now=utc_now(),
             failures=notes.failures,
             known_for=at - notes.state_since,
             wrote_intent=notes.wrote_intent,

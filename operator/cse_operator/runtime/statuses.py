@@ -6,7 +6,7 @@ from typing import Any
 
 from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.core.states import Stage, stage_of
 from cse_operator.kube.status_writer import StatusWriter
 from cse_operator.runtime.announce import Announcer

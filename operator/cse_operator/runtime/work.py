@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn, Urgency
 from cse_operator.cloud.projects import Project
@@ -156,8 +155,3 @@ class Work:
 
 def _since(moment: float | None, at: float) -> float:
     return at - moment if moment is not None else 0.0
-
-
-def now() -> datetime:
-    """The time that a status carries."""
-    return datetime.now(UTC)

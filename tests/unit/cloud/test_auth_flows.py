@@ -13,13 +13,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from cse_operator.clock import boottime, utc_now
 from cse_operator.cloud.auth.breaker import CredentialBreaker, RefusalBudget
 from cse_operator.cloud.auth.credentials import AccessKey, PasswordToken, StaticToken
 from cse_operator.cloud.auth.flows import AccessKeyAuth, StaticTokenAuth
 from cse_operator.cloud.auth.kinds import auth_for
 from cse_operator.cloud.auth.password import PasswordTokenAuth
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from cse_operator.clock import boottime
 from cse_operator.cloud.auth.breaker import CredentialBreaker
 from cse_operator.cloud.auth.credentials import Credentials, parse_secret
 from cse_operator.cloud.auth.kinds import auth_for
-from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from support.cloud_calls import ACCEPTED, ENGINE, ENGINE_ANSWER, PROJECT, FakeTime, make_client

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
+from cse_operator.clock import boottime
 from cse_operator.cloud.answers import Operation
 from cse_operator.cloud.client import CseClient
-from cse_operator.cloud.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TransportOptions, build_http_client
 from cse_operator.core.failure import FailureKind

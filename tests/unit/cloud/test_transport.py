@@ -16,7 +16,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.proxy import check_no_proxy, is_without_proxy
 from cse_operator.cloud.resolver import NameResolver, is_local_address

@@ -18,7 +18,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube.lease import LeaderElector, LeaseTimes, boot_time
+from cse_operator.clock import boottime
+from cse_operator.kube.lease import LeaderElector, LeaseTimes
 from support.api_server_stub import Answer, ApiServerStub, hang_up, refusal, reply, silence
 
 Connected = tuple[ApiServerStub, ApiClient]
@@ -424,4 +425,4 @@ def test_times_that_promise_nothing_are_refused(
 
 
 def test_the_clock_goes_on() -> None:
-    assert boot_time() <= boot_time()
+    assert boottime() <= boottime()

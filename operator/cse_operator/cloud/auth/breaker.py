@@ -21,7 +21,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cse_operator.cloud.clock import boottime, wall_clock_offset
+from cse_operator.clock import boottime, wall_clock_offset
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.slots import Slots

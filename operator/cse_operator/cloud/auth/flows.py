@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from cse_operator.clock import utc_now
 from cse_operator.cloud.answers import (
     OPERATION,
     Operation,
@@ -23,7 +24,6 @@ from cse_operator.cloud.answers import (
 from cse_operator.cloud.auth.breaker import CredentialBreaker
 from cse_operator.cloud.auth.credentials import AccessKey, StaticToken
 from cse_operator.cloud.auth.signing import sign_request
-from cse_operator.cloud.clock import utc_now
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.transport import TURN
 from cse_operator.core.failure import Failure, FailureKind

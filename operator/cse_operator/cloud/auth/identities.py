@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from cse_operator.clock import utc_now
 from cse_operator.cloud.auth import trades
 from cse_operator.cloud.auth.trades import TemporaryKey
-from cse_operator.cloud.clock import utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import Failure, FailureKind
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cse_operator.clock import utc_now
 from cse_operator.cloud.answers import Verdict, verdict_on_credentials
 from cse_operator.cloud.auth.flows import CloudAuth, is_clocks_fault, whose
 from cse_operator.cloud.auth.signing import sign_request
-from cse_operator.cloud.clock import utc_now
 from cse_operator.cloud.dispatch import DISPATCH
 
 if TYPE_CHECKING:

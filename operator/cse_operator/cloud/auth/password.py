@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import httpx
 
+from cse_operator.clock import boottime, utc_now
 from cse_operator.cloud.answers import (
     OPERATION,
     Operation,
@@ -17,7 +18,6 @@ from cse_operator.cloud.answers import (
 from cse_operator.cloud.auth.breaker import CredentialBreaker
 from cse_operator.cloud.auth.flows import CloudAuth, whose
 from cse_operator.cloud.auth.iam import Token, read_token, token_request
-from cse_operator.cloud.clock import boottime, utc_now
 from cse_operator.cloud.dispatch import DISPATCH
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.transport import TURN

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 import httpx
 
-from cse_operator.cloud.clock import boottime
+from cse_operator.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.transport import TURN

@@ -1,4 +1,4 @@
-"""The clocks of the cloud side: one to measure with, one to show."""
+"""The clocks of this machine: one to measure with, one to show. The core is given their values."""
 
 from __future__ import annotations
 
