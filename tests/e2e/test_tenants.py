@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from cse_simulator.control_plane import Cluster
 from cse_simulator.vendor.faults import Fault
-from cse_simulator.vendor.simulation import start_simulator
+from cse_simulator.vendor.simulation import Simulation, start_simulator
 from support import engines
 from support.operator_process import OperatorProcess
 from support.scene import Scene, ready
@@ -39,6 +40,8 @@ class Town:
         self.lone = lone
         self.operator = operator
         self.slowest_probe = 0.0
+        self.region_of_the_lone: dict[str, str] = {}
+        """In place of the usual one."""
 
     def fill(self, manifests: list[dict[str, Any]]) -> None:
         """Create many resources in the noisy namespace, several at once."""
@@ -69,7 +72,7 @@ class Town:
         """Upgrade one engine of the other namespace; returns the seconds until it was called."""
         engine = self.lone.engine(name)
         begun = time.time()
-        await asyncio.to_thread(self.lone.resource, engine)
+        await asyncio.to_thread(self.lone.resource, engine, **self.region_of_the_lone)
         await self.lone.until_reason(name, "UpToDate")
         (call,) = self.lone.changing_calls(engine)
         return call.time - begun
@@ -104,6 +107,17 @@ class Town:
 
 @pytest.fixture
 def town(control_plane: Cluster, tmp_path: Path) -> Iterator[Town]:
+    with _town(control_plane, tmp_path, lambda simulation: simulation.url) as built:
+        yield built
+
+
+@contextmanager
+def _town(
+    control_plane: Cluster,
+    tmp_path: Path,
+    endpoint: Callable[[Simulation], str],
+    *flags: str,
+) -> Iterator[Town]:
     suite = secrets.token_hex(4)
     namespaces = [f"town-{suite}-{name}" for name in ("noisy", "lone")]
     for namespace in namespaces:
@@ -114,9 +128,9 @@ def town(control_plane: Cluster, tmp_path: Path) -> Iterator[Town]:
         with OperatorProcess(
             control_plane.kubeconfig,
             tmp_path / "log",
-            cse_endpoint=simulation.url,
+            cse_endpoint=endpoint(simulation),
             namespaces=namespaces,
-            flags=QUICK,
+            flags=(*QUICK, *flags),
         ) as operator:
             operator.wait_until_it_may_call()
             yield Town(noisy, lone, operator)
@@ -149,6 +163,23 @@ async def test_hundreds_of_made_up_projects_at_a_vendor_that_hangs_slow_nobody(
         town.noisy.admin.add_fault(Fault(project=project, hang=True, times=None))
         manifests.append(town.manifest(f"made-up-{number}", projectId=project))
     await town.beside(lambda round_: town.fill(manifests) if not round_ else None)
+
+
+async def test_hundreds_of_made_up_regions_slow_nobody(
+    control_plane: Cluster, tmp_path: Path
+) -> None:
+    regions = [f"made-up-{number}" for number in range(200)]
+    sites = ["near-by=localhost", *(f"{region}={region}.invalid" for region in regions)]
+
+    def host_of_the_region(simulation: Simulation) -> str:
+        return simulation.url.replace("127.0.0.1", "{domain}")
+
+    flags = (f"--sites={','.join(sites)}",)
+    with _town(control_plane, tmp_path, host_of_the_region, *flags) as town:
+        town.noisy.secret()
+        town.region_of_the_lone = {"region": "near-by"}
+        manifests = [town.manifest(region, region=region) for region in regions]
+        await town.beside(lambda round_: town.fill(manifests) if not round_ else None)
 
 
 async def test_an_engine_of_who_has_credentials_is_not_blocked_by_an_older_claim_without(
