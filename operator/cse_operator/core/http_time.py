@@ -1,6 +1,6 @@
 """Times in HTTP headers: `Retry-After` and dates (RFC 9110, 5.6.7, 10.2.3).
 
-The one parser for the answers of both sides, the vendor's and Kubernetes'.
+The vendor's and Kubernetes' answers share this one parser.
 """
 
 from __future__ import annotations

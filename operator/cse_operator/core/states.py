@@ -73,7 +73,7 @@ class Requeue(Enum):
 class Situation(StrEnum):
     """What is seen; exactly one situation holds in a state."""
 
-    # In more than one stage
+    # In more than one state
     RIVAL = "another resource owns the same engine"
     NOT_LOOKED = "the engine was not looked at in this step"
     JOB_NOT_SEEN = "a job has to be looked at first"

@@ -99,7 +99,7 @@ class Calls:
             await self._write(work, held.status)
             return held
         if project is not work.project:
-            self._queue.add(work.key)  # the credentials changed: decide on what they see
+            self._queue.add(work.key)  # the credentials changed: look and decide again
             return None
         latest = o.engine.latest_job_id if o.engine is not None else None
         if not self._ownership.begin_call(

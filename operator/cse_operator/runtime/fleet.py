@@ -31,7 +31,7 @@ _EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the figures come from."""
+    """The sources of the figures."""
 
     cache: Cache
     queue_depth: Callable[[], int]
@@ -60,7 +60,7 @@ class Fleet(Prepared):
     """Shows the resources and the operator's parts as they are now.
 
     Args:
-        sources: where the figures come from.
+        sources: the sources of the figures.
         resource_limit: the most resources with series of their own. With more resources none has
             them, because a part of them would mislead.
         now: Unix time.

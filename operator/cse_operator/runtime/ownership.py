@@ -125,7 +125,7 @@ class Ownership:
         self._calls: dict[EngineKey, _Call] = {}
         self._many_calls = _FEW
 
-    # -- who names which engine ------------------------------------------------------------------
+    # -- the claims ------------------------------------------------------------------------------
 
     def put(self, key: str, engine: EngineKey | None, claim: Claim) -> None:
         """Store the claim of a resource that is new or has changed."""
@@ -184,7 +184,7 @@ class Ownership:
             if key is not None and key in engine.claims:
                 self._wake(key)
 
-    # -- who owns it ---------------------------------------------------------------------------
+    # -- the owner -------------------------------------------------------------------------------
 
     def rival(self, key: str, *, sees: bool = False) -> Rival | None:
         """Return the other owner of the resource's engine, if there is one.

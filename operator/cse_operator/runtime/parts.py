@@ -130,7 +130,7 @@ class Parts:
         self.policies.begin_watch_again = self.policy_watch.begin_again
 
     def lead(self) -> None:
-        """Take the right to act, and first list what the previous leader did."""
+        """Take the right to act, and list again to see what the previous leader did."""
         self._leads_since = asyncio.get_running_loop().time()
         self.authority.begin()
         self.policies.list_soon()

@@ -30,7 +30,7 @@ Page = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the pages are served, and to whom."""
+    """The addresses of the pages, and who may read the metrics."""
 
     listen: str
     """`address:port` of the metrics; without an address, all IPv4 and IPv6 addresses."""
@@ -53,7 +53,7 @@ async def serve(
     """Serve probes and metrics while the context is open.
 
     Args:
-        places: where, and to whom.
+        places: the addresses, and who may read the metrics.
         metrics: makes the page `/metrics`.
         oldest_work: seconds that the longest-running reconcile step has taken so far.
         not_ready: why the operator is not ready; None if it is.

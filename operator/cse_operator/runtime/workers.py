@@ -16,7 +16,7 @@ class Workers:
     """Runs the reconcile step for each key of the queue.
 
     Args:
-        queue: where the keys come from.
+        queue: hands out the keys.
         reconcile: the step; it handles the errors that it can foresee.
         metrics: told of each step.
     """
