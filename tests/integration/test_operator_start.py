@@ -76,7 +76,7 @@ def test_without_a_cluster_it_says_what_to_set(command: Command) -> None:
 async def test_an_api_server_that_is_away_is_waited_for_in_the_process(command: Command) -> None:
     address = f"https://127.0.0.1:{processes.free_port()}"
     write_kubeconfig(command.kubeconfig.parent, address)
-    said = await command.said("the resources could not be listed, again soon: ")
+    said = await command.said("listing the resources failed, retrying soon: ")
     assert "the API server cannot be reached" in said
     assert "Traceback" not in said
 

@@ -124,7 +124,8 @@ async def a_change_in_mid_step_is_not_looked_at_again(bench: Bench) -> None:
     scene.annotate("orders", noticed="by-nobody")
     scene.admin.clear_faults(look)
 
-    await until_it_says(bench.operator, "did not let the step end: GET microserviceengines")
+    told = "the step failed at the Kubernetes API: GET microserviceengines"
+    await until_it_says(bench.operator, told)
     assert 'cannot get resource "microserviceengines"' in bench.operator.output()
 
 

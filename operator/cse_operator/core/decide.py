@@ -1,8 +1,8 @@
-"""`decide()`: from what was observed to what to do next. Pure; the heart of the operator.
+"""`decide()`: from an observation to the next action. Pure; the heart of the operator.
 
-A step of the runtime calls `decide()`, carries out the one effect it names, adds what came
-of it to the observation, and calls again until there is nothing left but to write the
-status. What follows from what is the table of `machine.py`; the questions are in `situations/`.
+A step of the runtime calls `decide()`, carries out the one effect that the decision names, adds the
+result to the observation, and calls `decide()` again until only the status is left to write. The
+table in `machine.py` says what follows from a situation; the questions are in `situations/`.
 """
 
 from __future__ import annotations
@@ -43,19 +43,17 @@ _FAILURES: Final = {
 }
 _PASSING: Final = frozenset({FailureKind.TRANSIENT, FailureKind.THROTTLED})
 _DOUBTED: Final = frozenset({FailureKind.NOT_FOUND, FailureKind.FORBIDDEN})
-"""Not believed of an engine that was just seen until it is said again: gateways say it in passing.
-
-Never refused credentials, because trying those again locks a key.
-"""
+"""Of an engine seen just before, these must be repeated before they are believed: gateways say them
+in passing. Refused credentials are not among them, because trying those again locks a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do next.
+    """The next action.
 
-    `status` is the status to write; with an effect that changes the outside world, it is
-    the intent, to be written *before* the effect. With a look as the effect it is not
-    written, because the look may change it: the next decision of the step starts from it.
+    `status` is the status to write. If the effect changes the outside world, the status is the
+    intent, to be written *before* the effect. If the effect is a look, the status is not written,
+    because the look may change it: the next decision of the step starts from it.
     """
 
     status: Status
@@ -64,20 +62,20 @@ class Decision:
     requeue_after: float | None = None
     situation: Situation | None = None
     broken: BrokenRowError | None = None
-    """Only of an answer to a call: to be raised once the answer is recorded, so that no job is
-    lost by it."""
+    """Set only for an answer to a call. Raise it once the answer is recorded, so that no job is
+    lost."""
 
 
 def decide(o: Observed, limits: Limits) -> Decision:
-    """Decide what follows from what was observed.
+    """Return the next action for an observation.
 
     Raises:
-        BrokenRowError: A record changed otherwise than the table says; nothing may be called.
+        BrokenRowError: A record change led to a state other than its row's; nothing may be called.
     """
     failure = o.failure or _unseen_job(o, limits)
     if failure is not None and o.rival is None and stage_of(o.status) is not Stage.UNREADABLE:
         return _could_not_look(o, failure, limits)
-    # Each turn closes one stage; a job can be found, followed and ended in one step.
+    # Each turn leaves one state; a job can be found, followed and ended in one step.
     for _ in range(len(Stage) + 1):
         situation = classify(o, limits)
         row, status, broken = apply(o, situation)
@@ -91,21 +89,21 @@ def decide(o: Observed, limits: Limits) -> Decision:
             )
         if row.reason is not None:
             return _shown(o, status, situation, row, limits)
-        # In the new stage nothing has been known for long.
+        # The new state begins now, so this process has known it for no time.
         o = replace(o, status=status, known_for=0.0, wrote_intent=False)
     raise AssertionError(f"the table of states leads nowhere from {stage_of(o.status)}")
 
 
 def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -> Decision:
-    """Decide what to record of a changing call, once it was answered or failed.
+    """Return what to record once a changing call was answered or failed.
 
     Args:
-        o: the observation, with the status that holds the intent.
-        answer: the vendor's answer, why there is none, or which policy kept the call back.
+        o: the observation, whose status holds the intent.
+        answer: the vendor's answer, the failure of the call, or the policies that held it back.
         limits: how patient to be.
 
     Raises:
-        ValueError: No intent is open: there is nowhere to record an answer.
+        ValueError: No intent is open, so there is nowhere to record an answer.
     """
     if stage_of(o.status) is not Stage.UNANSWERED:
         raise ValueError("a call was answered although no intent is open")
@@ -117,14 +115,14 @@ def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -
     if row.reason is not None:
         return replace(_shown(o, status, situation, row, limits), broken=broken)
     assert isinstance(answer, Failure)  # noqa: S101 - an accepted call is shown
-    # The intent stays, so that nothing that led to it (a request, the retries so far) is lost.
+    # Keep the intent: it holds the request and the retries so far that led to the call.
     undone = replace(o, status=status)
     decision = _told(undone, answer, limits, patient=False)
     return replace(decision, situation=situation, broken=broken)
 
 
 def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> Decision:
-    """Decide about a resource whose spec does not fit the models: say so, call nothing."""
+    """Return the decision for a spec that does not fit the models: say so, call nothing."""
     message = f"{why}; correct it, and apply the CRD that belongs to this operator"
     changes = {
         "observed_generation": generation,
@@ -140,14 +138,14 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
 def _shown(
     o: Observed, status: Status, situation: Situation, row: Transition, limits: Limits
 ) -> Decision:
-    """The decision of a row that ends the step: the conclusion, and its effect if it has one."""
+    """Return the decision of a row that ends the step: the status to show, and any effect."""
     if row.reason is None or row.say is None:
         raise AssertionError(f"nothing to say: {situation}")
     message = row.say(o, status)
     seconds = _seconds(o, row.requeue, limits)
     for failure in (o.jobs_failure, o.answer):
         if isinstance(failure, Failure) and failure.retry_after is not None:
-            # Not earlier than the vendor asked for, and not all at once at that very moment.
+            # Not before the time that the vendor named, and not all resources at that moment.
             late = failure.retry_after + limits.confirm * o.jitter
             seconds = max(seconds or 0.0, late)
     reason = row.reason(o) if callable(row.reason) else row.reason
@@ -160,9 +158,9 @@ def _shown(
 
 
 def _unseen_job(o: Observed, limits: Limits) -> Failure | None:
-    """Why the job cannot be seen, unless the engine has to be looked at for it first.
+    """Return why the job cannot be seen; None if the engine has to be looked at first.
 
-    Of a deleted engine, the vendor may answer for its jobs with a server error (502).
+    The vendor may answer with a server error (502) for the jobs of a deleted engine.
     """
     in_doubt = stage_of(o.status) is Stage.RUNNING and o.failures >= limits.patience
     return None if in_doubt and o.engine is None else o.job_failure
@@ -184,13 +182,13 @@ def _could_not_look(o: Observed, failure: Failure, limits: Limits) -> Decision:
 
 
 def _told(o: Observed, failure: Failure, limits: Limits, *, patient: bool) -> Decision:
-    """The decision where the vendor could not be asked: say why, unless it may pass."""
+    """The vendor could not be asked: report why, unless the failure may pass by itself."""
     reason, requeue = _FAILURES[failure.kind]
     waits_for_more = patient and o.failures < limits.patience and _is_patient_with(o, failure)
     if waits_for_more and requeue is Requeue.SLOW:
         requeue = Requeue.WAIT
     seconds = _seconds(o, requeue, limits)
-    # Refused credentials are held back for long, but the Secret may be mended before that.
+    # Refused credentials have a long retry_after, but the Secret may be mended earlier.
     if failure.retry_after is not None and failure.kind is not FailureKind.UNAUTHENTICATED:
         seconds = max(seconds or 0.0, spread(failure.retry_after, jitter=o.jitter))
     if waits_for_more:
@@ -200,9 +198,9 @@ def _told(o: Observed, failure: Failure, limits: Limits, *, patient: bool) -> De
 
 
 def _is_patient_with(o: Observed, failure: Failure) -> bool:
-    """Whether what is shown of a resource may outlive a first failure of this kind.
+    """Whether the shown status may outlast a first failure of this kind.
 
-    Of one whose present spec nobody has looked at yet, any failure is told at once.
+    While the status is of an older spec, any failure is reported at once.
     """
     ready = o.status.ready
     if ready is None or o.status.observed_generation != o.wish.generation:
@@ -239,7 +237,7 @@ def _seconds(o: Observed, requeue: Requeue, limits: Limits) -> float | None:
 
 
 def _until_the_grace_is_over(o: Observed, limits: Limits) -> float:
-    """Looks grow rarer within the grace, and one comes right after its end."""
+    """Return seconds until the next look: ever more within the grace, then right after it."""
     left = grace_left(o, limits)
     if left <= 0:
         return spread(limits.wait, jitter=o.jitter)
@@ -248,17 +246,17 @@ def _until_the_grace_is_over(o: Observed, limits: Limits) -> float:
 
 
 def _after_the_grace_of_a_refusal(o: Observed, limits: Limits) -> float | None:
-    """Seconds until one look right after the grace, or none once it is over.
+    """Return seconds until the one look right after the grace; None once the grace is over.
 
-    A duplicate of the call may have been refused because the first one took effect, and reads that
-    lag hide its job until then. A step in between, for an event, does not do instead.
+    The refused call may be a duplicate of a call that took effect, and lagging reads hide its job
+    until then. A step that an event triggers in between does not replace this look.
     """
     left = limits.grace if o.answer is not None else limits.grace - o.known_for
     return left + limits.confirm * o.jitter if left > 0 else None
 
 
 def _until_the_next_poll(o: Observed) -> float | None:
-    """Seconds until the job is looked at again, or is overdue, whichever is earlier."""
+    """Return seconds until the job is looked at again, or is overdue, whichever is earlier."""
     record = o.record
     job = o.shown_job(record.job_id) if record is not None else None
     overdue = overdue_in(o, record, job) if record is not None and job is not None else 0.0

@@ -1,7 +1,6 @@
-"""How a recorded upgrade ends: the rows of `machine.py` that lead to a result.
+"""How a recorded upgrade ends: the record changes of `machine.py` that lead to a result.
 
-Each public function takes what was observed and returns the status with the end recorded, in the
-history too.
+Each public function returns the status with the end in its record and in its history.
 """
 
 from __future__ import annotations
@@ -17,32 +16,32 @@ from cse_operator.core.vendor_states import JOB_FINISHED
 ENGINE_GONE_CODE: Final = "EngineNotFound"
 JOB_STOPPED_CODE: Final = "JobStopped"
 JOB_VANISHED_CODE: Final = "JobNotFound"
-"""Error codes of this operator's own, where the vendor says none."""
+"""This operator's own error codes, used where the vendor gives none."""
 
 
 def given_up(o: Observed) -> Status:
-    """No effect of the call was ever seen, and none is waited for any more."""
+    """Record that no effect of the call was ever seen, and that none is expected any more."""
     changes = {"result": Result.UNKNOWN, "finished_at": vendors_now(o) or o.now}
     return with_ended(o, open_record(o.status).model_copy(update=changes))
 
 
 def succeeded(o: Observed) -> Status:
-    """The job is finished, or the engine is where it leads to."""
+    """Record that the job is finished, or that the engine is at the target."""
     return _with_end(o, Result.SUCCEEDED)
 
 
 def failed(o: Observed) -> Status:
-    """The job failed. If a retry is left, it is due now or never."""
+    """Record that the job failed. If a retry is left, it is due now or never."""
     return _with_end(o, Result.FAILED, retry_due=_retry_is_left(o))
 
 
 def timed_out(o: Observed) -> Status:
-    """The vendor ended the job by its own time-out."""
+    """Record that the vendor ended the job by its own time-out."""
     return _with_end(o, Result.TIMED_OUT, retry_due=_retry_is_left(o))
 
 
 def stopped(o: Observed) -> Status:
-    """The vendor no longer runs the job, in a status that is not known."""
+    """Record that the vendor no longer runs the job, whose status is not known."""
     record = recorded(o)
     job = o.shown_job(record.job_id)
     word = job.status if job else "unknown"
@@ -51,13 +50,13 @@ def stopped(o: Observed) -> Status:
 
 
 def vanished(o: Observed) -> Status:
-    """The vendor no longer knows the job, and the engine is not at its target."""
+    """Record that the vendor no longer knows the job and the engine is not at its target."""
     told = "the vendor no longer knows the job"
     return _with_end(o, Result.FAILED, error=CallError(code=JOB_VANISHED_CODE, message=told))
 
 
 def engine_gone(o: Observed) -> Status:
-    """The engine was deleted while its job was followed."""
+    """Record that the engine was deleted while its job was followed."""
     told = "the engine was deleted, or cannot be seen any more"
     return _with_end(o, Result.FAILED, error=CallError(code=ENGINE_GONE_CODE, message=told))
 
@@ -86,7 +85,7 @@ def _with_end(
 
 
 def _retry_is_left(o: Observed) -> bool:
-    """Whether a failed job of our own, for what is wanted now, may be retried by itself."""
+    """Whether this operator's failed job, for the desired version, may be retried automatically."""
     record = recorded(o)
     ours = record.own_job is True and record.target_version == o.wish.version
     return ours and not (o.wish.suspend or o.observes_only) and record.retries < o.wish.retry_limit

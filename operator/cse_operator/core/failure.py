@@ -1,8 +1,8 @@
-"""What can go wrong between the operator and an engine, by meaning.
+"""Failures between the operator and an engine, by meaning.
 
-The cloud and the cluster side translate whatever they met into a `Failure`; the decision
-core knows only these kinds. A status code alone never decides: the vendor answers 401 for
-a missing engine and 400 for most things (`cloud/answers.py` has the codes).
+The cloud and the cluster side translate every error into a `Failure`; the core knows only these
+kinds. A status code alone never decides: the vendor answers 401 for a missing engine and 400 for
+most errors (`cloud/answers.py` has the codes).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Failure:
     detail: str | None = None
     request_id: str | None = None
     retry_after: float | None = None
-    """Seconds the vendor asked us to wait, if it did."""
+    """Seconds that the vendor asked the operator to wait, if it did."""
 
     def sentence(self) -> str:
-        """The failure in one line, with the vendor's code and HTTP status where known."""
+        """Return the failure in one line, with the vendor's code and HTTP status where known."""
         facts = [f"HTTP {self.http_status}"] if self.http_status else []
         if self.code:
             facts.append(self.code)

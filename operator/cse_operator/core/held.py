@@ -1,4 +1,4 @@
-"""What is shown of an engine that policies hold: the reason, the sentence, the list of holds."""
+"""How the status shows an engine that policies hold: reason, sentence and list of holds."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from cse_operator.core.permit import Held
 
 
 def reason_of_hold(o: Observed) -> Reason:
-    """The reason of the first policy that holds a call."""
+    """Return the reason of the first policy that holds the call."""
     return _held(o).reason
 
 
 def held(o: Observed, _: Status) -> str:
-    """Policies say not yet."""
+    """Return the sentence for a call that policies hold."""
     waits = f"the upgrade to {o.wish.version} waits: {_held(o).text}"
     return f"engine is at {o.seen_engine.version}; {waits}"
 
 
 def held_by(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:
-    """The policies that hold the engine, where that is what is shown."""
+    """Return the policies that hold the engine; empty unless the reason is a hold."""
     if reason not in HELD:
         return ()
     return tuple(
@@ -36,5 +36,5 @@ def held_by(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:
 
 def _held(o: Observed) -> Held:
     if not isinstance(o.permit, Held):
-        raise TypeError("no policy holds it")
+        raise TypeError("no policy holds the call")
     return o.permit

@@ -1,6 +1,6 @@
-"""The times in HTTP headers, whoever sends them: `Retry-After` and dates (RFC 9110, 5.6.7, 10.2.3).
+"""Times in HTTP headers: `Retry-After` and dates (RFC 9110, 5.6.7, 10.2.3).
 
-The one parser of both sides, the vendor's and Kubernetes'.
+The vendor's and Kubernetes' answers share this one parser.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Final
 MAX_RETRY_AFTER: Final = 900.0
 """The longest `Retry-After` that is believed, in seconds."""
 _LONGEST_DATE: Final = 64
-"""Characters; no HTTP date has as many."""
+"""Characters; every HTTP date has fewer."""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """How many seconds the server asks us to wait, at most `MAX_RETRY_AFTER`.
+    """Return the seconds that the server asks to wait, at most `MAX_RETRY_AFTER`.
 
-    Both forms of the header are understood: seconds (also with decimals) and an HTTP date,
-    which is compared with the answer's own `Date` where it has one, so that a wrong clock here
-    does not matter. Anything else counts as absent.
+    The header may hold seconds (also with decimals) or an HTTP date. A date is compared with the
+    answer's own `Date` if there is one, so that a wrong local clock does not matter. Any other
+    value counts as absent.
 
     Args:
-        headers: The answer's, looked up without regard to case.
-        now: What a date is compared with in an answer without a `Date`; the present by default.
+        headers: The answer's headers; the mapping ignores case.
+        now: Stands in for a missing `Date`; the present by default.
     """
     value = (headers.get("Retry-After") or "").strip()
     if re.fullmatch(r"\d{1,15}(\.\d{1,15})?", value, re.ASCII):
@@ -39,7 +39,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def http_date(value: str | None) -> datetime | None:
-    """Read an HTTP date; `None` when there is none, or none that can be read."""
+    """Read an HTTP date; `None` if it is missing or cannot be read."""
     if not value or len(value) > _LONGEST_DATE:
         return None
     try:

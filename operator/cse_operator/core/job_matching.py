@@ -1,7 +1,7 @@
-"""Whose job it is: matches a job that the vendor shows to the recorded call. Pure.
+"""Job matching: whether a job that the vendor shows belongs to the recorded call. Pure.
 
-Jobs have no mark of the call that started them. Their type and their times, by the vendor's own
-clocks, tell which can be the call's.
+A job has no mark of the call that started it. The job's type and times, by the vendor's own clocks,
+tell whether it can be the call's.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from cse_operator.core.vendor_states import JOB_FINISHED, UPGRADE_JOB_TYPE
 from cse_operator.core.waits import ended_entry, ended_lately, is_sent
 
 STORED_TO: Final = timedelta(seconds=1)
-"""Moments are stored in whole seconds."""
+"""The status stores moments in whole seconds."""
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
-"""How long before the intent, by the vendor's clocks, the job of its call may seem to start."""
+"""How long before the intent the job of its call may seem to start, by the vendor's clocks."""
 
 
 def is_current(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> bool:
-    """Whether what a job shows can come from the recorded call, and not from before it.
+    """Whether the shown job can come from the recorded call, and not from before it.
 
-    A job that started before the engine was looked at for the intent is an older one that
-    the look did not show. A Retry may run the same job again: until it shows another end than
-    the recorded one, it shows the old one, and for as long as reads may lag behind that, a run
-    may be the old one too.
+    A job that started before the engine was looked at for the intent is an older job that the look
+    did not show. A Retry may run the same job again. Until that job shows another end than the
+    recorded one, it shows its old run. While reads may lag behind the recorded end, a running job
+    may be the old run too.
     """
     if record.baseline_at is None or record.action is Action.ADOPTED:
         return True
@@ -42,9 +42,9 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits)
 
 
 def listed_job(o: Observed) -> JobView | None:
-    """The upgrade job in the vendor's list that the open call may have started: the earliest.
+    """Return the earliest upgrade job in the vendor's list that the open call may have started.
 
-    Only one that says when it started: an old one must not be taken for it.
+    Jobs without a start time are skipped: an old job must not be taken for the call's.
     """
     record = o.record
     if record is None or record.baseline_at is None or not is_sent(record):
@@ -63,10 +63,10 @@ def listed_job(o: Observed) -> JobView | None:
 
 
 def _old_end(o: Observed, baseline_at: datetime, job: JobView) -> datetime:
-    """The moment after which an end of a retried job is the end of its new run."""
+    """Return the moment after which an end of a retried job belongs to its new run."""
     recorded = ended_entry(o, job.job_id)
     if recorded is not None and recorded.finished_at is not None:
         return recorded.finished_at + STORED_TO
-    # Somebody else's job. Retry is offered for failed ones: what finished has run again.
+    # Somebody else's job. Retry is offered for failed jobs, so a finished job has run again.
     margin = -CLOCK_TOLERANCE if job.status == JOB_FINISHED else CLOCK_TOLERANCE
     return baseline_at + margin

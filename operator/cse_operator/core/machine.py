@@ -1,9 +1,9 @@
-"""The state machine of an upgrade: one table, which `decide()` walks and holds itself to.
+"""The state machine of an upgrade: one table, which `decide()` walks and is checked against.
 
-A row says all that follows from a situation in a stage: the stage that comes next, the one effect
-on the outside world, how the record changes, the reason and the sentence to show, and when to look
-again. Nothing else changes a record, and a change that does not lead to the row's stage is an error
-before anything is called. The drawing and the lists of `docs/states.md` are made from it.
+A row says all that follows from a situation in a state: the next state, the one effect on the
+outside world, the change of the record, the reason and the sentence to show, and when to look
+again. Only rows change a record. A change that does not lead to the row's state is an error before
+anything is called. The diagram and the lists of `docs/states.md` are generated from the table.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Sentence = Callable[[Observed, Status], str]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What follows from a situation in a stage."""
+    """What follows from a situation in a state."""
 
     to: Stage
     effect: Effect = Effect.NONE
     record: RecordChange = records.unchanged
     reason: Reason | ReasonOf | None = None
-    """None: nothing to show yet, the step goes on in the next stage or after the look; or what is
-    shown stays, if `keeps` says so."""
+    """None: the row shows nothing new. With `keeps`, the shown status stays; else the step goes on
+    in the next state or after the look."""
     say: Sentence | None = None
     requeue: Requeue = Requeue.NEVER
     keeps: bool = False
-    """Whether the step ends and what is shown stays as it is."""
+    """Whether the step ends and the shown status stays unchanged."""
     answers_retry: bool = False
-    """Whether a requested retry is answered by doing nothing, so that it does not wait for
-    later."""
+    """Whether a requested retry is answered by doing nothing, so that the request does not stay
+    open."""
     shows_engine: bool = True
-    """Whether the look is worth showing; one from a moment before a job's end is not."""
+    """Whether the status shows this look's engine; a look from before a job's end is not shown."""
 
 
 _I, _U, _R, _X = Stage.IDLE, Stage.UNANSWERED, Stage.RUNNING, Stage.UNREADABLE
@@ -52,7 +52,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_X, _S.UNREADABLE): _T(
         _X, reason=_W.UNREADABLE_STATUS, say=messages.unreadable, shows_engine=False
     ),
-    # -- Idle: compare the wish with the engine ------------------------------------------------
+    # -- Idle: compare the engine with the desired version -----------------------------------
     (_I, _S.RIVAL): _T(_I, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
     (_I, _S.NOT_LOOKED): _T(_I, _E.LOOK),
     (_I, _S.JOB_NOT_SEEN): _T(_I, _E.SHOW_JOB),
@@ -148,7 +148,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_I, _S.UPGRADE_DUE): _T(
         _U, _E.UPGRADE, intents.intent_to_upgrade, _W.SUBMITTING, messages.submitting
     ),
-    # -- Unanswered, right after the call: record what it was answered with ---------------------
+    # -- Unanswered, right after the call: record its answer -----------------------------------
     (_U, _S.CALL_ACCEPTED): _T(
         _R,
         record=records.accepted,
@@ -287,15 +287,15 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
 
 
 class BrokenRowError(AssertionError):
-    """A change of a record led to another stage than its row says: nothing may follow from it."""
+    """A record change led to a state other than its row's: nothing may follow from it."""
 
 
 def apply(o: Observed, situation: Situation) -> tuple[Transition, Status, BrokenRowError | None]:
     """Change the record as the row of a situation says.
 
     Returns:
-        The row, the status with its record changed, and the error if the record is not in the
-        stage that the row says.
+        The row, the status with the changed record, and the error if the record is not in the row's
+        state.
     """
     stage = stage_of(o.status)
     row = TRANSITIONS[stage, situation]

@@ -1,6 +1,6 @@
-"""What the operator has seen of the outside world, as frozen values.
+"""Views of the outside world, as frozen values.
 
-Enumerations of the vendor stay strings: unknown values pass through and are shown.
+The vendor's enumerations stay strings, so that unknown values pass through and are shown.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class EngineView:
     latest_job_id: int | None
     additional_actions: tuple[str, ...]
     observed_at: datetime | None
-    """When the vendor answered, by the vendor's own clock (its `Date` header), in UTC; None
-    without such a header. Never this process's clock, which may be minutes off."""
+    """When the vendor answered, by the vendor's clock (its `Date` header), in UTC; None without
+    that header. This process's clock is never used, because it may be minutes off."""
 
     @property
     def offers_retry(self) -> bool:
-        """Whether its upgrade failed and the vendor's action Retry is open."""
+        """Whether the engine's upgrade failed and the vendor offers the action Retry."""
         failed = self.status == vendor_states.UPGRADE_FAILED
         return failed and vendor_states.RETRY_ACTION in self.additional_actions
 
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far a job is: finished steps, all steps, and the name of the one that runs."""
+    """How far a job is: finished steps, all steps, and the name of the running step."""
 
     completed: int
     total: int
@@ -55,21 +55,21 @@ class JobView:
     ended_at: datetime | None
     progress: JobProgress | None
     message: str | None
-    """What the job says of itself where it failed (description or the failed step), trimmed."""
+    """A failed job's own account of its failure (description or the failed step), trimmed."""
     observed_at: datetime | None
     scheduled: bool | None = None
-    """Whether the vendor says that it runs (`scheduling`); `None` where it says neither."""
+    """Whether the vendor says that the job runs (`scheduling`); None if the vendor does not say."""
     created_by: str = ""
-    """The user whose call started it (`createUser`); empty where the vendor does not say."""
+    """The user whose call started the job (`createUser`); empty if the vendor does not say."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether its top-level `status` is a known end. Nothing else proves one."""
+        """Whether the job's top-level `status` is a known end. Nothing else proves an end."""
         return self.status in vendor_states.JOB_ENDINGS
 
     @property
     def has_stopped(self) -> bool:
-        """Whether the vendor no longer runs it, in a status that this build does not know."""
+        """Whether the vendor no longer runs the job and this build does not know its status."""
         if self.has_ended or self.status in vendor_states.JOB_RUNS:
             return False
         if self.scheduled is None:

@@ -1,6 +1,6 @@
-"""The words of the state machine: stages, situations, effects, and when to look again.
+"""The words of the state machine: states, situations, effects, and when to look again.
 
-The machine itself is the table in `machine.py`; `situations/` says which situation holds.
+The machine itself is the table in `machine.py`; `situations/` finds the situation that holds.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from cse_operator.api.status import Status
 
 
 class Stage(StrEnum):
-    """Where the recorded upgrade stands; read from the status, so it outlives every process."""
+    """The state of the recorded upgrade; read from the status, so it outlives every process."""
 
     IDLE = "Idle"
     """Nothing is open: the last upgrade, if any, has its result."""
     UNANSWERED = "Unanswered"
-    """An intent is recorded, and whether its call took effect is not known."""
+    """An intent is recorded; whether its call took effect is not known."""
     RUNNING = "Running"
     """A job is known and has to be followed to its end."""
     UNREADABLE = "Unreadable"
-    """Another build wrote what is recorded, and this one does not understand it."""
+    """Another build wrote the record, and this build does not understand it."""
 
 
 def stage_of(status: Status) -> Stage:
-    """The stage that a recorded upgrade is in."""
+    """Return the state of the recorded upgrade."""
     if status.unreadable is not None:
         return Stage.UNREADABLE
     record = status.upgrade
@@ -34,7 +34,7 @@ def stage_of(status: Status) -> Stage:
 
 
 class Effect(StrEnum):
-    """What to do to, or ask of, the outside world. Only the last two change anything there."""
+    """What to do to the outside world, or to ask of it. Only the last two change anything there."""
 
     NONE = "none"
     LOOK = "look at the engine"
@@ -46,23 +46,23 @@ class Effect(StrEnum):
 
     @property
     def is_look(self) -> bool:
-        """Whether it only asks."""
+        """Whether the effect only asks."""
         return self in {Effect.LOOK, Effect.SHOW_JOB, Effect.LIST_JOBS, Effect.ASK}
 
     @property
     def is_call(self) -> bool:
-        """Whether it changes an engine."""
+        """Whether the effect changes an engine."""
         return self in {Effect.UPGRADE, Effect.RETRY}
 
 
 class Requeue(Enum):
-    """When to look again without being triggered."""
+    """When to look again if nothing triggers a step earlier."""
 
     NEVER = "on a trigger"
     POLL = "at the next poll"
     CONFIRM = "in a second"
-    WAIT = "in a quarter of a minute"
-    GRACE = "more and more rarely, and right after the grace"
+    WAIT = "in 15 seconds"
+    GRACE = "at growing intervals, and right after the grace"
     AFTER_GRACE = "once, after the grace"
     MAY_CALL = "when a call may go out"
     SLOW = "in a minute"
@@ -71,10 +71,10 @@ class Requeue(Enum):
 
 
 class Situation(StrEnum):
-    """What is seen; exactly one of them holds in a stage."""
+    """What is seen; exactly one situation holds in a state."""
 
-    # In more than one stage
-    RIVAL = "another resource drives the same engine"
+    # In more than one state
+    RIVAL = "another resource owns the same engine"
     NOT_LOOKED = "the engine was not looked at in this step"
     JOB_NOT_SEEN = "a job has to be looked at first"
     LOOK_TOO_OLD = "a call is due, and the look at the engine is too old for it"
@@ -85,23 +85,23 @@ class Situation(StrEnum):
     # Unreadable
     UNREADABLE = "the record was written by another build and cannot be read"
     # Idle
-    AT_TARGET = "the engine is Available at the wanted version"
-    PASSING = "the engine is at the wanted version, Ready, and in a state that may pass"
-    BEYOND_TARGET = "the engine is beyond the wanted version"
+    AT_TARGET = "the engine is Available at the desired version"
+    PASSING = "the engine is at the desired version, Ready, and in a state that may pass"
+    BEYOND_TARGET = "the engine is beyond the desired version"
     NOT_COMPARABLE = "the two versions cannot be ordered"
     FOREIGN_UPGRADE = "someone else's upgrade runs"
     JUST_ENDED = "a job ended just now, and reads may lag"
-    REJECTED = "this wish was rejected"
-    FORBIDDEN = "this wish's call was not allowed"
-    FAILED = "this wish's job failed"
-    TIMED_OUT = "this wish's job timed out"
-    MISMATCHED = "this wish's job finished at another version"
-    UNCERTAIN = "this wish's call had no effect that was ever seen"
-    ANSWERED = "this wish ended before, and another job ran since"
+    REJECTED = "the upgrade to the desired version was rejected"
+    FORBIDDEN = "the call for the desired version was not allowed"
+    FAILED = "the job for the desired version failed"
+    TIMED_OUT = "the job for the desired version timed out"
+    MISMATCHED = "the job for the desired version finished at another version"
+    UNCERTAIN = "no effect of the call for the desired version was ever seen"
+    ANSWERED = "the upgrade to the desired version ended before, and another job ran since"
     RETRY_OFFERED = "the vendor offers Retry, and a retry is due or requested"
     BUSY = "the engine is doing something else"
     UNAVAILABLE = "the engine is not Available"
-    UNUSABLE = "the engine needs its owner"
+    UNUSABLE = "the engine stays unusable until a person acts"
     SUSPENDED = "an upgrade is due, and spec.suspend is true"
     HELD = "a call is due, and a policy says not yet"
     UPGRADE_DUE = "an upgrade is due"
@@ -120,15 +120,15 @@ class Situation(StrEnum):
     JOBS_UNREADABLE = "the vendor's list of jobs cannot be read, after the grace"
     REACHED_TARGET = "the engine is at the intent's target, after the grace"
     OTHER_JOB = "another job ran since, after the grace"
-    UNCHANGED_IN_GRACE = "nothing is seen of the call, and it may still take effect"
-    UNCHANGED_AND_WANTED = "nothing is seen of the call, after the grace"
-    RETRY_UNCHANGED = "nothing is seen of the Retry call, after the grace"
-    UNCHANGED_AND_BUSY = "nothing is seen of the call, after the grace, on a busy engine"
-    UNCHANGED_AND_UNUSABLE = "nothing is seen of the call, after the grace, on an unusable engine"
-    UNCHANGED_AND_SUSPENDED = "nothing is seen of the call, after the grace, while suspended"
-    UNCHANGED_AND_HELD = "nothing is seen of the call, after the grace, and a policy says not yet"
-    NO_MORE_CALLS = "nothing is seen of the call, after the grace, as often as it may be made"
-    GIVEN_UP = "nothing is seen of the call, after the grace, and it is not wanted any more"
+    UNCHANGED_IN_GRACE = "no effect of the call is seen, and it may still take effect"
+    UNCHANGED_AND_WANTED = "no effect of the call is seen after the grace"
+    RETRY_UNCHANGED = "no effect of the Retry call is seen after the grace"
+    UNCHANGED_AND_BUSY = "no effect of the call is seen after the grace, and the engine is busy"
+    UNCHANGED_AND_UNUSABLE = "no effect of the call is seen after the grace, on an unusable engine"
+    UNCHANGED_AND_SUSPENDED = "no effect of the call is seen after the grace, while suspended"
+    UNCHANGED_AND_HELD = "no effect of the call is seen after the grace, and a policy says not yet"
+    NO_MORE_CALLS = "no effect of the last allowed call is seen after the grace"
+    GIVEN_UP = "no effect of the call is seen after the grace, and it is no longer wanted"
     NEVER_SENT = "the call never went out"
     # Running
     JOB_RUNS = "the job runs"
@@ -138,7 +138,7 @@ class Situation(StrEnum):
     JOB_FINISHED_MISMATCHED = "the job is finished and the engine shows another version"
     JOB_FAILED = "the job failed"
     JOB_TIMED_OUT = "the job timed out"
-    JOB_STOPPED = "the vendor no longer runs the job, in a status that is not known"
-    JOB_IN_DOUBT = "the job is the old one, and the engine names another"
+    JOB_STOPPED = "the vendor no longer runs the job, and its status is not known"
+    JOB_IN_DOUBT = "the job shows its old run, and the engine names another job"
     JOB_HIDDEN = "the vendor does not know the job (yet)"
     JOB_VANISHED = "the vendor does not know the job, and the engine is not upgrading"

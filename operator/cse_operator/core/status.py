@@ -1,4 +1,4 @@
-"""The status as people and tools read it, made from what is recorded and what is seen."""
+"""The status as people and tools read it, built from the record and the observation."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _MESSAGE_LIMIT: Final = 1024
 def concluded(
     o: Observed, status: Status, reason: Reason, message: str, row: Transition | None
 ) -> Status:
-    """The status that shows a conclusion.
+    """Return the status that shows a conclusion.
 
     Args:
-        o: what was observed.
-        status: the status with its record moved on.
+        o: the observation.
+        status: the status with its record already changed.
         reason: the reason of the conditions.
         message: the sentence of the conditions.
-        row: the row of the table that led here; None where the engine could not be seen.
+        row: the row of the table that led here; None if the engine could not be seen.
     """
     message = message[:_MESSAGE_LIMIT]
     held = held_by(o, reason)
@@ -62,14 +62,14 @@ def concluded(
 
 
 def _held_since(o: Observed, status: Status, *, is_held: bool) -> datetime | None:
-    """Since when it is held; a call that is kept back after its intent keeps its place in line."""
+    """Return since when it is held; a call held back after its intent keeps its place in line."""
     if is_held:
         return o.status.held_since or o.now
     return o.status.held_since if stage_of(status) is Stage.UNANSWERED else None
 
 
 def _version_since(o: Observed, version: str) -> datetime | None:
-    """Since when the engine has been seen at its version; a look from then on dates it."""
+    """Return since when the engine has been seen at its version; the first such look dates it."""
     if not version:
         return None
     same = o.status.current_version == version
@@ -77,19 +77,19 @@ def _version_since(o: Observed, version: str) -> datetime | None:
 
 
 def kept(o: Observed) -> Status:
-    """The status as it was, but for a requested look that is answered with this step."""
+    """Return the same status, with a requested look answered if this step has looked."""
     if o.engine is None:
         return o.status
     return o.status.model_copy(update={"last_handled_reconcile_at": answered_look(o)})
 
 
 def answered_look(o: Observed) -> str | None:
-    """The request for a look that this step answers (or the last one answered)."""
+    """Return the request for a look that this step answers (or the last one answered)."""
     return o.wish.reconcile_request or o.status.last_handled_reconcile_at
 
 
 def phase_of(reason: Reason) -> Phase:
-    """The phase that goes with a reason."""
+    """Return the phase of a reason."""
     if reason in _PHASES:
         return _PHASES[reason]
     return Phase.FAILED if FACTS[reason].standing is Standing.STALLED else Phase.WAITING
@@ -98,10 +98,10 @@ def phase_of(reason: Reason) -> Phase:
 def conditions(
     old: Status, reason: Reason, message: str, generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions for a reason: Reconciling or Stalled while they are true, and Ready.
+    """Return the conditions for a reason: Ready, and Reconciling or Stalled while it is true.
 
-    The abnormal ones come first, as kstatus reads them in order. A transition time moves
-    only when the condition's status changes.
+    The abnormal condition comes first, because kstatus reads conditions in order. A transition time
+    changes only with the condition's status.
     """
     before = {condition.type: condition for condition in old.conditions}
     standing = FACTS[reason].standing

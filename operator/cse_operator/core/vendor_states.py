@@ -1,8 +1,8 @@
-"""The vendor's words for the states of engines and jobs, and what they mean here.
+"""The vendor's words for the states of engines and jobs, and their meaning here.
 
-From the Huawei Cloud CSE API Reference (ShowEngine, ShowEngineJob) and what its Terraform provider
-met. A word that is not known is never taken for well, for ended or for nothing: it waits and is
-shown.
+From the Huawei Cloud CSE API Reference (ShowEngine, ShowEngineJob) and from the words that its
+Terraform provider has met. An unknown word never counts as available, as ended, or as absent: the
+operator waits and shows the word.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ JOB_TIMEOUT: Final = "Timeout"
 JOB_ERRORS: Final = frozenset(
     {"Error", "CreateFail", "CreateFailed", "DeleteFailed", "ModifyFailed", UPGRADE_FAILED}
 )
-"""The engine's words are met as ends of jobs too."""
+"""The engine's status words also occur as ends of jobs."""
 JOB_ENDINGS: Final = JOB_ERRORS | {JOB_FINISHED, JOB_TIMEOUT}
 JOB_RUNS: Final = frozenset({"PreInit", "Init", "Executing"})
 UPGRADE_JOB_TYPE: Final = "Upgrade"
 
 
 def passes_by_itself(engine_status: str) -> bool:
-    """Whether an engine that was well may be so again without anybody's doing.
+    """Whether an engine that was available may become so again without a person's action.
 
-    Such a state has to be seen a few times before it counts: the vendor shows it in passing.
+    The vendor shows such states in passing, so a state counts only after a few looks in a row.
     """
     return engine_status != AVAILABLE and engine_status not in UNUSABLE_STATUSES

@@ -1,8 +1,8 @@
-"""Comparing engine versions: numerically, part by part, and only where that proves something.
+"""Compare engine versions numerically, part by part, and only where that proves an order.
 
-ServiceComb versions are `major.minor.patch`, Nacos versions have four parts; the last part is the
-patch, which the vendor rolls out on its own (Huawei Cloud CSE User Guide, upgrading an engine). An
-upgrade cannot be taken back, so a version with letters in it is never taken for an older one.
+ServiceComb versions are `major.minor.patch`; Nacos versions have four parts. The last part is the
+patch, which the vendor rolls out without being asked (Huawei Cloud CSE User Guide, upgrading an
+engine). An upgrade cannot be undone, so a version with letters never counts as an older one.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _FEWEST_PARTS: Final = 3
 
 
 class Comparison(Enum):
-    """How an engine's version stands to the wanted one."""
+    """How an engine's version compares with the wanted version."""
 
     SATISFIED = "satisfied"
     """Equal, or the same release with a later patch."""
     BEHIND = "behind"
-    """Provably: both are numeric."""
+    """Provably older: both versions are numeric."""
     BEYOND = "beyond"
-    """A later release: it cannot go back."""
+    """A later release, from which the engine cannot go back."""
     INCOMPARABLE = "incomparable"
     """Different, and at least one of the two is not numeric."""
 
 
 def parse(version: str) -> tuple[int, ...] | None:
-    """The parts of a numeric version, or None when it is not one."""
+    """Return the parts of a numeric version; None if the version is not numeric."""
     if not _NUMERIC.fullmatch(version):
         return None
     return tuple(int(part) for part in version.split("."))
@@ -40,10 +40,10 @@ def parse(version: str) -> tuple[int, ...] | None:
 
 @lru_cache(maxsize=4096)
 def compare(current: str, wanted: str) -> Comparison:
-    """Say how `current` stands to `wanted`.
+    """Compare the version `current` with the version `wanted`.
 
-    A wanted version of n parts has its own last part as the patch, and missing parts count as
-    zero: 2.4.1.5 and 2.4.3 satisfy 2.4.0, 2.5.0 is beyond it, 2.3.9.9 is behind it.
+    The last part of a wanted version is the patch, and missing parts count as zero: 2.4.1.5 and
+    2.4.3 satisfy 2.4.0, 2.5.0 is beyond it, 2.3.9.9 is behind it.
     """
     if current == wanted:
         return Comparison.SATISFIED
@@ -65,8 +65,8 @@ def satisfies(current: str, wanted: str) -> bool:
 def is_offered(current: str, wanted: str, latest: str | None) -> bool:
     """Whether the vendor offers exactly the wanted version, and its numbers do not go back.
 
-    The one way in which a version with letters can be called: the vendor upgrades to its latest
-    version only, so what it names there is above the engine's, unless the numbers say otherwise.
+    A version with letters can be called in this way only. The vendor upgrades to its latest
+    version, so that version is above the engine's unless the numbers say otherwise.
     """
     if wanted != latest:
         return False
@@ -78,7 +78,7 @@ def is_offered(current: str, wanted: str, latest: str | None) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...] | None:
-    """The numeric parts at the beginning of a version: (2, 5, 0) of 2.5.0.SPC100."""
+    """Return the leading numeric parts of a version: (2, 5, 0) of 2.5.0.SPC100."""
     matched = _NUMERIC_START.match(version)
     return parse(matched[1]) if matched else None
 

@@ -1,9 +1,9 @@
-"""How long the operator waits for what: the outcome grace, the read lag, the time-out of a job.
+"""How long the operator waits: the outcome grace, the read lag, the time-out of a job.
 
-All durations are in seconds. Nothing here reads a clock. What is elapsed is measured in two ways,
-and the longer one counts, because either is never more than the truth: by the steady clock of this
-process, and by the vendor's own clock (the `Date` of its answers). This process's wall clock has no
-say: it may be minutes off after a restart on another node.
+All durations are in seconds. Nothing here reads a clock. Elapsed time is measured by this process's
+steady clock and by the vendor's clock (the `Date` of its answers). Neither measure exceeds the true
+time, so the longer one counts. This process's wall clock is not used: it may be minutes off after a
+restart on another node.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LONGEST_DOUBLING: Final = 8.0
 
 
 def between(earlier: datetime | None, later: datetime | None) -> float:
-    """Seconds between two moments; none if either is not known."""
+    """Return the seconds between two moments; 0 if either is unknown."""
     if earlier is None or later is None:
         return 0.0
     return (later - earlier).total_seconds()
@@ -31,11 +31,12 @@ def between(earlier: datetime | None, later: datetime | None) -> float:
 
 
 def elapsed_since_intent(o: Observed, limits: Limits) -> float:
-    """Seconds since the intent: never more than the truth.
+    """Return the seconds since the intent; never more than the true time.
 
-    Who wrote it knows by a steady clock. Another process has known it for a while, and the vendor's
-    clock has moved on between the look before the intent and the look now; the time that the former
-    may have been on its way goes off.
+    The process that wrote the intent measures by its steady clock. Another process takes the longer
+    of two times: how long it has known the intent, and how far the vendor's clock moved from the
+    look before the intent to the look now, less `look_valid`, the longest time from that look to
+    its intent.
     """
     if o.wrote_intent:
         return o.known_for
@@ -45,20 +46,20 @@ def elapsed_since_intent(o: Observed, limits: Limits) -> float:
 
 
 def is_sent(record: UpgradeRecord | None) -> bool:
-    """Whether the call of an intent may have left the process that wrote it."""
+    """Whether an intent's call may have left the process that wrote it."""
     return record is not None and record.attempts > 0
 
 
 def within_grace(o: Observed, limits: Limits) -> bool:
-    """Whether the call may still take effect, or its effect not be shown yet."""
+    """Whether the call may still take effect, or reads may not show its effect yet."""
     return is_sent(o.record) and elapsed_since_intent(o, limits) < limits.grace
 
 
 def grace_left(o: Observed, limits: Limits) -> float:
-    """Seconds until the call may be made again.
+    """Return the seconds until the call may be made again; not above 0 if it may now.
 
-    None are left of an intent whose call certainly did not go out. Doubled with each call that had
-    no effect: a way that loses every call is not to be hammered.
+    A call that certainly was not sent needs no wait. The wait doubles with each call that had no
+    effect, so that a path that loses every call is not hammered.
     """
     record = o.record
     if record is None or not is_sent(record):
@@ -71,12 +72,12 @@ def grace_left(o: Observed, limits: Limits) -> float:
 
 
 def ended_entry(o: Observed, job_id: int | None) -> HistoryEntry | None:
-    """The last end of a job that is recorded."""
+    """Return the last recorded end of a job; None if none is recorded."""
     return next((entry for entry in o.status.history if entry.job_id == job_id), None)
 
 
 def ended_lately(o: Observed, seen_at: datetime | None, job_id: int, limits: Limits) -> bool:
-    """Whether a job's end is recorded and so recent that a look may show the job as before it."""
+    """Whether a job's end is recorded and so recent that a look may still show the job running."""
     entry = ended_entry(o, job_id)
     if entry is None:
         return False
@@ -85,9 +86,9 @@ def ended_lately(o: Observed, seen_at: datetime | None, job_id: int, limits: Lim
 
 
 def may_predate_the_end(o: Observed, engine: EngineView, limits: Limits) -> bool:
-    """Whether the engine may be shown as it was before the last upgrade ended.
+    """Whether the look may show the engine as it was before the last upgrade ended.
 
-    Calling on such a look would upgrade the engine twice.
+    A call decided on such a look would upgrade the engine twice.
     """
     record = o.record
     if record is None or record.finished_at is None:
@@ -95,11 +96,11 @@ def may_predate_the_end(o: Observed, engine: EngineView, limits: Limits) -> bool
     if since_end(record.finished_at, engine.observed_at, o.known_for, limits) >= limits.lag:
         return False
     if record.result is Result.SUCCEEDED and record.target_version is not None:
-        # The target is what a look from after the end shows, or something beyond it.
+        # A look from after the end shows the target, or a version beyond it.
         standing = compare(engine.version, record.target_version)
         return standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
     if record.result is Result.SUCCEEDED and engine.version == record.from_version:
-        return True  # somebody else's job, whose target is not known, and nothing has moved
+        return True  # somebody else's job with an unknown target, and the same version as before
     if record.job_id is None:
         return False
     return engine.latest_job_id != record.job_id or engine.status == UPGRADING
@@ -108,7 +109,7 @@ def may_predate_the_end(o: Observed, engine: EngineView, limits: Limits) -> bool
 def since_end(
     finished_at: datetime | None, seen_at: datetime | None, known_for: float, limits: Limits
 ) -> float:
-    """Seconds between an end and a look, by clocks of the vendor's that may be apart."""
+    """Return the seconds between an end and a look, by two vendor clocks that may be apart."""
     return max(known_for, between(finished_at, seen_at) - limits.clocks)
 
 
@@ -116,7 +117,7 @@ def since_end(
 
 
 def overdue_in(o: Observed, record: UpgradeRecord, job: JobView) -> float:
-    """Seconds until a running job has run for longer than its time-out."""
+    """Return the seconds until a running job has run for longer than its time-out."""
     since = job.started_at or record.started_at or record.baseline_at
     seen_running = between(since, job.observed_at) + o.job_age
     return o.wish.timeout.total_seconds() - max(o.known_for, seen_running)

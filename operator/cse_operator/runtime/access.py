@@ -1,4 +1,4 @@
-"""From a resource to the project it may work with: Secret or identity, region, endpoint."""
+"""Find the project of a resource: its Secret or identity, its region, its endpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 
 
 class Access:
-    """Finds the project of a resource with the credentials of its own namespace."""
+    """Finds the project of a resource, with the credentials of the resource's own namespace."""
 
     def __init__(self, secrets: SecretReader, projects: Projects, identities: Identities) -> None:
         self._secrets = secrets
@@ -29,21 +29,22 @@ class Access:
     async def project_of(
         self, key: str, resource: Resource, *, live: bool = False, following: bool = False
     ) -> Project:
-        """The project that a resource works with.
+        """Return the project that a resource works with.
 
-        The Secret is read in the resource's namespace, wherever else one of its name may be.
+        The Secret is read in the resource's own namespace, whatever other namespaces hold.
 
         Args:
             key: the resource's key.
             resource: the resource.
-            live: read the Secret now, and not from what was read lately, or have a key of the
-                identity that outlives a call: before a call.
-            following: an upgrade that runs is followed, and its region need not be allowed.
+            live: whether a call follows: read the Secret now instead of using an earlier read, or
+                have a key of the identity that outlives the call.
+            following: whether a running upgrade is followed, so that its region need not be
+                allowed.
 
         Raises:
-            CloudError: when the Secret is missing or unusable, the identity has no key, or the
-                region is not allowed.
-            KubeError: when the Kubernetes API does not answer.
+            CloudError: The Secret is missing or unusable, the identity has no key, or the region is
+                not allowed.
+            KubeError: The Kubernetes API does not answer.
         """
         spec, namespace = resource.spec, resource.reference.namespace
         credentials: Credentials | KeylessIdentity
@@ -83,15 +84,15 @@ class Access:
         return known
 
     def release(self, key: str) -> None:
-        """The resource is gone: it uses no project any more."""
+        """Release the project of a resource that is gone."""
         self._projects.detach(key)
 
 
 def project_options(settings: Settings) -> ProjectOptions:
-    """How the vendor is called with these settings.
+    """Return the options for calls to the vendor with these settings.
 
     Raises:
-        EndpointSettingError: An endpoint is none, or is not allowed.
+        EndpointSettingError: An endpoint is malformed or not allowed.
     """
     return ProjectOptions(
         endpoints=EndpointPolicy(

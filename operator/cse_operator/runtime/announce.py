@@ -1,4 +1,4 @@
-"""Says that something changed: an Event and a log line for each transition, and the metrics."""
+"""The recorder: an Event, a log line and metrics for each transition."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cse_operator.runtime.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 _IN_PASSING: Final = frozenset({Reason.SUBMITTING.value})
-"""Followed by another reason within a moment: not worth an Event."""
+"""Another reason follows within a moment, so these get no Event."""
 
 
 class Announcer:
-    """Announces transitions: a reason that changed, an upgrade that ended."""
+    """Records transitions: a changed reason, an ended upgrade."""
 
     def __init__(self, events: EventPoster, metrics: Metrics) -> None:
         self._events = events
         self._metrics = metrics
 
     def announce(self, reference: ObjectReference, before: Status, after: Status) -> None:
-        """Announce what a status write changed."""
+        """Record the transition that a status write made."""
         now = after.ready
         if now is None:
             return
@@ -45,9 +45,9 @@ class Announcer:
 
 
 def _is_another(before: Status, after: Status) -> bool:
-    """Whether the upgrade that ended is not one whose end was announced already.
+    """Whether the end of the upgrade was not announced yet.
 
-    A job that someone else started may be found and ended in one step, right after another.
+    A job that somebody else started may be found and ended in one step, right after another job.
     """
     old, new = before.upgrade, after.upgrade
     if old is None or new is None or old.result is None:

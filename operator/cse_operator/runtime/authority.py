@@ -12,15 +12,16 @@ FOREVER = float("inf")
 class Authority:
     """Says whether this process may call Upgrade or Retry.
 
-    Not before it has held the right to act for one outcome grace: a call of a dead process, of a
-    rival, or for a resource that was deleted and made anew may still be on its way, or its effect
-    not be shown yet. Looks, adoption and following need no such wait.
+    The process must have held the right to act for one outcome grace. Before that, a call may still
+    be on its way, or its effect not be shown yet: a call of a dead process, of another owner, or
+    for a resource that was deleted and created again. Looks, adoption and following need no such
+    wait.
 
     Args:
-        grace: that outcome grace, in seconds.
-        observes_only: whether this process calls nothing, however long it has the right to.
+        grace: the outcome grace, in seconds.
+        observes_only: whether this process never calls, even with the right to act.
         remaining: seconds for which the Lease still gives the right to act.
-        clock: seconds, counting those that the machine was suspended.
+        clock: seconds, including those for which the machine was suspended.
     """
 
     def __init__(
@@ -39,28 +40,28 @@ class Authority:
         self._stopped = False
 
     def begin(self) -> None:
-        """This process has the right to act from now on."""
+        """Take the right to act, from now on."""
         if self._since is None:
             self._since = self._clock()
 
     def clock(self) -> float:
-        """The clock of the calls' deadlines: all are over once a stop was asked for.
+        """Return the clock for the calls' deadlines: past all of them once a stop was requested.
 
-        A call may have waited for its turn or for a connection when the stop came. Who only
-        observes sends none at all.
+        When the stop comes, a call may still wait for its turn or for a connection. A process that
+        only observes sends no call at all.
         """
         return FOREVER if self._stopped or self.observes_only else self._clock()
 
     def stop(self) -> None:
-        """Begin no call any more: the process ends."""
+        """Begin no further call: the process ends."""
         self._stopped = True
 
     def may_call_in(self) -> float:
-        """Seconds until this process may call; 0 if it may now."""
+        """Return the seconds until this process may call; 0 if it may now."""
         if self._since is None:
             return self._grace
         return max(0.0, self._since + self._grace - self._clock())
 
     def remaining(self) -> float:
-        """Seconds in which a call may be sent; 0 for who only observes, and after a stop."""
+        """Return the seconds in which a call may be sent; 0 after a stop or if it only observes."""
         return 0.0 if self._stopped or self.observes_only else self._remaining()

@@ -1,6 +1,6 @@
 """The cache: each resource as it was last watched, listed or written, and its notes.
 
-Of an object only what decides is kept (`content.py`).
+The cache keeps only the parts of an object that decide (`content.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cse_operator.runtime.summary import Summary, summarize
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One resource as it was in one version."""
+    """One resource in one version."""
 
     reference: ObjectReference
     resource_version: str
@@ -50,7 +50,7 @@ class Resource:
 
 
 class InvalidSpecError(Exception):
-    """The spec in the cluster does not fit the models: an old or altered CRD."""
+    """The spec in the cluster does not fit the models: the CRD is old or altered."""
 
 
 @dataclass(slots=True)
@@ -70,34 +70,34 @@ class CachedResource:
 
     @property
     def deleting(self) -> bool:
-        """Whether it is on its way out."""
+        """Whether the resource is being deleted."""
         return self.content.deleting
 
     @property
     def generation(self) -> int:
-        """The generation of its spec."""
+        """Return the generation of the spec."""
         return self.content.generation
 
     @property
     def raw_status(self) -> dict[str, Any]:
-        """Its status as plain JSON data."""
+        """Return the status as plain JSON data."""
         return self.content.status
 
     def take_in(self, version: int, content: Content, touched: int) -> None:
-        """Replace what is known by another version."""
+        """Replace the cached content by another version."""
         self.version, self.content, self.touched = version, content, touched
         self._summary = self._member = None
 
     @property
     def summary(self) -> Summary:
-        """What metrics show of it."""
+        """Return the summary for metrics."""
         if self._summary is None:
             self._summary = summarize(self.content.spec, self.content.status)
         return self._summary
 
     @property
     def member(self) -> Member:
-        """The engine as policies judge it."""
+        """Return the engine as policies judge it."""
         if self._member is None:
             content = self.content
             self._member = member_of(
@@ -114,7 +114,7 @@ class CachedResource:
         return self._member
 
     def parse(self) -> Resource:
-        """The resource, as models; `InvalidSpecError` names the field that does not fit them."""
+        """Return the resource as models; `InvalidSpecError` names the field that does not fit."""
         content = self.content
         try:
             spec = Spec.model_validate(content.spec)
@@ -134,16 +134,16 @@ class CachedResource:
         )
 
     def parse_status(self) -> Status:
-        """The status alone, whoever wrote it."""
+        """Return the status alone, whoever wrote it."""
         return read_status(self.content.status)
 
 
 class Cache:
-    """All resources that are served, by `namespace/name`.
+    """All resources that this process serves, by `namespace/name`.
 
     Args:
         ownership: told of each resource and of its engine.
-        endpoint_of: the endpoint that a region's calls go to; the region itself where it has none.
+        endpoint_of: the endpoint of a region's calls; the region itself if it has none.
     """
 
     def __init__(self, ownership: Ownership, endpoint_of: Callable[[str], str]) -> None:
@@ -152,9 +152,9 @@ class Cache:
         self._resources: dict[str, CachedResource] = {}
         self._count = itertools.count(1)
         self.on_change: Callable[[], None] = lambda: None
-        """Called when a resource has come, gone, or changed."""
+        """Called when a resource was added, removed or changed."""
         self.on_remove: Callable[[CachedResource, EngineKey | None], None] = lambda _r, _e: None
-        """Called with a resource that has gone, and with its engine, before `on_change`."""
+        """Called with a removed resource and with its engine, before `on_change`."""
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -163,18 +163,18 @@ class Cache:
         return iter(list(self._resources.values()))
 
     def get(self, key: str) -> CachedResource | None:
-        """What is known of a resource."""
+        """Return the cached resource, if there is one."""
         return self._resources.get(key)
 
     def now(self) -> int:
-        """A moment by the cache's own count, for `replace`."""
+        """Return the present moment by the cache's own count, for `replace`."""
         return next(self._count)
 
     def watched(self, obj: Mapping[str, Any]) -> tuple[str, News]:
-        """Take in an object that the watch showed, unless a later version of it is known.
+        """Store an object that the watch showed, unless a later version is cached.
 
         Returns:
-            Its key, and what of it is news.
+            Its key, and what changed in it.
         """
         key = key_of(obj)
         known = self._resources.get(key)
@@ -184,7 +184,7 @@ class Cache:
         return key, self._put(key, obj)
 
     def written(self, obj: Mapping[str, Any]) -> None:
-        """Take in the answer to an own write, unless the resource is gone or a later one known."""
+        """Store the answer to an own write, unless the resource is gone or was changed since."""
         known = self._resources.get(key_of(obj))
         if known is None or known.reference.uid != obj["metadata"]["uid"]:
             return
@@ -192,14 +192,14 @@ class Cache:
             self._put(known.key, obj)
 
     def replace(self, obj: Mapping[str, Any], *, asked: int) -> tuple[str, News]:
-        """Take in what a list or a read showed, also where its version is lower.
+        """Store an object that a list or a read showed, even if its version is lower.
 
-        That is how a restored backup shows itself. Only what was watched or written since the list
-        was asked for stays.
+        A restored backup has lower versions. Only content that was watched or written after the
+        request stays.
 
         Args:
             obj: the object.
-            asked: the moment at which it was asked for.
+            asked: the moment of the request, from `now`.
         """
         key = key_of(obj)
         known = self._resources.get(key)
@@ -208,7 +208,7 @@ class Cache:
         return key, self._put(key, obj)
 
     def remove(self, key: str, *, uid: str) -> bool:
-        """Forget the resource with this uid; False if there is none."""
+        """Remove the resource with this uid; False if there is none."""
         known = self._resources.get(key)
         if known is None or known.reference.uid != uid:
             return False
@@ -221,8 +221,8 @@ class Cache:
     def _put(self, key: str, obj: Mapping[str, Any]) -> News:
         metadata, content = obj["metadata"], Content.of(obj)
         known, engine = self._resources.get(key), self._engine_of(content)
-        # Where the engine is another one, which a CRD of ours does not allow, what was noted is
-        # about the one before.
+        # If the engine has changed, which our CRD does not allow, the notes are about the old
+        # engine.
         same = known is not None and known.reference.uid == metadata["uid"]
         if known is not None and same and self._ownership.engine_of(key) == engine:
             news = content.news_since(known.content)
@@ -253,15 +253,15 @@ class Cache:
 
 
 def key_of(obj: Mapping[str, Any]) -> str:
-    """The key of an object."""
+    """Return the key of an object."""
     return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
-    """The version of an object.
+    """Return the version of an object, as a number.
 
     Versions of one resource can be compared as numbers (Kubernetes API Concepts, resource
-    versions), as long as no backup is restored.
+    versions), unless a backup is restored.
     """
     return int(obj["metadata"]["resourceVersion"])
 
@@ -269,7 +269,7 @@ def version_of(obj: Mapping[str, Any]) -> int:
 def _claim(resource: CachedResource) -> Claim:
     status = resource.content.status
     upgrade = status.get("upgrade")
-    # What cannot be read may be open, too.
+    # An unreadable record may be open, too.
     is_open = bool(upgrade) and stage_of(read_status({"upgrade": upgrade})) is not Stage.IDLE
     return Claim(
         namespace=resource.reference.namespace,

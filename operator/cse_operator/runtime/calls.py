@@ -27,7 +27,7 @@ from cse_operator.runtime.workqueue import WorkQueue
 logger = logging.getLogger(__name__)
 
 SHORTEST_REST: Final = 1.0
-"""With less than this left of the Lease, in seconds, nothing new is started."""
+"""Seconds that must be left of the Lease for a call to start."""
 
 
 @dataclass(slots=True)
@@ -37,20 +37,21 @@ class _Answer:
     record: UpgradeRecord
     outcome: Accepted | Failure | Held
     seen: Observed
-    """What was decided on. The spec may not be readable any more when the answer is recorded."""
+    """The observation behind the decision. The spec may be unreadable by the time of the
+    recording."""
 
 
 class Calls:
     """Makes the changing calls, one at a time for each engine.
 
     Args:
-        queue: where a resource goes that may not call yet.
+        queue: takes back a resource that may not call yet.
         access: finds the project, with a live read of the Secret.
-        ownership: who owns the engine.
-        authority: whether this process may call.
+        ownership: knows who owns the engine.
+        authority: says whether this process may call.
         statuses: writes statuses.
         limits: how patient the decisions are.
-        send_window: seconds after a decision in which its call may be sent.
+        send_window: seconds after a decision during which its call may be sent.
     """
 
     def __init__(
@@ -76,21 +77,21 @@ class Calls:
     # -- the call --------------------------------------------------------------------------------
 
     async def make(self, work: Work, o: Observed, decision: Decision) -> Decision | None:
-        """Make the call that was decided on, unless something stands in its way.
+        """Make the decided call, unless something stands in its way.
 
-        The intent's write is the fence: it fails when anybody wrote since the decision. The
-        call is held back when too much time passed since then (the process may have been
-        stopped), because another operator may have begun to look for its effect.
+        The write of the intent is the fence: it fails if anybody wrote since the decision. The call
+        is held back if too much time has passed since then (the process may have been stopped),
+        because another operator may have begun to look for its effect.
 
         Returns:
-            What follows from the answer, or from why there was no call; None where the resource
-            waits in the queue.
+            What follows from the answer, or from the reason for no call; None if the resource waits
+            in the queue.
         """
         rest = self._authority.remaining()
         if rest < SHORTEST_REST or self._ownership.may_call_in(work.key) > 0:
             self._queue.add_after(work.key, SHORTEST_REST)
             return None
-        # Counted from the moment of the decision, which is also what the intent says.
+        # Counted from the moment of the decision, which is also the intent's moment.
         send_before = work.decided + min(self._send_window, rest)
         try:
             project = await self._access.project_of(work.key, work.resource, live=True)
@@ -99,7 +100,7 @@ class Calls:
             await self._write(work, held.status)
             return held
         if project is not work.project:
-            self._queue.add(work.key)  # other credentials: what they see is what counts
+            self._queue.add(work.key)  # the credentials changed: look and decide again
             return None
         latest = o.engine.latest_job_id if o.engine is not None else None
         if not self._ownership.begin_call(
@@ -133,7 +134,7 @@ class Calls:
     async def _send_if_allowed(
         self, work: Work, o: Observed, record: UpgradeRecord, send_before: float
     ) -> Accepted | Held:
-        """Make the call, unless a policy has closed since the decision: nothing is sent then."""
+        """Make the call; return the hold instead if a policy has closed since the decision."""
         permit = work.gate.ask_again(work.key, o.engine)
         if isinstance(permit, Held):
             return permit
@@ -167,27 +168,27 @@ class Calls:
     # -- the answer ------------------------------------------------------------------------------
 
     def is_unrecorded(self, key: str) -> bool:
-        """Whether the answer to a call for a resource is not recorded yet."""
+        """Whether the answer to a resource's call is not recorded yet."""
         return key in self._answers
 
     def drop(self, key: str) -> None:
-        """The resource is gone, and nothing can be recorded of it."""
+        """Drop the answer for a resource that is gone: nothing can be recorded there."""
         self._answers.pop(key, None)
 
     async def record(self, cached: CachedResource) -> Decision | None:
-        """Write what became of a call; on a conflict, the next step does, into a newer version.
+        """Write the outcome of a call; after a conflict, the next step writes to the newer version.
 
         Returns:
-            What follows from the answer; None where the intent was resolved elsewhere.
+            What follows from the answer; None if the intent was resolved elsewhere.
 
         Raises:
-            KubeError: it could not be written; the answer is kept.
+            KubeError: The write failed; the answer is kept.
         """
         answer = self._answers[cached.key]
         status = cached.parse_status()
         if status.upgrade != answer.record:
-            # Another operator has resolved it by looking, or the resource is another one. What
-            # was learned here is seen by looking, too.
+            # Another operator has resolved the intent by looking, or this is another resource.
+            # A look shows what this answer says.
             logger.warning("%s: its intent was resolved elsewhere", cached.key)
             self.drop(cached.key)
             self._queue.add(cached.key)
@@ -212,12 +213,12 @@ class Calls:
 
     @property
     def unrecorded(self) -> list[str]:
-        """The resources whose answers are not recorded yet."""
+        """Return the resources whose answers are not recorded yet."""
         return list(self._answers)
 
 
 def _stored_intent(key: str, written: Status | None, intent: Status) -> UpgradeRecord:
-    """The intent as the API server has stored it: that, and nothing else, is called."""
+    """Return the intent as the API server has stored it: exactly that is called."""
     record, decided = written.upgrade if written is not None else None, intent.upgrade
     if record is None or decided is None or not record.unanswered:
         raise AssertionError(f"{key}: a call without a recorded intent")
@@ -237,7 +238,7 @@ def _as_stored(record: UpgradeRecord) -> dict[str, Any]:
 
 
 def _new_job(record: UpgradeRecord, outcome: Accepted | Failure | Held | None) -> int | None:
-    """The job that a call started, unless it runs an old one again."""
+    """Return the job that a call started; None if the call runs an old job again."""
     if not isinstance(outcome, Accepted) or outcome.job_id == record.baseline_job_id:
         return None
     return outcome.job_id

@@ -1,9 +1,9 @@
-"""Metrics of what is there at the moment of a scrape: resources, queue, projects, leader.
+"""Metrics that are read at each scrape: resources, queue, projects, leader.
 
-Nothing is kept up to date between scrapes, so ten thousand resources at rest cost nothing.
+Nothing is updated between scrapes, so ten thousand resources at rest cost nothing.
 
-Resources and queue are shown by the process that leads, and by no other: a standby knows the same
-resources, which would count twice, and its queue waits for the Lease.
+Only the leader shows resources and queue. A standby knows the same resources, which would count
+twice, and its queue waits for the Lease.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from cse_operator.runtime.metrics import Prepared
 from cse_operator.runtime.summary import Summary
 
 _RESOURCE: Final = ("engine_namespace", "name")
-"""Not `namespace`: that is the scraped Pod's, and a Prometheus that enforces it renames ours."""
+"""Not `namespace`: that label is the scraped Pod's, and a Prometheus that enforces it renames
+ours."""
 _LEADER: Final = "(of the leader)"
 _EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the figures come from."""
+    """The sources of the figures."""
 
     cache: Cache
     queue_depth: Callable[[], int]
@@ -47,7 +48,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What was there when a page was begun; the rest is made of it in a thread."""
+    """The figures at the moment when a page was begun; a thread renders them."""
 
     leading: bool
     parts: list[Metric]
@@ -59,9 +60,9 @@ class Fleet(Prepared):
     """Shows the resources and the operator's parts as they are now.
 
     Args:
-        sources: where the figures come from.
-        resource_limit: resources with series of their own; with more of them than this, none
-            has, because half a fleet would mislead.
+        sources: the sources of the figures.
+        resource_limit: the most resources with series of their own. With more resources none has
+            them, because a part of them would mislead.
         now: Unix time.
     """
 
@@ -74,15 +75,15 @@ class Fleet(Prepared):
         self._taken: _Moment | None = None
 
     def describe(self) -> list[Metric]:
-        """Nothing is collected when the collector is registered."""
+        """Collect nothing when the collector is registered."""
         return []
 
     def prepare(self) -> None:
-        """Take down what there is now: the event loop changes it, and this runs there."""
+        """Copy the present figures; runs in the event loop, which changes them."""
         self._taken = self._moment()
 
     def collect(self) -> Iterator[Metric]:
-        """All figures of the moment that was taken down, or of this one."""
+        """Yield all figures of the prepared moment, or of this moment."""
         moment, self._taken = self._taken or self._moment(), None
         yield from moment.parts
         if moment.leading:
@@ -105,7 +106,7 @@ class Fleet(Prepared):
         )
         yield GaugeMetricFamily(
             "cse_operator_backoff_depth",
-            f"Resources that wait because their last step did not succeed {_LEADER}.",
+            f"Resources that wait because their last step failed {_LEADER}.",
             value=self._sources.backoff_depth(),
         )
 
@@ -124,12 +125,12 @@ class Fleet(Prepared):
         sources = self._sources
         yield CounterMetricFamily(
             "cse_operator_tokens_bought",
-            "Tokens and temporary keys got from IAM, STS or CCE.",
+            "Tokens and temporary keys obtained from IAM, STS or CCE.",
             value=sources.tokens_bought(),
         )
         yield CounterMetricFamily(
             "cse_operator_throttled_seconds",
-            "Seconds that the vendor asked a call of a project to pause.",
+            "Seconds for which the vendor asked a project's calls to pause.",
             value=sources.throttled_seconds(),
         )
         yield CounterMetricFamily(
@@ -148,12 +149,12 @@ class Fleet(Prepared):
         sources = self._sources
         yield GaugeMetricFamily(
             "cse_operator_resync_age_seconds",
-            "Seconds since the last list of all resources that succeeded.",
+            "Seconds since the last successful list of all resources.",
             value=sources.resync_age(),
         )
         yield GaugeMetricFamily(
             "cse_operator_skipped_namespaces",
-            "Namespaces of --namespaces that may not be listed, and are skipped.",
+            "Namespaces of --namespaces that are skipped because they may not be listed.",
             value=sources.skipped_namespaces(),
         )
         yield GaugeMetricFamily(
@@ -163,7 +164,7 @@ class Fleet(Prepared):
         )
         yield CounterMetricFamily(
             "cse_operator_watches_begun",
-            "How often the watch was begun; more than once means that it ended or saw nothing.",
+            "Starts of the watch; more than one means that it ended or delivered nothing.",
             value=sources.watch_begun(),
         )
 
@@ -180,7 +181,7 @@ class Fleet(Prepared):
         )
         behind = GaugeMetricFamily(
             "cse_operator_not_ready_seconds",
-            f"Seconds since a resource is not at its wanted version, 0 when it is {_EACH}.",
+            f"Seconds since the condition Ready became False, 0 if it is not False {_EACH}.",
             labels=_RESOURCE,
         )
         for reference, summary in resources:

@@ -1,6 +1,6 @@
-"""The HTTP server below probes and metrics: bounded in connections and in their time.
+"""The HTTP server of probes and metrics: it bounds the number and the age of connections.
 
-Any Pod may come here where no NetworkPolicy is enforced, so a connection costs little and ends.
+Without a NetworkPolicy any Pod can connect, so a connection must cost little and must end.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 MOST_CONNECTIONS: Final = 64
-"""Connections to one port at once; those beyond are ended at once."""
+"""Connections to one port at once; further connections are ended at once."""
 LONGEST_CONNECTION: Final = 30.0
-"""Seconds after which a connection is ended, whatever it does or does not do."""
+"""Seconds after which a connection is ended, whether busy or idle."""
 HANDSHAKE: Final = 5.0
 """Seconds for a TLS handshake."""
 LOOK_EVERY: Final = 60.0
-"""Seconds between looks at the certificate's files."""
+"""Seconds between rereads of the certificate's files."""
 
 _NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
@@ -42,8 +42,8 @@ class _Refused(asyncio.Protocol):
     """Ends its connection at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """End it."""
-        cast("asyncio.Transport", transport).abort()  # uvloop's are of no class of asyncio's
+        """End the connection."""
+        cast("asyncio.Transport", transport).abort()  # uvloop's have no asyncio class
 
 
 class _BoundedServer(web.Server):
@@ -54,11 +54,11 @@ class _BoundedServer(web.Server):
         self._ends: dict[RequestHandler, asyncio.TimerHandle] = {}
 
     def protocol(self) -> asyncio.Protocol:
-        """What serves the next connection, or ends it at once."""
+        """Return the protocol for the next connection: one that serves it, or one that ends it."""
         return _Refused() if len(self._ends) >= MOST_CONNECTIONS else self()
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection in, for a while."""
+        """Serve a connection for a limited time."""
         super().connection_made(handler, transport)
         loop = asyncio.get_running_loop()
         self._ends[handler] = loop.call_later(LONGEST_CONNECTION, transport.abort)
@@ -72,14 +72,16 @@ class _BoundedServer(web.Server):
 
 
 class ServingCertificate:
-    """A folder with `tls.crt` and `tls.key`, as a Secret of that type is mounted; read again.
+    """The certificate in a folder with `tls.crt` and `tls.key`, reread about once a minute.
+
+    Kubernetes mounts a TLS Secret as such a folder.
 
     Args:
         folder: the folder.
         clock: seconds on a steady clock.
 
     Raises:
-        OSError: the files cannot be read (`ssl.SSLError` where they are no pair).
+        OSError: The files cannot be read (`ssl.SSLError` if they are not a pair).
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = boottime) -> None:
@@ -88,7 +90,7 @@ class ServingCertificate:
         self._current = _context_of(folder)
         self._due = clock() + LOOK_EVERY
         self.context = _context_of(folder)
-        """What a server is made with; each handshake goes on with the files of now."""
+        """The context to make a server with; each handshake uses the newest files."""
         self.context.sni_callback = self._take_the_current_one
 
     def _take_the_current_one(
@@ -100,7 +102,7 @@ class ServingCertificate:
                 self._current = _context_of(self._folder)
             except OSError as error:
                 logger.warning(
-                    "the certificate in %s cannot be read again, the one in use is kept: %s",
+                    "the certificate in %s cannot be read again, keeping the one in use: %s",
                     self._folder,
                     error.strerror or error,
                 )
@@ -121,12 +123,12 @@ async def listening(
     """Serve while the context is open.
 
     Args:
-        address: `address:port`; without an address, all of IPv4 and IPv6 that there are.
+        address: `address:port`; without an address, all IPv4 and IPv6 addresses.
         answer: answers a request.
-        certificate: to serve by TLS.
+        certificate: serves over TLS with it.
 
     Raises:
-        OSError: when the address cannot be listened on.
+        OSError: The address cannot be listened on.
     """
     server, loop = _BoundedServer(answer), asyncio.get_running_loop()
     tls = None if certificate is None else certificate.context
@@ -149,7 +151,7 @@ async def listening(
 
 
 def _on_all_addresses(port: int) -> socket.socket:
-    """A socket for both families, or for IPv4 where a node has only that."""
+    """Return a socket for both families, or for IPv4 on a node without IPv6."""
     try:
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     except (ValueError, OSError) as error:  # ValueError: this system cannot do both with one

@@ -1,4 +1,4 @@
-"""From what a resource names to an identity without a key: its ServiceAccount, or our own Pod."""
+"""Keyless identities: the ServiceAccount that a resource names, or the operator's own Pod."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from cse_operator.runtime.settings import Settings
 
 POD_URL = "HC_CONTAINER_CREDENTIALS_FULL_URI"
 POD_TOKEN_FILE = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105 - the name of a variable
-"""What CCE sets in a Pod whose ServiceAccount has an agency (pod identity)."""
+"""CCE sets these in a Pod whose ServiceAccount has an agency (pod identity)."""
 
 OwnIdentity = PodIdentity | ProjectedIdentity
 Tokens = Callable[[str, str], Coroutine[Any, Any, SecretStr]]
 
 
 class Identities:
-    """Finds the identity of a resource, in the resource's own namespace and nowhere else."""
+    """Finds the identity of a resource, in the resource's own namespace only."""
 
     def __init__(
         self, tokens: Tokens, pod: OwnIdentity | None, pod_namespaces: tuple[str, ...]
     ) -> None:
-        """Make one.
+        """Make a finder.
 
         Args:
-            tokens: Asks for a token of the ServiceAccount of a namespace and name.
+            tokens: Requests a token for the ServiceAccount of a namespace and name.
             pod: The identity of the operator's own Pod, if it has one.
-            pod_namespaces: The namespaces whose resources may use that.
+            pod_namespaces: The namespaces whose resources may use the Pod's identity.
         """
         self._tokens = tokens
         self._pod = pod
@@ -52,7 +52,7 @@ class Identities:
 
     @classmethod
     def of_settings(cls, settings: Settings, api_client: ApiClient) -> Self:
-        """The identities that the operator's administrator allows."""
+        """Return the identities that the operator's administrator allows."""
 
         async def tokens(namespace: str, name: str) -> SecretStr:
             return await service_account_token(api_client, namespace, name, settings.token_audience)
@@ -62,16 +62,16 @@ class Identities:
     async def of(
         self, namespace: str, reference: CredentialsReference | None, *, live: bool
     ) -> KeylessIdentity:
-        """The identity of a resource whose reference names no Secret.
+        """Return the identity of a resource whose reference names no Secret.
 
         Args:
             namespace: The resource's namespace.
-            reference: What it names; None where it has no `credentialsRef`.
-            live: Ask now whether the ServiceAccount is there and its tokens may be had: before a
-                call. A temporary key lives on for a while after either has ended.
+            reference: The resource's `credentialsRef`; None if it has none.
+            live: Whether a call follows: ask now whether the ServiceAccount exists and its tokens
+                may be requested, because a temporary key outlives both for a while.
 
         Raises:
-            CloudError: There is no such identity, or it may not be used.
+            CloudError: There is no such identity, or the resource may not use it.
             KubeError: The Kubernetes API does not answer.
         """
         account = reference.service_account if reference is not None else None
@@ -84,15 +84,15 @@ class Identities:
     def _own(self, namespace: str) -> OwnIdentity:
         if namespace not in self._pod_namespaces:
             raise _missing(
-                "spec.credentialsRef is not there, and the operator's administrator does not lend "
+                "spec.credentialsRef is missing, and the operator's administrator does not lend "
                 f"the operator's own identity to the namespace {namespace}: name a Secret or a "
-                "ServiceAccount, or ask for --pod-identity-namespaces"
+                "ServiceAccount, or have the namespace added to --pod-identity-namespaces"
             )
         if self._pod is None:
             raise _missing(
                 f"The operator's Pod has no identity of its own ({POD_URL} and {POD_TOKEN_FILE} "
-                "are not set): associate its ServiceAccount with an agency in CCE and start it "
-                "anew, or set --pod-identity-provider"
+                "are not set): associate its ServiceAccount with an agency in CCE and restart "
+                "the Pod, or set --pod-identity-provider"
             )
         return self._pod
 
@@ -110,7 +110,7 @@ class Identities:
         except errors.Denied as error:
             way_out = "grant it: the component keyless, or the chart's keyless.enabled"
             raise _missing(
-                f"The operator may not ask for tokens of the ServiceAccount {name} in the "
+                f"The operator may not request tokens of the ServiceAccount {name} in the "
                 f"namespace {namespace} ({error.sentence}); {way_out}"
             ) from None
         except errors.Invalid as error:
@@ -136,7 +136,7 @@ def _way_of(account: ServiceAccountReference) -> Federation | Agency:
 
 
 def no_credentials(kind: FailureKind, error: errors.KubeError) -> CloudError:
-    """What a resource without usable credentials is told."""
+    """Return the error for a resource without usable credentials."""
     return CloudError(Failure(kind, error.sentence, retry_after=error.retry_after))
 
 

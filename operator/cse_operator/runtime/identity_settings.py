@@ -1,4 +1,4 @@
-"""The settings for who calls where no key is stored."""
+"""The settings of identities without a stored key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cse_operator.runtime.setting_types import Names
 
 
 class IdentitySettings(BaseSettings):
-    """What an administrator can set about ServiceAccounts and the operator's own identity."""
+    """The settings of ServiceAccounts and of the operator's own identity."""
 
     sts_endpoint: str = Field(
         default=STS_TEMPLATE, description="URL of the vendor's STS, for trust agencies"
@@ -21,23 +21,24 @@ class IdentitySettings(BaseSettings):
     token_audience: str = Field(
         default="cse-operator",
         min_length=1,
-        description="audience of the tokens of ServiceAccounts that are traded at the vendor: the "
+        description="audience of the ServiceAccount tokens that are exchanged at the vendor: the "
         "client id of the identity providers",
     )
     pod_identity_namespaces: Names = Field(
         default=(),
-        description="namespaces whose resources may do without credentialsRef: they use the "
-        "operator's own identity, which CCE has given to its Pod or --pod-identity-provider knows; "
-        "none means that it is not used",
+        description="namespaces whose resources may omit credentialsRef and use the operator's own "
+        "identity, from CCE's pod identity or from --pod-identity-provider; none means that no "
+        "resource may use it",
     )
     pod_identity_provider: str = Field(
         default="",
-        description="identity provider in IAM that knows the operator's own ServiceAccount, by "
-        "--pod-token-file; without it CCE's pod identity is used",
+        description="identity provider in IAM that knows the operator's own ServiceAccount; needs "
+        "--pod-token-file; without a provider, CCE's pod identity is used",
     )
     pod_token_file: Path | None = Field(
         default=None,
-        description="file with a projected token of that ServiceAccount, for the provider",
+        description="file with a projected token of that ServiceAccount, for "
+        "--pod-identity-provider",
     )
 
     @model_validator(mode="after")

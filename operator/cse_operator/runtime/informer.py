@@ -1,8 +1,8 @@
-"""The informer: what the watch and the lists show goes into the cache, and what is news is queued.
+"""The informer: stores the objects of the watch and the lists in the cache, and queues changes.
 
-The watch brings changes at once and may miss some; a list is a consistent read that comes every
-few minutes and replaces what is known. So missed events, deletions that nobody saw, restored
-backups and a watch that sees nothing heal by themselves.
+The watch brings changes at once and may miss some. A list is a consistent read that comes every few
+minutes and replaces the cache's content. So missed events, unseen deletions, restored backups and a
+watch that delivers nothing heal by themselves.
 """
 
 from __future__ import annotations
@@ -25,36 +25,35 @@ from cse_operator.runtime.workqueue import WorkQueue
 logger = logging.getLogger(__name__)
 
 FOREIGN_WRITE_DELAY: Final = 5.0
-"""Seconds until a status that somebody else wrote is looked into."""
+"""Seconds from somebody else's write of a status to the step for it."""
 
 UNPROVEN_INTERVAL: Final = 10.0
-"""Seconds between lists until the watch has shown anything."""
+"""Seconds between lists until the watch has delivered anything."""
 
 WATCH_LAG: Final = 10.0
-"""Seconds within which the watch must show what a list has shown."""
+"""Seconds within which the watch must deliver what a list has shown."""
 
 FIRST_WATCH_LIST: Final = 60.0
-"""Seconds within which what the watch lists belongs to its first list."""
+"""Seconds within which the objects that the watch lists belong to its first list."""
 
 RELIST_DELAY: Final = 2.0
-"""Seconds from a repeated list of the watch until a list of our own finds what it lacked."""
+"""Seconds from a repeated list of the watch to our own list, which finds deletions."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
-"""Seconds until a list that failed is tried again."""
+"""Seconds until a failed list is tried again, at first and at most."""
 
 
 class Informer:
-    """Keeps the cache as the API server has the resources.
+    """Keeps the cache equal to the resources at the API server.
 
     Args:
         reader: lists and reads resources.
-        cache: what is known.
-        queue: where the keys of changed resources go.
+        cache: holds the resources.
+        queue: takes the keys of changed resources.
         namespaces: the namespaces to serve; none means all.
         interval: seconds between lists.
-        keeps: whether a resource must not be forgotten yet: the answer to a call for it is not
-            recorded.
+        keeps: whether a resource must stay cached because the answer to its call is not recorded.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Informer:
         self.skipped: dict[str, str] = {}
         """The namespaces that may not be listed, and why."""
         self.begin_watch_again: Callable[[], None] = lambda: None
-        """Called when the watch seems to see nothing, or other namespaces are to be watched."""
+        """Called when the watch seems to deliver nothing, or the namespaces to watch change."""
 
     @property
     def synced(self) -> bool:
@@ -96,35 +95,35 @@ class Informer:
 
     @property
     def age(self) -> float:
-        """Seconds since the last list that succeeded."""
+        """Return the seconds since the last successful list."""
         now = asyncio.get_running_loop().time()
         return now - self._listed_at if self._listed_at is not None else 0.0
 
     def list_soon(self) -> None:
-        """List all resources once more, within seconds."""
+        """List all resources again, within seconds."""
         self._soon.set()
 
     @property
     def listed_at(self) -> float | None:
-        """When the last list that succeeded was asked for, by the event loop's clock."""
+        """Return when the last successful list was requested, by the event loop's clock."""
         return self._asked_at
 
     def served(self) -> tuple[str, ...]:
-        """The namespaces to watch; none means all."""
+        """Return the namespaces to watch; none means all."""
         served = tuple(name for name in self._namespaces if name not in self.skipped)
         return served or self._namespaces
 
     # -- the watch -------------------------------------------------------------------------------
 
     def on_event(self, event_type: str | None, obj: Mapping[str, Any]) -> None:
-        """Take in an event of the watch."""
+        """Store an event of the watch, and queue its key if something changed."""
         self._watch_works = True
         metadata = obj["metadata"]
         if event_type == "DELETED":
             key = f"{metadata['namespace']}/{metadata['name']}"
             self._unseen.pop(key, None)
             if self._keeps(key):
-                self._queue.add(key)  # its step finds out, and drops the answer with it
+                self._queue.add(key)  # its step finds the deletion, and drops the answer
             elif self._cache.remove(key, uid=metadata["uid"]):
                 self._queue.add(key)
             return
@@ -136,7 +135,7 @@ class Informer:
         self._enqueue(key, news)
 
     def _watch_lists(self) -> None:
-        """A list of the watch brings no DELETED for what is gone: when repeated, list soon, too."""
+        """List soon if the watch lists again, because its list brings no DELETED."""
         now = asyncio.get_running_loop().time()
         if self._watch_listed_at is None:
             self._watch_listed_at = now
@@ -148,16 +147,16 @@ class Informer:
             self._queue.add(key)
         elif news is News.STATUS:
             resource = self._cache.get(key)
-            # While an own write is under way this is most likely its echo; the writer looks
-            # whether it was. Two operators that see the cloud differently would otherwise write
-            # in turns as fast as they can.
+            # During an own write this event is most likely its echo; the writer checks that.
+            # Without the delay, two operators that see the cloud differently would write in
+            # turns as fast as they can.
             if resource is not None and not resource.notes.writing:
                 self._queue.add_after(key, FOREIGN_WRITE_DELAY)
 
     # -- the lists -------------------------------------------------------------------------------
 
     async def first_list(self) -> None:
-        """List all resources; an API server that is away is waited for."""
+        """List all resources; wait for an API server that is away."""
         await self._list_until_it_succeeds()
         logger.info("%d resources of kind %s found", len(self._cache), KIND)
         for resource in self._cache:
@@ -165,7 +164,7 @@ class Informer:
         self._synced.set()
 
     async def run(self) -> None:
-        """List again and again, until cancelled."""
+        """List repeatedly, until cancelled."""
         while True:
             interval = self._interval
             if not self._watch_works:
@@ -185,9 +184,9 @@ class Informer:
                 )
 
     def _test_the_watch(self, missed: dict[str, int]) -> None:
-        """Begin the watch again if it has still not shown what a list has shown."""
+        """Restart the watch if it still has not delivered what a list has shown."""
         if any(self._unseen.get(key) == version for key, version in missed.items()):
-            logger.warning("the watch shows nothing of what there is, it begins again")
+            logger.warning("the watch does not deliver what a list shows, restarting it")
             self._unseen.clear()
             self._watch_works = False
             self.begin_watch_again()
@@ -200,7 +199,7 @@ class Informer:
                 await self.resync()
             except KubeError as error:
                 failures += 1
-                logger.warning("the resources could not be listed, again soon: %s", error)
+                logger.warning("listing the resources failed, retrying soon: %s", error)
                 pause = exponential(
                     failures,
                     base=FIRST_PAUSE,
@@ -213,10 +212,10 @@ class Informer:
                 return
 
     async def resync(self) -> None:
-        """List once, replace what is known, and look for what is missing.
+        """List once, replace the cache's content, and reread the resources that the list lacks.
 
         Raises:
-            KubeError: the API server did not let the list end, or no namespace can be listed.
+            KubeError: The API server failed during the list, or no namespace can be listed.
         """
         asked, present, listed = self._cache.now(), set[str](), set[str]()
         refusal: Denied | None = None
@@ -238,21 +237,21 @@ class Informer:
 
     async def _list(self, namespace: str, asked: int, present: set[str]) -> None:
         async for page in self._reader.list_pages((namespace,) if namespace else ()):
-            while page:  # each is freed before the next is taken in
+            while page:  # pop: each raw object is freed before the next is stored
                 key, news = self._cache.replace(page.pop(), asked=asked)
                 present.add(key)
                 if self.synced and news is not News.NOTHING:
                     self._missed(key, news)
 
     def _missed(self, key: str, news: News) -> None:
-        """The watch has not shown this yet."""
+        """Queue a change that the watch has not delivered yet."""
         resource = self._cache.get(key)
         if resource is not None:
             self._unseen[key] = resource.version
         self._enqueue(key, news)
 
     async def _look_for_missing(self, key: str) -> None:
-        """Forget a resource that was not in a list, once a read says that it is gone."""
+        """Remove a resource that a list lacks, once a read confirms that it is gone."""
         resource = self._cache.get(key)
         if resource is None or self._keeps(key):
             return
@@ -271,5 +270,5 @@ class Informer:
 
     def _serve(self, namespace: str) -> None:
         if self.skipped.pop(namespace, None) is not None:
-            logger.info("namespace %s can be listed again, it is served", namespace)
+            logger.info("namespace %s is served again, it can be listed", namespace)
             self.begin_watch_again()

@@ -1,4 +1,4 @@
-"""Logging: one line per transition, as text or JSON; no request or response bodies, ever."""
+"""Logging: one line per transition, as text or JSON; never a request or response body."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
-# Libraries that would log whole objects, headers or URLs at debug level. kopf logs the body
-# of each object; Secrets are none of them, but a Secret's name beside its values may be.
+# At debug level these libraries log whole objects, headers or URLs. kopf logs the body of each
+# object: none is a Secret, but a body may hold a Secret's name beside its values.
 _QUIET = ("kopf", "aiohttp", "httpx", "httpcore", "asyncio", "kubernetes", "urllib3")
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Have kopf tell of a failure in a line and not by a traceback."""
+    """Strip the traceback from kopf's records, so that a failure takes one line."""
     if record.name.split(".")[0] == "kopf":
         record.exc_info = record.exc_text = record.stack_info = None
     return True
@@ -38,7 +38,7 @@ def configure(*, form: Literal["text", "json"], level: str) -> None:
 
     Args:
         form: `text` for people, `json` for collectors.
-        level: the least severe level to show of the operator's own messages.
+        level: the least severe level of the operator's own messages to show.
     """
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -48,6 +48,6 @@ def configure(*, form: Literal["text", "json"], level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # What kopf tries again by itself, such as a watch that is forbidden, only kopf tells of.
+    # Only kopf reports the failures that it retries itself, such as a forbidden watch.
     logging.getLogger("kopf").setLevel(logging.ERROR)
     handler.addFilter(_in_one_line)

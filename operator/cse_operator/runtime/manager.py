@@ -1,4 +1,4 @@
-"""The manager: in which order the parts start, what ends the process, and with which exit code."""
+"""The manager: the order in which the parts start, what ends the process, and the exit code."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from cse_operator.runtime.settings import Settings
 logger = logging.getLogger(__name__)
 
 COLLECT_AFTER: Final = 10_000
-"""New objects, beyond those that went away, after which garbage is collected."""
+"""Garbage is collected after this many new objects, less those that went away."""
 
 DRAIN_SECONDS: Final = 25.0
-"""How long a stop waits for steps in hand: longer than a call may take, shorter than the
-Pod's grace period."""
+"""How long a stop waits for running steps: longer than a call may take, shorter than the Pod's
+grace period."""
 
 
 class Manager:
@@ -50,12 +50,12 @@ class Manager:
         self._lost_lease = False
 
     async def run(self) -> int:
-        """Run until a signal (0), or until something fails that a restart mends (1).
+        """Run until a signal (0), or until a failure that a restart mends (1).
 
-        An API server that is away is waited for, at the start and later.
+        The manager waits for an API server that is away, at the start and later.
 
         Raises:
-            OSError: when the probes' address cannot be listened on.
+            OSError: The probes' address cannot be listened on.
         """
         self._take_signals()
         async with AsyncExitStack() as stack:
@@ -67,7 +67,7 @@ class Manager:
         return 1 if failed or self._lost_lease else 0
 
     async def _run_parts(self) -> bool:
-        """Run the parts until told to stop; True if one of them fails before that."""
+        """Run the parts until told to stop; True if a part fails before that."""
         parts = self.parts
         tasks = [
             asyncio.create_task(self._list_and_watch(), name="informer"),
@@ -86,7 +86,7 @@ class Manager:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             await self._drain()
-            # The Lease is given up after the last answer is recorded, and not before.
+            # Give the Lease up only after the last answer is recorded.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -99,12 +99,12 @@ class Manager:
             group.create_task(self.parts.informer.run(), name="resync")
 
     async def _watch_policies(self) -> None:
-        """Watch where the policies may be listed, which the first list tells."""
+        """Watch the policies where the first list has shown that they may be listed."""
         await self.parts.policies.listed.wait()
         await self.parts.policy_watch.run()
 
     async def _work(self) -> None:
-        """Reconcile once this process leads, and knows the policies and all resources."""
+        """Reconcile once this process leads and knows the policies and all resources."""
         await self._leading.wait()
         await self.parts.informer.wait_until_synced()
         await self.parts.policies.asked.wait()
@@ -118,7 +118,7 @@ class Manager:
         self._leading.set()
 
     def _lease_lost(self) -> None:
-        logger.error("the Lease was lost: stopping, so that a fresh process stands for it")
+        logger.error("the Lease was lost: stopping, so that a new process can stand for election")
         self._lost_lease = True
         self._told_to_stop()
 
@@ -139,7 +139,7 @@ class Manager:
         )
 
     def not_ready(self) -> str | None:
-        """Why the operator is not ready, or None when it is."""
+        """Return why the operator is not ready; None if it is."""
         if self._stop.is_set():
             return "stopping\n"
         if not self.parts.informer.synced:
@@ -154,7 +154,7 @@ class Manager:
             loop.add_signal_handler(number, self._told_to_stop)
 
     def _told_to_stop(self) -> None:
-        """Begin no call and no step any more."""
+        """Begin no further call and no further step."""
         self.parts.authority.stop()
         self.parts.queue.shut_down()
         self._stop.set()
@@ -167,26 +167,26 @@ class Manager:
         failed = [task for task in tasks if task.done() and not task.cancelled()]
         for task in failed:
             logger.error(
-                "the %s failed, a restart begins it anew: %s", task.get_name(), task.exception()
+                "the %s failed, stopping for a restart: %s", task.get_name(), task.exception()
             )
         return bool(failed)
 
     async def _drain(self) -> None:
-        """Let the steps in hand end, so that no answer of a call stays unrecorded."""
+        """Let the running steps end, so that no answer to a call stays unrecorded."""
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.parts.queue.join_work()
                 await self.parts.reconciler.record_answers()
         except TimeoutError:
-            logger.warning("steps were cut off; the next start finds out by looking")
+            logger.warning("steps were cut off; the next start looks for their outcome")
         await self.parts.workers.cut_off()
 
 
 def _spare_the_collector() -> None:
-    """Look for circles of garbage less often, and not among what stays for good.
+    """Collect garbage less often, and do not search the objects that stay for good.
 
-    Next to nothing here is garbage in circles, and the search for it took an eighth of a burst's
-    time (docs/performance.md).
+    Hardly any garbage here is cyclic, and the search for it took an eighth of a burst's time
+    (docs/performance.md).
     """
     gc.collect()
     gc.freeze()
@@ -194,7 +194,7 @@ def _spare_the_collector() -> None:
 
 
 async def run(settings: Settings) -> int:
-    """Connect to the cluster and run the operator there; returns the exit code."""
+    """Connect to the cluster and run the operator there; return the exit code."""
     api_client = await connect(kubeconfig=os.environ.get("KUBECONFIG"))
     try:
         return await Manager(settings, api_client).run()

@@ -1,9 +1,9 @@
 """The operator's metrics, in a registry of their own.
 
-Every metric is declared here or in `fleet.py`; `docs/reference/metrics.md` is generated from
-both. No label has a value that somebody outside can make up without bound: operations,
-outcomes, results and reasons are enumerations, and the metrics with a resource in their labels
-are bounded by `--metrics-resource-limit`.
+Every metric is declared here, in `fleet.py` or in `policy_metrics.py`; `docs/reference/metrics.md`
+is generated from all three. No label has a value that outsiders can make up without bound:
+operations, outcomes, results and reasons are enumerations, and `--metrics-resource-limit` bounds
+the metrics with a resource in their labels.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from cse_operator.api.reasons import Reason
 from cse_operator.api.upgrade_record import Result, UpgradeRecord
 
 Cause = Literal["kubernetes", "unforeseen"]
-"""Why a reconcile step could not be ended."""
+"""Why a reconcile step failed."""
 
 _FAST: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG: Final = (1, 10, 60, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
 
 
 PAGE_KEPT: Final = 1.0
-"""Seconds for which one page serves all who ask; longer where it takes long to make."""
+"""Seconds for which one page serves all scrapes; longer if the page takes long to make."""
 PAGE_REST: Final = 10.0
-"""How many times as long as it took to make a page no other one is made."""
+"""A page is served for this many times the time that it took to make."""
 
 
 class Prepared(Collector, ABC):
-    """A collector that takes down in the event loop what it shows in a thread."""
+    """A collector that copies in the event loop the figures that it shows in a thread."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Take down what there is now."""
+        """Copy the present figures."""
 
 
 class Metrics:
-    """What is counted and measured as it happens; names begin with `cse_operator_`."""
+    """Counts and measures events as they happen; metric names begin with `cse_operator_`."""
 
     def __init__(self) -> None:
-        # The moment each series began doubles their number and serves nobody here.
+        # The `_created` series double the number of series, and nobody here uses them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._cloud_calls = self._histogram(
@@ -61,7 +61,7 @@ class Metrics:
         self._reconciles = self._histogram("cse_operator_reconcile_seconds", "Reconcile steps.")
         self._reconcile_errors = self._counter(
             "cse_operator_reconcile_errors",
-            "Reconcile steps that could not be ended, by cause.",
+            "Reconcile steps that failed, by cause.",
             ("cause",),
         )
         self._queue_wait = self._histogram(
@@ -82,7 +82,7 @@ class Metrics:
         )
         self._windows_missed = self._counter(
             "cse_operator_window_missed",
-            "Engines that were due before a window of a policy, and did not start in it.",
+            "Engines that were due before a policy's window and did not start in it.",
             ("kind", "policy_namespace", "policy"),
         )
         self._collectors: list[Prepared] = []
@@ -104,7 +104,7 @@ class Metrics:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def _begin_at_zero(self) -> None:
-        """Show what has not happened yet as 0: the first time is an increase only from there.
+        """Show 0 for events that have not happened yet, so that the first one is an increase.
 
         Calls to the vendor are left out: each operation with each outcome would be more than a
         thousand series, and no alert asks for their increase.
@@ -117,7 +117,7 @@ class Metrics:
             self._upgrades.labels(result.value)
 
     def add(self, collector: Prepared) -> None:
-        """Show what another collector finds at each scrape."""
+        """Show the figures of another collector at each scrape."""
         self.registry.register(collector)
         self._collectors.append(collector)
 
@@ -130,7 +130,7 @@ class Metrics:
         self._reconciles.observe(seconds)
 
     def reconcile_error(self, cause: Cause) -> None:
-        """Note a step that could not be ended."""
+        """Note a step that failed."""
         self._reconcile_errors.labels(cause).inc()
 
     def queue_wait(self, seconds: float) -> None:
@@ -138,7 +138,7 @@ class Metrics:
         self._queue_wait.observe(seconds)
 
     def transition(self, reason: str) -> None:
-        """Note that a resource has another reason now."""
+        """Note that a resource has a new reason."""
         self._transitions.labels(reason).inc()
 
     def window_missed(self, kind: str, namespace: str, policy: str) -> None:
@@ -153,7 +153,7 @@ class Metrics:
             self._upgrade_seconds.observe(max(0.0, taken))
 
     async def page(self) -> bytes:
-        """All metrics in the text format of Prometheus, made in a thread and kept for a moment."""
+        """Return all metrics as Prometheus text, made in a thread and kept for a moment."""
         async with self._making:
             began = time.monotonic()
             if began >= self._page_due:

@@ -1,4 +1,4 @@
-"""Who may read the metrics where that is guarded: whoever Kubernetes lets `get` their path."""
+"""Access to guarded metrics: clients that Kubernetes allows to `get` their path."""
 
 from __future__ import annotations
 
@@ -17,19 +17,14 @@ from cse_operator.kube.reviews import may_get, user_of
 
 PATH: Final = "/metrics"
 REMEMBERED: Final = 60.0
-"""Seconds for which somebody who was let in is not asked for again."""
+"""Seconds for which an accepted token is not checked again."""
 MOST_REMEMBERED: Final = 64
 ASKED_AT_ONCE: Final = 2
-"""Questions to the API server at once: strangers must not take the operator's connections."""
+"""Concurrent questions to the API server: strangers must not take the operator's connections."""
 
 
 class MetricsAccess:
-    """Asks for each token, and remembers for a minute those that were let in.
-
-    Args:
-        api_client: the connection to the cluster.
-        clock: seconds on a steady clock.
-    """
+    """Checks each token, and remembers the accepted ones for a minute."""
 
     def __init__(self, api_client: ApiClient, *, clock: Callable[[], float] = boottime) -> None:
         self._api_client = api_client
@@ -38,7 +33,7 @@ class MetricsAccess:
         self._turns = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def refusal(self, authorization: str | None) -> HTTPStatus | None:
-        """Why somebody is not let in, by their header `Authorization`; None where they are."""
+        """Return the refusal for a client's header `Authorization`; None lets the client in."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             return HTTPStatus.UNAUTHORIZED

@@ -1,6 +1,6 @@
-"""Notes: what this process alone knows of a resource. Gone with a crash, and then not missed.
+"""Notes: what only this process knows of a resource. A crash loses them without harm.
 
-Nothing else assigns to a note; the reconcile step tells them what it saw and did.
+Only the methods of `Notes` change a note. The reconcile step calls them with what it saw and did.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ class Notes:
     """The notes of one resource; moments are readings of the boot-time clock."""
 
     failures: int = 0
-    """Looks that failed, in a row."""
+    """Failed looks in a row."""
     unsent: int = 0
-    """Calls that never left this process, in a row."""
+    """Calls in a row that never left this process."""
     passing_looks: int = 0
-    """Looks in a row that showed a state of the engine that passes by itself."""
+    """Looks in a row that showed an engine state that passes by itself."""
     not_found_since: float | None = None
-    """Since when every look has said that there is no such engine."""
+    """Since when every look has said that the engine does not exist."""
     job: JobView | None = None
     ended_since: float | None = None
     """Since when this process has seen the followed job ended."""
     wrote_intent: bool = False
-    """Whether the open intent is this process's own."""
+    """Whether this process wrote the open intent."""
     writing: bool = False
-    """Whether a status write is under way: its echo may come before its answer."""
+    """Whether a status write is under way: the watch may show it before its answer arrives."""
     status_written: float = 0.0
     state_since: float = 0.0
     """Since when this process has known the recorded upgrade in its present state."""
@@ -39,9 +39,9 @@ class Notes:
     _mark: object = None
 
     def enter(self, status: Status, now: float) -> None:
-        """Note the state that the recorded upgrade is in, and since when.
+        """Note the state of the recorded upgrade, and since when.
 
-        What was noted of another state goes; what was seen of the very job that is entered stays.
+        The notes of another state are dropped; what was seen of the entered job stays.
         """
         record, state = status.upgrade, stage_of(status)
         job_id = record.job_id if record is not None else None
@@ -54,19 +54,19 @@ class Notes:
             self.job, self.ended_since = None, None
 
     def intent_written(self, status: Status, now: float) -> None:
-        """This process wrote the open intent."""
+        """Note that this process wrote the open intent."""
         self.enter(status, now)
         self.wrote_intent = True
 
     def job_started_again(self) -> None:
-        """A call may have run the same job again: what was seen of it is its last run."""
+        """Forget the job's last run: a call may have started the same job again."""
         self.job, self.ended_since = None, None
 
     def engine_shown(self, engine: EngineView, *, all_seen: bool) -> None:
-        """The vendor showed the engine.
+        """Note that the vendor showed the engine.
 
         Args:
-            engine: what it showed.
+            engine: the engine as shown.
             all_seen: whether no other look of the step failed.
         """
         self.not_found_since = None
@@ -75,7 +75,7 @@ class Notes:
         self.passing_looks = self.passing_looks + 1 if passes_by_itself(engine.status) else 0
 
     def look_failed(self, *, not_found: bool, now: float) -> None:
-        """The vendor did not show the engine."""
+        """Note that the vendor did not show the engine."""
         self.failures += 1
         if not not_found:
             self.not_found_since = None
@@ -83,15 +83,15 @@ class Notes:
             self.not_found_since = now
 
     def job_look_failed(self) -> None:
-        """The vendor did not show the job; what that says of the engine, a look at it tells."""
+        """Note that the vendor did not show the job; this says nothing about the engine."""
         self.failures += 1
 
     def call_answered(self, *, sent: bool) -> None:
-        """A changing call was answered, its answer was lost, or it never left this process."""
+        """Note that a changing call was answered, lost its answer, or was never sent."""
         self.unsent = 0 if sent else self.unsent + 1
 
     def job_shown(self, job: JobView, now: float) -> None:
-        """The vendor showed the job."""
+        """Note that the vendor showed the job."""
         before = self.job
         self.job = job
         self.failures = 0
@@ -101,13 +101,13 @@ class Notes:
             self.ended_since = now
 
     def write_began(self) -> None:
-        """A status write is under way."""
+        """Note that a status write is under way."""
         self.writing = True
 
     def write_ended(self) -> None:
-        """The status write was answered, or failed."""
+        """Note that the status write was answered, or failed."""
         self.writing = False
 
     def wrote_status(self, now: float) -> None:
-        """A status was written."""
+        """Note that a status was written."""
         self.status_written = now

@@ -1,13 +1,14 @@
-"""Who owns an engine: one engine, one owner, one call at a time.
+"""Ownership: one engine, one owner, one call at a time.
 
-Several resources may name the same engine. Whoever has seen it with its own credentials may own
-it; `status.engine` is the mark. The oldest of those owns it, except that one with an open upgrade
-record goes before all others, because only its own record can tell what became of its call. A
-resource in deletion, and one whose own looks have failed for long, leaves it to the next.
+Several resources may name the same engine. A resource may own it once it has seen the engine with
+its own credentials; `status.engine` is the mark. The oldest of these resources is the owner, but a
+resource with an open upgrade record goes before all others: only its own record can tell what
+became of its call. A resource in deletion, and one whose looks have failed for long, leaves the
+engine to the next.
 
-Where several name the engine, the owner has its mark written and waits one outcome grace before
-it calls, so that an older one can show itself. A single one never waits. An owner is looked up
-in a heap, so a change costs the same with four thousand resources that name one engine.
+If several resources name the engine, the owner has its mark written and waits one outcome grace
+before it calls, so that an older resource can show itself. A single resource never waits. A heap
+finds the owner, so a change costs the same with four thousand resources that name one engine.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from cse_operator.clock import boottime
 from cse_operator.core.observed import Rival
 
 EngineKey = tuple[str, str, str]
-"""Endpoint, project and id of an engine: what makes two resources name the same one."""
+"""Endpoint, project and id of an engine: two resources with the same key name the same engine."""
 
 BLIND_AFTER: Final = 600.0
-"""Seconds of failed looks after which an owner leaves the engine to one who sees it."""
+"""Seconds of failed looks after which an owner leaves the engine to a resource that sees it."""
 
 _FOREVER: Final = float("inf")
 _FEW: Final = 1024
@@ -40,21 +41,21 @@ class Claim:
     uid: str
     created: str
     seen: bool
-    """Whether it has seen the engine with its own credentials, by its stored status."""
+    """Whether its stored status says that it has seen the engine with its own credentials."""
     open: bool
-    """Whether an upgrade of it is open."""
+    """Whether its upgrade is open."""
     deleting: bool = False
     blind: bool = False
     """Whether its own looks have failed for long."""
 
     @property
     def may_own(self) -> bool:
-        """Whether it can own the engine where others name it, too."""
+        """Whether the resource can own the engine if others name it, too."""
         return (self.seen or self.open) and not self.deleting
 
     @property
     def rank(self) -> _Rank:
-        """The lowest owns the engine."""
+        """Return the rank; the lowest rank owns the engine."""
         return (not self.open, self.blind and not self.open, self.created, self.uid)
 
 
@@ -64,7 +65,7 @@ class _Engine:
 
     claims: dict[str, Claim] = field(default_factory=dict)
     ranks: list[tuple[_Rank, str]] = field(default_factory=list)
-    """A heap, in which those that changed are left until they come up."""
+    """A heap; outdated entries stay in it until they come up."""
     owner: str | None = None
     owned_since: float = 0.0
 
@@ -80,7 +81,7 @@ class _Engine:
                 heapq.heappush(self.ranks, (claim.rank, key))
 
     def first(self) -> str | None:
-        """The one that owns it by its rank."""
+        """Return the resource with the lowest rank."""
         while self.ranks:
             rank, key = self.ranks[0]
             claim = self.claims.get(key)
@@ -92,7 +93,7 @@ class _Engine:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """The last call on an engine, for as long as it keeps others from calling."""
+    """The last call on an engine, while it keeps others from calling."""
 
     uid: str
     until: float
@@ -100,12 +101,12 @@ class _Call:
 
 
 class Ownership:
-    """Knows the owner of each engine, and who called last.
+    """Knows the owner of each engine, and who called it last.
 
     Args:
         grace: the outcome grace, in seconds.
-        wake: called with the key of a resource that is the owner now, or no longer is.
-        clock: seconds, counting those that the machine was suspended.
+        wake: called with the key of a resource that has become the owner, or no longer is.
+        clock: seconds, including those for which the machine was suspended.
     """
 
     def __init__(
@@ -124,10 +125,10 @@ class Ownership:
         self._calls: dict[EngineKey, _Call] = {}
         self._many_calls = _FEW
 
-    # -- who names which engine ------------------------------------------------------------------
+    # -- the claims ------------------------------------------------------------------------------
 
     def put(self, key: str, engine: EngineKey | None, claim: Claim) -> None:
-        """A resource is there, or has changed."""
+        """Store the claim of a resource that is new or has changed."""
         if self._engine_of.get(key) != engine:
             self.remove(key)
         if engine is None:
@@ -142,10 +143,10 @@ class Ownership:
         known.put(key, claim)
         self._settle(known)
         if claim.seen and not (before is not None and before.seen) and known.owner != key:
-            self._wake(key)  # it sees the engine, and so is told that another one owns it
+            self._wake(key)  # it sees the engine now, so it reports the other owner
 
     def remove(self, key: str) -> None:
-        """A resource is gone."""
+        """Remove the claim of a resource that is gone."""
         self._failing_since.pop(key, None)
         engine = self._engine_of.pop(key, None)
         if engine is None:
@@ -158,7 +159,7 @@ class Ownership:
             del self._engines[engine]
 
     def looked(self, key: str, *, succeeded: bool) -> None:
-        """A resource has looked at its engine with its own credentials."""
+        """Note whether a resource's look at its engine, with its own credentials, succeeded."""
         if succeeded:
             self._failing_since.pop(key, None)
         else:
@@ -183,16 +184,17 @@ class Ownership:
             if key is not None and key in engine.claims:
                 self._wake(key)
 
-    # -- who owns it ---------------------------------------------------------------------------
+    # -- the owner -------------------------------------------------------------------------------
 
     def rival(self, key: str, *, sees: bool = False) -> Rival | None:
-        """The resource that owns the engine in this one's place, if there is one.
+        """Return the other owner of the resource's engine, if there is one.
 
-        Its name is told within its namespace only.
+        The owner's name is told within its namespace only.
 
         Args:
             key: the resource.
-            sees: whether it sees the engine right now, although its mark is not stored yet.
+            sees: whether the resource sees the engine right now, although its mark is not stored
+                yet.
         """
         engine = self._engine_of.get(key)
         if engine is None:
@@ -208,12 +210,12 @@ class Ownership:
         return Rival(name, upgrading=owner.open and newer, older=not newer)
 
     def has_seen(self, key: str) -> bool:
-        """Whether a resource's mark is stored."""
+        """Whether the resource's mark is stored."""
         engine = self._engine_of.get(key)
         return engine is not None and self._engines[engine].claims[key].seen
 
     def may_call_in(self, key: str) -> float:
-        """Seconds until a resource may call, as far as others that name the engine go."""
+        """Return the seconds until others that name the engine let this resource call."""
         engine = self._engine_of.get(key)
         if engine is None or len(self._engines[engine].claims) == 1:
             return 0.0
@@ -225,14 +227,14 @@ class Ownership:
     # -- one call at a time ----------------------------------------------------------------------
 
     def begin_call(self, key: str, uid: str, *, latest_job_id: int | None) -> bool:
-        """Begin a call for a resource; False while the call of another one is not over.
+        """Begin a call for a resource; False while another resource's call is not over.
 
         Between a call and its effect in the vendor's reads, another resource (the successor of a
         deleted one) would see an engine that nobody upgrades, and call a second time.
 
         Args:
             key: the resource.
-            uid: its uid; one that is made anew under the same name is another one.
+            uid: its uid; a resource that is created again under the same name has another uid.
             latest_job_id: the latest job that the engine shows.
         """
         engine = self._engine_of.get(key)
@@ -245,32 +247,32 @@ class Ownership:
                 return False
         self._calls[engine] = _Call(uid, _FOREVER)
         if len(self._calls) > self._many_calls:
-            # Those whose resource went away in between: nobody else takes them out.
+            # Nobody else removes the calls of resources that went away in between.
             self._calls = {key: kept for key, kept in self._calls.items() if now < kept.until}
             self._many_calls = max(_FEW, 2 * len(self._calls))
         return True
 
     def call_ended(self, engine: EngineKey, uid: str, *, job_id: int | None) -> None:
-        """The call was answered, or its answer was lost; others wait until its effect shows.
+        """End a call, with an answer or without; others wait until its effect shows.
 
         Args:
             engine: the engine that was called.
-            uid: the resource's.
-            job_id: the new job by which the engine shows it, if that is known.
+            uid: the uid of the resource.
+            job_id: the new job by which the engine shows the effect, if it is known.
         """
         self._calls[engine] = _Call(uid, self._clock() + self._grace, job_id)
 
     def nothing_open(self, key: str, uid: str) -> None:
-        """Nothing is open for this resource any more: what its call did can be seen."""
+        """Note that the resource has no open record: looks show what its call did."""
         engine = self._engine_of.get(key)
         if engine is not None and (call := self._calls.get(engine)) and call.uid == uid:
             del self._calls[engine]
 
     def engine_of(self, key: str) -> EngineKey | None:
-        """The engine that a resource names."""
+        """Return the engine that a resource names."""
         return self._engine_of.get(key)
 
     def project_of(self, key: str) -> tuple[str, str] | None:
-        """The endpoint and the project of that engine, whose calls share a limit."""
+        """Return the endpoint and the project of that engine, whose calls share a limit."""
         engine = self._engine_of.get(key)
         return engine[:2] if engine is not None else None

@@ -1,4 +1,4 @@
-"""The parts of the operator, and who knows whom."""
+"""The parts of the operator, and their wiring."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ from cse_operator.runtime.workers import Workers
 from cse_operator.runtime.workqueue import Group, WorkQueue
 
 PAGE: Final = 8
-"""Resources in one page of our lists: one may have 1.5 MiB, and five when it is read."""
+"""Resources in one page of our lists: one resource may have 1.5 MiB, and 5 MiB once it is
+parsed."""
 
 
 class Parts:
     """All parts of one operator.
 
     Args:
-        settings: what an administrator has set.
+        settings: the administrator's settings.
         api_client: the connection to the cluster.
-        identity: who this process is, in the Lease and in Events.
+        identity: the name of this process in the Lease and in Events.
         on_leading: called when this process becomes the leader.
         on_lease_lost: called when it stops being the leader against its will.
     """
@@ -129,7 +130,7 @@ class Parts:
         self.policies.begin_watch_again = self.policy_watch.begin_again
 
     def lead(self) -> None:
-        """This process has the right to act: what the one before it did is listed first."""
+        """Take the right to act, and list again to see what the previous leader did."""
         self._leads_since = asyncio.get_running_loop().time()
         self.authority.begin()
         self.policies.list_soon()
@@ -162,7 +163,7 @@ class Parts:
         )
 
     def _policy_watch(self, identity: str) -> KopfWatch:
-        """A watch of its own, so that one that is not allowed does not end the engines'."""
+        """Return a separate watch, so that a forbidden one does not end the engines' watch."""
         namespaces = self._settings.namespaces
         of_cluster = () if namespaces else (names.CLUSTER_POLICY_PLURAL,)
         return KopfWatch(

@@ -1,4 +1,4 @@
-"""How often running jobs are looked at: rarer, the more of them run in a project."""
+"""How often running jobs are looked at: less often, the more of them run in a project."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Hashable
 from typing import Final
 
 SHARE: Final = 0.22
-"""The share of a project's limit for ShowEngineJob that polls take: a quarter, jitter included."""
+"""The share of a project's limit for ShowEngineJob that polls use: a quarter, jitter included."""
 
 
 class Polls:
     """Knows how many jobs run in each project.
 
     Args:
-        interval: seconds between looks at a job, where few run.
-        limit: calls a second that a project allows for this call.
+        interval: seconds between looks at a job while few jobs run.
+        limit: calls per second that a project allows for ShowEngineJob.
     """
 
     def __init__(self, *, interval: float, limit: float) -> None:
@@ -25,7 +25,7 @@ class Polls:
         self._running: Counter[Hashable] = Counter()
 
     def runs(self, key: str, project: Hashable) -> None:
-        """A job of this resource runs in a project."""
+        """Note that a job of this resource runs in a project."""
         if self._project_of.get(key) == project:
             return
         self.ended(key)
@@ -33,7 +33,7 @@ class Polls:
         self._running[project] += 1
 
     def ended(self, key: str) -> None:
-        """No job of this resource runs."""
+        """Note that no job of this resource runs."""
         project = self._project_of.pop(key, None)
         if project is not None:
             self._running[project] -= 1
@@ -41,5 +41,5 @@ class Polls:
                 del self._running[project]
 
     def interval(self, project: Hashable) -> float:
-        """Seconds between looks at a job in a project."""
+        """Return the seconds between looks at a job in a project."""
         return max(self._interval, self._running[project] / (self._limit * SHARE))

@@ -1,7 +1,7 @@
-"""What is served: `/healthz` and `/readyz` to the kubelet, `/metrics` to Prometheus.
+"""The pages: `/healthz` and `/readyz` for the kubelet, `/metrics` for Prometheus.
 
-It lives in the same event loop as the work, so an answer is itself the proof that the loop
-turns; a hung loop answers nothing, and the kubelet's probe fails by its time-out.
+They share the event loop with the work, so an answer proves that the loop turns. A hung loop
+answers nothing, and the kubelet's probe fails by its time-out.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from cse_operator.runtime.metrics_access import PATH, MetricsAccess
 logger = logging.getLogger(__name__)
 
 STUCK_AFTER: Final = 300.0
-"""Seconds after which a single reconcile step counts as hung. The longest wait within a step
-is a call's time-out."""
+"""Seconds after which a single reconcile step counts as hung. The longest wait within a step is the
+time-out of a call."""
 
 Page = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where what is served."""
+    """The addresses of the pages, and who may read the metrics."""
 
     listen: str
-    """`address:port` of the metrics; without an address, all of IPv4 and IPv6 that there are."""
+    """`address:port` of the metrics; without an address, all IPv4 and IPv6 addresses."""
     probes: str = ""
-    """The same for the probes; where empty, they are on the same port."""
+    """`address:port` of the probes; if empty, they share the port of the metrics."""
     certificate: ServingCertificate | None = None
-    """To serve the metrics by TLS."""
+    """Serves the metrics over TLS with it."""
     access: MetricsAccess | None = None
-    """Who may read the metrics; None: anybody."""
+    """Who may read the metrics; None means everybody."""
 
 
 @asynccontextmanager
@@ -53,13 +53,13 @@ async def serve(
     """Serve probes and metrics while the context is open.
 
     Args:
-        places: where, and to whom.
-        metrics: what `/metrics` shows.
-        oldest_work: seconds the longest running reconcile step has taken so far.
-        not_ready: why the operator is not ready, or None when it is.
+        places: the addresses, and who may read the metrics.
+        metrics: makes the page `/metrics`.
+        oldest_work: seconds that the longest-running reconcile step has taken so far.
+        not_ready: why the operator is not ready; None if it is.
 
     Raises:
-        OSError: when an address cannot be listened on.
+        OSError: An address cannot be listened on.
     """
 
     async def metrics_page(request: web.BaseRequest) -> web.Response:
@@ -83,7 +83,7 @@ async def serve(
         if places.listen:
             certificate = places.certificate
             await stack.enter_async_context(listening(places.listen, _pages(shown), certificate))
-            how = "" if certificate is None else " by TLS"
+            how = "" if certificate is None else " over TLS"
             logger.info("serving %s on %s%s", ", ".join(shown), places.listen, how)
         yield
 
@@ -115,7 +115,7 @@ def _pages(pages: dict[str, Page]) -> Page:
             response = web.Response(status=HTTPStatus.METHOD_NOT_ALLOWED)
         else:
             response = await page(request)
-        response.force_close()  # so that a connection is soon somebody else's
+        response.force_close()  # frees the connection for other clients
         return response
 
     return answer

@@ -1,8 +1,7 @@
 """The reconcile step: observe, decide, act at most once, write the status if it changed.
 
-Any trigger leads here: a watch event, a list, a time that is due. The step starts from what is
-recorded and seen, so it does not matter what triggered it or what happened while the operator
-was away.
+Every trigger leads here: a watch event, a list, a due time. The step starts from what is recorded
+and seen, so it does not matter what triggered it or what happened while the operator was away.
 """
 
 from __future__ import annotations
@@ -50,17 +49,17 @@ RECORD_PAUSE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Seconds between things that happen by themselves."""
+    """Seconds between actions that need no trigger."""
 
     progress: float
-    """Between two steps of a job that are written."""
+    """Between two written steps of a job."""
     resync: float
     """Between looks at engines at rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the step works with."""
+    """The parts that the step works with."""
 
     queue: WorkQueue
     cache: Cache
@@ -78,18 +77,18 @@ class Tools:
 
 
 def _is_over(cached: CachedResource) -> bool:
-    """Whether a resource is on its way out, and no call or job of it is left to look at."""
+    """Whether a resource is being deleted and no call or job of it is left to look at."""
     return cached.deleting and not may_run(cached.parse_status())
 
 
 class Reconciler:
-    """Reconciles one resource at a time per task, and never two tasks the same one."""
+    """Reconciles one resource per task; two tasks never work on the same resource."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
     async def reconcile(self, key: str) -> None:
-        """Do one step for a resource; whatever fails is tried again with backoff."""
+        """Do one step for a resource; failures are retried with backoff."""
         tools = self._tools
         cached = tools.cache.get(key)
         unrecorded = tools.calls.is_unrecorded(key)
@@ -102,8 +101,8 @@ class Reconciler:
             else:
                 await self._step(cached)
         except (Conflict, Gone) as error:
-            # Somebody wrote first: what was decided was decided on an old version. Or it was
-            # deleted, which one answer does not prove.
+            # Somebody wrote first, so the decision was about an old version. Or the resource
+            # was deleted, which one answer does not prove.
             logger.info("%s: %s", key, error)
             await self._read_again(cached)
         except KubeError as error:
@@ -121,7 +120,7 @@ class Reconciler:
     async def record_answers(self) -> None:
         """Record the outcomes that are still unrecorded, trying until all are.
 
-        For a stop: whoever calls this bounds the time.
+        For a stop: the caller bounds the time.
         """
         while keys := self._tools.calls.unrecorded:
             for key in keys:
@@ -130,7 +129,7 @@ class Reconciler:
                 await asyncio.sleep(RECORD_PAUSE)
 
     def _kube_failed(self, key: str, error: KubeError) -> None:
-        logger.warning("%s: the Kubernetes API did not let the step end: %s", key, error)
+        logger.warning("%s: the step failed at the Kubernetes API: %s", key, error)
         self._tools.metrics.reconcile_error("kubernetes")
         away = isinstance(error, Unavailable)
         self._tools.queue.retry(
@@ -140,7 +139,7 @@ class Reconciler:
         )
 
     async def _read_again(self, cached: CachedResource) -> None:
-        """Read the resource past the watch, which may lag behind the write that came first."""
+        """Reread the resource past the watch, which may lag behind the write that came first."""
         tools, asked = self._tools, self._tools.cache.now()
         try:
             current = await tools.reader.get(cached.reference)
@@ -201,14 +200,14 @@ class Reconciler:
         raise AssertionError(f"{cached.key}: the decisions go in circles at {stage_of(o.status)}")
 
     async def _first_look(self, work: Work) -> Observed:
-        """What is known, and what has to be looked at before anything can be decided.
+        """Return the known facts, after the look that must come before any decision.
 
-        A resource whose engine is another one's looks at it once with its own credentials: only
-        who has seen an engine may own it, or is told that another one does.
+        A resource whose engine has another owner looks at the engine once with its own credentials:
+        only a resource that has seen an engine may own it, or is told of the other owner.
         """
         tools, key = self._tools, work.key
         o = self._known(work)
-        # One that is being deleted only follows its job, whoever drives the engine now.
+        # A resource in deletion only follows its job, whoever owns the engine now.
         rival = tools.ownership.rival(key) if not work.cached.deleting else None
         if rival is not None and tools.ownership.has_seen(key):
             return replace(o, rival=rival)
@@ -224,11 +223,11 @@ class Reconciler:
         return o
 
     async def _project_of(self, work: Work) -> Project:
-        """The project; where the region is not allowed, only to follow an open record to its end.
+        """Return the project; where the region is not allowed, only to follow an open record.
 
         Raises:
-            CloudError: when the Secret is missing or unusable, or nothing is to be followed in a
-                region that is not allowed.
+            CloudError: The Secret is missing or unusable, or the region is not allowed and no
+                record is open.
         """
         access, key, resource = self._tools.access, work.key, work.resource
         try:
@@ -269,7 +268,7 @@ class Reconciler:
             self._requeue(cached, decision)
 
     async def _conclude(self, work: Work, decision: Decision) -> None:
-        """Write the status if it changed, and name when to come again."""
+        """Write the status if it changed, and queue the resource for its next step."""
         await self._tools.statuses.write(
             work.cached,
             decided_on=int(work.resource.resource_version),

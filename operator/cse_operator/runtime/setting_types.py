@@ -1,4 +1,4 @@
-"""The types that settings of several kinds have in common."""
+"""The types that several kinds of settings share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 
 
 def _split(value: object) -> object:
-    """Accept `a,b` beside repeated flags, and a list from code."""
+    """Accept `a,b` as well as repeated flags, and a list from code."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list | tuple):

@@ -26,15 +26,15 @@ from cse_operator.runtime.setting_types import Names
 LAST_PORT: Final = 65_535
 
 PROJECTS_AT_ONCE: Final = 4
-"""How many projects may have as many resources worked on as one may: all but one of them may be
-throttled, or not answer, and there are still workers and connections for the last."""
+"""Workers and connections suffice for this many projects at their maximum: if all but one are
+throttled or do not answer, the last one still has its own."""
 
 DATE_RESOLUTION: Final = 1.0
-"""The vendor's clock, by which the grace is measured too, is read in whole seconds."""
+"""The vendor's clock, which also measures the grace, is read in whole seconds."""
 
 
 def _address_and_port(value: str) -> str:
-    """Refuse what nobody could listen on, before anything is started."""
+    """Refuse an address that cannot be listened on, before anything is started."""
     matched = re.fullmatch(r"([^:/\s]*|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value, re.ASCII)
     if value and (matched is None or int(matched[2]) > LAST_PORT):
         raise ValueError(f"{value!r} is not an address with a port, such as 127.0.0.1:8080")
@@ -42,15 +42,15 @@ def _address_and_port(value: str) -> str:
 
 
 def _proxy_url(value: SecretStr | None) -> SecretStr | None:
-    """Refuse what no call could go through, in words that do not hold the password."""
-    if not value:  # an empty variable is as good as none
+    """Refuse a proxy that no call could use, in words that do not hold the password."""
+    if not value:  # an empty variable counts as unset
         return None
     proxy_of(value)
     return value
 
 
 def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what would match no host."""
+    """Refuse patterns that would match no host."""
     check_no_proxy(value)
     return value
 
@@ -68,19 +68,19 @@ def _certificates(value: Path | None) -> Path | None:
 
 
 def _key_pair(value: Path | None) -> Path | None:
-    """Refuse a folder that nobody could be served with, before anything is started."""
+    """Refuse a folder that cannot be used to serve TLS, before anything is started."""
     try:
         if value is not None:
             ServingCertificate(value)
     except ssl.SSLError:
-        raise ValueError(f"tls.crt and tls.key in {value} are no certificate and its key") from None
+        raise ValueError(f"tls.crt and tls.key in {value} are not a certificate and key") from None
     except OSError as error:
         raise ValueError(f"{error.filename or value} cannot be read: {error.strerror}") from None
     return value
 
 
 class Settings(IdentitySettings):
-    """Everything an administrator can set."""
+    """All settings of an administrator."""
 
     model_config = SettingsConfigDict(
         env_prefix="CSE_OPERATOR_",
@@ -99,7 +99,7 @@ class Settings(IdentitySettings):
 
     observe_only: bool = Field(
         default=False,
-        description="call no Upgrade and no Retry: only look, adopt, follow and report",
+        description="call neither Upgrade nor Retry: only look, adopt, follow and report",
     )
 
     require_policy: bool = Field(
@@ -123,13 +123,13 @@ class Settings(IdentitySettings):
     sites: Names = Field(
         default=(),
         description="PATTERN=DOMAIN for regions that the vendor has not published, or that have "
-        "another domain, such as my-region-*=cloud.example.com; the first that fits decides",
+        "another domain, such as my-region-*=cloud.example.com; the first match decides",
     )
     allowed_regions: Names = Field(
-        default=(), description="regions that resources may name; none means all with a site"
+        default=(), description="regions that resources may name; none means all that have a site"
     )
     https_proxy: Annotated[SecretStr | None, AfterValidator(_proxy_url)] = Field(
-        default=None, description="proxy for calls to the vendor (the environment's is not used)"
+        default=None, description="proxy for calls to the vendor; the environment's is ignored"
     )
     no_proxy: Annotated[Names, AfterValidator(_hosts)] = Field(
         default=(), description="domains and addresses to reach without --https-proxy"
@@ -150,10 +150,10 @@ class Settings(IdentitySettings):
     outcome_grace: float = Field(
         default=35.0,
         gt=0,
-        description="seconds to look for the effect of a call whose answer was lost, before it "
-        "is called again: at least --send-window, --request-timeout, --read-lag and "
-        "--clock-tolerance together, and --lease-duration and --request-timeout. So long after its "
-        "start, or its election, the operator begins no upgrade",
+        description="seconds to look for the effect of a call whose answer was lost, before the "
+        "call is made again: at least the sum of --send-window, --request-timeout, --read-lag and "
+        "--clock-tolerance, and at least --lease-duration plus --request-timeout. The operator "
+        "waits that long before its first upgrade after a start or an election",
     )
     read_lag: float = Field(
         default=10.0, ge=0, description="seconds for which the vendor may show an older state"
@@ -161,29 +161,29 @@ class Settings(IdentitySettings):
     clock_tolerance: float = Field(
         default=5.0,
         ge=DATE_RESOLUTION,
-        le=5.0,  # by which jobs are told apart, too
-        description="seconds that two clocks of the vendor may be apart, at most 5",
+        le=5.0,  # job matching uses it, too
+        description="seconds by which two clocks of the vendor may differ, at most 5",
     )
     outcome_repeats: int = Field(
         default=2,
         ge=0,
         le=10,
-        description="how many times a call whose outcome stays unknown is made again, before a "
-        "person is asked",
+        description="how many times a call with an unknown outcome is made again before a person "
+        "is asked",
     )
     send_window: float = Field(
         default=5.0,
         gt=0,
-        description="seconds after a decision to call in which the call may still be sent",
+        description="seconds after a decision to call during which the call may still be sent",
     )
     wait_interval: float = Field(
         default=15.0, gt=0, description="seconds between looks at an engine that is busy"
     )
     slow_interval: float = Field(
-        default=60.0, gt=0, description="seconds between looks at what only a person can mend"
+        default=60.0, gt=0, description="seconds between looks at a problem that needs a person"
     )
     credentials_cooldown: float = Field(
-        default=300.0, gt=0, description="seconds that refused credentials are not tried again"
+        default=300.0, gt=0, description="seconds for which refused credentials are not tried again"
     )
     request_timeout: float = Field(
         default=15.0, gt=0, description="seconds for one call to the vendor"
@@ -193,19 +193,20 @@ class Settings(IdentitySettings):
         default=32,
         ge=1,
         le=512,
-        description="resources of one project reconciled at once (of all: four times as many)",
+        description="resources of one project reconciled at once (of all projects: four times as "
+        "many)",
     )
     cloud_connections: int = Field(
         default=32,
         ge=1,
         le=512,
-        description="connections to the vendor's API that one project may take (all: four times "
-        "as many)",
+        description="connections to the vendor's API that one project may use (all projects: "
+        "four times as many)",
     )
     calls_per_second: float = Field(
         default=100.0,
         gt=0,
-        description="calls per second, for each of the vendor's calls and project",
+        description="calls per second of each vendor operation in each project",
     )
 
     listen: Annotated[str, AfterValidator(_address_and_port)] = Field(
@@ -214,17 +215,18 @@ class Settings(IdentitySettings):
     )
     probe_listen: Annotated[str, AfterValidator(_address_and_port)] = Field(
         default="",
-        description="address of /healthz and /readyz, where they are not to be on that of --listen",
+        description="address of /healthz and /readyz, if not that of --listen",
     )
     metrics_tls: Annotated[Path | None, AfterValidator(_key_pair)] = Field(
         default=None,
-        description="folder with tls.crt and tls.key: /metrics is served by TLS, to whoever "
-        "Kubernetes lets get it; needs --probe-listen",
+        description="folder with tls.crt and tls.key: /metrics is served over TLS, to clients that "
+        "Kubernetes allows to get it; needs --probe-listen",
     )
     metrics_resource_limit: int = Field(
         default=1000,
         ge=0,
-        description="resources with metrics of their own; beyond it only totals are shown",
+        description="up to this many resources have metrics of their own; with more of them, only "
+        "totals are shown",
     )
     log_format: Literal["text", "json"] = Field(default="text", description="text or json")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -234,7 +236,7 @@ class Settings(IdentitySettings):
     leader_elect: bool = Field(
         default=False, description="take part in an election, so that a standby can take over"
     )
-    lease_name: str = Field(default="cse-operator", description="the Lease of the election")
+    lease_name: str = Field(default="cse-operator", description="name of the election's Lease")
     lease_namespace: str = Field(
         default_factory=lambda: os.environ.get("POD_NAMESPACE", "default"),
         description="namespace of that Lease",
@@ -247,20 +249,20 @@ class Settings(IdentitySettings):
     def _guarded_metrics_have_a_port_of_their_own(self) -> Self:
         if self.metrics_tls is not None and not self.probe_listen:
             raise ValueError(
-                "--metrics-tls needs --probe-listen, such as :8081: the kubelet's probes show no "
+                "--metrics-tls needs --probe-listen, such as :8081: the kubelet's probes send no "
                 "token"
             )
         return self
 
     @property
     def longest_outcome(self) -> float:
-        """Seconds after an intent until the effect of its call is shown, at the latest."""
+        """Return the seconds after an intent by which its call's effect shows at the latest."""
         on_its_way = self.send_window + self.request_timeout
         return on_its_way + self.read_lag + self.clock_tolerance
 
     @property
     def call_takes(self) -> float:
-        """Seconds from a decision to call until the vendor has looked at the credentials."""
+        """Return the seconds from a decision to call until the vendor has read the credentials."""
         return self.send_window + self.request_timeout + self.clock_tolerance
 
     @model_validator(mode="after")
@@ -270,8 +272,8 @@ class Settings(IdentitySettings):
                 f"--outcome-grace {self.outcome_grace:g} is too short: the effect of a call may be "
                 f"shown {self.longest_outcome:g} seconds after its intent (--send-window "
                 f"{self.send_window:g}, --request-timeout {self.request_timeout:g}, --read-lag "
-                f"{self.read_lag:g}, --clock-tolerance {self.clock_tolerance:g}), and it must not "
-                "be made again before that"
+                f"{self.read_lag:g}, --clock-tolerance {self.clock_tolerance:g}), and the call "
+                "must not be made again before that"
             )
         return self
 
@@ -280,20 +282,20 @@ class Settings(IdentitySettings):
         longest = self.lease_duration + self.request_timeout
         if self.leader_elect and self.outcome_grace < longest:
             raise ValueError(
-                f"--outcome-grace {self.outcome_grace:g} is too short: a call of the leader before "
-                f"may be on its way for {longest:g} seconds (--lease-duration "
+                f"--outcome-grace {self.outcome_grace:g} is too short: a call of the previous "
+                f"leader may be on its way for {longest:g} seconds (--lease-duration "
                 f"{self.lease_duration:g}, --request-timeout {self.request_timeout:g}), and a new "
-                "leader calls nothing before that"
+                "leader must not call before that"
             )
         return self
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed and better otherwise, or must not be forgotten, in sentences."""
+        """Return sentences about settings that are allowed but risky, or must not be forgotten."""
         return (*self._about_calls(), *self._about_the_grace())
 
     def _about_calls(self) -> tuple[str, ...]:
-        sentence = "--observe-only is set: no Upgrade and no Retry is called, whatever is wanted"
+        sentence = "--observe-only is set: the operator calls neither Upgrade nor Retry"
         return (sentence,) if self.observe_only else ()
 
     def _about_the_grace(self) -> tuple[str, ...]:
@@ -301,15 +303,14 @@ class Settings(IdentitySettings):
         if not given or self.outcome_grace > self.longest_outcome:
             return ()
         sentence = (
-            f"--outcome-grace {self.outcome_grace:g} is exactly what --send-window, "
-            "--request-timeout, --read-lag and --clock-tolerance add up to: leave a second or two "
-            "more, for what nobody thought of"
+            f"--outcome-grace {self.outcome_grace:g} is exactly the sum of --send-window, "
+            "--request-timeout, --read-lag and --clock-tolerance: add a second or two as a margin"
         )
         return (sentence,)
 
     @property
     def limits(self) -> Limits:
-        """How patient the decisions are."""
+        """Return how patient the decisions are."""
         return Limits(
             grace=self.outcome_grace,
             lag=self.read_lag,

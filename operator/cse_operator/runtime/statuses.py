@@ -1,4 +1,4 @@
-"""Status writes of the reconcile step: fenced, told to the cache, and announced."""
+"""Status writes of the reconcile step: fenced, stored in the cache, and announced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cse_operator.runtime.workqueue import WorkQueue
 
 
 class Statuses:
-    """Writes statuses, and lets everybody know who has to."""
+    """Writes statuses and informs the parts that depend on them."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class Statuses:
         raw: dict[str, Any],
         status: Status,
     ) -> Status | None:
-        """Write the status if it changed; returns what is stored then, or None.
+        """Write the status if it changed; return the stored status, or None if nothing was written.
 
-        The precondition is the version that was decided on, not the newest one known: a watch
-        event may have come in while the step was looking around.
+        The precondition is the version that was decided on, not the newest known version: a watch
+        event may have come in while the step was looking.
 
         Raises:
-            KubeError: as of `StatusWriter.write`.
+            KubeError: As in `StatusWriter.write`.
         """
         notes = resource.notes
         notes.write_began()

@@ -1,4 +1,4 @@
-"""What metrics show of a resource, read from its spec and status as they are stored."""
+"""The summary of a resource for metrics, read from its stored spec and status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Summary(NamedTuple):
-    """What metrics show of a resource."""
+    """The values that metrics show of a resource."""
 
     wanted: str
     current: str
@@ -18,11 +18,11 @@ class Summary(NamedTuple):
     conditions: tuple[str, ...]
     """The types of the conditions that are true."""
     not_ready_since: float | None
-    """Unix time since when it is not ready."""
+    """Unix time at which Ready became False; None if it is not False."""
 
 
 def summarize(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Summary:
-    """The summary of a resource, whoever wrote its status."""
+    """Return the summary of a resource, whoever wrote its status."""
     conditions = status.get("conditions") or []
     ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
     since = ready.get("lastTransitionTime") if ready.get("status") == "False" else None
@@ -38,7 +38,10 @@ def summarize(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Summary:
 
 
 def _unix_time(moment: object) -> float | None:
-    """A stored moment; None for one that cannot be read, which may not cost others their series."""
+    """Return a stored moment as Unix time; None if it cannot be read.
+
+    An unreadable moment of one resource must not cost the others their series.
+    """
     try:
         return datetime.fromisoformat(str(moment)).timestamp() if moment else None
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""The names of our environment variables: one that means nothing must not be passed over silently.
+"""Environment variables: names that look like ours and are no settings must be reported.
 
-Pydantic reads the variables that it knows and none beside them. A misspelt `ALLOWED_REGIONS` would
-so allow every region, and a misspelt `LEADER_ELECT` make two leaders. Values are never repeated:
-one of them may be a password.
+Pydantic reads the variables that it knows and ignores all others. A misspelt `ALLOWED_REGIONS`
+would then allow every region, and a misspelt `LEADER_ELECT` make two leaders. Values are never
+repeated, because one of them may be a password.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from cse_operator.runtime.settings import Settings
 PREFIX: Final = str(Settings.model_config.get("env_prefix"))
 
 REMOVED: Final[Mapping[str, str]] = {"UNKNOWN_OUTCOME_GRACE": "OUTCOME_GRACE"}
-"""Names that were settings once, and the one that says the same now."""
+"""The names of former settings, each with its present name."""
 
 _PROXIES: Final = frozenset({"HTTPS_PROXY", "ALL_PROXY"})
 
 NEAR: Final = 0.8
-"""How alike two names are, of 1, when one of them is taken for a slip of the other."""
+"""How alike two names must be, of 1, for one to count as a misspelling of the other."""
 NEAR_WITH_PREFIX: Final = 0.93
-"""The same for names with the prefix, which is alike in all of them."""
+"""The same for names with the prefix, which is the same in all of them."""
 TELLING: Final = 5
-"""Letters of a word that says which setting is meant although other words are missing."""
+"""Letters of a word that identifies a setting although other words are missing."""
 MOST: Final = 3
-"""Settings that one sentence offers."""
+"""The most settings that one sentence offers."""
 
 _NAMES: Final = tuple(name.upper() for name in Settings.model_fields)
 
@@ -40,7 +40,7 @@ _LINK_URL: Final = re.compile(r"(tcp|udp|sctp)://", re.ASCII)
 
 
 def misspelt(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each variable that can only be a mistake: with it, nothing is started."""
+    """Return a sentence for each variable that can only be a mistake, which prevents the start."""
     return tuple(
         f"{_shown(name)} is not a setting: write "
         + " or ".join(PREFIX + setting for setting in meant)
@@ -50,7 +50,7 @@ def misspelt(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def unused(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each other variable that has our prefix and is no setting."""
+    """Return a sentence for each other variable that has our prefix and is no setting."""
     return tuple(
         f"{_shown(name)} is not a setting and has no effect: cse-operator run --help lists them"
         for name, meant in _unknown(environment)
@@ -59,19 +59,19 @@ def unused(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def unheeded_proxies(environment: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
-    """A sentence where the environment names a proxy, as OpenShift does, and the settings none."""
+    """Return a sentence if the environment names a proxy, as on OpenShift, and no setting does."""
     named = sorted({name for name in environment if name.upper() in _PROXIES and environment[name]})
     if not named or settings.https_proxy is not None:
         return ()
     sentence = (
-        f"{', '.join(named)} is not heeded: the vendor is reached without a proxy; "
-        f"{PREFIX}HTTPS_PROXY (and {PREFIX}NO_PROXY) name one"
+        f"{', '.join(named)} is ignored: the vendor is reached without a proxy; set "
+        f"{PREFIX}HTTPS_PROXY (and {PREFIX}NO_PROXY) to use one"
     )
     return (sentence,)
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The variables that look like ours and are no settings, each with those it may mean."""
+    """Yield the variables that look like ours and are no settings, each with likely settings."""
     for name, value in sorted(environment.items()):
         upper = name.upper()
         rest = upper.removeprefix(PREFIX)
@@ -84,14 +84,14 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, .
 
 
 def _is_service_link(rest: str, value: str) -> bool:
-    """Whether Kubernetes makes such a variable of a Service whose name begins like ours."""
+    """Whether Kubernetes makes such a variable for a Service whose name begins like ours."""
     if _LINK_NAME.fullmatch(rest):
         return True
     return (rest == "PORT" or rest.endswith("_PORT")) and _LINK_URL.match(value) is not None
 
 
 def _meant(rest: str) -> tuple[str, ...]:
-    """The settings that a name may stand for, the likeliest first."""
+    """Return the settings that a name may stand for, the likeliest first."""
     if rest in REMOVED:
         return (REMOVED[rest],)
     near = _nearest({known: known for known in _NAMES}, rest, NEAR)
@@ -107,7 +107,7 @@ def _meant(rest: str) -> tuple[str, ...]:
 
 
 def _nearest(known: Mapping[str, str], name: str, near: float) -> tuple[str, ...]:
-    """The one setting that is most like a name, if it is like it at all."""
+    """Return the setting that is most like a name, if it is like it at all."""
     likeness = {
         setting: SequenceMatcher(None, name, form, autojunk=False).ratio()
         for form, setting in known.items()
@@ -121,5 +121,5 @@ def _words(name: str) -> frozenset[str]:
 
 
 def _shown(name: str) -> str:
-    """A name as a person may read it: who sets it may be somebody else than who reads the log."""
+    """Return a name in printable form: the log's reader may not have set it."""
     return name if re.fullmatch(r"[!-~]+", name) else ascii(name)

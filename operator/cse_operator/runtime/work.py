@@ -1,4 +1,4 @@
-"""What one reconcile step works on, and the looks that it takes."""
+"""One reconcile step: the resource that it works on, and its looks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cse_operator.runtime.ownership import Ownership
 
 @dataclass(slots=True)
 class Work:
-    """One step: a resource in the version that it decides on, and when it looked at what."""
+    """One step: a resource in the version that the step decides on, and the times of its looks."""
 
     cached: CachedResource
     resource: Resource
@@ -30,33 +30,33 @@ class Work:
     gate: Gate
     project: Project | None = None
     refused: Failure | None = None
-    """Why nothing may be called although the engine is looked at: the region is not allowed."""
+    """Why the step may look but not call: the region is not allowed."""
     engine_asked: float = 0.0
     engine_answered: float = 0.0
     job_asked: float = 0.0
     decided: float = 0.0
-    """When the last decision was made; the send window is measured from it."""
+    """When the last decision was made; the send window begins then."""
 
     @property
     def key(self) -> str:
-        """The key of the resource."""
+        """Return the key of the resource."""
         return self.cached.key
 
     @property
     def engine_id(self) -> str:
-        """The engine's id."""
+        """Return the engine's id."""
         return self.resource.spec.engine_id
 
     @property
     def reachable(self) -> Project:
-        """The project, where a decision could only be made because there is one."""
+        """Return the project, for decisions that are only made once it is known."""
         if self.project is None:
             raise AssertionError(f"{self.key}: nothing can be asked without credentials")
         return self.project
 
     @property
     def turn(self) -> Turn:
-        """For whom its looks are, which decides what goes first where calls wait."""
+        """Return the urgency and the namespace of the looks, which order calls that wait."""
         resource, status = self.resource, self.resource.status
         stage = stage_of(status)
         asked = resource.retry_request not in {None, status.last_handled_retry_at}
@@ -71,11 +71,11 @@ class Work:
 
     @property
     def _calls_nothing(self) -> bool:
-        """Whether it only looks: an administrator said so, the region, or that it is deleted."""
+        """Whether the step only looks: an administrator, the region or a deletion forbids calls."""
         return self.authority.observes_only or self.refused is not None or self.cached.deleting
 
     def aged(self, o: Observed) -> Observed:
-        """The observation as it is now: the looks in it have grown older since they were taken."""
+        """Return the observation as it is now: the looks in it have grown older."""
         at = self.decided = boottime()
         job_known = o.job is not None or o.missing_job is not None
         waits = (
@@ -96,7 +96,7 @@ class Work:
     # -- looks ---------------------------------------------------------------------------------
 
     async def look(self, o: Observed, decision: Decision) -> Observed:
-        """Take the look that a decision asks for, and add what it showed."""
+        """Take the look that a decision asks for, and add its result."""
         o = replace(o, status=decision.status)
         if decision.effect is Effect.LOOK:
             return await self.look_at_engine(o)
@@ -109,7 +109,7 @@ class Work:
         return await self._look_at_job(o, decision.job_to_show)
 
     async def look_at_engine(self, o: Observed) -> Observed:
-        """Look at the engine; whoever sees it may own it."""
+        """Look at the engine; a resource that sees its engine may own it."""
         self.engine_asked = boottime()
         try:
             engine = await self.reachable.client.show_engine(self.engine_id, turn=self.turn)
@@ -137,7 +137,7 @@ class Work:
         return replace(o, job=job, missing_job=None, failures=notes.failures)
 
     async def _list_jobs(self, o: Observed) -> Observed:
-        """Ask for the vendor's list of jobs: none where the site does not have it."""
+        """Ask for the vendor's list of jobs; empty if the site does not offer it."""
         try:
             jobs = await self.reachable.client.list_jobs(self.engine_id, turn=self.turn)
             return replace(o, jobs=jobs or ())
@@ -145,7 +145,7 @@ class Work:
             return replace(o, jobs_failure=error.failure)
 
     def failed(self, o: Observed, failure: Failure) -> Observed:
-        """The observation with a look that failed."""
+        """Return the observation with a failed look."""
         notes, at = self.cached.notes, boottime()
         self.ownership.looked(self.key, succeeded=False)
         notes.look_failed(not_found=failure.kind is FailureKind.NOT_FOUND, now=at)

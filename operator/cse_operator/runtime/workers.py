@@ -1,4 +1,4 @@
-"""Workers: one task per key that the workqueue hands out, and what an error of one leads to."""
+"""Workers: one task per key that the workqueue hands out, and the handling of its errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Workers:
     """Runs the reconcile step for each key of the queue.
 
     Args:
-        queue: where the keys come from.
-        reconcile: the step; what it may foresee it handles itself.
+        queue: hands out the keys.
+        reconcile: the step; it handles the errors that it can foresee.
         metrics: told of each step.
     """
 
@@ -30,7 +30,7 @@ class Workers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Begin a task for each key, until cancelled; the tasks in hand go on then."""
+        """Begin a task for each key, until cancelled; running tasks then go on."""
         while True:
             key = await self._queue.get()
             task = asyncio.create_task(self._work(key), name=key)
@@ -38,7 +38,7 @@ class Workers:
             task.add_done_callback(self._tasks.discard)
 
     async def cut_off(self) -> None:
-        """Cancel the tasks in hand."""
+        """Cancel the running tasks."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -49,9 +49,9 @@ class Workers:
         try:
             await self._reconcile(key)
         except Exception:
-            # The last resort: an error that nobody foresaw is logged whole, and the key is
-            # tried again with backoff.
-            logger.exception("%s: unforeseen error, trying again", key)
+            # The last resort: log an unforeseen error with its traceback, and retry the key with
+            # backoff.
+            logger.exception("%s: unforeseen error, retrying", key)
             self._metrics.reconcile_error("unforeseen")
             self._queue.retry(key)
         finally:

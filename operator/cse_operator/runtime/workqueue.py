@@ -1,14 +1,14 @@
 """The workqueue: client-go's rules, with slots that are shared fairly.
 
-A key waits at most once, and at most one task works on it. A key that is added while it is
-worked on is worked on once more afterwards. A key can also be due later; the earliest time
-wins. A step that did not succeed is tried again with exponential backoff per key.
+A key waits at most once, and at most one task works on it. A key that is added while a task works
+on it is worked on once more afterwards. A key may also have a due time; the earliest time wins. A
+failed step is retried with exponential backoff per key.
 
-Tasks wait in their slots for slow vendors and rate limits, so slots are what tenants could take
-from each other. The namespace that holds the fewest slots goes first, and within it the project
-that does; of equals, the one that has waited longest. A namespace takes another slot only while
-more slots are free than it holds, and a project only while its namespace may take more than the
-project holds. So there is always a slot for whoever has none.
+A task keeps its slot while it waits for a slow vendor or a rate limit, so one tenant could take the
+slots of the others. The namespace with the fewest slots goes first, and within it the project with
+the fewest; among equals, the one that has waited longest. A namespace takes another slot only while
+more slots are free than it holds. A project takes another slot only while its namespace may take
+more than the project holds. So a slot is always left for a namespace or project without one.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from typing import Final, NamedTuple
 from cse_operator.core.backoff import exponential
 
 FIRST_BACKOFF: Final = 0.2
-"""Seconds after the first step of a key that did not succeed."""
+"""Seconds of backoff after the first failed step of a key."""
 
 LONGEST_BACKOFF: Final = 300.0
 
 CHANGES_IN_A_ROW: Final = 4
-"""So many changes are handed out before a resync has its turn, if one waits."""
+"""How many changes are handed out before a waiting resync has its turn."""
 
 _SMALL: Final = 64
 
 
 class Group(NamedTuple):
-    """Whose work a key is."""
+    """The namespace and the project that a key belongs to."""
 
     namespace: str
     project: Hashable
 
 
 class _Ring:
-    """Groups that have something waiting, by the number of slots that they hold."""
+    """Groups with waiting keys, by the number of slots that they hold."""
 
     def __init__(self) -> None:
         self._held: dict[Hashable, int] = {}
@@ -51,7 +51,7 @@ class _Ring:
         return bool(self._held)
 
     def put(self, group: Hashable, held: int) -> None:
-        """Have a group wait; one that holds another number of slots now waits behind its equals."""
+        """Add a waiting group; if its number of slots changed, it waits behind its equals."""
         if self._held.get(group) == held:
             return
         self.remove(group)
@@ -59,12 +59,12 @@ class _Ring:
         self._by_held[held][group] = None
 
     def moved(self, group: Hashable, held: int) -> None:
-        """A group holds another number of slots now, and may not be waiting."""
+        """Note that a group holds another number of slots now; it may not be waiting."""
         if group in self._held:
             self.put(group, held)
 
     def remove(self, group: Hashable) -> None:
-        """A group has nothing waiting any more."""
+        """Remove a group that has nothing waiting any more."""
         held = self._held.pop(group, None)
         if held is not None:
             same = self._by_held[held]
@@ -73,13 +73,13 @@ class _Ring:
                 del self._by_held[held]
 
     def in_turn(self, room: int) -> Iterator[Hashable]:
-        """The groups that hold fewer slots than there is room for, in their turn."""
+        """Yield the groups that hold fewer slots than there is room for, in their turn."""
         for held in range(room):
             yield from self._by_held.get(held, ())
 
 
 class _Line:
-    """Keys that wait, by namespace and project."""
+    """Waiting keys, by namespace and project."""
 
     def __init__(self, held: Counter[Hashable]) -> None:
         self._held = held
@@ -88,13 +88,13 @@ class _Line:
         self._namespaces = _Ring()
 
     def add(self, key: str, group: Group) -> None:
-        """Have a key wait at the end of its project's line."""
+        """Add a key at the end of its project's line."""
         self._keys.setdefault(group, OrderedDict())[key] = None
         self._projects[group.namespace].put(group, self._held[group])
         self._namespaces.put(group.namespace, self._held[group.namespace])
 
     def remove(self, key: str, group: Group) -> None:
-        """Take a key out."""
+        """Remove a key."""
         waiting = self._keys[group]
         del waiting[key]
         if waiting:
@@ -107,13 +107,13 @@ class _Line:
             self._namespaces.remove(group.namespace)
 
     def holds_changed(self, group: Group) -> None:
-        """A group holds another number of slots now."""
+        """Note that a group holds another number of slots now."""
         self._namespaces.moved(group.namespace, self._held[group.namespace])
         if group.namespace in self._projects:
             self._projects[group.namespace].moved(group, self._held[group])
 
     def next(self, free: int, most: int) -> str | None:
-        """The key whose turn it is.
+        """Return the key whose turn it is.
 
         Args:
             free: slots that nobody holds.
@@ -131,11 +131,11 @@ class _Line:
 
 
 class WorkQueue:
-    """Hands out keys, as long as there are free slots.
+    """Hands out keys while slots are free.
 
     Args:
         slots: how many keys are worked on at once.
-        group_of: whose work a key is, asked when the key begins to wait.
+        group_of: the group of a key, asked when the key begins to wait.
         clock: monotonic seconds, of the event loop by default.
         jitter: a random number in [0, 1).
     """
@@ -164,28 +164,28 @@ class WorkQueue:
         self._news = asyncio.Event()
         self._work_over = asyncio.Event()
         self.on_wait: Callable[[float], None] = lambda _seconds: None
-        """Told how long each key waited in the queue."""
+        """Called with the seconds that each key waited in the queue."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
     def oldest_work(self) -> float:
-        """Seconds that the longest of the works in hand has taken so far."""
+        """Return the seconds that the longest-running task has taken so far."""
         now = self._clock()
         return now - min((since for _, since in self._working.values()), default=now)
 
     @property
     def backoff_depth(self) -> int:
-        """How many keys wait to be tried again because their last step did not succeed."""
+        """Return how many keys wait for a retry because their last step failed."""
         return len(self._failures)
 
     def add(self, key: str, *, resync: bool = False) -> None:
-        """Have the key worked on as soon as it is its turn.
+        """Queue the key for its turn.
 
         Args:
             key: the key.
-            resync: whether nothing is known to have changed; changes go first.
+            resync: whether no change is known; changes go first.
         """
         if key in self._working:
             self._again[key] = self._again.get(key, True) and resync
@@ -204,39 +204,39 @@ class WorkQueue:
         self._news.set()
 
     def add_after(self, key: str, seconds: float, *, resync: bool = False) -> None:
-        """Have the key worked on later; an earlier time that is already set stays."""
+        """Queue the key later; an earlier due time stays."""
         self._delays.set(key, self._clock() + seconds, resync=resync)
 
     def is_due_later(self, key: str) -> bool:
-        """Whether the key's step has a time of its own; a resync is none."""
+        """Whether the key has a due time that is not a resync's."""
         return self._delays.is_set(key)
 
     def retry(self, key: str, *, at_least: float = 0.0, limit: float = LONGEST_BACKOFF) -> None:
-        """Have the key worked on again after a step that did not succeed, with backoff.
+        """Queue the key again after a failed step, with backoff.
 
         Args:
             key: the key.
-            at_least: seconds that the server asked us to wait.
+            at_least: seconds that the server asked the operator to wait.
             limit: the longest backoff, in seconds.
         """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         backoff = exponential(failures, base=FIRST_BACKOFF, limit=limit, jitter=self._jitter())
-        # Not all at once at the very moment at which the server lets them in again.
+        # Spread the keys, so that not all of them come when the server lets them in again.
         self.add_after(key, max(backoff, at_least * (1 + self._jitter() / 10)))
 
     def forget(self, key: str) -> None:
-        """The key's step succeeded, or its resource is gone: the next failure is its first."""
+        """Reset the key's backoff: its step succeeded, or its resource is gone."""
         self._failures.pop(key, None)
 
     async def get(self) -> str:
-        """The next key, once there is one and a slot for it; `done` must follow."""
+        """Return the next key, once there is one and a slot for it; the caller must call `done`."""
         while (key := self._next()) is None:
             self._news.clear()
             await self._news.wait()
         return key
 
     def shut_down(self) -> None:
-        """Hand out no key any more."""
+        """Hand out no further key."""
         self._slots = 0
 
     def _next(self) -> str | None:
@@ -264,7 +264,7 @@ class WorkQueue:
         self._hold(group, 1)
 
     def done(self, key: str) -> None:
-        """The work on the key is over."""
+        """End the work on the key."""
         group, _ = self._working.pop(key)
         self._hold(group, -1)
         self._work_over.set()
@@ -281,14 +281,14 @@ class WorkQueue:
             line.holds_changed(group)
 
     async def join_work(self) -> None:
-        """Wait until nothing is worked on any more."""
+        """Wait until no task works on a key."""
         while self._working:
             self._work_over.clear()
             await self._work_over.wait()
 
 
 class _Delays:
-    """Keys that are due later."""
+    """Keys with a due time."""
 
     def __init__(self, clock: Callable[[], float], add: Callable[..., None]) -> None:
         self._clock = clock
@@ -298,13 +298,13 @@ class _Delays:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, key: str, due: float, *, resync: bool) -> None:
-        """Set a key's time, unless an earlier one is set."""
+        """Set a key's due time, unless an earlier one is set."""
         if self._due.get(key, (float("inf"), resync))[0] <= due:
             return
         self._due[key] = (due, resync)
         if len(self._heap) > _SMALL + 2 * len(self._due):
-            # Times that were dropped or brought forward stay in the heap until they come,
-            # which may be hours: take them out before they outnumber the others.
+            # Outdated times stay in the heap until they are due, which may be hours: remove
+            # them before they outnumber the others.
             self._heap = [(moment, other) for other, (moment, _) in self._due.items()]
             heapq.heapify(self._heap)
         else:
@@ -313,12 +313,12 @@ class _Delays:
             self._set_timer()
 
     def is_set(self, key: str) -> bool:
-        """Whether a time is set for a key that is no resync's."""
+        """Whether a key has a due time that is not a resync's."""
         _, resync = self._due.get(key, (0.0, True))
         return not resync
 
     def drop(self, key: str) -> None:
-        """Drop the time that is set for a key, if there is one."""
+        """Drop the key's due time, if it has one."""
         self._due.pop(key, None)
 
     def _set_timer(self) -> None:

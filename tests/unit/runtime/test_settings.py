@@ -181,7 +181,7 @@ def test_a_refused_value_is_not_repeated_where_it_may_be_a_secret(
 
 
 def test_a_new_leader_waits_for_what_the_one_before_may_have_on_its_way() -> None:
-    with pytest.raises(ValidationError, match="a call of the leader before may be on its way"):
+    with pytest.raises(ValidationError, match="a call of the previous leader may be on its way"):
         Settings(leader_elect=True, lease_duration=30)
     assert Settings(leader_elect=False, lease_duration=30).lease_duration == 30
     assert Settings(leader_elect=True, lease_duration=30, outcome_grace=45).leader_elect

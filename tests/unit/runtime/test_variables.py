@@ -185,8 +185,8 @@ def test_check_names_a_proxy_of_the_environment_that_is_not_heeded(name: str) ->
         check=False,
     )
 
-    assert f"note     settings: {name} is not heeded" in ended.stdout
-    assert "CSE_OPERATOR_HTTPS_PROXY (and CSE_OPERATOR_NO_PROXY) name one" in ended.stdout
+    assert f"note     settings: {name} is ignored" in ended.stdout
+    assert "CSE_OPERATOR_HTTPS_PROXY (and CSE_OPERATOR_NO_PROXY) to use one" in ended.stdout
     assert "canary" not in ended.stdout + ended.stderr
 
 

@@ -1,7 +1,7 @@
-"""Classifies what was observed as one situation of the stage the resource is in.
+"""Classify an observation as exactly one situation of the resource's state.
 
-Pure functions: one module per stage, each a list of questions in the order in which they matter.
-What follows from a situation is in the table of `machine.py`, how long is waited in `waits.py`.
+Pure functions: one module per state, each a list of questions in order of importance. The table in
+`machine.py` says what follows from a situation, and `waits.py` how long the operator waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NEVER_LEFT: Final = frozenset(
 
 
 def classify(o: Observed, limits: Limits) -> Situation:
-    """The one situation that holds."""
+    """Return the one situation that holds."""
     stage = stage_of(o.status)
     if stage is Stage.UNREADABLE:
         return Situation.UNREADABLE
@@ -48,11 +48,13 @@ def classify(o: Observed, limits: Limits) -> Situation:
 
 
 def classify_answer(answer: Accepted | Failure | Held, attempts: int) -> Situation:
-    """What an answer to a changing call means; what is not plain leaves its effect open.
+    """Return what the answer to a changing call means.
+
+    An answer that fits no other kind means that the call may have taken effect (`CALL_UNCLEAR`).
 
     Args:
-        answer: the vendor's answer, why there is none, or which policy kept the call back.
-        attempts: how many calls the intent names with this one.
+        answer: the vendor's answer, the failure of the call, or the policies that held it back.
+        attempts: how many calls the intent names, this one included.
     """
     if isinstance(answer, Accepted):
         return Situation.CALL_ACCEPTED
@@ -66,9 +68,10 @@ def classify_answer(answer: Accepted | Failure | Held, attempts: int) -> Situati
 
 
 def is_gone(o: Observed, limits: Limits) -> bool:
-    """Whether an engine with an open record counts as deleted: said often enough, for long enough.
+    """Whether the engine of an open record counts as deleted.
 
-    One answer does not prove it: a gateway says it in passing.
+    A gateway may answer "not found" in passing. So `patience` looks must have failed in a row, and
+    every look for one outcome grace must have said that the engine does not exist.
     """
     if o.failure is None or o.failure.kind is not FailureKind.NOT_FOUND:
         return False

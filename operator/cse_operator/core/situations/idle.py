@@ -1,4 +1,4 @@
-"""Nothing is open: the wish is compared with the engine."""
+"""Situations without an open upgrade: the engine is compared with the desired version."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _ENDED: Final = {
     Result.UNKNOWN: Situation.UNCERTAIN,
     Result.SUCCEEDED: Situation.MISMATCHED,
 }
-"""What stands for a wish by the end that is recorded for it."""
+"""The situation of a desired version whose upgrade ended, by the recorded result."""
 
 
 def idle(o: Observed, limits: Limits) -> Situation:
-    """The situation of a resource with no open upgrade."""
+    """Return the situation of a resource with no open upgrade."""
     engine = o.engine
     if engine is None:
         return Situation.NOT_LOOKED
@@ -58,7 +58,7 @@ def idle(o: Observed, limits: Limits) -> Situation:
 
 
 def _upgrade_under_way(o: Observed, engine: EngineView, latest: int, limits: Limits) -> Situation:
-    """The engine upgrades although nothing is open: someone else's job, or a lagging read."""
+    """The engine is upgrading with no open record: somebody else's job, or a lagging read."""
     if ended_lately(o, engine.observed_at, latest, limits):
         return Situation.JUST_ENDED
     if satisfies(engine.version, o.wish.version) and _may_pass(o, limits):
@@ -66,27 +66,27 @@ def _upgrade_under_way(o: Observed, engine: EngineView, latest: int, limits: Lim
     job = o.shown_job(latest)
     if job is None:
         return Situation.BUSY if o.missing_job == latest else Situation.JOB_NOT_SEEN
-    # An old job that has ended is not the one that runs now.
+    # A job that has ended cannot be the upgrade that runs now.
     over = job.has_ended or job.has_stopped
     return Situation.BUSY if over else Situation.FOREIGN_UPGRADE
 
 
 def _may_pass(o: Observed, limits: Limits) -> bool:
-    """Whether a resource that is Ready stays so although its engine is not well right now."""
+    """Whether a Ready resource stays Ready for now although its engine is not Available."""
     return o.is_ready and o.passing_looks < limits.patience
 
 
 def _job_behind_refusal(o: Observed, engine: EngineView, limits: Limits) -> Situation | None:
-    """A job that was started all the same by a call that was refused, or that was given up.
+    """Return the situation if a refused or given-up call may have started a job all the same.
 
-    A call that is delivered twice on its way is accepted once and refused once, and the
-    refusal may be the answer that arrives.
+    The network may deliver a call twice. The vendor then accepts one delivery and refuses the
+    other, and the refusal may be the answer that arrives.
     """
     record, latest = o.record, engine.latest_job_id
     if record is None or record.result not in {Result.REJECTED, Result.UNKNOWN}:
         return None
     if record.baseline_at is None:
-        return None  # whether a job is older than the call cannot be known
+        return None  # no time tells an older job from the call's job
     if latest in {None, record.baseline_job_id, o.missing_job} or ended_entry(o, latest):
         return None
     job = o.shown_job(latest)
@@ -97,7 +97,7 @@ def _job_behind_refusal(o: Observed, engine: EngineView, limits: Limits) -> Situ
 
 
 def _at_target(o: Observed, engine: EngineView, limits: Limits) -> Situation:
-    """The engine is at the wanted version: is it well?"""
+    """Return the situation of an engine at the desired version: is it well?"""
     ended_badly = o.record is not None and o.record.result in {Result.FAILED, Result.TIMED_OUT}
     if engine.status == AVAILABLE:
         predates = ended_badly and may_predate_the_end(o, engine, limits)
@@ -111,7 +111,7 @@ def _at_target(o: Observed, engine: EngineView, limits: Limits) -> Situation:
 
 
 def _due(o: Observed, engine: EngineView, limits: Limits, standing: Comparison) -> Situation:
-    """The engine is not at the wish, and not beyond it: what stands between it and a call?"""
+    """Return what stands between a call and an engine that has not reached the desired version."""
     latched = _latched(o, engine, limits)
     if latched is Situation.MISMATCHED and may_predate_the_end(o, engine, limits):
         return Situation.JUST_ENDED
@@ -130,16 +130,18 @@ def _due(o: Observed, engine: EngineView, limits: Limits, standing: Comparison) 
 
 
 def _may_be_called_by_name(o: Observed, engine: EngineView) -> bool:
-    """Whether a version that cannot be ordered may be called: offered as the latest, and new.
+    """Whether the vendor may be asked for a version that cannot be ordered.
 
-    At rest nothing is called for it, whatever the vendor's latest version becomes.
+    The vendor must offer exactly this version as its latest. The version must also be new to the
+    resource, unless a retry is requested: a change of the vendor's latest version never upgrades a
+    resource at rest.
     """
     new = o.wish.version not in o.status.settled_versions or o.retry_requested
     return new and is_offered(engine.version, o.wish.version, engine.latest_version)
 
 
 def _may_call(o: Observed, due: Situation, limits: Limits) -> Situation:
-    """A call of an idle resource is due: may it go out now?"""
+    """An idle resource is due for a call: return what delays it, or that it may go out now."""
     if o.wish.suspend:
         return Situation.SUSPENDED
     if o.engine is not None and may_predate_the_end(o, o.engine, limits):
@@ -148,7 +150,7 @@ def _may_call(o: Observed, due: Situation, limits: Limits) -> Situation:
 
 
 def _latched(o: Observed, engine: EngineView, limits: Limits) -> Situation | None:
-    """Whether an ended upgrade still stands for this wish, or a Retry is the way on."""
+    """Return the situation that an ended upgrade leaves for the desired version, or a due Retry."""
     record = o.record
     if engine.offers_retry and o.retry_requested:
         return Situation.RETRY_OFFERED
@@ -168,7 +170,10 @@ def _latched(o: Observed, engine: EngineView, limits: Limits) -> Situation | Non
 def _retry_by_itself(
     o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation | None:
-    """Whether our own failed job is due for its Retry, or the engine does not show its end yet."""
+    """Return the situation if this operator's failed job is due for its automatic Retry.
+
+    `JUST_ENDED` while the engine may not show the job's end yet; None if no Retry is due.
+    """
     ours = record.target_version == o.wish.version
     if not record.retry_due or not ours or o.wish.suspend or o.observes_only:
         return None

@@ -1,4 +1,4 @@
-"""A call is due: may it go out now? Asked in each stage that calls."""
+"""A call is due: may it go out now? Used in every state that calls."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from cse_operator.core.states import Situation
 
 
 def permitted(o: Observed, due: Situation, limits: Limits) -> Situation:
-    """The first call for what is wanted: it is held before anything else is waited for."""
+    """Return the situation of a first call for the desired version; holds come before waits."""
     return _permitted(o, due, Situation.HELD, limits)
 
 
 def permitted_again(o: Observed, due: Situation, limits: Limits) -> Situation:
-    """A call again, of which the whole grace has shown nothing: while held, its record stays."""
+    """Return the situation of a repeated call, after a whole grace has shown no effect.
+
+    While policies hold the call, its record stays open.
+    """
     return _permitted(o, due, Situation.UNCHANGED_AND_HELD, limits)
 
 

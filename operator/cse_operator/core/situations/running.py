@@ -1,4 +1,4 @@
-"""A job is known: it is followed to its end."""
+"""Situations of a resource whose job is known: the job is followed to its end."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from cse_operator.core.waits import (
 
 
 def running(o: Observed, limits: Limits) -> Situation:
-    """The situation of a resource whose job is followed."""
+    """Return the situation of a resource whose job is followed."""
     record = o.record
-    assert record is not None  # noqa: S101 - the stage says so
+    assert record is not None  # noqa: S101 - the state has a record
     job = o.shown_job(record.job_id)
     if job is None:
         return _without_job(o, record, limits)
@@ -51,17 +51,17 @@ def running(o: Observed, limits: Limits) -> Situation:
 
 
 def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
-    """Whether the call started another job than the one it was answered with.
+    """Whether the call started a job other than the one that its answer named.
 
-    Whether Retry runs the failed job again or a new one is not documented, so its answer is held
-    against what the engine says is its latest job.
+    The vendor does not document whether Retry runs the failed job again or starts a new one. So the
+    answer is compared with the engine's latest job.
     """
     latest = engine.latest_job_id
     return latest not in {None, record.job_id} and ended_entry(o, latest) is None
 
 
 def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
-    """The job shows no known end: it runs, or the vendor has a word that is not known here."""
+    """The job shows no known end: it runs, or this build does not know its status."""
     if job.status in JOB_RUNS and job.scheduled is not False:
         return _still_running(o, record, job)
     if o.engine is None:
@@ -78,7 +78,7 @@ def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits)
 
 
 def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
-    # What was said once stays said: another process may not know the job for as long.
+    # Overdue stays overdue: another process may have known the job for a shorter time.
     said = o.status.ready is not None and o.status.ready.reason == Reason.UPGRADE_OVERDUE
     reported = said and o.status.observed_generation == o.wish.generation
     overdue = reported or overdue_in(o, record, job) <= 0
@@ -98,13 +98,13 @@ def _finished(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) 
 
 
 def _reached(record: UpgradeRecord, engine: EngineView) -> bool:
-    """Whether the engine is at the target of the upgrade, as far as that is known."""
+    """Whether the engine is at the upgrade's target; False if the target is not known."""
     target = record.target_version
     return target is not None and satisfies(engine.version, target)
 
 
 def _without_job(o: Observed, record: UpgradeRecord, limits: Limits) -> Situation:
-    """The followed job was not shown: not asked for yet, or the vendor does not know it."""
+    """The followed job was not shown: not asked for yet, or unknown to the vendor."""
     if o.job_failure is not None and o.engine is None:
         return Situation.NOT_LOOKED
     if o.missing_job != record.job_id:

@@ -1,4 +1,4 @@
-"""An intent without an answer: what became of its call is found out by looking."""
+"""Situations of an intent without an answer: looks find out what became of its call."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from cse_operator.core.waits import (
 
 
 def unanswered(o: Observed, limits: Limits) -> Situation:
-    """The situation of a resource whose call has no recorded answer."""
+    """Return the situation of a resource whose call has no recorded answer."""
     record, engine = o.record, o.engine
-    assert record is not None  # noqa: S101 - the stage says so
+    assert record is not None  # noqa: S101 - the state has a record
     if not is_sent(record):
         return Situation.NEVER_SENT
     if engine is None:
@@ -38,7 +38,7 @@ def unanswered(o: Observed, limits: Limits) -> Situation:
     if listed_job(o) is not None:
         return Situation.LISTED_JOB
     if within_grace(o, limits):
-        # Also where the engine is at the target: a late call would start a job all the same.
+        # Even if the engine is at the target: a late call would still start a job.
         hidden = engine.latest_job_id != record.baseline_job_id and _may_ask_for_jobs(o)
         return Situation.JOBS_NOT_LISTED if hidden else Situation.UNCHANGED_IN_GRACE
     if _may_ask_for_jobs(o):
@@ -59,7 +59,7 @@ def _may_ask_for_jobs(o: Observed) -> bool:
 def _candidate_job(
     o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation | None:
-    """Whether the engine's latest job is the one the intent started; None when none can be."""
+    """Classify the engine's latest job against the intent; None if it cannot be the intent's."""
     candidate = engine.latest_job_id
     same_job = candidate == record.baseline_job_id
     if candidate is None or (same_job and record.action is not Action.RETRY):
@@ -70,12 +70,12 @@ def _candidate_job(
     if job is None:
         if o.missing_job != candidate:
             return Situation.JOB_NOT_SEEN
-        # A job the engine names and the vendor does not show: reads lag, or it is forgotten.
+        # The engine names a job that the vendor does not show: reads lag, or it is forgotten.
         if same_job or engine.status == UPGRADING:
             return None
         return _other_job(o, record, engine)
     if not is_current(o, record, job, limits):
-        # An end without a time may be the old one or the new one.
+        # An end without a time may belong to the old run or to the new one.
         return Situation.OTHER_JOB if job.has_ended and job.ended_at is None else None
     upgrading = engine.status == UPGRADING and not job.has_ended
     if job.type == UPGRADE_JOB_TYPE or upgrading:
@@ -91,7 +91,10 @@ def _other_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situat
 
 
 def _is_wanted(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
-    """Whether the wish is still the intent's, and the engine provably not there yet."""
+    """Whether the intent's version is still desired, and the engine needs its call.
+
+    For an Upgrade, the engine must provably be behind that version, or the vendor must offer it.
+    """
     if record.wanted_version != o.wish.version:
         return False
     if record.action is Action.RETRY:
@@ -105,11 +108,11 @@ def _is_wanted(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
 def _call_again(
     o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation:
-    """Nothing is seen of the call, and no wait is left: is it made again?"""
+    """No effect of the call is seen, and no wait is left: may it be made again?"""
     if not _is_wanted(o, record, engine):
         return Situation.GIVEN_UP
     if engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING:
-        # Something ran that the look before the intent did not show.
+        # A job ran that the look before the intent did not show.
         return _other_job(o, record, engine)
     retrying = record.action is Action.RETRY
     if _is_out_of_reach(o, record, engine):
@@ -129,7 +132,7 @@ def _call_again(
 
 
 def _is_out_of_reach(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
-    """Whether the intent's call cannot follow any more."""
+    """Whether the intent's call can no longer succeed, or a requested Retry replaces it."""
     if record.action is Action.RETRY:
         return not engine.offers_retry and engine.status != UPGRADING
     return engine.status == UPGRADE_FAILED and o.retry_requested
