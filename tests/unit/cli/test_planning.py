@@ -109,7 +109,7 @@ def test_the_exit_code_says_what_happens_where_it_is_asked_to(
     [
         (["-f", "nowhere"], "nowhere: there is no such file or folder"),
         (["-f", "engines", "--base", "no-such"], "git archive: fatal: not a valid object name"),
-        (["-f", "engines", "--base=--output=x"], "is no git revision"),
+        (["-f", "engines", "--base=--output=x"], "is not a git revision"),
         (["-f", "{elsewhere}", "--base", "HEAD"], "is not in the repository"),
         (["-f", "broken"], "broken/one.yaml:2: the key a is there twice"),
     ],
@@ -142,7 +142,7 @@ def test_two_that_name_one_engine_and_one_name_twice_are_told(repository, capsys
     assert found["orders"]["message"].startswith("payments/ledger names the same engine")
     write("orders", folder="more", version="2.4.0", engineId="orders")
     main(["plan", "-f", "engines", "-f", "more", "--offline"])
-    assert "it is there twice, in engines/orders.yaml too" in capsys.readouterr().out
+    assert "engines/orders.yaml has a manifest of the same resource" in capsys.readouterr().out
 
 
 # --- manifests ------------------------------------------------------------------------------------
