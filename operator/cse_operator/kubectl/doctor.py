@@ -1,4 +1,4 @@
-"""`kubectl cse doctor`: does all that is needed here work, seen from where the person is."""
+"""`kubectl cse doctor`: checks cluster, definition, rights and engines with the person's login."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cse_operator.kubectl.output import Output, wrapped
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
 UNSEEN_AFTER: Final = timedelta(minutes=2)
-"""How old a resource may be that no operator has looked at."""
+"""How long a change may be unseen by any operator before it is a problem."""
 _MARK: Final = 9
 _COLOURS: Final = {OK: "32", NOTE: "33", PROBLEM: "31"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str
     mark: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 def doctor(kubectl: Kubectl, output: Output) -> int:
-    """Look at everything, and say what is wrong; returns the exit code."""
+    """Run all checks, show the findings, and return the exit code."""
     findings = list(_findings(kubectl))
     lines = []
     for found in findings:
@@ -119,7 +119,7 @@ def _engines(kubectl: Kubectl) -> Iterator[Finding]:
 
 
 def _is_old(one: Engine) -> bool:
-    """Whether nobody has changed a resource for so long that an operator should have looked."""
+    """Whether the last change of a resource is so old that an operator should have seen it."""
     changes = [
         entry.get("time")
         for entry in one.raw["metadata"].get("managedFields") or ()
