@@ -170,7 +170,7 @@ async def test_suspend_resume_and_refresh_do_what_they_say(scene: Scene, editor:
 async def test_an_approval_names_the_wanted_version_and_the_user(scene: Scene, editor: Plugin):
     scene.secret()
     scene.resource(scene.engine("orders"), suspend=True)
-    assert "it wants 2.4.0 and not 2.5.0" in editor("approve", "orders", "2.5.0", code=3)
+    assert "its desired version is 2.4.0, not 2.5.0" in editor("approve", "orders", "2.5.0", code=3)
     said = editor("approve", "orders")
     annotations = scene.get("orders")["metadata"]["annotations"]
     assert annotations["cse-operator.io/approved-version"] == "2.4.0"
@@ -199,7 +199,7 @@ async def test_what_git_manages_is_changed_in_git(scene: Scene, editor: Plugin):
     assert "managed by Argo CD (Application engines)" in said
     assert "change spec.version to 2.4.0 in Git instead" in said
     assert scene.get(name)["spec"]["version"] == "2.3.1"
-    assert "which does not state spec.suspend: it stays" in editor("suspend", name)
+    assert "which does not state spec.suspend, so this stays" in editor("suspend", name)
     said = editor("upgrade", name, "2.4.0", "--yes", "--force-local")
     assert "which may revert this" in said
     assert scene.get(name)["spec"]["version"] == "2.4.0"
@@ -211,7 +211,7 @@ async def test_who_may_only_look_is_told_what_is_missing(scene: Scene, viewer: P
     await scene.until_reason("orders", "UpToDate")
     said = viewer("doctor")
     assert "note     right to patch: you may not patch" in said
-    assert "ok       operator: one looks at them" in said
+    assert "ok       operator: an operator looks at them" in said
     assert "forbidden" in viewer("suspend", "orders", code=1)
     assert "forbidden" in viewer("status", "-A", code=1)
     assert scene.get("orders")["spec"]["suspend"] is False

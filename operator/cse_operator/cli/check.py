@@ -76,8 +76,8 @@ class CheckSettings(Settings):
     secret: str | None = Field(
         default=None, description="try this Secret, with --region and --project-id"
     )
-    region: str | None = Field(default=None, description="region to try --secret in")
-    project_id: str | None = Field(default=None, description="project to try --secret on")
+    region: str | None = Field(default=None, description="try --secret in this region")
+    project_id: str | None = Field(default=None, description="try --secret on this project")
 
     @property
     def place(self) -> str:

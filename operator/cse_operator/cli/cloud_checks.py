@@ -179,7 +179,7 @@ async def _walk_without_a_key(
     except KubeError as error:
         return [problem(subject, error.sentence, "Try again when the API server answers.")]
     is_account = isinstance(identity, ServiceAccountIdentity)
-    proof = "there is a token of it" if is_account else "it may be used here"
+    proof = "the API server issues its token" if is_account else "it may be used here"
     findings = [ok(subject, f"{identity}: {proof}")]
     async with _project(options, target, identity) as project:
         if isinstance(project, Finding):
@@ -188,7 +188,7 @@ async def _walk_without_a_key(
             await project.auth.prepare()
         except CloudError as error:
             return [*findings, _of_failure("temporary key", error)]
-        findings.append(ok("temporary key", "the vendor gave one for this identity"))
+        findings.append(ok("temporary key", "the vendor issued one for this identity"))
         return [*findings, *await _try(project, target)]
 
 

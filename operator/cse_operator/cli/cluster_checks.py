@@ -63,7 +63,7 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
         ]
     if settings.leader_elect:
         group, home = "coordination.k8s.io", (settings.lease_namespace,)
-        rights.append(Right("create", group, "leases", "to stand for election", home))
+        rights.append(Right("create", group, "leases", "to take part in the election", home))
         rights += [
             Right(verb, group, "leases", "to hold the election's Lease", home, settings.lease_name)
             for verb in ("get", "patch")
@@ -240,7 +240,7 @@ async def regions_of_resources(
             count += len(page)
             regions.update(str(item["spec"].get("region")) for item in page)
     except KubeError as error:
-        way_out = "This follows from what is missing above."
+        way_out = "Grant the rights that are missing above."
         return problem("resources", error.sentence, way_out), frozenset()
     where = _where(settings.namespaces)
     return ok("resources", f"{count} of kind {KIND} {where}"), frozenset(regions)

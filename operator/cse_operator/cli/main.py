@@ -55,7 +55,7 @@ _COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "plan": ("say what manifests would start; it starts nothing", _plan),
     "import": ("write manifests of the engines of a project", _import),
     "versions": ("list the versions that the vendor offers, for people and Renovate", _versions),
-    "crd": ("print the CustomResourceDefinition, for kubectl apply -f -", _crd),
+    "crd": ("print the CustomResourceDefinitions, for kubectl apply -f -", _crd),
 }
 
 

@@ -165,7 +165,7 @@ def _refuse_doubles(node: yaml.Node) -> None:
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value} is there twice", problem_mark=key.start_mark
+                    problem=f"the key {key.value} is written twice", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         _refuse_doubles(value)

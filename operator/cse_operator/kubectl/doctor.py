@@ -54,7 +54,9 @@ def _findings(kubectl: Kubectl) -> Iterator[Finding]:
     yield cluster
     if cluster.mark == PROBLEM:
         return
-    definition = _tried("definition", lambda: _definition(kubectl), "Ask who installs operators.")
+    definition = _tried(
+        "definition", lambda: _definition(kubectl), "Ask the cluster's administrator."
+    )
     yield definition
     if definition.mark == PROBLEM:
         return
@@ -87,7 +89,7 @@ def _right(kubectl: Kubectl, verb: str, why: str) -> Finding:
         kubectl.run("auth", "can-i", verb, RESOURCE)
     except KubectlError as error:
         if error.answer != "no":
-            return Finding(subject, NOTE, f"it could not be asked for: {error}")
+            return Finding(subject, NOTE, f"it could not be checked: {error}")
         mark = PROBLEM if verb == "list" else NOTE
         way_out = "Ask for the role cse-engines-edit, or cse-engines-view to look."
         return Finding(subject, mark, f"you may not {verb} {RESOURCE}, {why}", way_out)
@@ -107,11 +109,11 @@ def _engines(kubectl: Kubectl) -> Iterator[Finding]:
             "operator",
             PROBLEM,
             f"no operator has looked at {_names(unseen)}",
-            "Does one run, and does it serve this namespace? "
+            "Check that one runs and serves this namespace: "
             "kubectl get deployments -A -l app.kubernetes.io/name=cse-operator",
         )
     elif engines:
-        yield Finding("operator", OK, "one looks at them")
+        yield Finding("operator", OK, "an operator looks at them")
     stalled = [one for one in engines if one.state is State.BAD]
     if stalled:
         way_out = f"kubectl cse status {stalled[0].name}"

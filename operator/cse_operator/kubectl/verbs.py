@@ -111,7 +111,10 @@ def suspend(session: Session, names: Sequence[str], *, wanted: bool) -> int:
             word = str(wanted).lower()
             _stop_for_git(session, engine, f"Git states spec.suspend: set it to {word} there")
         elif manager is not None:
-            say(f"{engine.name}: {manager.sentence()}, which does not state spec.suspend: it stays")
+            say(
+                f"{engine.name}: {manager.sentence()}, which does not state spec.suspend, "
+                "so this stays"
+            )
         merge = {"spec": {"suspend": wanted}}
         return Engine(session.kubectl.patch(engine.name, merge, manager=_OUR_MANAGER))
 
@@ -144,7 +147,7 @@ def approve(session: Session, name: str, version: str | None) -> int:
 
     def change(engine: Engine) -> Engine | str:
         if version not in {None, engine.desired}:
-            raise RefusedError(f"it wants {engine.desired} and not {version}")
+            raise RefusedError(f"its desired version is {engine.desired}, not {version}")
         annotations = engine.raw["metadata"].get("annotations") or {}
         if annotations.get(APPROVED_VERSION) == engine.desired:
             return f"nothing to do, {engine.desired} is approved already"

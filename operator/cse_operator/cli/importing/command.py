@@ -142,7 +142,7 @@ async def _cluster(flags: argparse.Namespace) -> ApiClient | None:
     try:
         return await connect(kubeconfig=os.environ.get("KUBECONFIG"))
     except NotConfigured as error:
-        raise StopError(f"{error.sentence}, and without one --no-cluster is needed") from None
+        raise StopError(f"{error.sentence}; without a cluster, say --no-cluster") from None
 
 
 async def _engines_in(api_client: ApiClient) -> dict[EngineName, tuple[str, str]]:

@@ -42,11 +42,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _which(parser.add_argument_group("which engines"))
-    _where_to(parser.add_argument_group("what is written, and where"))
+    _where_to(parser.add_argument_group("which files to write"))
     parser.add_argument(
         "--no-cluster",
         action="store_true",
-        help="do not ask the cluster for which engines it has resources",
+        help="do not ask a cluster which engines have resources already",
     )
     add_vendor_flags(parser)
     found = parser.parse_args(arguments)
@@ -73,7 +73,7 @@ def _which(group: argparse._ArgumentGroup) -> None:
         "--on-error",
         choices=("continue", "stop"),
         default="continue",
-        help="after an engine that cannot be read or written (continue)",
+        help="what to do after an engine that cannot be read or written (continue)",
     )
 
 
@@ -94,7 +94,7 @@ def _where_to(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="write manifests that the folder already has again, with today's versions",
+        help="replace manifests that the folder already has, with today's versions",
     )
     group.add_argument("-n", "--namespace", type=_name, help="the resources' namespace")
     group.add_argument(

@@ -304,7 +304,7 @@ class _Looks:
         if decision.effect is Effect.LIST_JOBS:
             return await self._at_jobs(o)
         if decision.job_to_show is None:
-            raise AssertionError("a job without an id was asked for")
+            raise AssertionError("the decision asks for a job without its id")
         return await self._at_job(o, decision.job_to_show)
 
     async def at_engine(self, o: Observed) -> Observed:
@@ -334,7 +334,7 @@ class _Looks:
     @property
     def _reader(self) -> CseReader:
         if self.reader is None:
-            raise AssertionError("nobody looks")
+            raise AssertionError("a look needs a reader")
         return self.reader
 
 
