@@ -49,7 +49,7 @@ monitoring: control-plane ## Test rules, metrics, dashboard and notifications wi
 	$(PYTEST) tests/monitoring $(ARGS)
 
 .PHONY: bench
-bench: control-plane ## Compare with other operators, on the image's Python (QUICK=1: small)
+bench: control-plane ## Compare with the peer operators, on the image's Python (QUICK=1: small)
 	$(PYTHON) benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-guard

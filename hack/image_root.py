@@ -163,7 +163,7 @@ def libraries(files: Iterable[Path]) -> Iterator[Path]:
         RuntimeError: A library is missing, so the image would not run.
     """
     linked = [str(file) for file in files if _begins_with(file, ELF)]
-    listing = _output("ldd", *linked, may_fail=True)  # it fails if a file is linked statically
+    listing = _output("ldd", *linked, may_fail=True)  # it fails if a file is linked to no library
     if "not found" in listing:
         raise RuntimeError(f"a shared library is missing:\n{listing}")
     found = re.findall(r"^\t(?:\S+ => )?(/\S+) \(0x", listing, re.MULTILINE)

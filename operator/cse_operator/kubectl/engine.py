@@ -70,7 +70,7 @@ class Engine:
 
     @property
     def reason(self) -> str:
-        """The reason of the condition Ready."""
+        """The reason of the condition Ready; Pending without one."""
         return str(self.condition("Ready").get("reason") or "Pending")
 
     @property

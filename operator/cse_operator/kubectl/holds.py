@@ -17,10 +17,10 @@ _BY_REASON: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One policy or setting that holds an engine."""
+    """One cause that holds an engine: a policy, a setting, a Secret or the engine itself."""
 
     by: str
-    """The policy's kind and name, or the setting."""
+    """The policy's kind and name, or the other cause."""
     reason: str
     until: str | None = None
     """The time at which it lets go, in RFC 3339; None if that is not known."""
