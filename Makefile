@@ -1,5 +1,5 @@
-# Everything is done from here, on a machine with Python 3.11 to 3.14, git and make.
-# `make` alone lists the targets; hack/ holds the scripts behind them.
+# The commands of development. They need Python 3.11 to 3.14, git and make.
+# `make` alone lists the targets; their scripts are in hack/.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -8,10 +8,10 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 PYTEST := $(PYTHON) -m pytest
-# Only the folders that are there: pytest takes a missing one for a mistake. The ones that wait the
-# longest come first, so that the short ones fill the gaps.
+# Only existing folders: pytest fails on a missing one. The folders with the longest waits come
+# first, so that short tests fill the gaps.
 TESTS := $(wildcard tests/e2e tests/integration tests/contract tests/unit)
-# More workers than cores: a test waits for more than half of its time.
+# More workers than cores, because a test waits for more than half of its time.
 WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
 ARGS :=
@@ -21,11 +21,11 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: venv
-venv: ## Make or renew .venv from requirements-dev.lock (done by the others when needed)
+venv: ## Make or renew .venv from requirements-dev.lock (other targets do it when needed)
 	@hack/venv
 
 .PHONY: demo
-demo: $(if $(CLUSTER),venv,control-plane) ## Upgrade three sample engines before your eyes (KEEP=1 stays, CLUSTER=current)
+demo: $(if $(CLUSTER),venv,control-plane) ## Show upgrades of three sample engines (KEEP=1 stays, CLUSTER=current)
 	@$(PYTHON) -m cse_simulator.demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster=$(CLUSTER))
 
 .PHONY: test
@@ -33,11 +33,11 @@ test: tools ## Run the tests, except the long ones (ARGS="-k …")
 	$(PYTEST) -n $(WORKERS) --maxschedchunk=1 $(TESTS) $(ARGS)
 
 .PHONY: test-newest
-test-newest: ## Run the unit tests under the newest Python that is promised (may need root, on Debian)
+test-newest: ## Run the unit tests under the newest supported Python (may need root, on Debian)
 	hack/test-newest $(ARGS)
 
 .PHONY: faults
-faults: control-plane ## Run the fault matrix: the operator killed and lied to at every step
+faults: control-plane ## Run the fault matrix: kills and false answers at every step
 	$(PYTEST) -n auto --dist worksteal tests/faults $(ARGS)
 
 .PHONY: scale
@@ -45,15 +45,15 @@ scale: control-plane ## Run the large bursts: a thousand engines, killed and res
 	$(PYTEST) tests/scale $(ARGS)
 
 .PHONY: monitoring
-monitoring: control-plane ## Judge rules, metrics, dashboard and notifications by the real tools
+monitoring: control-plane ## Test rules, metrics, dashboard and notifications with the real tools
 	$(PYTEST) tests/monitoring $(ARGS)
 
 .PHONY: bench
-bench: control-plane ## Measure against the peers, on the image's Python (QUICK=1: small)
+bench: control-plane ## Compare with the peer operators, on the image's Python (QUICK=1: small)
 	$(PYTHON) benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-guard
-bench-guard: control-plane ## Fail if an upgrade costs a call more or less than it must
+bench-guard: control-plane ## Fail if an upgrade makes more or fewer calls than it must
 	$(PYTHON) benchmarks/run.py --guard
 
 .PHONY: check
@@ -66,28 +66,28 @@ check: venv ## Check style, types, layers, the Dockerfile and the generated file
 	$(PYTHON) hack/generate.py --check
 
 .PHONY: workflows
-workflows: ## Check the workflows of the forge, and the actions that they are made of
+workflows: ## Check the workflows in .github, and the actions that they use
 	@hack/prepare actionlint
 	$$(PYTHONPATH=operator:tests $(PYTHON) -m support.go_tools --print actionlint)
 	$(BIN)/zizmor --offline --pedantic .github
 
 .PHONY: generate
-generate: venv ## Write the generated files again (the CRD, reference pages)
+generate: venv ## Write the generated files anew (CRDs, reference pages and others)
 	$(PYTHON) hack/generate.py --write
 
 .PHONY: lock
-lock: venv ## Make the lock files again from pyproject.toml
+lock: venv ## Make the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
 		--no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
 		--no-header pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
 
 .PHONY: control-plane
-control-plane: ## Provide kube-apiserver and etcd: KUBEBUILDER_ASSETS, the cache, or a build
+control-plane: ## Provide kube-apiserver and etcd: from KUBEBUILDER_ASSETS, the cache, or a build
 	@hack/prepare control-plane
 
 .PHONY: tools
-tools: ## Provide the Go programs that only some tests need as well: Helm, kubeconform, a judge
+tools: ## Also provide the Go programs that some tests need: Helm, kubeconform, a judge
 	@hack/prepare control-plane helm kubeconform judge
 
 .PHONY: sbom
@@ -111,10 +111,10 @@ wheel: venv ## Build the wheel into dist/
 	$(PYTHON) -m hatchling build -t wheel
 
 .PHONY: kubectl-cse
-kubectl-cse: venv ## Make the plug-in kubectl-cse, one file for any Python, in dist/
+kubectl-cse: venv ## Make the plug-in kubectl-cse in dist/, one file for any Python from 3.11
 	$(PYTHON) hack/kubectl_cse.py dist
 
 .PHONY: clean
-clean: ## Remove what was built or cached here; .venv stays
+clean: ## Remove build results and caches; .venv stays
 	rm -rf dist .build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard operator tests hack benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

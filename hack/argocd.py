@@ -1,7 +1,7 @@
-"""Argo CD's files that are made from the Lua scripts and the live manifests.
+"""Makes Argo CD's files from the Lua scripts and the live manifests.
 
-Argo CD reads its customizations from a ConfigMap; upstream keeps them as files, with tests
-beside them. The scripts are written once, as files, and the ConfigMap's patch is made of them.
+Argo CD reads its customizations from a ConfigMap, while its repository keeps them as files with
+tests. This script makes the ConfigMap's patch from the files, so that each is written once.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ HEALTH = {
     "retry-required": "Degraded",
     "unreadable-status": "Degraded",
 }
-"""What Argo CD shall make of each scene."""
+"""The health that Argo CD has to show for each scene."""
 
 RETRIED = {
     "upgrade-failed",
@@ -74,7 +74,7 @@ RETRIED = {
     "retry-required",
     "version-not-comparable",
 }
-"""The scenes in which a requested retry does something."""
+"""The scenes in which a requested retry has an effect."""
 
 REQUESTED_AT = "0001-01-01T00:00:00Z"
 """Stands for the moment of an action, which differs from run to run."""
@@ -86,7 +86,7 @@ ACTED_ON = {
     "retry": "upgrade-failed",
     "refresh": "engine-busy",
 }
-"""The scene that each action is tried on."""
+"""The scene on which each action is tried."""
 
 
 class _Block(str):
@@ -111,7 +111,7 @@ def _script(name: str) -> _Block:
 
 
 def health_test() -> str:
-    """The table of upstream's health tests."""
+    """Return the table of Argo CD's health tests."""
     tests = [
         {
             "healthStatus": {"status": status, "message": _health_message(scene)},
@@ -131,7 +131,7 @@ def _health_message(scene: str) -> str:
 
 
 def action_test() -> str:
-    """The table of upstream's tests of actions: which are offered, and what they change."""
+    """Return the table of Argo CD's action tests: which actions it offers, and what they change."""
     discovery = [
         {"inputPath": f"../testdata/{scene}.yaml", "result": _offered(scene)} for scene in HEALTH
     ]
@@ -158,7 +158,7 @@ def _offered(scene: str) -> list[dict[str, Any]]:
 
 
 def acted(action: str) -> str:
-    """The object that an action makes of its scene."""
+    """Return the object of an action's scene after the action."""
     live = live_manifests.live(ACTED_ON[action])
     requests = {"retry": RETRY_REQUESTED_AT, "refresh": RECONCILE_REQUESTED_AT}
     if action == "approve":
@@ -171,7 +171,7 @@ def acted(action: str) -> str:
 
 
 def _customizations() -> dict[str, _Block]:
-    """What Argo CD reads: health, actions, and what is no reason for a refresh."""
+    """Return Argo CD's settings: health, actions, and the fields whose changes it ignores."""
     actions = {
         "discovery.lua": _script("actions/discovery.lua"),
         "definitions": [
@@ -194,11 +194,11 @@ def _customizations() -> dict[str, _Block]:
     }
 
 
-HEADER = "# Generated from the scripts beside it by `make generate`.\n"
+HEADER = "# Generated from the Lua scripts in this folder by `make generate`.\n"
 
 
 def config_map_patch() -> str:
-    """The patch of `argocd-cm`, where nobody else keeps it as it is."""
+    """Return the patch of `argocd-cm`, for clusters in which no tool reverts it."""
     return HEADER + _dump(
         {
             "apiVersion": "v1",
@@ -210,21 +210,21 @@ def config_map_patch() -> str:
 
 
 def argocd_resource_patch() -> str:
-    """The same for the resource `ArgoCD`, whose operator writes `argocd-cm`.
+    """Return the patch of the resource `ArgoCD`, whose operator writes `argocd-cm`.
 
-    By `extraConfig`, which is a map: a patch of the lists that it has for health and actions would
-    take out what is in them.
+    It patches `extraConfig`, which is a map. The resource also has lists for health and actions,
+    but a patch of a list would remove its other entries.
     """
     return HEADER + _dump({"spec": {"extraConfig": _customizations()}})
 
 
 def helm_values() -> str:
-    """The same for Argo CD's Helm chart."""
+    """Return the settings as values of Argo CD's Helm chart."""
     return HEADER + _dump({"configs": {"cm": _customizations()}})
 
 
 def files() -> dict[str, Any]:
-    """The generated files and what makes each of them."""
+    """Return the generated files, each with the function that makes it."""
     made: dict[str, Any] = {
         f"{FOLDER}/testdata/{scene}.yaml": (lambda scene=scene: live_manifests.render(scene))
         for scene in live_manifests.SCENES

@@ -1,8 +1,8 @@
 """Asks osv.dev for known vulnerabilities of locked packages: `hack/audit.py LOCKFILE…`.
 
-Exits with 1 when there are any, or when osv.dev does not understand the question. Where it cannot
-be reached, is out of order, or something else answers in its place, that is said and the exit code
-is 0: a check that depends on somebody else's server must not stop those who cannot reach it.
+The exit code is 1 if there are any, or if osv.dev refuses the query. If osv.dev cannot be reached,
+is out of order, or another server answers in its place, the script says so and the exit code is 0:
+people who cannot reach a foreign server must still be able to run the check.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ MOST_PAGES = 20
 
 
 class NotAuditedError(Exception):
-    """There is no answer, for a reason that is not ours."""
+    """osv.dev gave no answer, for a reason outside this script."""
 
 
 def main() -> int:
-    """Print what is known and return the exit code."""
+    """Print the known vulnerabilities and return the exit code."""
     read = (package for name in sys.argv[1:] for package in locked.read(Path(name)))
     packages = list({package.purl: package for package in read}.values())
     try:
         known = vulnerabilities([package.purl for package in packages])
     except NotAuditedError as error:
-        print(f"NOT AUDITED: {error}. Nothing was asked about {len(packages)} packages; ask again.")
+        print(f"NOT AUDITED: {error}. {len(packages)} packages were not checked: run it again.")
         return 0
     except (urllib.error.HTTPError, ValueError, KeyError, TypeError) as error:
         print(f"NOT AUDITED: osv.dev and this script do not understand each other ({error!r})")
@@ -47,12 +47,12 @@ def main() -> int:
 
 
 def vulnerabilities(purls: list[str]) -> dict[str, list[str]]:
-    """Return the names of all that is known of each package, page by page.
+    """Return the names of each package's known vulnerabilities, read page by page.
 
     Raises:
         NotAuditedError: osv.dev does not answer.
-        HTTPError, ValueError, KeyError, TypeError: It refuses the question, or its answer is not
-            the documented one.
+        HTTPError, ValueError, KeyError, TypeError: osv.dev refuses the query, or its answer does
+            not have the documented form.
     """
     known: dict[str, list[str]] = {purl: [] for purl in purls}
     queries = [(purl, {"package": {"purl": purl}}) for purl in purls]
@@ -73,9 +73,9 @@ def ask(queries: list[dict[str, Any]]) -> dict[str, Any]:
     """Send all queries in one request (OSV API, POST /v1/querybatch).
 
     Raises:
-        NotAuditedError: It cannot be reached, is out of order or too busy, or what answers in its
-            place speaks no JSON.
-        HTTPError: It refuses the question.
+        NotAuditedError: osv.dev cannot be reached, is out of order or too busy, or the answer is
+            not JSON, as of a proxy in its place.
+        HTTPError: osv.dev refuses the query.
     """
     request = urllib.request.Request(
         SERVICE,
@@ -92,7 +92,7 @@ def ask(queries: list[dict[str, Any]]) -> dict[str, Any]:
     except (OSError, http.client.HTTPException) as error:
         raise NotAuditedError(f"osv.dev cannot be reached ({error!r})") from None
     except ValueError:
-        raise NotAuditedError("what answers in the place of osv.dev speaks no JSON") from None
+        raise NotAuditedError("the answer for osv.dev is not JSON") from None
     return answer
 
 

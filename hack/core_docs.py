@@ -1,4 +1,4 @@
-"""Renders what the documents say about the resource and the decision core, from their code."""  # noqa: INP001 - scripts, not a package
+"""Makes the pages about the resource and the decision core from their code."""  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
 
@@ -17,56 +17,57 @@ _STATES_HEAD: Final = """\
 <!-- Generated from operator/cse_operator/core/machine.py by `make generate`. -->
 # States of an upgrade
 
-A resource is in one of four stages, read from `status.upgrade`; so a restarted operator is where
-the stopped one was. In a stage, what is seen is exactly one *situation*, and the situation decides
-what follows: at most one effect on the outside world, the next stage, the reason that is shown, and
-when to look again if nothing happens before. Watch events, requests and the resync
-lead to a look at any time. Looks that fail are shown by their own reasons
-([reference/reasons.md](reference/reasons.md)).
+A resource is in one of four states. The operator reads the state from `status.upgrade`, so a
+restarted operator goes on where the stopped one was. In each state, the operator classifies what it
+observes as exactly one *situation*. The situation decides what follows: at most one effect on the
+outside world, the next state, the reason in the conditions, and the time of the next step if
+nothing triggers it before. Watch events, requests and the resync trigger a step at any time. A look
+that fails has its own reason ([reference/reasons.md](reference/reasons.md)).
 """
 
 _STATES_AFTER_DRAWING: Final = """\
-The drawing has what changes a stage or calls the vendor to change something; the lists have
-everything.
+The drawing has the situations that change the state or call the vendor to change something. The
+tables have all situations.
 """
 
 _REASONS_HEAD: Final = """\
 <!-- Generated from operator/cse_operator/api/reason_facts.py by `make generate`. -->
 # Reasons
 
-The reason of the conditions of a `MicroserviceEngine`, and of the Event that is posted when it
-becomes so. Beside `Ready` stands `Reconciling=True` where it goes on by itself, and `Stalled=True`
-where a person is needed. Times are those of the default settings.
+The conditions of a `MicroserviceEngine` have one of these reasons. When the reason changes, the
+operator records an Event with it. Beside `Ready`, the resource has `Reconciling=True` if it goes on
+without a person, and `Stalled=True` if a person is needed. Times are those of the default settings.
 """
 
 _ANNOTATIONS: Final = f"""\
 ## Annotations
 
-People set them, and the operator only reads them.
+People set these annotations, and the operator only reads them.
 
-| annotation | what it asks for | answered in |
+| annotation | request | answer |
 |---|---|---|
-| `{names.RECONCILE_REQUESTED_AT}` | a look now, with each new value | \
+| `{names.RECONCILE_REQUESTED_AT}` | a look at the engine now, with each new value | \
 `.status.lastHandledReconcileAt` |
-| `{names.APPROVED_VERSION}` | the version that may start, where a policy asks for approval | \
+| `{names.APPROVED_VERSION}` | the version that may start, if a policy asks for approval | \
 `.status.held` |
 | `{names.RETRY_REQUESTED_AT}` | one more try after a failed or refused upgrade, with each new \
 value | `.status.lastHandledRetryAt` |
 """
 
 _STAGES: Final = {
-    Stage.IDLE: "Nothing is open: the wish is compared with the engine. The last upgrade, if there "
-    "was one, has its result.",
-    Stage.UNANSWERED: "An intent is recorded and its call is on its way, or its answer was lost: "
-    "what became of it is found out by looking ([exactly-once.md](exactly-once.md)).",
-    Stage.RUNNING: "A job is known and is followed to its end.",
-    Stage.UNREADABLE: "Another build wrote the record, and this one does not understand it: "
-    "nothing is called, and nothing is written over it.",
+    Stage.IDLE: "No upgrade is open: the operator compares the desired version with the engine's. "
+    "The last upgrade, if there was one, has its result.",
+    Stage.UNANSWERED: "An intent is recorded, and its call is on its way or its answer was lost. "
+    "Looks at the engine and its jobs tell what became of the call "
+    "([exactly-once.md](exactly-once.md)).",
+    Stage.RUNNING: "The job is known, and the operator follows it to its end.",
+    Stage.UNREADABLE: "Another build wrote the record, and this build cannot read it. It calls "
+    "nothing and does not overwrite the record.",
 }
 
 
 def states() -> str:
-    """`docs/states.md`: the table of states, drawn and listed."""
+    """Return `docs/states.md`: the table of states, as a drawing and as tables."""
     parts = [
         _STATES_HEAD,
         "```mermaid",
@@ -90,7 +91,7 @@ def _edges() -> Iterator[str]:
 
 
 def _rows_of(stage: Stage) -> Iterator[str]:
-    yield "| what is seen | what is done | next stage | reason shown | looks again |"
+    yield "| situation | effect | next state | reason | next step |"
     yield "|---|---|---|---|---|"
     for (of, situation), transition in TRANSITIONS.items():
         if of is stage:
@@ -116,44 +117,44 @@ def _row(situation: Situation, transition: Transition) -> str:
 
 _WHY: Final = {
     Situation.RIVAL: "only the owner of the engine calls",
-    Situation.NOT_LOOKED: "nothing is decided on memory",
-    Situation.JOB_NOT_SEEN: "its type and its times tell whose it is",
-    Situation.JOBS_NOT_LISTED: "the call's job may be in it, behind a later one",
-    Situation.NEW_JOB: "an upgrade job that started after the baseline (for a retried job: one "
-    "that shows another end): it is followed, not called again",
-    Situation.LISTED_JOB: "an upgrade job in the list that started after the baseline",
-    Situation.REACHED_TARGET: "nothing is left to call; a late call would show a job by now",
-    Situation.OTHER_JOB: "ours may have run before it and failed: a person decides",
-    Situation.UNCHANGED_IN_GRACE: "the call may still arrive, and its effect still not be shown",
-    Situation.JOBS_UNREADABLE: "the call's job may be in it: the next call waits",
+    Situation.NOT_LOOKED: "the operator decides on fresh looks only",
+    Situation.JOB_NOT_SEEN: "the job's type and times tell whether the call started it",
+    Situation.JOBS_NOT_LISTED: "the list may hold the call's job, behind a later one",
+    Situation.NEW_JOB: "an upgrade job started after the baseline (a retried job: it shows another "
+    "end): the operator follows it and does not call again",
+    Situation.LISTED_JOB: "the list holds an upgrade job that started after the baseline",
+    Situation.REACHED_TARGET: "no call is needed; a late call would show a job by now",
+    Situation.OTHER_JOB: "the call's job may have run before it and failed: a person decides",
+    Situation.UNCHANGED_IN_GRACE: "the call may still arrive, or its effect may not show yet",
+    Situation.JOBS_UNREADABLE: "the list may hold the call's job: the next call waits",
     Situation.UNCHANGED_AND_WANTED: "the latest job is the one before the intent, the engine is "
     "Available and behind: a call that had arrived would show",
     Situation.RETRY_UNCHANGED: "the engine still offers Retry, and its job shows the old end",
-    Situation.LOOK_TOO_OLD: "the engine may have moved on",
+    Situation.LOOK_TOO_OLD: "the engine may have changed since the look",
     Situation.CALL_NOT_YET: "another process may have a call on its way",
-    Situation.OBSERVE_ONLY: "an administrator said that nothing is called",
-    Situation.UNCHANGED_AND_BUSY: "the vendor refuses a call now",
-    Situation.UNCHANGED_AND_UNUSABLE: "the engine needs its owner first",
-    Situation.UNCHANGED_AND_SUSPENDED: "a person said wait",
-    Situation.PERMIT_NOT_ASKED: "a policy may have closed since the call before",
-    Situation.UNCHANGED_AND_HELD: "a call that had arrived would show: it holds no slot; its "
-    "record stays, and its calls are counted",
-    Situation.NO_MORE_CALLS: "a way that loses every call needs a person",
-    Situation.GIVEN_UP: "another version is wanted, or the engine is where no call leads: the "
-    "old call ends as Unknown",
-    Situation.NEVER_SENT: "it counts as never made",
-    Situation.ENGINE_GONE: "each look of a whole grace says that it was deleted",
+    Situation.OBSERVE_ONLY: "an administrator has forbidden all calls",
+    Situation.UNCHANGED_AND_BUSY: "the vendor would refuse a call now",
+    Situation.UNCHANGED_AND_UNUSABLE: "a person has to make the engine usable first",
+    Situation.UNCHANGED_AND_SUSPENDED: "a person has suspended the resource",
+    Situation.PERMIT_NOT_ASKED: "a policy may have closed since the last call",
+    Situation.UNCHANGED_AND_HELD: "a call that had arrived would show. The resource holds no slot; "
+    "its record stays, with the number of its calls",
+    Situation.NO_MORE_CALLS: "a network path that loses every call needs a person",
+    Situation.GIVEN_UP: "another version is desired, or no call can bring the engine to the "
+    "desired one: the old call ends as Unknown",
+    Situation.NEVER_SENT: "the call counts as never made",
+    Situation.ENGINE_GONE: "every look of a whole grace period says that the engine was deleted",
 }
-"""Why it is safe: the rows of an intent without an answer, in docs/exactly-once.md."""
+"""Why each row of an intent without an answer is safe, for docs/exactly-once.md."""
 
 _ROWS_BEGIN: Final = (
-    "<!-- The rows of stage Unanswered: made from the code by `make generate`. -->\n"
+    "<!-- The rows of state Unanswered: made from the code by `make generate`. -->\n"
 )
 _ROWS_END: Final = "<!-- The end of the rows. -->\n"
 
 
 def exactly_once() -> str:
-    """`docs/exactly-once.md`: written by hand, but for the rows of stage Unanswered."""
+    """Return `docs/exactly-once.md`, written by hand except for the rows of state Unanswered."""
     text = (ROOT / "docs" / "exactly-once.md").read_text(encoding="utf-8")
     before, rest = text.split(_ROWS_BEGIN)
     after = rest.split(_ROWS_END)[1]
@@ -162,7 +163,7 @@ def exactly_once() -> str:
 
 
 def _rows_of_a_lost_answer() -> Iterator[str]:
-    yield "| what is seen | what follows | why it is safe |"
+    yield "| situation | what follows | why it is safe |"
     yield "|---|---|---|"
     for (stage, situation), transition in TRANSITIONS.items():
         if stage is Stage.UNANSWERED and situation not in _ANSWERS:
@@ -178,7 +179,7 @@ _ANSWERS: Final = {
     Situation.CALL_HELD,
     Situation.CALL_AGAIN_HELD,
 }
-"""What the call itself was answered with: not a lost answer."""
+"""Situations in which the call was answered, so that no answer was lost."""
 
 
 def _follows(transition: Transition) -> str:
@@ -193,10 +194,10 @@ def _follows(transition: Transition) -> str:
 
 
 def reasons() -> str:
-    """`docs/reference/reasons.md`: every reason: meaning, cause, way out."""
+    """Return `docs/reference/reasons.md`: each reason with its meaning, cause and way out."""
     lines = [
         _REASONS_HEAD,
-        "| reason | condition | Event | what it means | what leads to it | the way out |",
+        "| reason | condition | Event | meaning | cause | what to do |",
         "|---|---|---|---|---|---|",
     ]
     for reason, facts in FACTS.items():
@@ -208,7 +209,7 @@ def reasons() -> str:
 
 
 def api() -> str:
-    """`docs/reference/api.md`: every field of the resource."""
+    """Return `docs/reference/api.md`: every field of the resource."""
     version = crd.definition()["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]
     lines = [
@@ -221,7 +222,7 @@ def api() -> str:
     lines += [
         _ANNOTATIONS,
         "## Columns of `kubectl get`\n",
-        "| column | field | what it shows |",
+        "| column | field | meaning |",
         "|---|---|---|",
     ]
     for column in version["additionalPrinterColumns"]:
@@ -232,9 +233,9 @@ def api() -> str:
 
 
 def _object(path: str, schema: dict[str, Any]) -> list[str]:
-    """One table of an object's fields, and then the tables of the objects in them."""
+    """Return the table of an object's fields, followed by the tables of its inner objects."""
     required = schema.get("required", [])
-    lines = [f"## `{path}`\n", "| field | type | | what it is |", "|---|---|---|---|"]
+    lines = [f"## `{path}`\n", "| field | type | | meaning |", "|---|---|---|---|"]
     inner: list[str] = []
     for name, field in schema["properties"].items():
         described = field.get("description", "")
@@ -273,14 +274,14 @@ def _limits(field: dict[str, Any], *, required: bool) -> str:
 
 
 def policies() -> str:
-    """`docs/reference/policies.md`: every field of the two kinds of policy."""
+    """Return `docs/reference/policies.md`: every field of the two kinds of policy."""
     definition = policy_crd.cluster_upgrade_policy()
     version = definition["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]
     told = (
         f"`{names.API_VERSION}`, `kubectl get upol,cupol`. {schema['description']} "
-        f"An {names.POLICY_KIND} has all of it but `namespaceSelector`, and is of one namespace. "
-        "[docs/policies](../policies/README.md) has examples.\n"
+        f"An {names.POLICY_KIND} has the same fields except `namespaceSelector`, and is of one "
+        "namespace. [docs/policies](../policies/README.md) has examples.\n"
     )
     lines = [
         "<!-- Generated from the models in operator/cse_operator/api by `make generate`. -->",

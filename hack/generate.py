@@ -1,6 +1,6 @@
-"""Writes the files that are made from code, or checks that they are what the code makes.
+"""Writes the files that are generated from code, or checks that they are up to date.
 
-`make generate` and `make check` call it. One row of `GENERATED` per file.
+`make generate` and `make check` call it. `GENERATED` has one row per file.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Return 0 when every file is as generated (with --write: now), else 1."""
+    """Write or check all files; return 1 if --check finds one that differs, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--check", action="store_true", help="show what differs")

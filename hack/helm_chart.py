@@ -1,8 +1,8 @@
-"""The generated parts of the Helm chart: its CRD, its README, and its values' schema.
+"""Makes the generated parts of the Helm chart: its CRDs, its README, and its values' schema.
 
-What the values mean stands in the comments of `values.yaml` and nowhere else; what the
-operator's settings mean, in the settings. The schema of the other values is written by hand,
-and completed here.
+The meaning of a value is written only in its comment in `values.yaml`, and the meaning of a setting
+only in the operator's settings. The schema of the other values is written by hand; this script adds
+the descriptions.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ OWNED = {
     "namespaces",
     "probe_listen",
 }
-"""Settings that the chart's other values decide."""
+"""Settings that other values of the chart set."""
 
 
 def custom_resource_definition() -> str:
-    """The engines' CRD as a template, so that `helm upgrade` brings it up to date too."""
+    """Return the engines' CRD as a template, so that `helm upgrade` updates it too."""
     return _as_template(crd.render(), names.PLURAL)
 
 
 def policy_definitions() -> str:
-    """The CRDs of the policies as a template."""
+    """Return the CRDs of the policies as a template."""
     return _as_template(policy_crd.render_policy(), names.POLICY_PLURAL) + _as_template(
         policy_crd.render_cluster_policy(), names.CLUSTER_POLICY_PLURAL
     )
@@ -52,7 +52,7 @@ def policy_definitions() -> str:
 
 def _as_template(rendered: str, plural: str) -> str:
     text = re.sub(r"\A(#.*\n)+", "", rendered)
-    # What the schema's descriptions say is for people, not for Helm.
+    # Braces in the schema's descriptions are text, not Helm's syntax.
     text = re.sub(r"\{\{|\}\}", lambda braces: f'{{{{ "{braces[0]}" }}}}', text)
     metadata = 'metadata:\n  labels:\n    {{- include "cse-operator.crdLabels" . | nindent 4 }}\n'
     before, heading, after = text.partition("metadata:\n")
@@ -79,7 +79,7 @@ class Value:
 
 
 def documented_values() -> list[Value]:
-    """The values in the order of `values.yaml`, each with the comment above it.
+    """Return the values in the order of `values.yaml`, each with the comment above it.
 
     Raises:
         ValueError: A value has no comment.
@@ -88,7 +88,7 @@ def documented_values() -> list[Value]:
     lines = text.splitlines()
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
-        raise TypeError("values.yaml is no mapping")
+        raise TypeError("values.yaml is not a mapping")
     return list(_values(node, (), yaml.safe_load(text), lines))
 
 
@@ -115,7 +115,7 @@ def _comment_above(lines: list[str], line: int) -> str:
 
 
 def settings_schema() -> dict[str, Any]:
-    """The JSON schema of the operator's settings, under the names that the values use."""
+    """Return the JSON schema of the operator's settings, by the names of their values."""
     properties = Settings.model_json_schema(mode="validation")["properties"]
     return {
         to_camel(name): _without_title(schema)
@@ -131,7 +131,7 @@ def _without_title(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def values_schema() -> str:
-    """The values' schema, with the settings and the comments of `values.yaml` in it."""
+    """Return the values' schema with the settings and the comments of `values.yaml` added."""
     path = ROOT / CHART / "values.schema.json"
     schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for value in documented_values():
@@ -147,7 +147,7 @@ def _property(schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def readme() -> str:
-    """The chart's README: how to use it, its values, and the operator's settings."""
+    """Return the chart's README: how to use it, its values, and the operator's settings."""
     values = [
         f"| `{'.'.join(value.path)}` | {_shown(value.default)} | {_cell(value.comment)} |"
         for value in documented_values()
@@ -176,12 +176,12 @@ def _cell(text: str) -> str:
 
 
 def alert_rules() -> str:
-    """A copy of the alert rules: a chart cannot read what is beside it."""
+    """Return a copy of the alert rules: a chart cannot read files outside its folder."""
     return (ROOT / "deploy/monitoring/rules.yaml").read_text(encoding="utf-8")
 
 
 def files() -> dict[str, Callable[[], str]]:
-    """The generated files and what makes each of them."""
+    """Return the generated files, each with the function that makes it."""
     return {
         f"{CHART}/templates/crd.yaml": custom_resource_definition,
         f"{CHART}/templates/crd-policies.yaml": policy_definitions,

@@ -1,10 +1,10 @@
-"""Gathers what the operator needs to run into a folder: `hack/image_root.py FOLDER VENV`.
+"""Copies the files that the operator needs into a folder: `hack/image_root.py FOLDER VENV`.
 
-Runs in the image's first stage, on Debian. The folder becomes the whole image: Python with its
-libraries, the virtual environment, certificates and time zones. It holds no shell, no package
-manager and no program but Python, so it is made from a list of what is needed, and not by removing
-from what is there. For scanners it names the Debian packages that the files come from, as
-distroless images do: a file for each in /var/lib/dpkg/status.d.
+It runs in the image's first stage, on Debian. The folder becomes the whole image: Python with its
+libraries, the virtual environment, certificates and time zones. The folder has no shell, no package
+manager and no program but Python, so the script copies a list of files instead of removing others.
+For scanners it names the Debian packages of the files, as distroless images do: a file for each
+package in /var/lib/dpkg/status.d.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
-# Parts of the standard library for tests, installers and windows; and what was compiled for other
+# Parts of the standard library for tests, installers and windows, and files compiled for other
 # paths.
 LEFT_OUT = {
     "__pycache__",
@@ -55,20 +55,20 @@ ELF = b"\x7fELF"
 
 
 class Root:
-    """The folder, filled with files that keep their paths."""
+    """The folder, with files under the paths that they have here."""
 
     def __init__(self, folder: Path) -> None:
         """Begin with an empty folder."""
         self.folder = folder
         self.files: set[Path] = set()
-        """The paths that files were copied from, with no symbolic link in them."""
+        """The source paths of the copied files, with symbolic links resolved."""
 
     def add(self, path: Path, left_out: Set[str] = frozenset({"__pycache__"})) -> None:
         """Copy a file or a whole folder, and every symbolic link on the way to it.
 
         Args:
             path: The file or the folder, which may be missing.
-            left_out: The names of what is not copied.
+            left_out: The names of files and folders that are not copied.
         """
         real = self._links_to(path)
         if real.is_dir():
@@ -80,18 +80,18 @@ class Root:
             copy = self._inside(real)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(real, copy)
-            if real.suffix == ".py":  # a module, however it was marked
+            if real.suffix == ".py":  # modules are not executable, whatever their mode was
                 copy.chmod(0o644)
             self.files.add(real)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file that is not copied."""
+        """Write a file with this text."""
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
     def _links_to(self, path: Path) -> Path:
-        """Make the symbolic links that lead to a path, and return where they end."""
+        """Copy the symbolic links that lead to a path, and return the path that they lead to."""
         current, rest = Path("/"), list(path.parts[1:])
         while rest:
             step = current / rest.pop(0)
@@ -126,7 +126,8 @@ def main() -> int:
     clear(folder / environment.relative_to("/"))
     for name in DATA:
         root.add(Path(name))
-    # The file system is read-only later. These caches are used unseen, whatever the files' dates.
+    # The image's file system is read-only. Python uses these caches without comparing them with
+    # their sources, whatever the files' dates.
     unseen = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(
         folder, quiet=1, stripdir=folder, prependdir="/", invalidation_mode=unseen
@@ -144,9 +145,9 @@ def main() -> int:
 
 
 def clear(environment: Path) -> None:
-    """Remove from a virtual environment what the operator does not run.
+    """Remove the files of a virtual environment that the operator does not run.
 
-    That is the commands that come with libraries, what is for shells, and libraries' own tests.
+    These are the commands of libraries, the scripts for shells, and the tests of libraries.
     """
     for command in (environment / "bin").iterdir():
         if not re.fullmatch(r"cse-operator|python[0-9.]*", command.name):
@@ -156,13 +157,13 @@ def clear(environment: Path) -> None:
 
 
 def libraries(files: Iterable[Path]) -> Iterator[Path]:
-    """Find the shared libraries that programs and libraries are linked to, and their loader.
+    """Yield the shared libraries that programs and libraries are linked to, and their loader.
 
     Raises:
-        RuntimeError: One is not there, so the image would not run.
+        RuntimeError: A library is missing, so the image would not run.
     """
     linked = [str(file) for file in files if _begins_with(file, ELF)]
-    listing = _output("ldd", *linked, may_fail=True)  # it does when one is linked to nothing
+    listing = _output("ldd", *linked, may_fail=True)  # it fails if a file is linked to no library
     if "not found" in listing:
         raise RuntimeError(f"a shared library is missing:\n{listing}")
     found = re.findall(r"^\t(?:\S+ => )?(/\S+) \(0x", listing, re.MULTILINE)
@@ -170,15 +171,17 @@ def libraries(files: Iterable[Path]) -> Iterator[Path]:
 
 
 def packages(files: Iterable[Path]) -> list[str]:
-    """Name the Debian packages that the files belong to, as far as they belong to one.
+    """Return the names of the Debian packages that the files belong to, if they belong to one.
 
     Raises:
-        RuntimeError: There are none, so that scanners would find nothing to judge.
+        RuntimeError: No file belongs to a package, so that scanners would find nothing.
     """
     names = {str(file) for file in files}
-    # Packages from before the merge of /lib and /usr/lib name their files by the old paths.
+    # Packages older than the merge of /lib into /usr/lib list their files by the old paths.
     names |= {name.removeprefix("/usr") for name in names if name.startswith("/usr/lib")}
-    answer = _output("dpkg-query", "--search", *sorted(names), may_fail=True)  # for strange files
+    answer = _output(
+        "dpkg-query", "--search", *sorted(names), may_fail=True
+    )  # it fails if a file has none
     owners = re.findall(r"^(\S+): /", answer, re.MULTILINE)
     if not owners:
         raise RuntimeError("no file belongs to a Debian package")

@@ -1,10 +1,10 @@
-"""Makes `kubectl cse` as one file, and what krew needs of it. The same bytes from the same sources.
+"""Makes `kubectl cse` as one file, or its files for krew. The same sources give the same bytes.
 
     hack/kubectl_cse.py FOLDER [REPOSITORY]
 
-FOLDER gets `kubectl-cse`, a zip file that any Python from 3.11 on runs. With REPOSITORY, where
-people find the sources, also `kubectl-cse.tar.gz`, which a release publishes, and `cse.yaml`,
-the manifest by which krew installs it.
+Without REPOSITORY, it writes `kubectl-cse` into FOLDER, a zip file that any Python from 3.11 on
+runs. With REPOSITORY, the address of the sources, it writes `kubectl-cse.tar.gz`, which a release
+publishes, and `cse.yaml`, the manifest by which krew installs it.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from cse_operator.kubectl.main import main
 
 raise SystemExit(main())
 """
-"""Readable by any Python 3: what comes after it is not."""
+"""The first module that runs. Any Python 3 can parse it; the other modules need 3.11."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""The earliest moment that a zip file can name: for all, so that the bytes stay the same."""
+"""The date of every file, so that the bytes stay the same: the earliest in the zip format."""
 EXECUTABLE = 0o755
 
 
 def modules() -> list[Path]:
-    """The sources that the plug-in is made of."""
+    """Return the source files of the plug-in."""
     package = SOURCES / "cse_operator"
     shared = [
         package / "__init__.py",
@@ -54,7 +54,7 @@ def modules() -> list[Path]:
 
 
 def zipped() -> bytes:
-    """The plug-in as one executable file."""
+    """Return the plug-in as one executable file."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         files = {file.relative_to(SOURCES).as_posix(): file.read_text() for file in modules()}
@@ -66,7 +66,7 @@ def zipped() -> bytes:
 
 
 def packed(plugin: bytes) -> bytes:
-    """The archive of a release: the plug-in and the licence, which krew keeps."""
+    """Return the archive of a release: the plug-in, and the licence that krew keeps beside it."""
     content = io.BytesIO()
     files = {NAME: plugin, "LICENSE": (ROOT / "LICENSE").read_bytes()}
     with (
@@ -81,7 +81,7 @@ def packed(plugin: bytes) -> bytes:
 
 
 def krew_manifest(archive: bytes, repository: str, version: str) -> dict[str, Any]:
-    """The manifest by which krew installs the archive of a release."""
+    """Return the manifest by which krew installs the archive of a release."""
     return {
         "apiVersion": "krew.googlecontainertools.github.com/v1alpha2",
         "kind": "Plugin",
@@ -91,7 +91,7 @@ def krew_manifest(archive: bytes, repository: str, version: str) -> dict[str, An
             "homepage": repository,
             "shortDescription": "Upgrade Huawei Cloud CSE engines by GitOps",
             "description": "Shows and steers the upgrades that cse-operator makes of Huawei Cloud "
-            "CSE engines:\nwhere they stand, what holds them, how a job goes on; suspend, resume, "
+            "CSE engines:\ntheir state, what holds them, the progress of a job; suspend, resume, "
             "retry, approve.\n",
             "caveats": "It needs Python 3.11 or later as python3.\n"
             "For completion: kubectl cse completion kubectl\n",
@@ -112,7 +112,7 @@ def krew_manifest(archive: bytes, repository: str, version: str) -> dict[str, An
 
 
 def write(folder: Path, repository: str | None = None) -> None:
-    """Write the plug-in, and what a release publishes of it, into a folder."""
+    """Write the plug-in, or with a repository the files that a release publishes, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     plugin = zipped()
     if repository is None:
@@ -128,7 +128,7 @@ def write(folder: Path, repository: str | None = None) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it and return the exit code."""
+    """Write the files and return the exit code."""
     if len(arguments) not in {1, 2}:
         sys.stderr.write(f"{__doc__}\n")
         return 2

@@ -1,7 +1,7 @@
-"""Full live manifests of a resource in every phase, as the operator would write them.
+"""Makes full live manifests of a resource in every phase, as the operator would write them.
 
-They are made by the decision core itself, and kept as Argo CD's testdata; the tests give the
-same files to kstatus, so that all tools judge the same objects.
+The decision core makes them. They are kept as Argo CD's testdata, and the tests give the same files
+to kstatus, so that all tools judge the same objects.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def engine(
     job: int = 12339,
     actions: tuple[str, ...] = (),
 ) -> EngineView:
-    """An engine as it is seen."""
+    """Return an observed engine."""
     return EngineView(
         engine_id=SPEC["engineId"],
         name="orders",
@@ -61,7 +61,7 @@ def engine(
 
 
 def job(status: str, message: str | None = None, kind: str = "Upgrade") -> JobView:
-    """The engine's latest job as it is seen."""
+    """Return the engine's latest job as observed."""
     ended = status not in {"Init", "Executing"}
     return JobView(
         job_id=JOB,
@@ -107,7 +107,7 @@ def _answered(kind: FailureKind, message: str, http: int | None = None, code: st
 
 
 def _uncertain() -> Status:
-    """The answer was lost, and a change of the engine ran since."""
+    """Return the status after a lost answer, if a job of another type has run since."""
     o = replace(
         _intent(),
         status=_answered(FailureKind.OUTCOME_UNKNOWN, "The answer was cut off"),
@@ -120,14 +120,14 @@ def _uncertain() -> Status:
 
 
 def _mismatched() -> Status:
-    """A job is finished and its engine stays where it was, seen long after the end."""
+    """Return the status long after a job finished and its engine kept the old version."""
     ended = _ended(job("Finished"), engine(job=JOB), ended_for=9000.0, known_for=9000.0)
     o = replace(_running(), status=ended, engine=engine(job=JOB), known_for=9000.0)
     return decide(o, Limits()).status
 
 
 def _retry_required() -> Status:
-    """The wanted version was refused, and then somebody else's upgrade failed."""
+    """Return the status after the vendor refused the version, and a foreign upgrade failed."""
     refused = _answered(FailureKind.REJECTED, "The version is not supported", 400)
     record = refused.upgrade
     if record is None:
@@ -148,7 +148,7 @@ def _retry_required() -> Status:
 
 
 def _unreadable() -> Status:
-    """The intent of a newer build, seen by this one."""
+    """Return the status that this build shows for an intent of a newer build."""
     stored = _intent().status.to_json()
     stored["upgrade"]["minReader"] = READER + 1
     return decide(replace(_observed(), status=read_status(stored)), Limits()).status
@@ -160,7 +160,7 @@ def _failed(kind: FailureKind, message: str) -> Status:
 
 
 def _unseen(kind: FailureKind, message: str) -> Status:
-    """A running upgrade that cannot be looked at."""
+    """Return the status of a running upgrade whose engine cannot be looked at."""
     o = replace(_running(), job=job("Executing"), failure=Failure(kind, message), failures=9)
     return decide(o, Limits()).status
 
@@ -188,7 +188,7 @@ NEVER_OPEN = _policy(freezes=[{"from": "2026-03-01T00:00:00Z", "to": "2199-01-01
 
 
 def _held(policy: Policy) -> Allowed | Held:
-    """What a policy says of the engine."""
+    """Return what a policy says of an upgrade of the engine."""
     member = Member("payments", "orders", frozenset(), SPEC["version"], current="2.3.1", type="CSE")
     return permit(member, Fleet([member], PolicySet((policy,)), NOW))
 
@@ -245,11 +245,11 @@ SCENES: dict[str, Callable[[], Status]] = {
 
 
 SUSPENDED = {"suspended", "suspended-at-rest"}
-"""The scenes of which the spec is suspended."""
+"""The scenes whose spec is suspended."""
 
 
 def live(scene: str) -> dict[str, Any]:
-    """The whole object of a scene, as the API server would show it."""
+    """Return the whole object of a scene, as the API server would show it."""
     spec = {**SPEC, "suspend": scene in SUSPENDED}
     return {
         "apiVersion": API_VERSION,
@@ -268,5 +268,5 @@ def live(scene: str) -> dict[str, Any]:
 
 
 def render(scene: str) -> str:
-    """The object of a scene as YAML."""
+    """Return the object of a scene as YAML."""
     return yaml.safe_dump(live(scene), sort_keys=False, allow_unicode=True, width=100)

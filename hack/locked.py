@@ -1,4 +1,4 @@
-"""Reads a lock file: what is installed, and what it must hash to."""  # noqa: INP001 - scripts, not a package
+"""Reads a lock file: the pinned packages and their hashes."""  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Package:
     name: str
     version: str
     marker: str
-    """Where it is installed, such as `sys_platform == 'linux'`; empty: everywhere."""
+    """The platforms on which it is installed, such as `sys_platform == 'linux'`; empty: all."""
     sha256: tuple[str, ...]
-    """Of its files, any of which may be installed."""
+    """The hashes of its files, any of which may be the installed one."""
 
     @property
     def purl(self) -> str:
@@ -33,7 +33,7 @@ def read(path: Path) -> list[Package]:
     """Return the packages of a lock file in its order.
 
     Raises:
-        ValueError: A line is neither a pinned package nor a hash: nothing is overlooked.
+        ValueError: A line is neither a pinned package nor a hash, so that none is overlooked.
     """
     packages: list[Package] = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""The page of metrics, made from what the operator really exposes."""  # noqa: INP001
+"""Makes the page of metrics from the metrics that the operator exposes."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HEAD = """\
 <!-- Generated from the code by `make generate`. -->
 # Metrics
 
-Served on `/metrics` of the address `--listen`. No label can grow without bound: operations,
-outcomes, results and reasons are enumerations, and series with a resource's name exist only up
-to `--metrics-resource-limit` resources (1,000 by default); beyond it none of them is shown,
-because half a fleet would mislead. Of several replicas the one that leads shows the resources and
-the queue; a standby shows what it has done itself and `cse_operator_leader 0`, so sums count no
-resource twice. `deploy/monitoring` has alerts and a dashboard for them.
+The operator serves them on `/metrics` of the address `--listen`. No label can grow without bound:
+operations, outcomes, results and reasons are enumerations, and series with a resource's name exist
+only up to `--metrics-resource-limit` resources (1,000 by default). Beyond the limit none of these
+series is shown, because a part of them would mislead. Of several replicas, only the leader shows
+the resources and the queue. A standby shows its own work and `cse_operator_leader 0`, so sums count
+no resource twice. `deploy/monitoring` has alerts and a dashboard for the metrics.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -34,7 +34,7 @@ _SUFFIX = {"counter": "_total", "info": "_info"}
 
 
 def render() -> str:
-    """The page."""
+    """Return the page."""
     rows = []
     for family in sorted(_exposed().registry.collect(), key=lambda family: family.name):
         labels = {label for sample in family.samples for label in sample.labels} - _HIDDEN
@@ -45,7 +45,7 @@ def render() -> str:
 
 
 def _exposed() -> Metrics:
-    """Metrics in which everything has happened once, so that all labels are there."""
+    """Return metrics in which each event has happened once, so that all labels exist."""
     metrics, cache = Metrics(), Cache(Ownership(grace=35.0), lambda region: region)
     cache.watched(live_manifests.live("upgrading"))
     metrics.cloud_call("ShowEngine", "Success", 0.1)
@@ -83,7 +83,7 @@ def _exposed() -> Metrics:
 
 
 def _of_policies() -> PolicyMetrics:
-    """Those of a policy that is frozen, and holds an engine."""
+    """Return the metrics of a frozen policy that holds an engine."""
     cache = Cache(Ownership(grace=35.0), lambda region: region)
     cache.watched(live_manifests.live("held-by-a-freeze"))
     policies = PolicySet((live_manifests.FROZEN,))

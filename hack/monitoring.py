@@ -1,4 +1,4 @@
-"""The dashboard, and the object that carries the alert rules into a cluster."""  # noqa: INP001
+"""Makes the dashboard, and the object that brings the alert rules into a cluster."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def dashboard() -> str:
-    """The Grafana dashboard: the fleet, one engine, the operator."""
+    """Return the Grafana dashboard: the fleet, the policies, one engine, the operator."""
     panels: list[dict[str, Any]] = []
     for row in yaml.safe_load((ROOT / "hack/dashboard.yaml").read_text(encoding="utf-8")):
         top = max((p["gridPos"]["y"] + p["gridPos"]["h"] for p in panels), default=0)
@@ -77,7 +77,7 @@ def _field(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _transformations(columns: dict[str, str]) -> list[dict[str, Any]]:
-    """Show these columns of a table alone: none of its time, nor of what was scraped."""
+    """Show only these columns of a table, without its time and its scrape labels."""
     if not columns:
         return []
     order = {name: n for n, name in enumerate(columns)}
@@ -92,7 +92,7 @@ def _source_variable() -> dict[str, Any]:
 
 
 def _in_cluster(expression: str) -> str:
-    """Narrow a query to the chosen cluster; all of them, where no series has that label."""
+    """Narrow a query to the chosen cluster; without that label on any series, all are shown."""
 
     def narrowed(selector: re.Match[str]) -> str:
         rest = f",{selector[2][1:]}" if selector[2] else "}"
@@ -133,7 +133,7 @@ def _dump(data: Any) -> str:
 
 
 def prometheus_rule() -> str:
-    """The alert rules for the Prometheus Operator."""
+    """Return the alert rules for the Prometheus Operator."""
     rules = yaml.safe_load((ROOT / "deploy/monitoring/rules.yaml").read_text(encoding="utf-8"))
     return _dump(
         {

@@ -1,12 +1,12 @@
-"""Makes what a release publishes beside the image.
+"""Makes the files that a release publishes beside the image.
 
     hack/release.py check TAG
     hack/release.py files IMAGE@DIGEST REPOSITORY
 
-`check` refuses a tag that is not this version. `files` fills dist/ with the CRDs, the
-install YAML, the chart and the wheel, which name the released image by its digest, the plug-in of
-kubectl with krew's manifest of it, and the bill of materials; and writes
-.build/notes.md, the text of the release. REPOSITORY is the address where people find the sources.
+`check` refuses a tag that does not name this version. `files` fills dist/: with the CRDs, the
+wheel, the install YAML and the chart, which both name the released image by its digest, the plug-in
+of kubectl with its manifest for krew, and the bill of materials. It also writes .build/notes.md,
+the text of the release. REPOSITORY is the address of the sources.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from support import go_tools  # noqa: E402
 
 CHART = ROOT / "deploy" / "helm" / "cse-operator"
 NOBODYS = "registry.example.com/cse-operator"
-"""The image's name where no registry is known."""
+"""The image's name if no registry is known."""
 NOWHERE = "https://git.example.com/cse-operator"
-"""The repository's address in the chart, where none is known."""
+"""The repository's address in the chart if none is known."""
 IMAGE = re.compile(
     r"(?P<name>[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+)@(?P<digest>sha256:[0-9a-f]{64})"
 )
 
 
 class ReleaseError(Exception):
-    """The release cannot be made like this; the message says why."""
+    """The release cannot be made; the message says why."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,10 +68,10 @@ def version() -> str:
 
 
 def check(tag: str) -> None:
-    """Refuse what would be a release of something else than its tag says.
+    """Refuse a tag that does not name the version in pyproject.toml.
 
     Raises:
-        ReleaseError: The tag is not the version, or the changelog says nothing of it.
+        ReleaseError: The tag is not the version, or the changelog has no section for it.
     """
     if tag != f"v{version()}":
         raise ReleaseError(f"the tag {tag} is not v{version()}, the version in pyproject.toml")
@@ -82,7 +82,7 @@ def changes(of: str) -> str:
     """Return the changelog's section of a version.
 
     Raises:
-        ReleaseError: There is none.
+        ReleaseError: The changelog has no such section.
     """
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     found = re.search(
@@ -94,7 +94,7 @@ def changes(of: str) -> str:
 
 
 def kinds_of_changes() -> list[dict[str, str]]:
-    """Return this version's changes, as Artifact Hub shows them."""
+    """Return this version's changes in the form of Artifact Hub."""
     found: list[dict[str, str]] = []
     for part in re.split(r"^### ", changes(version()), flags=re.MULTILINE):
         kind, _, lines = part.partition("\n")
@@ -141,7 +141,7 @@ def install(name: str, digest: str) -> str:
 
 
 def package_chart(name: str, digest: str, repository: str, output: Path) -> None:
-    """Package the chart, with the released image as its default and what has changed."""
+    """Package the chart, with the released image as its default and this version's changes."""
     with tempfile.TemporaryDirectory() as folder:
         chart = Path(folder) / CHART.name
         shutil.copytree(CHART, chart)

@@ -1,6 +1,6 @@
 """Writes the operator's bill of materials: `hack/sbom.py OUTPUT` (CycloneDX 1.6, JSON).
 
-It lists what requirements.lock pins, so it is the same for the same commit.
+It lists the packages that requirements.lock pins, so the same commit gives the same list.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def bill_of_materials(packages: list[locked.Package]) -> dict[str, Any]:
-    """Return the document; licences are those of the installed packages, where they say one."""
+    """Return the document, with the licences that the installed packages declare."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     own = f"pkg:pypi/{project['name']}@{project['version']}"
     return {
@@ -57,7 +57,7 @@ def _component(package: locked.Package) -> dict[str, Any]:
         "name": package.name,
         "version": package.version,
         "purl": package.purl,
-        # One release has a file per platform: any of these may be the installed one.
+        # A release has a file per platform, and any of them may be the installed one.
         "externalReferences": [
             {
                 "type": "distribution",

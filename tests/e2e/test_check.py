@@ -174,12 +174,12 @@ def test_the_way_without_a_key_is_walked_up_to_the_step_that_fails(
     (problem,) = answer.problems()
     assert "temporary key: " in problem
     assert "--token-audience" in problem
-    assert "there is a token of it" in answer.of("identity")[0]
+    assert "the API server issues its token" in answer.of("identity")[0]
     assert answer.of("engine") == []
 
     answer = ask("--resource=orders")
     assert answer.code == 0, answer.text
-    assert "the vendor gave one" in answer.of("temporary key")[0]
+    assert "the vendor issued one" in answer.of("temporary key")[0]
     assert f"{engine.name} (CSE) is Available" in answer.of("engine")[0]
     assert "eyJ" not in answer.text
 

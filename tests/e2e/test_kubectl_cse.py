@@ -130,14 +130,16 @@ async def test_a_failure_ends_the_wait_and_a_retry_unlocks_it(scene: Scene, edit
 
     assert "orders: asked for a retry" in editor("retry", "orders")
     assert "✔ orders" in editor("wait", "orders", "--timeout=60s")
-    assert "nothing to try again" in editor("retry", "orders", code=3)
+    assert "nothing to retry" in editor("retry", "orders", code=3)
 
 
 async def test_a_wait_ends_after_its_time_and_when_it_is_interrupted(scene: Scene, editor: Plugin):
     scene.secret()
     scene.resource(scene.engine("orders"), suspend=True)
     await scene.until_reason("orders", "Suspended")
-    assert "not there after 1 s: orders" in editor("wait", "orders", "--timeout=1s", code=124)
+    assert "not at their versions after 1 s: orders" in editor(
+        "wait", "orders", "--timeout=1s", code=124
+    )
     assert interrupted(editor, "wait", "orders") == 130
     assert scene.changing_calls() == []
 
@@ -168,7 +170,7 @@ async def test_suspend_resume_and_refresh_do_what_they_say(scene: Scene, editor:
 async def test_an_approval_names_the_wanted_version_and_the_user(scene: Scene, editor: Plugin):
     scene.secret()
     scene.resource(scene.engine("orders"), suspend=True)
-    assert "it wants 2.4.0 and not 2.5.0" in editor("approve", "orders", "2.5.0", code=3)
+    assert "its desired version is 2.4.0, not 2.5.0" in editor("approve", "orders", "2.5.0", code=3)
     said = editor("approve", "orders")
     annotations = scene.get("orders")["metadata"]["annotations"]
     assert annotations["cse-operator.io/approved-version"] == "2.4.0"
@@ -197,9 +199,9 @@ async def test_what_git_manages_is_changed_in_git(scene: Scene, editor: Plugin):
     assert "managed by Argo CD (Application engines)" in said
     assert "change spec.version to 2.4.0 in Git instead" in said
     assert scene.get(name)["spec"]["version"] == "2.3.1"
-    assert "which does not state spec.suspend: it stays" in editor("suspend", name)
+    assert "which does not state spec.suspend, so this stays" in editor("suspend", name)
     said = editor("upgrade", name, "2.4.0", "--yes", "--force-local")
-    assert "which may put this back" in said
+    assert "which may revert this" in said
     assert scene.get(name)["spec"]["version"] == "2.4.0"
 
 
@@ -209,7 +211,7 @@ async def test_who_may_only_look_is_told_what_is_missing(scene: Scene, viewer: P
     await scene.until_reason("orders", "UpToDate")
     said = viewer("doctor")
     assert "note     right to patch: you may not patch" in said
-    assert "ok       operator: one looks at them" in said
+    assert "ok       operator: an operator looks at them" in said
     assert "forbidden" in viewer("suspend", "orders", code=1)
     assert "forbidden" in viewer("status", "-A", code=1)
     assert scene.get("orders")["spec"]["suspend"] is False
@@ -238,7 +240,7 @@ async def test_every_verb_has_its_forms(scene: Scene, editor: Plugin):
 def test_what_is_no_good_is_said(editor: Plugin):
     assert "NotFound" in editor("status", "nobody", code=1)
     assert "invalid choice" in editor("upgrad", code=2)
-    assert "no other form than text" in editor("status", "-w", "-o", "json", code=2)
+    assert "--watch shows text" in editor("status", "-w", "-o", "json", code=2)
     assert "There are no engines here" in editor("status")
 
 
@@ -249,9 +251,9 @@ async def test_kubectl_completes_verbs_flags_and_names(scene: Scene, editor: Plu
         return editor.run("cse", *words, verb="__complete").stdout.splitlines()
 
     assert completed("re")[:4] == [
-        "resume\tgo on where it was suspended",
+        "resume\tend the suspension",
         "retry\tunlock a failed or refused upgrade once",
-        "refresh\thave the engine looked at now",
+        "refresh\thave the operator look at the engine now",
         ":4",
     ]
     assert completed("status", "")[:2] == ["orders", ":4"]

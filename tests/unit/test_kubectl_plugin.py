@@ -438,7 +438,7 @@ def test_the_archive_is_the_same_from_the_same_sources_and_has_the_licence(built
 
 def test_completion_proposes_verbs_flags_and_says_nothing_of_files(capsys):
     assert complete.main(["st"]) == 0
-    assert capsys.readouterr().out == "status\tshow where engines stand, and what holds them\n:4\n"
+    assert capsys.readouterr().out == "status\tshow the state of engines, and what holds them\n:4\n"
     assert ("--timeout", "such as 90s, 30m, 2h (2h)") in complete.candidates(["wait", "--ti"])
     assert complete.candidates(["completion", ""])[0][0] == "kubectl"
 

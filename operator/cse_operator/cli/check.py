@@ -1,4 +1,4 @@
-"""`cse-operator check`: is everything right before anything runs."""
+"""`cse-operator check`: checks settings, rights and credentials before the operator runs."""
 
 from __future__ import annotations
 
@@ -38,21 +38,20 @@ from cse_operator.runtime.identities import Identities
 from cse_operator.runtime.settings import Settings
 
 DESCRIPTION: Final = """\
-Says whether the operator could work: is the cluster there, the resource definition installed, may
-this user do what the operator has to, does the vendor's API answer. It changes nothing.
+Checks whether the operator could work: whether the cluster answers, the resource definitions are
+installed, this user has the operator's rights, and the vendor's API answers. It changes nothing.
 
-  cse-operator check                              no credentials are used
-  cse-operator check --resource orders            also its Secret, and one look at its engine
+  cse-operator check                              uses no credentials
+  cse-operator check --resource orders            tries its credentials, and looks at its engine
   cse-operator check --secret huaweicloud --region cn-north-4 --project-id 0a1b2c…
-                                                  also this Secret, and one list of engines
+                                                  tries this Secret, and lists the engines
 
-Takes the flags and variables of `cse-operator run`, so that it sees what that would see; what it
-takes beside them are flags only. Exit code 0: all is
-right; 1: something is not; 2: the flags are no good."""
+It takes the flags and variables of `cse-operator run`, so that it checks the same settings. Its
+other flags have no variables. Exit code 0: all is right; 1: a problem; 2: invalid flags."""
 
 
 class CheckSettings(Settings):
-    """What can be asked for, beside the settings of the operator itself."""
+    """The settings of the operator, and the flags of this command."""
 
     @classmethod
     def settings_customise_sources(
@@ -68,27 +67,27 @@ class CheckSettings(Settings):
 
     namespace: str | None = Field(
         default=None,
-        description="namespace of --resource or --secret; without it the one of --namespaces, "
-        "or default",
+        description="namespace of --resource or --secret; by default the only one of "
+        "--namespaces, else the namespace default",
     )
     resource: str | None = Field(
-        default=None, description="a resource whose credentials and engine are tried"
+        default=None, description="try the credentials and the engine of this resource"
     )
     secret: str | None = Field(
-        default=None, description="a Secret to try, with --region and --project-id"
+        default=None, description="try this Secret, with --region and --project-id"
     )
-    region: str | None = Field(default=None, description="region to try --secret in")
-    project_id: str | None = Field(default=None, description="project to try --secret on")
+    region: str | None = Field(default=None, description="try --secret in this region")
+    project_id: str | None = Field(default=None, description="try --secret on this project")
 
     @property
     def place(self) -> str:
-        """The namespace of what is tried."""
+        """The namespace of `resource` or `secret`."""
         only = self.namespaces[0] if len(self.namespaces) == 1 else "default"
         return self.namespace or only
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check and show what was found; returns the exit code."""
+    """Check, show the findings, and return the exit code."""
     settings = read_settings(
         CheckSettings, "cse-operator check", arguments, description=DESCRIPTION
     )
@@ -98,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     if settings.secret and not (settings.region and settings.project_id):
         console.print("--secret needs --region and --project-id", style="red")
         return USAGE_ERROR
-    # What is found is shown; what the parts below would log of it is the same once more.
+    # The findings are shown; log lines would repeat them.
     logging.basicConfig(level=logging.CRITICAL)
     new_loop = uvloop.new_event_loop
     with console.status("checking"), asyncio.Runner(loop_factory=new_loop) as runner:
@@ -113,13 +112,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def find_all(settings: CheckSettings) -> list[Finding]:
-    """Look at everything that was asked for."""
+    """Run all checks that the settings ask for, and return their findings."""
     doubts = [
         note("settings", doubt, "Remove it, or correct it.")
         for doubt in (*settings.warnings, *variables.unused(os.environ))
     ]
     doubts += [
-        note("settings", doubt, "Set it, or leave it where none is needed.")
+        note("settings", doubt, "Set it, or ignore this if no proxy is needed.")
         for doubt in variables.unheeded_proxies(os.environ, settings)
     ]
     return [*doubts, *await _with_settings(settings)]
@@ -156,7 +155,8 @@ async def _find_all(
             findings.append(found)
             target = await _target(api_client, settings, findings)
     except KubeError as error:
-        return [*findings, problem("cluster", error.sentence, "Try again when it answers.")]
+        way_out = "Try again when the API server answers."
+        return [*findings, problem("cluster", error.sentence, way_out)]
     named = frozenset(filter(None, (settings.region, *settings.allowed_regions)))
     findings += await check_endpoints(options, named or regions)
     if target is not None:

@@ -1,4 +1,4 @@
-"""Is the vendor's side ready: can it be reached, are the credentials good, is the engine there."""
+"""Checks of the vendor's side: the endpoint answers, the credentials work, the engine exists."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ _FACTS_OF: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What credentials are tried on."""
+    """The project, and perhaps the engine, on which credentials are tried."""
 
     region: str
     project_id: str
     secret: str | None
-    """None: those of `reference`, which names no Secret."""
+    """None: the credentials come from `reference`, which names no Secret."""
     reference: CredentialsReference | None = None
     enterprise_project_id: str | None = None
     engine_id: str | None = None
@@ -66,9 +66,9 @@ class Target:
 
 
 async def check_endpoints(options: ProjectOptions, regions: frozenset[str]) -> list[Finding]:
-    """Does the vendor's API answer in these regions; asked without any credentials."""
+    """Check, without credentials, that the vendor's API answers in these regions."""
     if not regions and "{region}" not in options.endpoints.cse_template:
-        regions = frozenset({"cn-north-4"})  # any would do: the endpoint is the same
+        regions = frozenset({"cn-north-4"})  # the endpoint is the same in every region
     if not regions:
         sentence = "not tried: no resource and no setting names a region"
         return [note("endpoint", sentence, "Name one: --allowed-regions=cn-north-4")]
@@ -104,7 +104,7 @@ async def _reach(http: httpx.AsyncClient, endpoint: str) -> Finding:
 async def find_target(
     api_client: ApiClient, namespace: str, name: str
 ) -> tuple[Finding, Target | None]:
-    """What a resource asks for.
+    """Read a resource, and return the target that its spec names; None if it names none.
 
     Raises:
         KubeError: The API server does not answer.
@@ -121,7 +121,7 @@ async def find_target(
     except ValidationError as error:
         fields = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors())
         facts = FACTS[Reason.INVALID_SPEC]
-        sentence = f"the spec of {namespace}/{name} does not fit: {fields}"
+        sentence = f"the spec of {namespace}/{name} is invalid: {fields}"
         return problem(subject, sentence, facts.way_out), None
     target = Target(
         region=spec.region,
@@ -143,9 +143,9 @@ async def check_credentials(
     target: Target,
     identities: Identities,
 ) -> list[Finding]:
-    """Are the credentials good: get them, and make one call to the vendor with them.
+    """Get the credentials, and try them with a call to the vendor.
 
-    Nothing more is asked once the credentials were refused, so that checking never locks a key.
+    No call follows a refusal of the credentials, so that checking never locks a key.
     """
     if target.secret is None:
         return await _walk_without_a_key(options, namespace, target, identities)
@@ -168,7 +168,10 @@ async def check_credentials(
 async def _walk_without_a_key(
     options: ProjectOptions, namespace: str, target: Target, identities: Identities
 ) -> list[Finding]:
-    """Each step from the ServiceAccount, or the operator's Pod, to the engine, up to what fails."""
+    """Check each step from the ServiceAccount or the operator's Pod to the engine.
+
+    The first step that fails is the last one.
+    """
     subject = "identity"
     try:
         identity = await identities.of(namespace, target.reference, live=True)
@@ -177,7 +180,7 @@ async def _walk_without_a_key(
     except KubeError as error:
         return [problem(subject, error.sentence, "Try again when the API server answers.")]
     is_account = isinstance(identity, ServiceAccountIdentity)
-    proof = "there is a token of it" if is_account else "it may be used here"
+    proof = "the API server issues its token" if is_account else "it may be used here"
     findings = [ok(subject, f"{identity}: {proof}")]
     async with _project(options, target, identity) as project:
         if isinstance(project, Finding):
@@ -186,7 +189,7 @@ async def _walk_without_a_key(
             await project.auth.prepare()
         except CloudError as error:
             return [*findings, _of_failure("temporary key", error)]
-        findings.append(ok("temporary key", "the vendor gave one for this identity"))
+        findings.append(ok("temporary key", "the vendor issued one for this identity"))
         return [*findings, *await _try(project, target)]
 
 
@@ -194,7 +197,7 @@ async def _walk_without_a_key(
 async def _project(
     options: ProjectOptions, target: Target, credentials: Credentials | KeylessIdentity
 ) -> AsyncIterator[Project | Finding]:
-    """The project to try the credentials on, or what stands in the way."""
+    """Yield the project to try the credentials on, or the problem that prevents it."""
     projects = Projects(options, _ignore)
     found: Project | Finding
     try:
@@ -226,7 +229,7 @@ async def _try(project: Project, target: Target) -> list[Finding]:
 
 
 async def _list_jobs(project: Project, engine_id: str) -> Finding:
-    """Does the site have the list of jobs, by which a lost answer is resolved soonest."""
+    """Check that the site has the list of jobs, which resolves a lost answer soonest."""
     subject = "list of jobs"
     try:
         jobs = await project.client.list_jobs(engine_id)
@@ -268,4 +271,4 @@ def _of_failure(subject: str, error: CloudError) -> Finding:
 
 
 def _ignore(*_: object) -> None:
-    """Nobody has to hear of what a check's project sees."""
+    """Ignore what the project reports: a check counts no calls."""

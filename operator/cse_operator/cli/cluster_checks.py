@@ -1,4 +1,4 @@
-"""Is the cluster ready: can it be reached, does it know the resource, may the operator work."""
+"""Checks of the cluster: it answers, its CRDs are installed, the operator has its rights."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class Right:
     resource: str
     reason: str
     namespaces: tuple[str, ...]
-    """Where it needs it; empty: in all."""
+    """The namespaces in which the operator needs it; empty: all."""
     name: str = ""
 
     @property
     def subject(self) -> str:
-        """What it is a right to, such as `patch microserviceengines/status`."""
+        """The verb and the resource, such as `patch microserviceengines/status`."""
         return f"{self.verb} {self.resource}"
 
 
 def needed_rights(settings: Settings) -> tuple[Right, ...]:
-    """All rights that the operator uses with these settings, and no other."""
+    """Return exactly the rights that the operator uses with these settings."""
     served = settings.namespaces
     rights = [
         Right("list", GROUP, PLURAL, "to know the resources", served),
         Right("watch", GROUP, PLURAL, "to learn of changes", served),
-        Right("get", GROUP, PLURAL, "to look again before a call", served),
-        Right("patch", GROUP, f"{PLURAL}/status", "to write what it does", served),
+        Right("get", GROUP, PLURAL, "to reread a resource before a call", served),
+        Right("patch", GROUP, f"{PLURAL}/status", "to write the status", served),
         Right("get", "", "secrets", "to read credentials", served),
-        Right("create", "", "events", "to tell what happens", served),
+        Right("create", "", "events", "to record Events", served),
     ]
     policies = [(names.POLICY_PLURAL, served)]
     if not served:
@@ -59,11 +59,11 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
         rights += [
             Right("list", GROUP, plural, "to know when engines may start", where),
             Right("watch", GROUP, plural, "to learn of changes", where),
-            Right("patch", GROUP, f"{plural}/status", "to show how far it is", where),
+            Right("patch", GROUP, f"{plural}/status", "to show the progress of a policy", where),
         ]
     if settings.leader_elect:
         group, home = "coordination.k8s.io", (settings.lease_namespace,)
-        rights.append(Right("create", group, "leases", "to stand for election", home))
+        rights.append(Right("create", group, "leases", "to take part in the election", home))
         rights += [
             Right(verb, group, "leases", "to hold the election's Lease", home, settings.lease_name)
             for verb in ("get", "patch")
@@ -73,12 +73,12 @@ def needed_rights(settings: Settings) -> tuple[Right, ...]:
             ("authentication.k8s.io", "tokenreviews"),
             ("authorization.k8s.io", "subjectaccessreviews"),
         ):
-            rights.append(Right("create", group, resource, "to ask who reads the metrics", ()))
+            rights.append(Right("create", group, resource, "to authorize metrics readers", ()))
     return tuple(rights)
 
 
 async def check_cluster(api_client: ApiClient) -> Finding:
-    """Can it be reached, and as whom."""
+    """Check that the API server answers, and name the user."""
     try:
         version = await ask(api_client, "GET", "/version")
         user = await _user(api_client)
@@ -90,26 +90,26 @@ async def check_cluster(api_client: ApiClient) -> Finding:
 
 
 async def _user(api_client: ApiClient) -> str:
-    """Who one is there, so that nobody takes an administrator's rights for the operator's."""
+    """Return the user's name, which tells an administrator's rights from the operator's."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     try:
         answer = await ask(api_client, "POST", path, review)
     except KubeError as error:
         if error.status == _NOT_FOUND:  # before Kubernetes 1.28
-            return "somebody it does not name"
+            return "a user that it does not name"
         raise
     return str(answer["status"]["userInfo"]["username"])
 
 
 async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
-    """Are the resource and its policies installed, with the schemas of this very version.
+    """Check that the CRDs of engines and policies are installed with this version's schemas.
 
-    Read from the published API schema, which everybody may read: the operator itself has no
-    right to read CustomResourceDefinitions.
+    The published API schema tells, which every user may read: the operator itself has no right to
+    read CustomResourceDefinitions.
 
     Returns:
-        What was found, and whether there is one at all.
+        The finding, and False if the CRD of engines is not installed.
     """
     subject = "definition"
     try:
@@ -129,10 +129,10 @@ async def check_definition(api_client: ApiClient) -> tuple[Finding, bool]:
 
 
 def _compared(definition: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
-    """How an installed kind differs from the one that this version needs; None if it does not."""
+    """Return how an installed kind differs from this version's; None if it does not."""
     kind = definition["spec"]["names"]["kind"]
     installed = _published_schema(document, kind)
-    if not installed and kind != KIND:  # of the engine's own kind the caller knows that it is there
+    if not installed and kind != KIND:  # the caller has found KIND itself
         return f"{kind} ({API_VERSION}) is not installed"
     wanted = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     different = [
@@ -161,7 +161,7 @@ def _published_schema(document: Mapping[str, Any], wanted: str) -> Mapping[str, 
 
 
 def _differences(wanted: Any, found: Any, path: str) -> Iterator[str]:
-    """The places in which two schemas differ, as far down as they can be named."""
+    """Yield the paths at which two schemas differ, as deep as they can be named."""
     if wanted == found:
         return
     if not isinstance(wanted, dict) or not isinstance(found, dict):
@@ -176,10 +176,10 @@ def _differences(wanted: Any, found: Any, path: str) -> Iterator[str]:
 
 
 async def check_rights(api_client: ApiClient, settings: Settings) -> list[Finding]:
-    """May the operator do what it has to, one finding for each right.
+    """Check each right that the operator needs, and return a finding for each.
 
     Raises:
-        KubeError: The API server does not say.
+        KubeError: The API server does not answer.
     """
     return list(
         await asyncio.gather(*(_check(api_client, right) for right in needed_rights(settings)))
@@ -196,7 +196,7 @@ async def _check(api_client: ApiClient, right: Right) -> Finding:
         "right",
         f"may not {right.subject} {_where([place for place in missing if place])}: it is needed "
         f"{right.reason}",
-        "Give it with the roles in deploy/base, or ask from inside the operator's Pod: "
+        "Grant it with the roles in deploy/base, or check from inside the operator's Pod: "
         "kubectl -n cse-system exec deploy/cse-operator -- cse-operator check",
     )
 
@@ -232,7 +232,7 @@ async def _may(api_client: ApiClient, right: Right, namespace: str) -> bool:
 async def regions_of_resources(
     api_client: ApiClient, settings: Settings
 ) -> tuple[Finding, frozenset[str]]:
-    """How many resources there are to serve, and the regions they name."""
+    """Count the resources to serve, and return the regions that they name."""
     count = 0
     regions: set[str] = set()
     try:
@@ -240,7 +240,7 @@ async def regions_of_resources(
             count += len(page)
             regions.update(str(item["spec"].get("region")) for item in page)
     except KubeError as error:
-        way_out = "This follows from what is missing above."
+        way_out = "Grant the rights that are missing above."
         return problem("resources", error.sentence, way_out), frozenset()
     where = _where(settings.namespaces)
     return ok("resources", f"{count} of kind {KIND} {where}"), frozenset(regions)

@@ -10,11 +10,11 @@ from cse_operator.api import crd, policy_crd
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print them; returns the exit code."""
+    """Print the definitions and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="cse-operator crd",
         description="Prints the CustomResourceDefinitions of MicroserviceEngine, UpgradePolicy and "
-        "ClusterUpgradePolicy, as they belong to this version of the operator: cse-operator crd | "
+        "ClusterUpgradePolicy that this version of the operator needs: cse-operator crd | "
         "kubectl apply -f -",
     )
     parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Settings from the command line and the environment, with help that is made for people."""
+"""Reads settings from the command line and the environment, and writes their help."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cse_operator.runtime.settings import Settings
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 USAGE_ERROR: Final = 2
-"""The exit code for flags or variables that are no good."""
+"""The exit code for invalid flags or variables."""
 
 EPILOG: Final = (
     "Each flag is also an environment variable: --poll-interval is CSE_OPERATOR_POLL_INTERVAL.\n"
@@ -49,13 +49,13 @@ _UNSAID_DEFAULT: Final = re.compile(
 def read_settings(
     kind: type[AnySettings], program: str, arguments: Sequence[str], *, description: str
 ) -> AnySettings | None:
-    """Settings from flags and environment; None, after saying why, when they are no good.
+    """Read settings from flags and environment; if they are invalid, print why and return None.
 
     Args:
-        kind: Which settings.
+        kind: The class of the settings.
         program: The command, as in "cse-operator run".
-        arguments: What follows the command.
-        description: What `--help` says first.
+        arguments: The arguments after the command.
+        description: The first text of `--help`.
     """
     try:
         source: CliSettingsSource[Any] = CliSettingsSource(
@@ -68,7 +68,7 @@ def read_settings(
         parser.usage = f"{program} [flags]"
         parser.description = description
         parser.epilog = EPILOG
-        given = source(args=list(arguments))  # `--help` is answered whatever is set
+        given = source(args=list(arguments))  # answers `--help` even if a variable is invalid
         mistakes = variables.misspelt(os.environ)
         if not mistakes:
             return kind(_cli_settings_source=given)
@@ -84,7 +84,7 @@ def read_settings(
 
 
 def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> object:
-    """Add a flag with a placeholder that says what is wanted, not of which Python type."""
+    """Add a flag whose placeholder names its value, not the Python type."""
     metavar = options.get("metavar")
     if metavar is not None and not metavar.startswith("{"):
         in_seconds = metavar in {"int", "float"} and options["help"].startswith("seconds")

@@ -1,6 +1,6 @@
-"""What the commands share that only look at the vendor: flags, credentials, and a client.
+"""Flags, credentials and a client for the commands that only look at the vendor.
 
-That client is a `CseReader`, which has no method that changes an engine.
+The client is a `CseReader`, which has no method that changes an engine.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ VARIABLES: Final = {
     "HUAWEICLOUD_SDK_SK": "secretKey",
     "HUAWEICLOUD_SDK_SECURITY_TOKEN": "securityToken",
 }
-"""The variables of the vendor's own SDK, and the keys of a Secret that say the same."""
+"""The variables of the vendor's SDK, each with the key of a Secret for the same value."""
 
 
 def add_vendor_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how the vendor is reached; they are those of `run`."""
-    group = parser.add_argument_group("how the vendor is reached (as for cse-operator run)")
+    """Add those flags of `run` that say how to reach the vendor."""
+    group = parser.add_argument_group("how to reach the vendor (as for cse-operator run)")
     for name in _FLAGS:
         group.add_argument(
             f"--{name.replace('_', '-')}",
@@ -60,7 +60,7 @@ def add_vendor_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings | None:
-    """The operator's settings from flags and environment; None, after saying why, if no good."""
+    """Read the operator's settings; if they are invalid, print why and return None."""
     names = (*_FLAGS, "allow_insecure_endpoint")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     problems = list(variables.misspelt(os.environ))
@@ -84,10 +84,10 @@ def settings_from(arguments: argparse.Namespace) -> Settings | None:
 
 
 def environment_credentials(environment: Mapping[str, str]) -> Credentials | None:
-    """The access key in the variables of the vendor's SDK; None where there is none.
+    """Return the access key in the variables of the vendor's SDK; None if none of them is set.
 
     Raises:
-        CloudError: One of them is missing or no key.
+        CloudError: A variable is missing, or its value is no key.
     """
     found = {
         key: SecretStr(environment[name])
@@ -106,10 +106,10 @@ def environment_credentials(environment: Mapping[str, str]) -> Credentials | Non
 
 
 async def secret_credentials(api_client: ApiClient, namespace: str, name: str) -> Credentials:
-    """The credentials in a Secret of the cluster.
+    """Return the credentials in a Secret of the cluster.
 
     Raises:
-        CloudError: It is missing, may not be read, or holds none.
+        CloudError: The Secret is missing, may not be read, or holds no credentials.
         KubeError: The API server does not answer.
     """
     try:
@@ -122,7 +122,7 @@ async def secret_credentials(api_client: ApiClient, namespace: str, name: str) -
 
 
 class Vendor:
-    """Looks at projects. It cannot start anything: its clients have no such call.
+    """Makes readers of projects. It cannot start anything: a reader has no such call.
 
     Raises:
         OSError: The CA bundle cannot be read.
@@ -140,10 +140,10 @@ class Vendor:
         project_id: str,
         enterprise_project_id: str | None = None,
     ) -> CseReader:
-        """The reader of a project, one for each credential.
+        """Return the reader of a project; each credential has its own.
 
         Raises:
-            CloudError: The region is not allowed, or an id cannot be one.
+            CloudError: The region is not allowed, or an id is malformed.
         """
         key = (region, project_id, enterprise_project_id, credentials.fingerprint)
         if key not in self._readers:
@@ -156,17 +156,17 @@ class Vendor:
         return self._readers[key]
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         await self._projects.close()
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a command's work; what is wrong is the command's to say, so nothing is logged."""
+    """Run a command's work without log lines: the command itself reports what is wrong."""
     logging.basicConfig(level=logging.CRITICAL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
 
 def say(sentence: str) -> None:
-    """A sentence for the person, beside the result on standard output."""
+    """Write a sentence to standard error, beside the result on standard output."""
     sys.stderr.write(f"{sentence}\n")

@@ -47,23 +47,23 @@ def _crd(arguments: Sequence[str]) -> int:
     return main(arguments)
 
 
-# What a command needs is imported only when it runs: `crd` needs no event loop, and the
-# operator no table drawing.
+# Each command imports its modules only when it runs: `crd` needs no event loop, and `run` draws no
+# tables.
 _COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "run": ("run the operator until it is told to stop", _run),
-    "check": ("say whether settings, rights, endpoint and credentials are right", _check),
-    "plan": ("say what manifests start before they are applied; it starts nothing", _plan),
-    "import": ("write manifests of the engines that a project has", _import),
+    "check": ("check settings, rights, endpoint and credentials", _check),
+    "plan": ("say what manifests would start; it starts nothing", _plan),
+    "import": ("write manifests of the engines of a project", _import),
     "versions": ("list the versions that the vendor offers, for people and Renovate", _versions),
-    "crd": ("print the CustomResourceDefinition, for kubectl apply -f -", _crd),
+    "crd": ("print the CustomResourceDefinitions, for kubectl apply -f -", _crd),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code.
+    """Run a command and return the exit code.
 
     Args:
-        arguments: Those after the program's name; by default the process's own.
+        arguments: The arguments after the program's name; by default those of the process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in _COMMANDS:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _no_such_command(name: str) -> str:
     near = difflib.get_close_matches(name, _COMMANDS, n=1)
-    hint = f": did you mean {near[0]}?" if near else f". There are {', '.join(_COMMANDS)}"
+    hint = f": did you mean {near[0]}?" if near else f". Commands: {', '.join(_COMMANDS)}"
     return f"there is no command {name!r}{hint}"
 
 

@@ -1,4 +1,4 @@
-"""Reads `MicroserviceEngine` manifests from files, folders and text, and where they stand."""
+"""Reads the manifests of engines and policies from files, folders and text, with their lines."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One resource as it is written down."""
+    """One resource as its manifest states it."""
 
     origin: str
-    """The file, or what else the text came from."""
+    """The file, or another source of the text, such as standard input."""
     line: int | None
-    """The line of its `spec.version`, or else of its beginning; None where there is no file."""
+    """The line of `spec.version`, else of `spec` or of the manifest; None without a file."""
     content: dict[str, Any]
 
     @property
     def kind(self) -> str:
-        """Its kind, one of ours."""
+        """Its kind: an engine or a policy."""
         return str(self.content["kind"])
 
     @property
@@ -54,21 +54,21 @@ class Manifest:
 
 
 def read_paths(paths: Iterable[Path]) -> list[Manifest]:
-    """Read all manifests of our kind in files, and in folders with what is below them.
+    """Read all engines and policies in files, and in folders with their subfolders.
 
     Raises:
-        ManifestError: A path is not there, or a file cannot be read.
+        ManifestError: A path does not exist, or a file cannot be read.
     """
     return [found for path in paths for file in _files(path) for found in _read_file(file)]
 
 
 def read_text(text: str, origin: str = STANDARD_INPUT, *, lines: bool = False) -> list[Manifest]:
-    """Read all manifests of our kind in a text of YAML or JSON documents.
+    """Read all engines and policies in a text of YAML or JSON documents.
 
     Args:
         text: The documents.
-        origin: Where the text is from, for messages.
-        lines: Whether the origin is a file in which a line can be pointed at.
+        origin: The source of the text, for messages.
+        lines: Whether the origin is a file, so that lines can be named.
 
     Raises:
         ManifestError: The text is not YAML.
@@ -109,7 +109,7 @@ def _documents(text: str, origin: str, *, lines: bool) -> Iterator[Manifest]:
         while loader.check_node():
             node = loader.get_node()
             if node is None:
-                raise AssertionError("a document that was announced is not there")
+                raise AssertionError("the YAML loader announced a document and returned none")
             _refuse_doubles(node)
             content = loader.construct_document(node)
             for item, its_node in _items(content, node):
@@ -121,14 +121,14 @@ def _documents(text: str, origin: str, *, lines: bool) -> Iterator[Manifest]:
 
 
 def is_ours(content: Any) -> bool:
-    """Whether a document is an engine or a policy, of whichever version of the API."""
+    """Whether a document is an engine or a policy, in any version of the API."""
     if not isinstance(content, dict) or content.get("kind") not in _KINDS:
         return False
     return str(content.get("apiVersion")).partition("/")[0] == GROUP
 
 
 def _items(content: Any, node: yaml.Node) -> Iterator[tuple[Any, yaml.Node]]:
-    """A document, or those in it where it is a list as kubectl prints one."""
+    """Yield the document, or its items if it is a list as kubectl prints one."""
     is_list = isinstance(content, dict) and str(content.get("kind")).endswith("List")
     items = content.get("items") if is_list else None
     its_node = _child(node, "items")
@@ -154,7 +154,7 @@ def _line_of(node: yaml.Node, path: Sequence[str]) -> int:
 
 
 def _refuse_doubles(node: yaml.Node) -> None:
-    """Refuse a key that is written twice: kubectl does, and Python would take the last one."""
+    """Refuse a duplicate key, as kubectl does; the YAML loader would take the last one."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _refuse_doubles(item)
@@ -165,7 +165,7 @@ def _refuse_doubles(node: yaml.Node) -> None:
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value} is there twice", problem_mark=key.start_mark
+                    problem=f"the key {key.value} is written twice", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         _refuse_doubles(value)

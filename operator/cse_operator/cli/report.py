@@ -1,4 +1,4 @@
-"""What a check has found, and how it is shown."""
+"""The findings of a check, and how they are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 class Mark(Enum):
-    """How a finding is to be taken: the word, and its colour on a terminal."""
+    """The severity of a finding: its word, and its colour on a terminal."""
 
     OK = ("ok", "green")
     NOTE = ("note", "yellow")
@@ -20,7 +20,7 @@ class Mark(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the answer."""
+    """One line of the report."""
 
     subject: str
     mark: Mark
@@ -29,22 +29,22 @@ class Finding:
 
 
 def ok(subject: str, sentence: str) -> Finding:
-    """Something is as it should be."""
+    """Return the finding that something is as it should be."""
     return Finding(subject, Mark.OK, sentence)
 
 
 def note(subject: str, sentence: str, way_out: str = "") -> Finding:
-    """Something was not looked at, or may be what is wanted."""
+    """Return the finding that something was not checked, or may be intended."""
     return Finding(subject, Mark.NOTE, sentence, way_out)
 
 
 def problem(subject: str, sentence: str, way_out: str) -> Finding:
-    """Something keeps the operator from working."""
+    """Return the finding that something keeps the operator from working."""
     return Finding(subject, Mark.PROBLEM, sentence, way_out)
 
 
 def show(findings: list[Finding], console: Console) -> None:
-    """Show all findings: as a table on a terminal, as lines to be read by programs elsewhere."""
+    """Show all findings: as a table on a terminal, elsewhere as lines that programs can read."""
     if console.is_terminal:
         console.print(_table(findings))
         return

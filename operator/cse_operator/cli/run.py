@@ -17,11 +17,11 @@ from cse_operator.runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION = "Runs the operator until it is told to stop. Everything an administrator can set:"
+DESCRIPTION = "Runs the operator until it is told to stop. All settings:"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the operator until it is told to stop; returns the exit code."""
+    """Run the operator until it is told to stop, and return the exit code."""
     settings = read_settings(Settings, "cse-operator run", arguments, description=DESCRIPTION)
     if settings is None:
         return USAGE_ERROR
@@ -37,13 +37,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _say(error: Exception, code: int) -> int:
-    """A sentence for the person who started the operator; a traceback would hide it."""
+    """Log why the operator cannot run, without a traceback that would hide it."""
     logger.error("cannot run: %s", error)
     return code
 
 
 def _run(settings: Settings) -> int:
-    # Imported only once the settings are good: the parts take a second to load.
+    # Imported only after the settings are valid: these modules take a second to load.
     from cse_operator.runtime.manager import run  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

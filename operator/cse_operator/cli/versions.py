@@ -1,4 +1,4 @@
-"""`cse-operator versions`: what the vendor offers for each engine, for people and for Renovate."""
+"""`cse-operator versions`: lists the versions that the vendor offers, for people and Renovate."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Lists the engines of a project with the version that the vendor offers for each.
   cse-operator versions --region cn-north-4 --project 0a1b2c…
   cse-operator versions --region cn-north-4 --project 0a1b2c… -o renovate -f .cse/versions.json
 
-`-o renovate` is the file that Renovate's custom datasource reads. What the file says of other
-projects stays, and so does the time at which a version was first seen. The access key is taken from
-HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK where they are set, or else from the Secret --credentials
-in the cluster. It changes no engine.
+`-o renovate` writes the file that Renovate's custom datasource reads. It keeps the engines of other
+projects in that file, and the time at which a version was first seen. The access key comes from
+HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK if they are set, else from the Secret --credentials in the
+cluster. The command changes no engine.
 
-Exit code 0: all is read; 1: something could not be; 2: the flags are no good."""
+Exit code 0: all engines were read; 1: an engine was not read; 2: invalid flags."""
 
 Document = dict[str, Any]
 
@@ -51,7 +51,7 @@ class VersionsError(Exception):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """List what is offered; returns the exit code."""
+    """List the offered versions and return the exit code."""
     flags = _parser().parse_args(arguments)
     settings = settings_from(flags)
     if settings is None:
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", choices=("text", "json", "renovate"), default="text", help="(text)"
     )
-    parser.add_argument("-f", "--file", type=Path, help="write it there, if something is new")
+    parser.add_argument("-f", "--file", type=Path, help="write to this file if it changes")
     parser.add_argument("-n", "--namespace", default="default", help="the Secret's namespace")
     parser.add_argument(
         "--credentials", default="huaweicloud", metavar="NAME", help="the Secret (huaweicloud)"
@@ -122,7 +122,7 @@ async def _credentials(flags: argparse.Namespace) -> Credentials:
 
 
 async def _engines(reader: CseReader) -> tuple[list[EngineView], int]:
-    """All engines by their ids, and how many could not be read, which is said."""
+    """Return all engines in order of their ids, and how many could not be read; report those."""
     engines, failed = [], 0
     for engine_id, listed in sorted((await reader.list_engines_by_id()).items()):
         engine = listed
@@ -148,10 +148,10 @@ def _shown(engines: Sequence[EngineView], form: str, before: Document) -> str:
 
 
 def renovate(engines: Sequence[EngineView], before: Document, now: datetime) -> Document:
-    """The file that Renovate's custom datasource reads.
+    """Return the content of the file that Renovate's custom datasource reads.
 
-    An engine that is missing from the list is not proved to be gone, and other projects are in
-    the same file: what was written before stays.
+    Earlier entries stay: an engine that is missing from the list may still exist, and the file
+    holds other projects too.
     """
     known: Document = dict(before.get("engines") or {})
     for engine in engines:
@@ -204,7 +204,7 @@ def _json(content: object) -> str:
 
 
 def _read(file: Path | None) -> Document:
-    """What the file says, so that nothing in it is lost."""
+    """Return the content of the file, so that no entry is lost."""
     if file is None or not file.exists():
         return {}
     try:
@@ -213,10 +213,10 @@ def _read(file: Path | None) -> Document:
         readable = all(isinstance(r["version"], str) for releases in lists for r in releases)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VersionsError(
-            f"{file} is not what this command writes, and is kept: {error}"
+            f"{file} was not written by this command, and is kept as it is: {error}"
         ) from None
     if not readable:
-        raise VersionsError(f"{file} is not what this command writes, and is kept")
+        raise VersionsError(f"{file} was not written by this command, and is kept as it is")
     return dict(found)
 
 

@@ -1,5 +1,5 @@
-"""`kubectl cse`: what people see of engines and do to them, through kubectl itself.
+"""`kubectl cse`: shows people their engines and changes the resources, by calls of kubectl.
 
-It imports the standard library and the resource's names, and nothing else: it runs as a zip file
-with any Python from 3.11 on, and starts in an instant. Whatever login kubectl has, it has.
+It imports only the standard library and the resource's names, so it runs as a zip file with any
+Python from 3.11 on, and starts in an instant. It has the login that kubectl has.
 """

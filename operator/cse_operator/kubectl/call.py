@@ -1,4 +1,4 @@
-"""Calls of kubectl, which knows the cluster, the user and the namespace."""
+"""Runs kubectl, which knows the cluster, the user and the namespace."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Object = dict[str, Any]
 
 
 class KubectlError(Exception):
-    """kubectl could not do it; the text is what it said."""
+    """kubectl failed; the text is its standard error."""
 
     def __init__(self, said: str, *, answer: str = "") -> None:
-        """Keep what was said, and what was answered on standard output all the same."""
+        """Keep the standard error as the text, and the standard output in `answer`."""
         super().__init__(said)
         self.answer = answer
 
 
 class Kubectl:
-    """kubectl with the flags that the person gave."""
+    """kubectl with the person's flags."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class Kubectl:
         everywhere: bool = False,
         program: str = "kubectl",
     ) -> None:
-        """Make one.
+        """Keep what every call has in common.
 
         Args:
-            flags: For each call, such as `--context=x`.
-            namespace: The namespace; kubectl's own without one.
-            everywhere: Whether lists are of all namespaces.
+            flags: The flags of each call, such as `--context=x`.
+            namespace: The namespace; None: the one of kubectl's context.
+            everywhere: Whether to list all namespaces.
             program: The executable.
         """
         self._command = [program, *flags]
@@ -46,10 +46,10 @@ class Kubectl:
         self.everywhere = everywhere
 
     def run(self, *arguments: str) -> str:
-        """Run it and return its standard output.
+        """Run kubectl and return its standard output.
 
         Raises:
-            KubectlError: It is not there, or it failed.
+            KubectlError: kubectl is not installed, or it failed.
         """
         where = [f"--namespace={self._namespace}"] if self._namespace else []
         command = [*self._command, *where, *arguments]
@@ -65,7 +65,7 @@ class Kubectl:
         return result.stdout
 
     def json(self, *arguments: str) -> Object:
-        """Run it with `-o json` and return the answer.
+        """Run kubectl with `-o json` and return the answer.
 
         Raises:
             KubectlError: As for `run`.
@@ -76,10 +76,10 @@ class Kubectl:
         return answer
 
     def engines(self, names: Sequence[str] = (), *, with_managers: bool = False) -> list[Object]:
-        """The named resources, or all of the namespace (or of all).
+        """Return the named resources; without names, all in the namespace or in all namespaces.
 
         Raises:
-            KubectlError: One is not there, or they cannot be read.
+            KubectlError: A named resource does not exist, or they cannot be read.
         """
         flags = ["--show-managed-fields"] if with_managers else []
         if self.everywhere:
@@ -88,10 +88,10 @@ class Kubectl:
         return list(answer["items"]) if "items" in answer else [answer]
 
     def patch(self, name: str, change: Mapping[str, Any], *, manager: str) -> Object:
-        """Merge a change into a resource, and return it as it is then.
+        """Merge a change into a resource, and return the changed resource.
 
         Raises:
-            KubectlError: As for `run`, also where it was changed since it was read.
+            KubectlError: As for `run`, or `change` names an old resourceVersion.
         """
         merge = ["--type=merge", f"--field-manager={manager}", f"--patch={json.dumps(change)}"]
         return self.json("patch", RESOURCE, name, *merge)

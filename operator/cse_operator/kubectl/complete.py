@@ -1,4 +1,4 @@
-"""Completion, as kubectl asks its plug-ins for it, and the script by which krew's users get it."""
+"""Completion in the form that kubectl asks of its plug-ins, and its script for users of krew."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ exec kubectl cse __complete "$@"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one candidate a line with its meaning, and last the directive."""
+    """Print one candidate per line with its meaning, and the directive last."""
     words = list(sys.argv[1:] if arguments is None else arguments) or [""]
     for candidate, meaning in candidates(words):
         sys.stdout.write(f"{candidate}\t{meaning}\n" if meaning else f"{candidate}\n")
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def candidates(words: Sequence[str]) -> list[tuple[str, str]]:
-    """What may stand for the last of the words."""
+    """Return what may complete the last of the words, with its meaning."""
     *before, begun = words
     verb = next((word for word in before if word in VERBS), None)
     if begun.startswith("-"):
@@ -45,7 +45,7 @@ def candidates(words: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _names(words: Sequence[str]) -> list[str]:
-    """The names of the resources in the namespace that was named, if they can be had."""
+    """Return the names of the resources in the namespace that the words name; none on an error."""
     flags = []
     for place, word in enumerate(words):
         if word in {"-n", "--namespace", "--context", "--kubeconfig"} and place + 1 < len(words):
@@ -55,5 +55,5 @@ def _names(words: Sequence[str]) -> list[str]:
     try:
         listed = Kubectl(flags).run("get", RESOURCE, "-o", "name")
     except KubectlError:
-        return []  # completion is no place for an error: there is nothing to propose
+        return []  # a shell that completes cannot show an error
     return [line.partition("/")[2] for line in listed.split()]

@@ -1,4 +1,4 @@
-"""`kubectl cse doctor`: does all that is needed here work, seen from where the person is."""
+"""`kubectl cse doctor`: checks cluster, definition, rights and engines with the person's login."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cse_operator.kubectl.output import Output, wrapped
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
 UNSEEN_AFTER: Final = timedelta(minutes=2)
-"""How old a resource may be that no operator has looked at."""
+"""How long a change may be unseen by any operator before it is a problem."""
 _MARK: Final = 9
 _COLOURS: Final = {OK: "32", NOTE: "33", PROBLEM: "31"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str
     mark: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 def doctor(kubectl: Kubectl, output: Output) -> int:
-    """Look at everything, and say what is wrong; returns the exit code."""
+    """Run all checks, show the findings, and return the exit code."""
     findings = list(_findings(kubectl))
     lines = []
     for found in findings:
@@ -54,7 +54,9 @@ def _findings(kubectl: Kubectl) -> Iterator[Finding]:
     yield cluster
     if cluster.mark == PROBLEM:
         return
-    definition = _tried("definition", lambda: _definition(kubectl), "Ask who installs operators.")
+    definition = _tried(
+        "definition", lambda: _definition(kubectl), "Ask the cluster's administrator."
+    )
     yield definition
     if definition.mark == PROBLEM:
         return
@@ -87,7 +89,7 @@ def _right(kubectl: Kubectl, verb: str, why: str) -> Finding:
         kubectl.run("auth", "can-i", verb, RESOURCE)
     except KubectlError as error:
         if error.answer != "no":
-            return Finding(subject, NOTE, f"it could not be asked for: {error}")
+            return Finding(subject, NOTE, f"it could not be checked: {error}")
         mark = PROBLEM if verb == "list" else NOTE
         way_out = "Ask for the role cse-engines-edit, or cse-engines-view to look."
         return Finding(subject, mark, f"you may not {verb} {RESOURCE}, {why}", way_out)
@@ -107,11 +109,11 @@ def _engines(kubectl: Kubectl) -> Iterator[Finding]:
             "operator",
             PROBLEM,
             f"no operator has looked at {_names(unseen)}",
-            "Does one run, and does it serve this namespace? "
+            "Check that one runs and serves this namespace: "
             "kubectl get deployments -A -l app.kubernetes.io/name=cse-operator",
         )
     elif engines:
-        yield Finding("operator", OK, "one looks at them")
+        yield Finding("operator", OK, "an operator looks at them")
     stalled = [one for one in engines if one.state is State.BAD]
     if stalled:
         way_out = f"kubectl cse status {stalled[0].name}"
@@ -119,7 +121,7 @@ def _engines(kubectl: Kubectl) -> Iterator[Finding]:
 
 
 def _is_old(one: Engine) -> bool:
-    """Whether nobody has changed a resource for so long that an operator should have looked."""
+    """Whether the last change of a resource is so old that an operator should have seen it."""
     changes = [
         entry.get("time")
         for entry in one.raw["metadata"].get("managedFields") or ()

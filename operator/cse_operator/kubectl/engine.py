@@ -1,4 +1,4 @@
-"""A resource as the commands read it: where it stands, in words that all of them use alike."""
+"""A resource as all commands read it, with its state in the same words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cse_operator.kubectl.holds import holds_of
 
 
 class State(Enum):
-    """Where a resource stands: a sign, and its colour on a terminal."""
+    """The state of a resource: a sign, and its colour on a terminal."""
 
     GOOD = ("✔", "32")
     MOVING = ("►", "36")
@@ -22,7 +22,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A `MicroserviceEngine` as kubectl gave it."""
+    """A `MicroserviceEngine` as kubectl returned it."""
 
     raw: Mapping[str, Any]
 
@@ -50,39 +50,39 @@ class Engine:
 
     @property
     def desired(self) -> str:
-        """The wanted version."""
+        """The desired version."""
         return str(self.spec.get("version"))
 
     @property
     def current(self) -> str | None:
-        """The engine's version, once it was seen."""
+        """The engine's version; None until the operator has looked at the engine."""
         return self.status.get("currentVersion")
 
     @property
     def is_seen(self) -> bool:
-        """Whether the status speaks of the present spec."""
+        """Whether the status is of the current generation of the spec."""
         return bool(self.status.get("observedGeneration") == self.raw["metadata"].get("generation"))
 
     def condition(self, kind: str) -> Mapping[str, Any]:
-        """A condition; empty where there is none."""
+        """Return the condition of a type; empty if there is none."""
         conditions = self.status.get("conditions") or ()
         return next((one for one in conditions if one.get("type") == kind), {})
 
     @property
     def reason(self) -> str:
-        """Why it is as it is, in a word."""
+        """The reason of the condition Ready; Pending without one."""
         return str(self.condition("Ready").get("reason") or "Pending")
 
     @property
     def message(self) -> str:
-        """Why, in a sentence."""
+        """The message of the status: a sentence."""
         if not self.status.get("conditions"):
             return "no operator has looked at it yet"
         return str(self.status.get("message") or self.condition("Ready").get("message") or "")
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """The state, from generation, conditions and phase."""
         if not self.is_seen:
             return State.UNSEEN
         if self.condition("Ready").get("status") == "True":
@@ -94,12 +94,12 @@ class Engine:
 
     @property
     def upgrade(self) -> Mapping[str, Any]:
-        """The upgrade that is recorded; empty where there is none."""
+        """The upgrade in the status; empty if there is none."""
         found: Mapping[str, Any] = self.status.get("upgrade") or {}
         return found
 
     def progress(self) -> str:
-        """The job's steps, as far as they are known."""
+        """Return the progress of the job in steps; empty if it is not known."""
         steps = self.upgrade.get("progress") or {}
         if not steps.get("total"):
             return ""
@@ -108,7 +108,7 @@ class Engine:
         return f"{steps.get('completed')} of {steps['total']} steps done{now}"
 
     def summary(self) -> dict[str, Any]:
-        """What `-o json` shows of it."""
+        """Return what `-o json` shows of the resource."""
         return {
             "namespace": self.namespace,
             "name": self.name,

@@ -7,23 +7,23 @@ import re
 from typing import Final
 
 VERBS: Final[dict[str, tuple[str, bool]]] = {
-    "status": ("show where engines stand, and what holds them", True),
+    "status": ("show the state of engines, and what holds them", True),
     "wait": ("wait until engines are at their versions, or need a person", True),
-    "upgrade": ("want another version, unless Git manages the resource", True),
-    "suspend": ("start nothing new; running jobs are followed", True),
-    "resume": ("go on where it was suspended", True),
+    "upgrade": ("set another version, unless Git manages the resource", True),
+    "suspend": ("start no new upgrades; running jobs are followed", True),
+    "resume": ("end the suspension", True),
     "retry": ("unlock a failed or refused upgrade once", True),
-    "approve": ("approve the version that a resource wants", True),
-    "refresh": ("have the engine looked at now", True),
+    "approve": ("approve the desired version of a resource", True),
+    "refresh": ("have the operator look at the engine now", True),
     "history": ("show the last upgrades and how they ended", True),
     "doctor": ("say what is missing here, and what to do", False),
     "completion": ("print the script that completes these commands", False),
 }
-"""Each verb with what it does, and whether it takes names of resources."""
+"""Each verb with its meaning, and whether it takes names of resources."""
 
 EPILOG: Final = """\
-exit codes: 0 done; 1 failed, or a person is needed; 2 the flags are no good;
-3 nothing to do, or refused; 124 not there in time; 130 interrupted"""
+exit codes: 0 done; 1 failed, or a person is needed; 2 invalid flags;
+3 nothing to do, or refused; 124 timed out; 130 interrupted"""
 
 _PASSED_ON: Final = (
     ("context", "the kubeconfig's context"),
@@ -33,13 +33,13 @@ _PASSED_ON: Final = (
     ("as", "the user to impersonate"),
     ("request-timeout", "how long one request may take, such as 10s"),
 )
-"""Flags that kubectl gets as they are."""
+"""Flags that are passed on to kubectl unchanged."""
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parser(version: str) -> argparse.ArgumentParser:
-    """The parser of all verbs."""
+    """Return the parser of all verbs."""
     top = argparse.ArgumentParser(
         prog="kubectl cse",
         description="Shows and steers the upgrades that cse-operator makes of CSE engines.",
@@ -65,9 +65,9 @@ def _own(verb: argparse.ArgumentParser, name: str) -> None:
     match name:
         case "status":
             verb.add_argument("names", nargs="*", metavar="NAME", help="(all of the namespace)")
-            verb.add_argument("-w", "--watch", action="store_true", help="again when it changes")
+            verb.add_argument("-w", "--watch", action="store_true", help="show each change")
             verb.add_argument(
-                "-v", "--verbose", action="store_true", help="show each in full, none together"
+                "-v", "--verbose", action="store_true", help="show each in full, not in groups"
             )
         case "wait":
             verb.add_argument("names", nargs="+", metavar="NAME")
@@ -82,14 +82,14 @@ def _own(verb: argparse.ArgumentParser, name: str) -> None:
             verb.add_argument("names", nargs="+", metavar="NAME")
         case "approve":
             verb.add_argument("name", metavar="NAME")
-            verb.add_argument("version", nargs="?", metavar="VERSION", help="has to be the wanted")
+            verb.add_argument("version", nargs="?", metavar="VERSION", help="the desired version")
         case "history":
             verb.add_argument("names", nargs="*", metavar="NAME", help="(all of the namespace)")
         case "completion":
             verb.add_argument("for_whom", choices=("kubectl",), help="for kubectl's own completion")
     if name in {"upgrade", "suspend", "resume"}:
         verb.add_argument(
-            "--force-local", action="store_true", help="change it here although Git manages it"
+            "--force-local", action="store_true", help="change it here even if Git manages it"
         )
 
 
@@ -103,13 +103,13 @@ def _shared(verb: argparse.ArgumentParser) -> None:
 
 
 def passed_on(arguments: argparse.Namespace) -> list[str]:
-    """The flags for kubectl."""
+    """Return the flags for kubectl."""
     given = ((name, getattr(arguments, f"kubectl_{name}")) for name, _ in _PASSED_ON)
     return [f"--{name}={value}" for name, value in given if value is not None]
 
 
 def options_of(verb: str | None) -> list[tuple[str, str]]:
-    """The long flags of a verb with what they do, for completion."""
+    """Return the long flags of a verb with their meanings, for completion."""
     one = argparse.ArgumentParser(add_help=False)
     if verb is not None:
         _own(one, verb)
@@ -124,6 +124,6 @@ def options_of(verb: str | None) -> list[tuple[str, str]]:
 
 def _seconds(value: str) -> float:
     if not re.fullmatch(r"([0-9]+[hms])+", value, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{value!r} is no time such as 90s, 30m or 2h")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a duration such as 90s, 30m or 2h")
     parts = re.findall(r"([0-9]+)([hms])", value)
     return sum(int(number) * _UNITS[unit] for number, unit in parts)

@@ -1,6 +1,6 @@
-"""What keeps an engine from the upgrade that its resource wants: the one place that answers it.
+"""Reads from a resource what holds back the upgrade of its engine.
 
-`kubectl cse status` and `cse-operator plan` show it.
+`kubectl cse status` shows it, and `cse-operator plan` shows its forecast in the same form.
 """
 
 from __future__ import annotations
@@ -17,29 +17,26 @@ _BY_REASON: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One thing that holds an engine."""
+    """One cause that holds an engine: a policy, a setting, a Secret or the engine itself."""
 
     by: str
-    """A policy with its kind and name, or what else holds it."""
+    """The policy's kind and name, or the other cause."""
     reason: str
     until: str | None = None
-    """The time at which it lets go, in RFC 3339; None where nobody knows."""
+    """The time at which it lets go, in RFC 3339; None if that is not known."""
 
     def words(self) -> str:
-        """Who holds it, until when, and why."""
+        """Return who holds the engine, until when, and why."""
         until = f" until {self.until}" if self.until else ""
         return f"by {self.by}{until} ({self.reason})"
 
     def sentence(self) -> str:
-        """The same, to stand by itself."""
+        """Return the words as a sentence."""
         return f"held {self.words()}"
 
 
 def holds_of(resource: Mapping[str, Any]) -> tuple[Hold, ...]:
-    """What holds an engine, as its status says of the present spec.
-
-    A status of an earlier spec says nothing about this one.
-    """
+    """Return what holds an engine; nothing if the status is of an earlier generation."""
     status = resource.get("status") or {}
     if status.get("observedGeneration") != resource["metadata"].get("generation"):
         return ()
@@ -51,7 +48,7 @@ def holds_of(resource: Mapping[str, Any]) -> tuple[Hold, ...]:
 
 
 def policy_holds(resource: Mapping[str, Any]) -> tuple[Hold, ...]:
-    """The policies that held an engine when the operator looked last, for whichever spec."""
+    """Return the policies in the status that hold an engine, whatever its generation."""
     return tuple(
         Hold(
             " ".join(filter(None, (entry.get("kind"), entry.get("policy")))) or "the operator",

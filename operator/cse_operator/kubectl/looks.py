@@ -1,4 +1,4 @@
-"""What the commands show: where engines stand, how their upgrades ended, and how one goes on."""
+"""The commands that only show: status, history, and waiting for the end of upgrades."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cse_operator.kubectl.tree import draw
 DONE: Final = 0
 FAILED: Final = 1
 TIMED_OUT: Final = 124
-"""As of `timeout` and of cmctl."""
+"""The exit code that `timeout` and cmctl use."""
 
 EVERY: Final = 2.0
-"""Seconds between looks."""
+"""Seconds between two reads of the resources."""
 _FINAL: Final = re.compile(r"\((NotFound|Forbidden|Unauthorized)\)")
 _CLEAR: Final = "\x1b[H\x1b[2J"
 
@@ -26,7 +26,7 @@ _CLEAR: Final = "\x1b[H\x1b[2J"
 def status(
     kubectl: Kubectl, output: Output, names: Sequence[str], *, whole: bool, watch: bool
 ) -> int:
-    """Show where engines stand: once, or whenever it changes."""
+    """Show the state of engines: once, or at each change."""
     looks = _Looks(kubectl, names)
     before = ""
     while True:
@@ -44,10 +44,10 @@ def status(
 
 
 class _Looks:
-    """Looks at the same resources again and again, also past an API server that is away.
+    """Rereads the same resources, and goes on while the API server is away.
 
-    What the first look meets is the person's to hear, and so is a resource that is gone or may not
-    be read any more.
+    An error of the first read is raised, and so is one that says that a resource is gone or may no
+    longer be read.
     """
 
     def __init__(self, kubectl: Kubectl, names: Sequence[str]) -> None:
@@ -57,10 +57,10 @@ class _Looks:
         self._away = False
 
     def take(self) -> list[Engine]:
-        """The resources as they are, or as they were last.
+        """Return the resources as they are, or the last ones while the API server is away.
 
         Raises:
-            KubectlError: They cannot be read, and waiting would not help.
+            KubectlError: The resources cannot be read, and waiting would not help.
         """
         try:
             found = [Engine(raw) for raw in self._kubectl.engines(self._names)]
@@ -99,7 +99,7 @@ def history(kubectl: Kubectl, output: Output, names: Sequence[str]) -> int:
 
 
 def _ended(engine: Engine, entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of one ended upgrade."""
+    """Return the columns of one ended upgrade."""
     facts = ("finishedAt", "action", "fromVersion", "targetVersion", "jobId", "result")
     return (engine.name, *(str(entry.get(fact) or "-") for fact in facts))
 
@@ -116,7 +116,7 @@ def wait(
     """Wait until each engine is at its version, or one needs a person.
 
     Returns:
-        0, or 1 as soon as one is stalled, or 124 after the time-out.
+        0; 1 as soon as an engine is stalled; 124 after `timeout` seconds.
     """
     until = clock() + timeout
     told: dict[str, str] = {}
@@ -124,10 +124,10 @@ def wait(
     while True:
         engines = looks.take()
         for one in engines:
-            news = f"{one.state.value[0]} {one.name}: {one.message}"
-            if told.get(one.name) != news:
-                say(news)
-                told[one.name] = news
+            line = f"{one.state.value[0]} {one.name}: {one.message}"
+            if told.get(one.name) != line:
+                say(line)
+                told[one.name] = line
         stalled = any(one.state is State.BAD for one in engines)
         done = all(one.state is State.GOOD for one in engines)
         late = clock() >= until
@@ -140,5 +140,5 @@ def wait(
     if done:
         return DONE
     missing = ", ".join(one.name for one in engines if one.state is not State.GOOD)
-    say(f"not there after {timeout:g} s: {missing}")
+    say(f"not at their versions after {timeout:g} s: {missing}")
     return TIMED_OUT

@@ -1,4 +1,4 @@
-"""The entry point of `kubectl cse`, and of its completion."""
+"""The entry point of `kubectl cse` and of its completion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code."""
+    """Run a verb and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if PurePath(sys.argv[0]).name.startswith("kubectl_complete-"):
         return complete.main(given)
@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top = parser(__version__)
     flags = top.parse_args(given)
     if getattr(flags, "watch", False) and flags.output != "text":
-        top.error("--watch is for people: it has no other form than text")
+        top.error("--watch shows text: leave out -o")
     if flags.verb == "doctor" and flags.output == "name":
-        top.error("doctor has findings, and no resources to name")
+        top.error("doctor shows findings, not resources: it has no -o name")
     if flags.verb == "completion":
         sys.stdout.write(complete.SCRIPT)
         say("Save this as kubectl_complete-cse in a folder of your PATH, and make it executable")

@@ -1,7 +1,7 @@
-"""Who keeps a resource as it is: the signs that GitOps tools leave on what they apply.
+"""Finds the GitOps tool that manages a resource, by the marks that it leaves on the resource.
 
-Argo CD's tracking annotation (docs, Resource Tracking), Flux's labels of an owner, Helm's of a
-release, and the managed fields of server-side apply.
+The marks are Argo CD's tracking annotation (docs, Resource Tracking), Flux's labels of an owner,
+Helm's labels and annotations of a release, and the managed fields of server-side apply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONTROLLERS: Final = {
     "helm": "Helm",
     "Terraform": "Terraform",
 }
-"""Field managers that put a field back, and the tools they belong to."""
+"""Field managers that revert other changes of a field, each with its tool."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _OTHER_SIGNS: Final = {
     "configsync.gke.io/": "Config Sync",
@@ -31,19 +31,19 @@ _OTHER_SIGNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """The tool that keeps a resource as it is, and by which object of its own."""
+    """The tool that manages a resource, and the tool's object that does."""
 
     tool: str
     object: str | None = None
 
     def sentence(self) -> str:
-        """Who it is, in words."""
+        """Return the tool and its object in words."""
         by = f" ({self.object})" if self.object else ""
         return f"managed by {self.tool}{by}"
 
 
 def manager_of(resource: Mapping[str, Any]) -> Manager | None:
-    """Who manages a resource; None where no sign says so."""
+    """Return the tool that manages a resource; None if no mark names one."""
     metadata = resource["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     return (
@@ -60,7 +60,7 @@ def _argo_cd(
 ) -> Manager | None:
     tracking = annotations.get("argocd.argoproj.io/tracking-id", "")
     application, _, tail = tracking.partition(":")
-    # As Argo CD does: the annotation of an object that this one was copied from means nothing.
+    # Like Argo CD, ignore an annotation that was copied from another object.
     if tail == f"{GROUP}/{KIND}:{metadata['namespace']}/{metadata['name']}":
         return Manager("Argo CD", f"Application {application}")
     instance = labels.get("app.kubernetes.io/instance")
@@ -99,9 +99,9 @@ def _by_field(resource: Mapping[str, Any]) -> Manager | None:
 
 
 def states(resource: Mapping[str, Any], field: str) -> bool:
-    """Whether what is declared of a resource states a field of the spec, and so puts it back.
+    """Whether a declared manifest states a field of the spec, and so reverts other changes of it.
 
-    That is so of a GitOps tool's field, and of one that a server-side apply left, whoever did it.
+    That holds if a GitOps tool set the field, or any server-side apply did.
     """
     return any(
         entry.get("manager") in _CONTROLLERS or entry.get("operation") == "Apply"
@@ -110,20 +110,20 @@ def states(resource: Mapping[str, Any], field: str) -> bool:
 
 
 def is_applied(resource: Mapping[str, Any]) -> bool:
-    """Whether somebody applies a manifest of it, who may be a person."""
+    """Whether a tool or a person applies a manifest of the resource."""
     metadata = resource["metadata"]
     by_server = any(entry.get("operation") == "Apply" for entry in _entries(metadata))
     return by_server or _LAST_APPLIED in (metadata.get("annotations") or {})
 
 
 def _owner_of(resource: Mapping[str, Any], field: str) -> str | None:
-    """The field manager that set a field of the spec last."""
+    """Return the field manager that set a field of the spec last."""
     entries = _entries_with(resource, field)
     return str(entries[0].get("manager")) if entries else None
 
 
 def _entries_with(resource: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
-    """The managed fields that hold a field of the spec, the last ones first."""
+    """Return the managed-fields entries that hold a field of the spec, the newest first."""
     entries = sorted(
         _entries(resource["metadata"]), key=lambda entry: str(entry.get("time")), reverse=True
     )

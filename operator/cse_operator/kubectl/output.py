@@ -1,4 +1,4 @@
-"""What is written where: text for people, JSON, YAML and names for programs."""
+"""Writes results: text for people; JSON, YAML and names for programs."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Any, Final, TextIO
 from cse_operator.api.names import GROUP, SINGULAR
 
 WIDTH: Final = 80
-"""Columns where nobody knows better."""
+"""Columns of an output whose width is not known."""
 _PLAIN: Final = re.compile(r"(?!(true|false|yes|no|on|off|null|y|n)$)[a-z][a-z0-9]*", re.IGNORECASE)
 _UNPRINTABLE: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff]")
 
 
 class Output:
-    """Standard output in the form that was asked for, and sentences beside it."""
+    """Standard output in the requested form."""
 
     def __init__(
         self, form: str = "text", colour: str = "auto", *, out: TextIO | None = None
     ) -> None:
-        """Make one.
+        """Choose form and colours.
 
         Args:
             form: text, json, yaml or name.
             colour: auto, always or never.
-            out: Where to; standard output without one.
+            out: The stream to write to; None: standard output.
         """
         self.form = form
         self._out = out or sys.stdout
@@ -40,11 +40,11 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Columns to write in."""
+        """The width of the terminal in columns."""
         return shutil.get_terminal_size((WIDTH, 24)).columns
 
     def paint(self, text: str, code: str) -> str:
-        """The text in a colour, where there are colours."""
+        """Return the text in a colour, if colours are on."""
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
 
     def write(self, text: str) -> None:
@@ -53,11 +53,11 @@ class Output:
         self._out.flush()
 
     def show(self, content: Sequence[Mapping[str, Any]], text: str) -> None:
-        """Show what was found or done: the text, or its content in another form.
+        """Show a result: the text, or the content if another form was requested.
 
         Args:
             content: One mapping for each resource, with `namespace` and `name`.
-            text: The same for people.
+            text: The same result for people.
         """
         match self.form:
             case "json":
@@ -72,23 +72,23 @@ class Output:
 
 
 def say(sentence: str) -> None:
-    """A sentence for the person, beside the result."""
+    """Write a sentence for the person to standard error."""
     sys.stderr.write(f"{sentence}\n")
 
 
 def wrapped(text: str, width: int, indent: str) -> str:
-    """The text in lines of a width, all but the first behind an indent."""
+    """Return the text in lines of a width, all but the first indented."""
     lines = textwrap.wrap(printable(text), max(width - len(indent), 20), break_on_hyphens=False)
     return f"\n{indent}".join(lines)
 
 
 def printable(text: str) -> str:
-    """The text without what could steer a terminal: engines are named by others."""
+    """Return the text without control characters: engines' names may hold some for a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lines with columns as wide as they have to be."""
+    """Return lines whose columns are as wide as their widest cell."""
     lines = [tuple(head), *(tuple(map(printable, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (
@@ -99,7 +99,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """JSON data as YAML; each text is quoted as JSON, which YAML reads alike."""
+    """Yield JSON data as lines of YAML; texts are quoted as JSON, which YAML reads the same."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             name = key if _PLAIN.fullmatch(str(key)) else json.dumps(key)

@@ -1,4 +1,4 @@
-"""The tree that `kubectl cse status` draws: equals together, what differs or is wrong in full."""
+"""Draws the tree of `kubectl cse status`: equal engines in groups, the others in full."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cse_operator.kubectl.holds import holds_of
 from cse_operator.kubectl.output import Output, wrapped
 
 _FEW: Final = 3
-"""From this many on, equals are shown together."""
+"""The least number of equal engines that form a group."""
 _NAMES: Final = 8
 _LABEL: Final = 9
 _ORDER: Final = {
@@ -23,12 +23,12 @@ _ORDER: Final = {
 
 
 def draw(engines: Sequence[Engine], output: Output, *, whole: bool) -> str:
-    """The tree of all engines, by namespaces.
+    """Return the tree of all engines, by namespaces.
 
     Args:
-        engines: What to show.
-        output: For whom: how wide, and whether in colours.
-        whole: Whether each is shown in full.
+        engines: The engines to show.
+        output: Gives the width and the colours.
+        whole: Whether to show each engine in full.
     """
     by_namespace = sorted(engines, key=lambda one: (one.namespace, _ORDER[one.state], one.name))
     lines: list[str] = []
@@ -59,7 +59,7 @@ def _namespace(namespace: str, engines: list[Engine], output: Output, *, whole: 
 
 
 def _equals(engines: Iterable[Engine]) -> Iterable[list[Engine]]:
-    """Engines that stand alike, together where there are many of them."""
+    """Yield groups of engines in the same state; few equal engines are a group each."""
     for _, members in groupby(engines, key=_alike):
         group = list(members)
         if len(group) >= _FEW:

@@ -1,4 +1,4 @@
-"""What the commands do to resources: a change of the spec, or an annotation for the operator."""
+"""The commands that change resources: by a field of the spec, or an annotation for the operator."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ from cse_operator.kubectl.output import Output, say
 DONE: Final = 0
 FAILED: Final = 1
 REFUSED: Final = 3
-"""Nothing to do, or it would be no good."""
+"""There is nothing to do, or the change is refused."""
 
 APPROVED_BY: Final = f"{GROUP}/approved-by"
-"""Annotation: the user who approved, as the API server knows them."""
+"""Annotation: the name that the API server gives the user who approved."""
 
 _OUR_MANAGER: Final = "kubectl-cse"
 _KEPT_BY_FLUX: Final = "flux-client-side-apply"
-"""The field manager whose annotations Flux leaves as they are (Flux FAQ)."""
+"""The field manager whose annotations Flux keeps (Flux FAQ)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a verb works with."""
+    """The tools and flags of a verb."""
 
     kubectl: Kubectl
     output: Output
     force_local: bool = False
-    """Whether a change is made although Git says something else."""
+    """Whether to change the resource even if Git states something else."""
     agreed: bool = False
-    """Whether the person has agreed to what cannot be undone."""
+    """Whether the person has agreed to a change that cannot be undone."""
 
 
 class RefusedError(Exception):
-    """The change is not made; the text says why, and what to do instead."""
+    """The change is refused; the text says why, and what to do instead."""
 
 
 def each(
     session: Session, names: Sequence[str], verb: str, change: Callable[[Engine], Engine | str]
 ) -> int:
-    """Make a change to each of several resources, and show what came of it.
+    """Make a change to each of several resources, and show the results.
 
     Args:
-        session: What to work with.
+        session: The tools and flags.
         names: The resources.
         verb: The change, in the past tense.
-        change: Makes it: the resource as it is then, or why there was nothing to do.
+        change: Makes the change; returns the changed resource, or why there is nothing to do.
     """
     code, shown, lines = DONE, [], []
     for raw in session.kubectl.engines(names, with_managers=True):
@@ -80,14 +80,14 @@ def each(
 
 
 def upgrade(session: Session, name: str, version: str) -> int:
-    """Want another version, unless Git or the engine says that this is no good."""
+    """Set another version, unless Git manages the resource or the engine is beyond the version."""
 
     def change(engine: Engine) -> Engine | str:
         if engine.desired == version:
-            return f"nothing to do, {version} is what it wants"
+            return f"nothing to do, {version} is its version already"
         if _is_behind(version, engine.current):
             raise RefusedError(
-                f"the engine is at {engine.current}, and versions of engines cannot go back"
+                f"the engine is at {engine.current}, and an engine cannot go back to {version}"
             )
         _stop_for_git(session, engine, f"change spec.version to {version} in Git instead")
         latest = engine.status.get("latestVersion")
@@ -100,7 +100,7 @@ def upgrade(session: Session, name: str, version: str) -> int:
 
 
 def suspend(session: Session, names: Sequence[str], *, wanted: bool) -> int:
-    """Set or take back `spec.suspend`."""
+    """Set `spec.suspend` to `wanted`."""
     verb = "suspended" if wanted else "resumed"
 
     def change(engine: Engine) -> Engine | str:
@@ -111,7 +111,10 @@ def suspend(session: Session, names: Sequence[str], *, wanted: bool) -> int:
             word = str(wanted).lower()
             _stop_for_git(session, engine, f"Git states spec.suspend: set it to {word} there")
         elif manager is not None:
-            say(f"{engine.name}: {manager.sentence()}, which does not state spec.suspend: it stays")
+            say(
+                f"{engine.name}: {manager.sentence()}, which does not state spec.suspend, "
+                "so this stays"
+            )
         merge = {"spec": {"suspend": wanted}}
         return Engine(session.kubectl.patch(engine.name, merge, manager=_OUR_MANAGER))
 
@@ -123,14 +126,14 @@ def retry(session: Session, names: Sequence[str]) -> int:
 
     def change(engine: Engine) -> Engine | str:
         if engine.state is State.GOOD:
-            return f"nothing to try again, {engine.message}"
+            return f"nothing to retry, {engine.message}"
         return _annotated(session, engine, {RETRY_REQUESTED_AT: _now()})
 
     return each(session, names, "asked for a retry", change)
 
 
 def refresh(session: Session, names: Sequence[str]) -> int:
-    """Have the engine looked at now."""
+    """Have the operator look at the engine now."""
 
     def change(engine: Engine) -> Engine | str:
         return _annotated(session, engine, {RECONCILE_REQUESTED_AT: _now()})
@@ -139,12 +142,12 @@ def refresh(session: Session, names: Sequence[str]) -> int:
 
 
 def approve(session: Session, name: str, version: str | None) -> int:
-    """Approve the version that a resource wants, and no other."""
+    """Approve the desired version of a resource, and no other."""
     user = session.kubectl.json("auth", "whoami")["status"]["userInfo"]["username"]
 
     def change(engine: Engine) -> Engine | str:
         if version not in {None, engine.desired}:
-            raise RefusedError(f"it wants {engine.desired} and not {version}")
+            raise RefusedError(f"its desired version is {engine.desired}, not {version}")
         annotations = engine.raw["metadata"].get("annotations") or {}
         if annotations.get(APPROVED_VERSION) == engine.desired:
             return f"nothing to do, {engine.desired} is approved already"
@@ -157,7 +160,7 @@ def approve(session: Session, name: str, version: str | None) -> int:
 def _annotated(
     session: Session, engine: Engine, annotations: Mapping[str, str], *, locked: bool = False
 ) -> Engine:
-    """The resource with annotations; locked: only if nobody changed it since it was read."""
+    """Set annotations and return the resource; `locked` requires that it is as it was read."""
     metadata: dict[str, Any] = {"annotations": dict(annotations)}
     if locked:
         metadata["resourceVersion"] = engine.raw["metadata"]["resourceVersion"]
@@ -166,7 +169,7 @@ def _annotated(
 
 
 def _patched(session: Session, engine: Engine, change: dict[str, Any]) -> Engine:
-    """The resource with a change, if nobody changed it since it was read."""
+    """Make a change and return the resource, provided that it is as it was read."""
     version = engine.raw["metadata"]["resourceVersion"]
     locked = {**change, "metadata": {"resourceVersion": version}}
     return Engine(session.kubectl.patch(engine.name, locked, manager=_OUR_MANAGER))
@@ -176,13 +179,13 @@ def _stop_for_git(session: Session, engine: Engine, instead: str) -> None:
     manager = manager_of(engine.raw)
     if manager is None:
         if is_applied(engine.raw):
-            say(f"{engine.name}: the next apply of its manifest may put this back")
+            say(f"{engine.name}: the next apply of its manifest may revert this")
         return
     if not session.force_local:
         raise RefusedError(
-            f"{manager.sentence()}: {instead} (--force-local changes it here all the same)"
+            f"{manager.sentence()}: {instead} (--force-local changes it here anyway)"
         )
-    say(f"{engine.name}: {manager.sentence()}, which may put this back")
+    say(f"{engine.name}: {manager.sentence()}, which may revert this")
 
 
 def _agree(session: Session, sentence: str) -> None:
@@ -197,7 +200,7 @@ def _agree(session: Session, sentence: str) -> None:
 
 
 def _is_behind(version: str, current: str | None) -> bool:
-    """Whether a version is provably below the engine's; a later patch counts as the same."""
+    """Whether a version is provably below the engine's; their last parts are not compared."""
     wanted, have = _numbers(version), _numbers(current or "")
     if wanted is None or have is None:
         return False

@@ -37,7 +37,7 @@ def test_it_tells_its_version(capsys):
         ("chekc", "there is no command 'chekc': did you mean check?"),
         (
             "upgrade",
-            "there is no command 'upgrade'. There are run, check, plan, import, versions, crd",
+            "there is no command 'upgrade'. Commands: run, check, plan, import, versions, crd",
         ),
     ],
 )

@@ -73,7 +73,7 @@ def test_help_says_what_a_value_looks_like(capsys):
     ):
         assert flag in shown
     assert "CSE_OPERATOR_POLL_INTERVAL" in shown
-    assert "Everything an administrator can set" in shown
+    assert "All settings:" in shown
 
 
 def test_a_flag_is_not_guessed_from_its_beginning(capsys):

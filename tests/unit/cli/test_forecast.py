@@ -174,7 +174,7 @@ async def test_an_upgrade_under_way_is_followed_and_the_next_wish_comes_after_it
     running = {**SEEN, "phase": "Upgrading", "message": "it runs", "upgrade": upgrade(jobId=101)}
     told = await foretold(stored(status=running), version="2.5.0")
     assert told.kind is Kind.UPGRADING
-    assert told.sentence == "it runs; it is followed to its end, and 2.5.0 is judged after it"
+    assert told.sentence == "it runs; it is followed to its end, and 2.5.0 is decided on after it"
 
 
 FAILED: Object = {**SEEN, "engine": {**SEEN["engine"], "status": "UpgradeFailed"}}

@@ -183,7 +183,7 @@ def test_a_file_that_says_something_else_is_kept(tmp_path):
     folder, place = Folder.at(tmp_path), tmp_path / "orders.yaml"
     assert folder.write(place, "a", over=False)
     assert not folder.write(place, "a", over=False)
-    with pytest.raises(FolderError, match="says something else"):
+    with pytest.raises(FolderError, match="exists with other content"):
         folder.write(place, "b", over=False)
     assert place.read_text() == "a"
     assert folder.write(place, "b", over=True)

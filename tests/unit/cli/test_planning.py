@@ -109,9 +109,9 @@ def test_the_exit_code_says_what_happens_where_it_is_asked_to(
     [
         (["-f", "nowhere"], "nowhere: there is no such file or folder"),
         (["-f", "engines", "--base", "no-such"], "git archive: fatal: not a valid object name"),
-        (["-f", "engines", "--base=--output=x"], "is no git revision"),
+        (["-f", "engines", "--base=--output=x"], "is not a git revision"),
         (["-f", "{elsewhere}", "--base", "HEAD"], "is not in the repository"),
-        (["-f", "broken"], "broken/one.yaml:2: the key a is there twice"),
+        (["-f", "broken"], "broken/one.yaml:2: the key a is written twice"),
     ],
 )
 def test_what_cannot_be_read_is_no_empty_plan(repository, capsys, tmp_path_factory, flags, said):
@@ -142,7 +142,7 @@ def test_two_that_name_one_engine_and_one_name_twice_are_told(repository, capsys
     assert found["orders"]["message"].startswith("payments/ledger names the same engine")
     write("orders", folder="more", version="2.4.0", engineId="orders")
     main(["plan", "-f", "engines", "-f", "more", "--offline"])
-    assert "it is there twice, in engines/orders.yaml too" in capsys.readouterr().out
+    assert "engines/orders.yaml has a manifest of the same resource" in capsys.readouterr().out
 
 
 # --- manifests ------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_lists_other_kinds_and_hidden_folders_are_read_as_kubectl_would(tmp_path
 
 
 def test_a_key_that_is_there_twice_is_refused_with_its_line():
-    with pytest.raises(ManifestError, match=r"x:3: the key version is there twice"):
+    with pytest.raises(ManifestError, match=r"x:3: the key version is written twice"):
         read_text("spec:\n  version: 2.3.1\n  version: 2.4.0\n", "x")
 
 

@@ -1,1 +1,1 @@
-"""`cse-operator import`: from the engines of a project to manifests that start nothing."""
+"""`cse-operator import`: writes manifests of a project's engines that start nothing."""

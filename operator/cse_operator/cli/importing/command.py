@@ -1,4 +1,4 @@
-"""Runs `cse-operator import`: asks the vendor and the cluster, writes, and says what is missing."""
+"""Runs `cse-operator import`: reads vendor and cluster, writes manifests, reports missing ones."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ INCOMPLETE: Final = 1
 
 
 class StopError(Exception):
-    """The import cannot go on; the text says why."""
+    """The import ends here; the text says why."""
 
 
 @dataclass(slots=True)
 class Import:
-    """One run of it."""
+    """One run of the command: its flags, and what it has done so far."""
 
     flags: argparse.Namespace
     target: Target
@@ -56,10 +56,10 @@ class Import:
     missing: int = 0
 
     def miss(self, sentence: str) -> None:
-        """Something that was asked for is not in the result.
+        """Report something that was asked for and is not in the result.
 
         Raises:
-            StopError: The person said that this ends it.
+            StopError: `--on-error stop` was given.
         """
         self.missing += 1
         if self.flags.on_error == "stop":
@@ -67,7 +67,7 @@ class Import:
         say(sentence)
 
     def skip(self, engine: EngineView, why: str) -> None:
-        """An engine is left out on purpose; one that was asked for by its id is missed."""
+        """Leave an engine out on purpose; if `--engine` names it, report it as missing."""
         sentence = f"left out {engine.name or '(no name)'} ({engine.engine_id}): {why}"
         if engine.engine_id in self.flags.engine and "already" not in why:
             self.miss(sentence)
@@ -76,12 +76,12 @@ class Import:
         say(sentence)
 
     def name(self, engine_id: str) -> EngineName:
-        """The engine, as manifests name it."""
+        """Return the engine's name as manifests have it: region, project and id."""
         return (self.target.region, self.target.project_id, engine_id)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Import the engines of a project; returns the exit code."""
+    """Import the engines of a project and return the exit code."""
     flags = parse(arguments)
     settings = settings_from(flags)
     if settings is None:
@@ -142,7 +142,7 @@ async def _cluster(flags: argparse.Namespace) -> ApiClient | None:
     try:
         return await connect(kubeconfig=os.environ.get("KUBECONFIG"))
     except NotConfigured as error:
-        raise StopError(f"{error.sentence}, and without one --no-cluster is needed") from None
+        raise StopError(f"{error.sentence}; without a cluster, say --no-cluster") from None
 
 
 async def _engines_in(api_client: ApiClient) -> dict[EngineName, tuple[str, str]]:
@@ -165,7 +165,7 @@ async def _credentials(work: Import, api_client: ApiClient | None) -> Credential
 
 
 async def _engines(work: Import, reader: CseReader) -> list[EngineView]:
-    """The engines that were asked for, by their ids. Which ones fail is said."""
+    """Return the requested engines in order of their ids; report those that cannot be read."""
     listed: dict[str, EngineView | None] = dict.fromkeys(work.flags.engine)
     if not listed:
         listed = await reader.list_engines_by_id()

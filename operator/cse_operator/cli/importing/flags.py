@@ -13,18 +13,17 @@ from cse_operator.cli.looking import add_vendor_flags
 
 DESCRIPTION: Final = """\
 Lists the engines of a project and writes a manifest for each, with the version that the engine has:
-applying them starts nothing. It changes no engine and nothing in the cluster.
+applying the manifests starts nothing. The command changes no engine and nothing in the cluster.
 
   cse-operator import --region cn-north-4 --project 0a1b2c… -f engines --kustomization
   cse-operator import --region cn-north-4 --project 0a1b2c… --no-cluster > engines.yaml
 
-The access key is taken from HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK where they are set, or else
-from the Secret --credentials in the cluster. An engine that the folder or the cluster has already
-is left out, and named."""
+The access key comes from HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK if they are set, else from the
+Secret --credentials in the cluster. The command leaves out each engine for which the folder or the
+cluster has a resource, and names it."""
 
 EPILOG: Final = (
-    "Exit code 0: all is written that was asked for; 1: something is missing; 2: the flags are no "
-    "good."
+    "Exit code 0: every requested manifest was written; 1: one is missing; 2: invalid flags."
 )
 
 _LABEL: Final = re.compile(
@@ -34,7 +33,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the flags; ends the process with a sentence where they are no good."""
+    """Read the flags; if they are invalid, print why and end the process."""
     parser = argparse.ArgumentParser(
         prog="cse-operator import",
         usage="cse-operator import --region REGION --project ID [flags]",
@@ -43,11 +42,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _which(parser.add_argument_group("which engines"))
-    _where_to(parser.add_argument_group("what is written, and where"))
+    _where_to(parser.add_argument_group("which files to write"))
     parser.add_argument(
         "--no-cluster",
         action="store_true",
-        help="do not ask a cluster which engines it has already",
+        help="do not ask a cluster which engines have resources already",
     )
     add_vendor_flags(parser)
     found = parser.parse_args(arguments)
@@ -74,28 +73,28 @@ def _which(group: argparse._ArgumentGroup) -> None:
         "--on-error",
         choices=("continue", "stop"),
         default="continue",
-        help="what an engine that cannot be read or written does to the others (continue)",
+        help="what to do after an engine that cannot be read or written (continue)",
     )
 
 
 def _where_to(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "-f", "--folder", type=Path, help="write a file for each here, not to standard output"
+        "-f", "--folder", type=Path, help="write a file for each engine here, not standard output"
     )
     group.add_argument(
         "--path-pattern",
         default="{name}.yaml",
         metavar="PATTERN",
-        help="the files' names in the folder, of {name} {region} {project} {type} {namespace} "
+        help="the files' paths in the folder, from {name} {region} {project} {type} {namespace} "
         "{engine} ({name}.yaml)",
     )
     group.add_argument(
-        "--kustomization", action="store_true", help="write a kustomization.yaml that lists them"
+        "--kustomization", action="store_true", help="write a kustomization.yaml of the files"
     )
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="write the manifests of engines that the folder has already, with today's versions",
+        help="replace manifests that the folder already has, with today's versions",
     )
     group.add_argument("-n", "--namespace", type=_name, help="the resources' namespace")
     group.add_argument(
@@ -112,10 +111,10 @@ def _where_to(group: argparse._ArgumentGroup) -> None:
         type=_name,
         default="huaweicloud",
         metavar="NAME",
-        help="the Secret that they name (huaweicloud)",
+        help="the Secret that the manifests name (huaweicloud)",
     )
     group.add_argument(
-        "--suspend", action="store_true", help="suspend: true in all, as a second safeguard"
+        "--suspend", action="store_true", help="write suspend: true, as a second safeguard"
     )
 
 
@@ -128,12 +127,12 @@ def _types(value: str) -> tuple[str, ...]:
 
 def _label(value: str) -> tuple[str, str]:
     if not _LABEL.fullmatch(value):
-        raise argparse.ArgumentTypeError(f"{value!r} is not KEY=VALUE as labels have them")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a label KEY=VALUE")
     key, _, content = value.partition("=")
     return key, content
 
 
 def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise argparse.ArgumentTypeError(f"{value!r} is not a name that an object can have")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a valid name of an object")
     return value

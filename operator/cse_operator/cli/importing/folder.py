@@ -1,4 +1,4 @@
-"""The folder that an import writes to: what it holds already, and files that are never lost."""
+"""The folder that an import writes to: reads its manifests, and loses no file in it."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ EngineName = tuple[str, str, str]
 
 
 class FolderError(Exception):
-    """Something cannot be written where it was asked for; the text says why."""
+    """A file cannot be written where the flags ask for it; the text says why."""
 
 
 def engine_of(spec: dict[str, Any]) -> EngineName:
-    """The engine that a spec names."""
+    """Return the engine that a spec names."""
     return (str(spec.get("region")), str(spec.get("projectId")), str(spec.get("engineId")))
 
 
 @dataclass(slots=True)
 class Folder:
-    """What a folder holds of manifests."""
+    """A folder and the engines' manifests in it."""
 
     path: Path
     known: dict[EngineName, Manifest] = field(default_factory=dict)
     alone: set[str] = field(default_factory=set)
-    """Files that hold one document and no other."""
+    """Files that hold a single document."""
 
     @classmethod
     def at(cls, path: Path) -> Folder:
-        """Read a folder, which need not be there yet.
+        """Read a folder, which may not exist yet.
 
         Raises:
-            ManifestError: A file in it cannot be read: which engines it names is not known.
+            ManifestError: A file in it cannot be read, so the engines that it names are unknown.
         """
         folder = cls(path)
         if path.exists() and not path.is_dir():
@@ -58,7 +58,7 @@ class Folder:
         return folder
 
     def names(self, namespace: str | None) -> set[str]:
-        """The names that are taken in a namespace."""
+        """Return the names that the folder's resources have in a namespace."""
         return {
             manifest.name
             for manifest in self.known.values()
@@ -66,33 +66,33 @@ class Folder:
         }
 
     def place(self, pattern: str, values: dict[str, str]) -> Path:
-        """Where a manifest goes.
+        """Return the file of a manifest.
 
         Raises:
-            FolderError: The pattern is no good, or leads out of the folder.
+            FolderError: The pattern is invalid, or leads out of the folder.
         """
         unknown = set(_PLACEHOLDER.findall(pattern)) - values.keys()
         if unknown:
             known = ", ".join(f"{{{name}}}" for name in values)
-            raise FolderError(f"--path-pattern {pattern!r} may hold {known}, and no other")
+            raise FolderError(f"--path-pattern {pattern!r} may only hold {known}")
         relative = _PLACEHOLDER.sub(lambda found: values[found[1]], pattern)
         place = self.path / relative
         if not place.resolve().is_relative_to(self.path.resolve()) or place.suffix != ".yaml":
-            sentence = "a file below the folder is meant, that ends in .yaml"
+            sentence = "it has to lead to a file below the folder that ends in .yaml"
             raise FolderError(f"--path-pattern {pattern!r} leads to {relative}: {sentence}")
         return place
 
     def write(self, place: Path, text: str, *, over: bool) -> bool:
-        """Write a file, unless it holds the same; tells whether it was written.
+        """Write a file unless it has this content already, and return whether it was written.
 
         Raises:
-            FolderError: Something else is there and may not be lost, or it cannot be written.
+            FolderError: The file has other content and `over` is false, or it cannot be written.
         """
         if place.exists():
             if place.read_text(encoding="utf-8") == text:
                 return False
             if not over:
-                raise FolderError(f"{place} is there and says something else (see --overwrite)")
+                raise FolderError(f"{place} exists with other content (see --overwrite)")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             partial = place.with_name(f".{place.name}.partial")
@@ -103,10 +103,10 @@ class Folder:
         return True
 
     def write_kustomization(self, files: Iterable[Path]) -> bool:
-        """Write the kustomization of these files; tells whether it was written.
+        """Write the kustomization of these files, and return whether it was written.
 
         Raises:
-            FolderError: Somebody else wrote one, and it lacks some of them.
+            FolderError: The folder has a kustomization that no import wrote, and it lacks files.
         """
         place = self.path / KUSTOMIZATION
         resources = sorted({file.relative_to(self.path).as_posix() for file in files})
@@ -124,7 +124,7 @@ class Folder:
         listed = yaml.safe_load(place.read_text(encoding="utf-8")) or {}
         missing = [name for name in resources if name not in (listed.get("resources") or [])]
         if missing:
-            sentence = "is not ours to change; add to its resources: "
+            sentence = "was not written by this command; add to its resources: "
             raise FolderError(f"{place} {sentence}{', '.join(missing)}")
         return False
 

@@ -1,4 +1,4 @@
-"""Which engines become manifests, under which names, and how each is written. Pure."""
+"""Selects the engines to import, names their resources and writes their manifests. Pure."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LEFT_OUT: Final = (BUSY_STATUSES | UNUSABLE_STATUSES | {"Unknown"}) - {
     "ModifyFailed",
     "Modifying",
 }
-"""In creation, in an upgrade that somebody started, in deletion, or frozen: the version that it
-will have is not known, or there is no engine."""
+"""In creation, in an upgrade, in deletion, or frozen: the engine's next version is not known, or
+there is no engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What all manifests of one run say alike."""
+    """The values that all manifests of one run share."""
 
     region: str
     project_id: str
@@ -44,7 +44,7 @@ class Target:
 
 
 def reason_to_leave_out(engine: EngineView, types: Iterable[str]) -> str | None:
-    """Why an engine does not become a manifest; None if it does."""
+    """Return why an engine gets no manifest; None if it gets one."""
     kind = engine.type.upper()
     if kind not in TYPES:
         return f"its type {engine.type or '(none)'} is not known"
@@ -56,9 +56,10 @@ def reason_to_leave_out(engine: EngineView, types: Iterable[str]) -> str | None:
 
 
 def name_of(engine: EngineView, taken: set[str]) -> str:
-    """The name of an engine's resource: its own as DNS-1123, with digits of its id where needed.
+    """Return the name of an engine's resource: the engine's name as a DNS-1123 label.
 
-    The same in every run as long as `taken` holds the same names.
+    If the name is taken or empty, digits of the engine's id are added. The result is the same in
+    every run with the same names in `taken`.
     """
     plain = re.sub(r"[^a-z0-9]+", "-", engine.name.lower()).strip("-")[:NAME_LIMIT].strip("-")
     if plain and plain not in taken:
@@ -74,10 +75,10 @@ def name_of(engine: EngineView, taken: set[str]) -> str:
 
 
 def manifest_of(engine: EngineView, name: str, target: Target) -> str:
-    """The manifest of an engine at the version that it has.
+    """Return the manifest of an engine at the version that it has.
 
     Raises:
-        ValueError: The resource would refuse what the vendor says; the text names the field.
+        ValueError: A value from the vendor does not fit the resource; the text names the field.
     """
     spec: dict[str, object] = {"region": target.region, "projectId": target.project_id}
     if target.enterprise_project_id:
@@ -103,7 +104,7 @@ def manifest_of(engine: EngineView, name: str, target: Target) -> str:
 
 
 def _block(key: str, content: Mapping[str, object], indent: str = "") -> list[str]:
-    """A mapping as YAML. Texts are quoted: what the vendor calls a thing may look like a number."""
+    """Return a mapping as YAML, with texts quoted: a name of the vendor may look like a number."""
     lines = [f"{indent}{key}:"]
     for name, value in content.items():
         if isinstance(value, dict):

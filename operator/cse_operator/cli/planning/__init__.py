@@ -1,1 +1,1 @@
-"""`cse-operator plan`: what happens to each engine when these manifests are applied."""
+"""`cse-operator plan`: forecasts what happens to each engine when manifests are applied."""

@@ -1,4 +1,4 @@
-"""What the API server would refuse of a manifest, as far as that can be told without it. Pure."""
+"""Finds what the API server would refuse in a manifest, as far as is known without it. Pure."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _TOP: Final = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
 def refusal_of_frame(manifest: Manifest) -> str | None:
-    """Why the API server would refuse what stands around a manifest's spec; None if it takes it."""
+    """Return why the API server would refuse a manifest for its fields beside the spec, or None."""
     if manifest.content.get("apiVersion") != API_VERSION:
         return f"apiVersion has to be {API_VERSION}"
     if not _NAME.fullmatch(manifest.name):
-        return f"metadata.name {manifest.name!r} is not a name that an object can have"
+        return f"metadata.name {manifest.name!r} is not a valid name of an object"
     unknown = sorted(manifest.content.keys() - _TOP)
     return f"there is no field {unknown[0]}" if unknown else None
 
 
 def refusal(manifest: Manifest, before: Mapping[str, Any] | None) -> str | None:
-    """Why the API server would refuse a manifest; None if it takes it.
+    """Return why the API server would refuse a manifest; None if it accepts it.
 
     Args:
-        manifest: What would be applied.
-        before: The spec that is there, in the cluster or in the revision before; None if none is.
+        manifest: The manifest to apply.
+        before: The spec in the cluster, else in the base revision; None if neither has one.
     """
     why = refusal_of_frame(manifest)
     if why is not None:

@@ -1,4 +1,4 @@
-"""Runs `cse-operator plan`: reads, asks, forecasts, and shows."""
+"""Runs `cse-operator plan`: reads manifests, cluster and vendor, and shows the forecast."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from cse_operator.runtime.settings import Settings
 
 
 class PlanError(Exception):
-    """The question cannot be answered; the text says why."""
+    """The plan cannot be made; the text says why."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Say what these manifests start; returns the exit code."""
+    """Show what these manifests would start, and return the exit code."""
     flags = parse(arguments)
     settings = settings_from(flags)
     if settings is None:
@@ -72,14 +72,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, list[Verdict]]:
-    """The manifests by what they name, and a verdict for each that is named a second time."""
+    """Return the engines' manifests by their keys, and a verdict for each duplicate."""
     found: Manifests = {}
     doubles = []
     for manifest in (one for one in manifests if one.kind == KIND):
         place = str(manifest.metadata.get("namespace") or namespace)
         key = f"{place}/{manifest.name}"
         if key in found:
-            sentence = f"it is there twice, in {found[key].origin} too"
+            sentence = f"{found[key].origin} has a manifest of the same resource"
             verdict = Verdict(
                 place, manifest.name, "", Kind.REFUSED, "NamedTwice", sentence,
                 origin=manifest.origin, line=manifest.line,
@@ -127,7 +127,7 @@ def _world(settings: Settings, there: Sequence[dict[str, Any]], policies: Policy
 
 
 def _places(merge: Merge, head: Written, base: Written) -> list[str]:
-    """The namespaces of the manifests, and of those in the revision before."""
+    """Return the namespaces of the manifests, and of those in the base revision."""
     places = {key.partition("/")[0] for key in merge.head.keys() | merge.base.keys()}
     return sorted(places | {namespace for _, namespace, _ in head.named | base.named if namespace})
 
@@ -142,7 +142,7 @@ async def _cluster() -> ApiClient:
 async def _resources(
     api_client: ApiClient, settings: Settings, places: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The cluster's resources; those of the manifests' namespaces where no more may be read."""
+    """Return the cluster's resources; without that right, those in the manifests' namespaces."""
     reader = ResourceReader(api_client)
     try:
         return [item async for page in reader.list_pages(settings.namespaces) for item in page]
@@ -150,12 +150,12 @@ async def _resources(
         if not places or settings.namespaces:
             raise
         seen = ", ".join(places)
-        say(f"only {seen} may be read: owners and effects of policies elsewhere are not seen")
+        say(f"only {seen} may be read: owners and effects of policies elsewhere are unknown")
         return [item async for page in reader.list_pages(places) for item in page]
 
 
 class _Asks:
-    """Who looks at which engine, and with which credentials."""
+    """Makes the reader of each resource's project, with the right credentials."""
 
     def __init__(
         self, vendor: Vendor, api_client: ApiClient | None, from_environment: Credentials | None
@@ -165,7 +165,7 @@ class _Asks:
         self._api_client = api_client
 
     async def reader_of(self, resource: Resource) -> CseReader | None:
-        """The reader of a resource's project; None where only the operator can have one."""
+        """Return the reader of a resource's project; None if only the operator can make one."""
         credentials, spec = self.from_environment, resource.spec
         if credentials is None:
             if self._api_client is None:
@@ -175,7 +175,7 @@ class _Asks:
             if name is None:
                 say(
                     f"{resource.reference}: names no Secret, so its engine is not looked at;"
-                    " keys in the environment would do"
+                    " set an access key in the environment to look at it"
                 )
                 return None
             credentials = await secret_credentials(self._api_client, namespace, name)

@@ -11,27 +11,27 @@ from cse_operator.cli.looking import add_vendor_flags
 from cse_operator.cli.planning.outputs import FORMS
 
 DESCRIPTION: Final = """\
-Says what happens to each engine when these manifests are applied: nothing, an upgrade now, held,
-refused, or why that is not known. It asks the same decisions as the operator, and starts nothing:
-it has no call that could.
+Shows what happens to each engine when these manifests are applied: nothing, an upgrade now, held,
+refused, or why that is not known. It uses the decisions of the operator, and starts nothing: it has
+no call that changes an engine.
 
-  cse-operator plan -f engines                       beside what the cluster says
+  cse-operator plan -f engines                       against the resources in the cluster
   cse-operator plan -f engines --base origin/main    only what a merge would change
   kubectl kustomize production | cse-operator plan -f - --offline
 
-What the vendor says is taken from the resources' statuses, or with --ask-vendor from the vendor:
-with the access key in HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or else with the Secrets that the
-resources name. Without a cluster, --offline checks what manifests tell by themselves; with --base,
-engines are then taken to be at the versions of that revision."""
+The state of an engine comes from its resource's status, or with --ask-vendor from the vendor. That
+needs the access key in HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, else the Secrets that the
+resources name. --offline plans without a cluster, from the manifests alone; with --base, it assumes
+that engines have the versions of that revision."""
 
 EPILOG: Final = """\
-Exit code 0: the question is answered, whatever the answer; 1: it could not be; 2: the flags are no
-good. With --detailed-exitcode 0: nothing happens; 1: it could not be answered; 2: something starts,
-is held or is not known; 3: something would be refused."""
+Exit code 0: the plan was made, whatever it says; 1: it could not be made; 2: invalid flags. With
+--detailed-exitcode 0: nothing happens; 1: the plan could not be made; 2: something starts, is held
+or is not known; 3: something would be refused."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the flags; ends the process with a sentence where they are no good."""
+    """Read the flags; if they are invalid, print why and end the process."""
     parser = argparse.ArgumentParser(
         prog="cse-operator plan",
         usage="cse-operator plan (-f PATH | -k FOLDER)… [flags]",
@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if not found.paths and not found.kustomizations:
         parser.error("name manifests: -f PATH (- is standard input) or -k FOLDER")
     if found.offline and found.ask_vendor:
-        parser.error("--offline asks nobody, and --ask-vendor asks the vendor: choose one")
+        parser.error("--offline and --ask-vendor exclude each other: choose one")
     return found
 
 
@@ -58,7 +58,7 @@ def _what(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="a file, a folder with all below it, or - for standard input (repeatable)",
+        help="a file, a folder with its subfolders, or - for standard input (repeatable)",
     )
     parser.add_argument(
         "-k",
@@ -69,18 +69,18 @@ def _what(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="a kustomization, built by kubectl or kustomize (repeatable)",
     )
-    parser.add_argument("--base", metavar="REVISION", help="show only what differs from there")
+    parser.add_argument("--base", metavar="REVISION", help="show only what differs from it")
     parser.add_argument(
         "-n",
         "--namespace",
         default="default",
-        help="of manifests that name none (default)",
+        help="the namespace of manifests that name none (default)",
     )
 
 
 def _how(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--offline", action="store_true", help="ask no cluster")
-    parser.add_argument("--ask-vendor", action="store_true", help="look at the engines themselves")
+    parser.add_argument("--offline", action="store_true", help="use no cluster")
+    parser.add_argument("--ask-vendor", action="store_true", help="look at the engines")
     parser.add_argument("-o", "--output", choices=tuple(FORMS), default="text", help="(text)")
     parser.add_argument(
         "--output-file",
@@ -88,15 +88,16 @@ def _how(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_file,
         metavar="FORM=PATH",
-        help="write the plan in another form to a file, too (repeatable)",
+        help="also write the plan to a file, in this form (repeatable)",
     )
     parser.add_argument(
-        "--detailed-exitcode", action="store_true", help="say by the exit code what happens"
+        "--detailed-exitcode", action="store_true", help="tell by the exit code what happens"
     )
 
 
 def _file(value: str) -> tuple[str, Path]:
     form, _, path = value.partition("=")
     if form not in FORMS or not path:
-        raise argparse.ArgumentTypeError(f"{value!r} is not FORM=PATH, FORM of {', '.join(FORMS)}")
+        forms = ", ".join(FORMS)
+        raise argparse.ArgumentTypeError(f"{value!r} is not FORM=PATH with a FORM of {forms}")
     return form, Path(path)

@@ -1,7 +1,7 @@
-"""Asks the operator's own `decide()` what follows, and says it without doing it.
+"""Runs the operator's `decide()` for each resource, and reports the decision without acting on it.
 
-The steps are those of `runtime/reconcile.py`: look, decide, look again where the decision asks for
-it. Where it comes to a call, the forecast ends. Nothing here could make one.
+The steps are those of `runtime/reconcile.py`: look, decide, look again if the decision asks for it.
+The forecast ends where the operator would call. No code here can make a call.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _PROVEN: Final = frozenset(
         FailureKind.CREDENTIALS_INVALID,
     }
 )
-"""Failures that the operator meets as well, where the resource's own Secret met them."""
+"""Failures that the operator would meet too, if the resource's own Secret met them here."""
 _MOVES: Final = frozenset({Phase.SUBMITTING, Phase.UPGRADING})
 _NOT_SEEN: Final = (
-    "nobody has looked at the engine yet: --ask-vendor looks, with an access key or the Secret"
+    "the engine has not been looked at yet: --ask-vendor looks, with an access key or the Secret"
 )
 
 ReaderOf = Callable[[Resource], Awaitable[CseReader | None]]
@@ -52,13 +52,13 @@ ReaderOf = Callable[[Resource], Awaitable[CseReader | None]]
 
 @dataclass(frozen=True, slots=True)
 class Forecaster:
-    """Says what happens to the resources of a world.
+    """Forecasts what happens to the resources of a world.
 
     Args:
         world: The cluster as it will be.
         settings: The operator's settings, as far as they are known here.
-        reader_of: Who looks at a resource's engine; None: what its status says of it is taken.
-        own_secrets: Whether that is done with the Secret that the resource names.
+        reader_of: Returns the reader of a resource's engine; None: its status tells of the engine.
+        own_secrets: Whether readers use the Secret that the resource names.
     """
 
     world: World
@@ -67,11 +67,11 @@ class Forecaster:
     own_secrets: bool = False
 
     async def verdict(self, key: str, assumed: str | None = None) -> Verdict:
-        """What happens to a resource.
+        """Return what happens to a resource.
 
         Args:
             key: The resource.
-            assumed: The version that the engine is taken to have where nobody has looked at it.
+            assumed: The assumed version of an engine that has not been looked at.
         """
         cached = self.world.cache.get(key)
         if cached is None:
@@ -86,7 +86,9 @@ class Forecaster:
             sentence = "it is being deleted: plan again when it is gone"
             return replace(blank, reason="Deleting", sentence=sentence)
         if doubles := self.world.doubles_of(key):
-            sentence = f"{', '.join(doubles)} names the same engine and is new too: one will own it"
+            sentence = (
+                f"{', '.join(doubles)} names the same engine and is new too: only one will own it"
+            )
             return replace(blank, reason=Reason.ENGINE_ALREADY_MANAGED, sentence=sentence)
         o, decision = await self._decided(key, resource, assumed)
         if decision is None:
@@ -96,7 +98,7 @@ class Forecaster:
     async def _decided(
         self, key: str, resource: Resource, assumed: str | None
     ) -> tuple[Observed, Decision | None]:
-        """What the operator decides; None where that needs a look that nobody takes here."""
+        """Return the operator's decision; None if it needs a look that cannot be taken here."""
         o = _known(
             resource,
             observes_only=self.world.observes_only or self.settings.observe_only,
@@ -133,7 +135,7 @@ class Forecaster:
         raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.status)}")
 
     def _undecided(self, o: Observed, blank: Verdict) -> Verdict:
-        """A decision that needs the vendor: what is recorded is all that is known."""
+        """Return the verdict on a decision that needs a look: only the record is known."""
         upgrade = o.status.upgrade
         if upgrade is None or stage_of(o.status) is Stage.IDLE:
             told = _NOT_SEEN
@@ -145,7 +147,7 @@ class Forecaster:
         goes_on = f"{o.status.message or 'an upgrade is under way'}; it is followed to its end"
         target = upgrade.target_version
         if target is not None and not satisfies(target, o.wish.version):
-            goes_on += f", and {o.wish.version} is judged after it"
+            goes_on += f", and {o.wish.version} is decided on after it"
         return replace(
             blank,
             kind=Kind.UPGRADING,
@@ -179,7 +181,7 @@ class Forecaster:
         return replace(verdict, holds=_holds(o) or (Hold(_holder(reason), reason),))
 
     def _call(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
-        """The operator would call now: no policy holds it."""
+        """Return the verdict that the operator would call now: no policy holds the engine."""
         upgrade = decision.status.upgrade
         assert upgrade is not None  # noqa: S101 - the caller has looked
         target = upgrade.target_version or o.wish.version
@@ -212,7 +214,7 @@ def _holder(reason: Reason) -> str:
 
 
 def _holds(o: Observed) -> tuple[Hold, ...]:
-    """The policies that hold an engine, as the plug-in names them; none where none was asked."""
+    """Return the policies that hold an engine, as the plug-in names them; none if not asked."""
     if not isinstance(o.permit, Held):
         return ()
     return tuple(
@@ -226,7 +228,7 @@ def _holds(o: Observed) -> tuple[Hold, ...]:
 
 
 def _kind_of(reason: Reason, status: Status) -> Kind:
-    """The kind that goes with a reason: by the condition that comes with it."""
+    """Return the kind of verdict for a reason, from the condition that comes with the reason."""
     if reason is Reason.ENGINE_ALREADY_MANAGED:
         return Kind.NOT_OWNER
     match FACTS[reason].standing:
@@ -239,9 +241,10 @@ def _kind_of(reason: Reason, status: Status) -> Kind:
 
 
 def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -> Observed:
-    """What is known of a resource before anything is looked at.
+    """Return what is known of a resource before any look.
 
-    The operator may have known an open intent for less time than this says, and so wait a little.
+    The operator may have known an open intent for less time than `known_for` says, and so still
+    wait.
     """
     now, upgrade = datetime.now(UTC), resource.status.upgrade
     known_for = (now - upgrade.requested_at).total_seconds() if upgrade else 0.0
@@ -256,7 +259,7 @@ def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -
 
 
 def _engine_of(resource: Resource, assumed: str | None) -> EngineView | None:
-    """The engine as the operator saw it last, or as the revision before says that it is."""
+    """Return the engine as the operator saw it last, else at the assumed version."""
     status, engine = resource.status, resource.status.engine
     version = status.current_version or assumed
     if version is None:
@@ -276,7 +279,7 @@ def _engine_of(resource: Resource, assumed: str | None) -> EngineView | None:
 
 
 def _depends_on_retry(o: Observed, decision: Decision, limits: Limits) -> bool:
-    """Whether the decision would be another one if the vendor offered Retry; no status says so."""
+    """Whether the decision would differ if the vendor offered Retry, which no status records."""
     if o.engine is None or o.engine.status != UPGRADE_FAILED:
         return False
     offered = replace(o.engine, additional_actions=(RETRY_ACTION,))
@@ -291,17 +294,17 @@ class _Looks:
     reader: CseReader | None
 
     async def take(self, o: Observed, decision: Decision) -> Observed:
-        """Take the look that a decision asks for, and add what it showed."""
+        """Take the look that a decision asks for, and return the observation with its result."""
         if decision.effect is Effect.LOOK:
             return await self.at_engine(o)
         if decision.effect is Effect.LIST_JOBS:
             return await self._at_jobs(o)
         if decision.job_to_show is None:
-            raise AssertionError("a job without an id was asked for")
+            raise AssertionError("the decision asks for a job without its id")
         return await self._at_job(o, decision.job_to_show)
 
     async def at_engine(self, o: Observed) -> Observed:
-        """Look at the engine."""
+        """Look at the engine, and return the observation with its result."""
         try:
             engine = await self._reader.show_engine(self.resource.spec.engine_id)
         except CloudError as error:
@@ -327,7 +330,7 @@ class _Looks:
     @property
     def _reader(self) -> CseReader:
         if self.reader is None:
-            raise AssertionError("nobody looks")
+            raise AssertionError("a look needs a reader")
         return self.reader
 
 

@@ -1,7 +1,7 @@
-"""What manifests make of the cluster, and what of that is a merge's doing.
+"""Applies manifests to a world, and reports what a merge changes.
 
-A merge that changes policies moves engines whose own manifests stay as they are, and engines that
-have none among these. So the same is forecast without the merge, and what differs is told.
+A merge that changes policies may affect engines whose own manifests stay the same or are not among
+these. So the forecast runs without the merge and with it, and the differences are reported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cse_operator.cli.planning.verdict import Change, Kind, Verdict
 from cse_operator.cli.planning.world import World
 
 AT_ONCE: Final = 16
-"""Engines that are looked at at once."""
+"""How many engines are looked at in parallel."""
 
 Manifests = dict[str, Manifest]
 
@@ -30,9 +30,9 @@ class Merge:
     """The engines' manifests, by their keys.
 
     Args:
-        head: What is applied.
-        base: What the revision before has.
-        compared: Whether there is a revision before.
+        head: The manifests to apply.
+        base: The manifests in the base revision.
+        compared: Whether there is a base revision.
     """
 
     head: Manifests
@@ -40,7 +40,7 @@ class Merge:
     compared: bool
 
     def apply(self, world: World) -> dict[str, str]:
-        """Apply the manifests to a world; returns why some are refused, by their keys."""
+        """Apply the manifests to a world, and return why some are refused, by their keys."""
         refused: dict[str, str] = {}
         for key in self.base.keys() - self.head.keys():
             world.remove(key)
@@ -55,7 +55,7 @@ class Merge:
         return refused
 
     def shown(self, key: str, verdict: Verdict) -> Verdict:
-        """A verdict with where its manifest stands, and how that differs from the one before."""
+        """Return a verdict with its manifest's place and how the manifest changed."""
         manifest, before = self.head.get(key), self.base.get(key)
         if manifest is None:
             return replace(verdict, change=Change.SAME)
@@ -68,7 +68,7 @@ class Merge:
         return replace(verdict, change=change, origin=manifest.origin, line=manifest.line)
 
     def removed(self) -> list[Verdict]:
-        """What the merge takes away."""
+        """Return a verdict for each resource that the merge removes."""
         return [
             _removed(key, self.base[key]) for key in sorted(self.base.keys() - self.head.keys())
         ]
@@ -81,14 +81,14 @@ async def verdicts(
     refused: Mapping[str, str],
     changed: Collection[Name],
 ) -> list[Verdict]:
-    """What happens to each engine of the manifests, and to those that changed policies move.
+    """Return a verdict for each engine of the manifests, and for those that policies now affect.
 
     Args:
         merge: The manifests.
-        before: Of the world without the merge.
-        after: Of the world with it.
+        before: The forecaster of the world without the merge.
+        after: The forecaster of the world with the merge.
         refused: Why some manifests are refused, by their keys.
-        changed: The policies that differ.
+        changed: The policies that the merge changes.
     """
     named = merge.head.keys() | merge.base.keys()
     others = (
@@ -115,7 +115,7 @@ async def verdicts(
 async def _forecast(
     forecaster: Forecaster, keys: Iterable[str], base: Manifests
 ) -> dict[str, Verdict]:
-    # Slots of policies are given in the order in which engines ask: the same in every plan.
+    # Policies give their slots in the order of requests: one at a time is the same in every plan.
     at_once = AT_ONCE if forecaster.world.policies.gates_nothing else 1
     slots = asyncio.Semaphore(at_once)
 
@@ -128,21 +128,21 @@ async def _forecast(
 
 
 def _essence(verdict: Verdict | None) -> object:
-    """What of a verdict is another one, whatever its words are."""
+    """Return the parts of a verdict that make it differ from another, without its text."""
     if verdict is None:
         return None
     return verdict.kind, verdict.reason, verdict.to_version, verdict.holds
 
 
 def _is_known(verdict: Verdict) -> bool:
-    """Whether two verdicts that are equal say that nothing changes."""
+    """Whether the verdict is certain, so that an equal one proves that nothing changes."""
     return verdict.kind is not Kind.UNKNOWN and verdict.reason != Reason.POLICIES_UNKNOWN
 
 
 def _is_selected(
     key: str, before: Forecaster, after: Forecaster, changed: Collection[Name]
 ) -> bool:
-    """Whether a policy that differs selects an engine, or may, without the merge or with it."""
+    """Whether a changed policy selects the engine, or may, without the merge or with it."""
     for world in (before.world, after.world):
         cached = world.cache.get(key)
         if cached is None:

@@ -10,7 +10,7 @@ from typing import Final
 from cse_operator.cli.planning.verdict import MEANINGS, Change, Kind, Verdict, counts, exit_code
 
 MARKER: Final = "<!-- cse-operator plan -->"
-"""The first line of a comment, by which a bot finds the one that it wrote before."""
+"""The first line of a comment, by which a bot finds its earlier comment."""
 
 COMMENT_LIMIT: Final = 60_000
 """Characters; GitHub cuts a comment at 65,536."""
@@ -45,7 +45,7 @@ def is_shown(one: Verdict) -> bool:
 
 
 def text(verdicts: Sequence[Verdict]) -> str:
-    """The plan for people; empty where nothing happens."""
+    """Return the plan for people; empty if nothing happens."""
     shown = [one for one in verdicts if is_shown(one)]
     if not shown:
         return ""
@@ -60,7 +60,7 @@ def text(verdicts: Sequence[Verdict]) -> str:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """All of it in one sentence."""
+    """Return the plan in one sentence."""
     found = counts(verdicts)
     parts = (f"{number} {MEANINGS[kind]}" for kind, number in found.items())
     policies = sum(1 for one in verdicts if one.policy)
@@ -70,7 +70,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:
-    """The plan for programs."""
+    """Return the plan for programs."""
     content = {
         "exitCode": exit_code(verdicts),
         "counts": {kind.value: number for kind, number in counts(verdicts).items()},
@@ -81,7 +81,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
-    """The plan as a comment of bounded length; empty where nothing happens."""
+    """Return the plan as a comment of bounded length; empty if nothing happens."""
     shown = [one for one in verdicts if is_shown(one)]
     if not shown:
         return ""
@@ -103,7 +103,7 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
 
 
 def github(verdicts: Sequence[Verdict]) -> str:
-    """The plan as workflow commands of GitHub, which shows them beside the changed lines."""
+    """Return the plan as GitHub's workflow commands, which it shows beside the changed lines."""
     lines = []
     for one in verdicts:
         if one.kind not in _LEVELS:
@@ -126,13 +126,13 @@ FORMS: Final[dict[str, Callable[[Sequence[Verdict]], str]]] = {
 
 
 def _sentences(one: Verdict) -> list[str]:
-    """Why, and what to know beside it."""
+    """Return the verdict's reason and its warnings."""
     change = _CHANGES.get(one.change) if one.change else None
     return [" ".join(filter(None, [one.sentence, change])), *one.warnings]
 
 
 def _escaped(words: str) -> str:
-    """A text that is shown as it is: no mark-up of a manifest gets into the comment."""
+    """Return a text that Markdown shows as written: no mark-up of a manifest takes effect."""
     plain = " ".join(words.split())
     for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "&#64;")):
         plain = plain.replace(sign, instead)

@@ -1,4 +1,4 @@
-"""The policies that hold a plan's engines: the cluster's, and in their place the manifests'."""
+"""The policies of a plan: those in the cluster, replaced by those among the manifests."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Written:
     """The policies among the manifests of one revision."""
 
     named: set[Name] = field(default_factory=set)
-    """All of them."""
+    """The names of all policies."""
     taken: dict[Name, Object] = field(default_factory=dict)
-    """Those that the API server takes, as it would store them."""
+    """The policies that the API server accepts, as it would store them."""
     refused: list[Verdict] = field(default_factory=list)
-    """What is wrong with the others, and with those that the operator cannot evaluate."""
+    """Verdicts on refused policies, and on those that the operator cannot evaluate."""
 
     @classmethod
     def of(cls, manifests: Iterable[Manifest], namespace: str) -> Written:
@@ -41,7 +41,7 @@ class Written:
 
         Args:
             manifests: The manifests, engines among them.
-            namespace: The namespace of those that name none.
+            namespace: The namespace of policies that name none.
         """
         found = cls()
         for manifest in (one for one in manifests if one.kind != KIND):
@@ -50,7 +50,7 @@ class Written:
             name = (manifest.kind, place, manifest.name)
             why = refusal_of_policy(manifest)
             if name in found.named:
-                found._refuse(manifest, name, "NamedTwice", "it is there twice")
+                found._refuse(manifest, name, "NamedTwice", "it has two manifests")
             elif why is not None:
                 found._refuse(manifest, name, "Invalid", why)
             else:
@@ -59,7 +59,7 @@ class Written:
         return found
 
     def refused_beside(self, before: Written) -> list[Verdict]:
-        """What is wrong and was not wrong in the same way in the revision before."""
+        """Return the verdicts that the base revision does not have already."""
         known = {(one.key, one.sentence) for one in before.refused}
         return [one for one in self.refused if (one.key, one.sentence) not in known]
 
@@ -83,7 +83,7 @@ class Policies:
     before: PolicySet
     after: PolicySet
     changed: frozenset[Name]
-    """Those that are not the same in both."""
+    """The policies that differ between the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ class Stored:
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The labels of each namespace."""
     unknown: str | None = None
-    """Why they are not known; then everything is held."""
+    """Why the policies are not known, so that everything is held; None if they are."""
 
 
 async def stored_policies(api_client: ApiClient, settings: Settings) -> Stored:
-    """The policies in the cluster that the operator would list."""
+    """Return the policies in the cluster that the operator would list."""
     reader = PolicyReader(api_client)
     try:
         if settings.namespaces:
@@ -111,13 +111,13 @@ async def stored_policies(api_client: ApiClient, settings: Settings) -> Stored:
 
 
 def policies_of(stored: Stored, settings: Settings, head: Written, base: Written) -> Policies:
-    """The policies before and after the manifests are applied.
+    """Return the policies before and after the manifests are applied.
 
     Args:
-        stored: The cluster's.
+        stored: The policies in the cluster.
         settings: The operator's settings.
         head: The policies among the manifests.
-        base: Those of the revision before; what is only there goes.
+        base: The policies in the base revision; those that `head` lacks are deleted.
     """
     there = {_name(one): one for one in stored.objects} | base.taken
     before = _heeded(there, settings)
@@ -135,7 +135,7 @@ def policies_of(stored: Stored, settings: Settings, head: Written, base: Written
 
 
 def _heeded(objects: Mapping[Name, Object], settings: Settings) -> dict[Name, Object]:
-    """An operator that serves some namespaces heeds no policies of the cluster."""
+    """Drop cluster policies if the operator serves only some namespaces: it ignores them."""
     return {
         name: obj
         for name, obj in objects.items()
@@ -153,7 +153,7 @@ def _name(obj: Object) -> Name:
 
 
 def _object(manifest: Manifest, name: Name) -> Object:
-    """A policy as it would be stored."""
+    """Return a policy as the API server would store it."""
     kind, namespace, called = name
     metadata = {
         "namespace": namespace,

@@ -1,7 +1,7 @@
-"""What the API server would refuse of a policy, as far as that can be told without it. Pure.
+"""Finds what the API server would refuse in a policy, as far as is known without it. Pure.
 
-The rules (CEL) stand beside the fields in `api/policy.py`; here they are once more in Python, and a
-test holds both to the same refusals.
+The CEL rules are in `api/policy.py`, beside their fields. This module repeats them in Python, and a
+test checks that both refuse the same.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _WITH_VALUES: Final = frozenset({Operator.IN, Operator.NOT_IN})
 
 
 def as_sent(manifest: Manifest) -> str:
-    """A manifest's spec as the JSON that is sent: a date that YAML understands is a text there.
+    """Return a manifest's spec as the JSON that a client sends, in which YAML's dates are texts.
 
     Raises:
-        TypeError: A key is no text.
+        TypeError: A key is not a string.
     """
     return json.dumps(manifest.content.get("spec"), default=str)
 
 
 def refusal_of_policy(manifest: Manifest) -> str | None:
-    """Why the API server would refuse a policy; None if it takes it."""
+    """Return why the API server would refuse a policy; None if it accepts it."""
     why = refusal_of_frame(manifest)
     if why is not None:
         return why
@@ -81,7 +81,7 @@ def _broken_rules(spec: PolicySpec) -> Iterator[str]:
 
 def _doubles(field: str, named: Sequence[Window] | Sequence[Wave]) -> Iterator[str]:
     names = [one.name for one in named]
-    yield from (f"{field}: {name} is there twice" for name in names if names.count(name) > 1)
+    yield from (f"{field}: {name} is named twice" for name in names if names.count(name) > 1)
 
 
 def _of_window(window: Window) -> Iterator[str]:

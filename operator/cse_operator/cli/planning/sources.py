@@ -1,4 +1,4 @@
-"""The manifests that are planned: files, folders, kustomizations, standard input, a revision."""
+"""Reads the manifests of a plan: files, folders, kustomizations, standard input, a revision."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _ASKED_FOR: Final = "Install git, or leave out --base"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the manifests are."""
+    """The places of the manifests."""
 
     paths: tuple[str, ...] = ()
     kustomizations: tuple[str, ...] = ()
 
     def read(self) -> list[Manifest]:
-        """Read all of them.
+        """Read all manifests.
 
         Raises:
-            ManifestError: One of them cannot be read.
+            ManifestError: A manifest cannot be read.
         """
         found: list[Manifest] = []
         for path in self.paths:
@@ -44,10 +44,10 @@ class Sources:
         return found
 
     def read_at(self, revision: str) -> list[Manifest]:
-        """Read them as they are in a git revision; what is not there is none.
+        """Read the manifests of a git revision; a path that the revision lacks has none.
 
         Raises:
-            ManifestError: There is no such revision, or a manifest in it cannot be read.
+            ManifestError: The revision does not exist, or a manifest in it cannot be read.
         """
         if STANDARD_INPUT in self.paths:
             raise ManifestError("--base compares files with a git revision, not standard input")
@@ -72,9 +72,9 @@ class Sources:
 
 @contextmanager
 def _checked_out(top: Path, revision: str) -> Iterator[Path]:
-    """A folder with the files of a revision."""
+    """Yield a folder with the files of a revision."""
     if revision.startswith("-"):
-        raise ManifestError(f"{revision} is no git revision")
+        raise ManifestError(f"{revision} is not a git revision")
     archive = _git("archive", "--format=tar", revision, at=top)
     with tempfile.TemporaryDirectory(prefix="cse-plan-") as folder:
         tree = Path(folder).resolve()
@@ -83,7 +83,7 @@ def _checked_out(top: Path, revision: str) -> Iterator[Path]:
 
 
 def _unpack(archive: bytes, tree: Path) -> None:
-    """Write the plain files of an archive; a link could lead out of the folder."""
+    """Write the regular files of an archive, and no links: a link could lead out of the folder."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for member in files:
             place = (tree / member.name).resolve()
@@ -98,11 +98,11 @@ def _git(*arguments: str, at: Path | None = None) -> bytes:
 
 
 def _built(folder: Path) -> str:
-    """A kustomization's objects, as kubectl or kustomize makes them."""
+    """Return the objects of a kustomization, as kubectl or kustomize builds them."""
     for tool, arguments in (("kubectl", ["kustomize"]), ("kustomize", ["build"])):
         if shutil.which(tool):
             return _output([tool, *arguments, str(folder)], "Correct it").decode()
-    raise ManifestError(f"{folder}: neither kubectl nor kustomize is there to build it")
+    raise ManifestError(f"{folder}: install kubectl or kustomize to build it")
 
 
 def _output(command: list[str], way_out: str, at: Path | None = None) -> bytes:

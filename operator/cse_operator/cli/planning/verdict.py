@@ -1,4 +1,4 @@
-"""What is said of each engine, and the exit code that follows from all of it. Pure."""
+"""The verdict on each engine, and the exit code that follows from all verdicts. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MEANINGS: Final = {
 
 
 class Change(StrEnum):
-    """How a resource stands to the git revision that it is compared with."""
+    """How a manifest differs from the base revision."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -57,35 +57,35 @@ class Verdict:
     engine_id: str
     kind: Kind
     reason: str
-    """A word: a condition's reason, or what the API server would say."""
+    """One word: the reason of a condition, or of a refusal."""
     sentence: str
     from_version: str | None = None
     to_version: str | None = None
     holds: tuple[Hold, ...] = ()
     warnings: tuple[str, ...] = ()
     will_be_refused: bool = False
-    """Whether the vendor can be expected to refuse the call."""
+    """Whether the vendor will probably refuse the call."""
     change: Change | None = None
     origin: str = ""
     line: int | None = None
     policy: str = ""
-    """The kind of a policy, of which this is said; empty where it is an engine's resource."""
+    """The kind of the policy that this verdict is about; empty if it is about an engine."""
 
     @property
     def key(self) -> str:
-        """The resource."""
+        """The namespace and name, behind the kind if it is a policy."""
         place = f"{self.namespace}/{self.name}" if self.namespace else self.name
         return f"{self.policy} {place}".lstrip()
 
     @property
     def versions(self) -> str:
-        """From which version to which."""
+        """The version of the engine and the desired one, as text."""
         if self.to_version is None:
             return self.from_version or ""
         return f"{self.from_version or '?'} → {self.to_version}"
 
     def to_json(self) -> dict[str, Any]:
-        """The verdict for programs."""
+        """Return the verdict for programs."""
         return {
             "kind": self.policy or KIND,
             "namespace": self.namespace,
@@ -107,7 +107,7 @@ class Verdict:
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
-    """The detailed exit code: 3 for what is refused, 2 for what starts or may start, else 0."""
+    """Return the detailed exit code: 3 if one is refused, 2 if one starts or may start, else 0."""
     found = list(verdicts)
     if any(one.kind is Kind.REFUSED or one.will_be_refused for one in found):
         return REFUSED
@@ -116,6 +116,6 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 
 
 def counts(verdicts: Iterable[Verdict]) -> dict[Kind, int]:
-    """How many engines there are of each kind, those without any left out."""
+    """Return the number of engines of each kind; kinds without engines are left out."""
     found = [one.kind for one in verdicts if not one.policy]
     return {kind: found.count(kind) for kind in Kind if kind in found}

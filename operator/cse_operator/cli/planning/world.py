@@ -1,6 +1,6 @@
-"""The cluster as it will be once the manifests are applied, in the operator's own cache. Pure.
+"""The cluster as it will be after the manifests are applied, in the operator's own cache. Pure.
 
-The cache and the rules of ownership are the operator's: who owns an engine is decided by them.
+The operator's own rules of ownership decide which resource owns an engine.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ Object = dict[str, Any]
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _YOUNGEST: Final = "9999-12-31T23:59:59Z"
-"""When a resource that is not there yet was created: after all others."""
+"""The creation time of a resource that does not exist yet: after all others."""
 
 
 @dataclass(slots=True)
 class World:
-    """What is there, and what the manifests make of it."""
+    """The cluster's resources, with the manifests applied to them."""
 
     cache: Cache
     ownership: Ownership
     here: dict[str, Object] = field(default_factory=dict)
-    """The cluster's resources as they are, by their keys."""
+    """The cluster's resources before any manifest is applied, by their keys."""
     new: dict[EngineKey, list[str]] = field(default_factory=dict)
-    """The resources that are not there yet, by the engine that they name."""
+    """The resources that do not exist yet, by the engine that they name."""
     policies: PolicySet = field(default_factory=PolicySet)
     let_go: set[str] = field(default_factory=set)
-    """Those to which a policy's slot was given by this plan."""
+    """The keys of the resources to which this plan gave a policy's slot."""
     observes_only: bool = False
-    """Whether the operator says of any resource that it calls nothing at all."""
+    """Whether any resource's status says that the operator runs with --observe-only."""
 
     def take_in(self, objects: Iterable[Object]) -> None:
-        """Take in resources of the cluster, as they are."""
+        """Add resources of the cluster as they are now."""
         for obj in objects:
             self.here[key_of(obj)] = obj
             self.cache.watched(obj)
@@ -53,18 +53,18 @@ class World:
             self.observes_only |= any(one.get("reason") == "ObserveOnly" for one in conditions)
 
     def remove(self, key: str) -> None:
-        """A resource will not be there any more."""
+        """Remove a resource."""
         obj = self.here.get(key)
         if obj is not None:
             self.cache.remove(key, uid=obj["metadata"]["uid"])
 
     def apply(self, key: str, manifest: Manifest, before: Mapping[str, Any]) -> None:
-        """Make of a resource what a manifest says of it.
+        """Apply a manifest to its resource.
 
         Args:
             key: The resource.
-            manifest: What is applied.
-            before: The spec in the revision before: what it states and the manifest does not, goes.
+            manifest: The manifest to apply.
+            before: The spec in the base revision; fields that only this spec states are removed.
         """
         there = self.here.get(key)
         obj = _merged(there, manifest, before) if there else _new(key, manifest)
@@ -74,7 +74,7 @@ class World:
             self.new.setdefault(engine, []).append(key)
 
     def permit(self, key: str, engine: EngineView | None) -> Allowed | Held:
-        """What the policies say of a start; a yes takes a slot, as the operator's gate does."""
+        """Ask the policies for a start; a yes takes a slot, as in the operator's gate."""
         cached = self.cache.get(key)
         if cached is None:
             raise AssertionError(f"{key} is not in the world")
@@ -86,7 +86,7 @@ class World:
         return answer
 
     def doubles_of(self, key: str) -> list[str]:
-        """Other new resources that name the same engine, while nobody owns it yet."""
+        """Return the other new resources that name the same engine, if it has no owner yet."""
         engine = self.ownership.engine_of(key)
         others = self.new.get(engine, []) if engine is not None else []
         if key not in others or self.ownership.rival(key) is not None:
@@ -113,7 +113,7 @@ def _new(key: str, manifest: Manifest) -> Object:
 
 
 def _merged(there: Object, manifest: Manifest, before: Mapping[str, Any]) -> Object:
-    """A resource after an apply: what was stated and is no more goes, the rest stays."""
+    """Return a resource after an apply: fields no longer stated are removed, the others stay."""
     obj = copy.deepcopy(there)
     metadata, spec = obj["metadata"], dict(obj["spec"])
     for name in list(spec):
@@ -132,7 +132,7 @@ def _merged(there: Object, manifest: Manifest, before: Mapping[str, Any]) -> Obj
 
 
 def _last_applied(there: Object) -> Mapping[str, Any]:
-    """The spec that `kubectl apply` applied last, if it was that."""
+    """Return the spec that `kubectl apply` applied last; empty if there is none."""
     annotations = there["metadata"].get("annotations") or {}
     try:
         spec = json.loads(annotations.get(_LAST_APPLIED, "{}")).get("spec")
