@@ -109,7 +109,7 @@ def failure_of_response(  # noqa: PLR0917 - the parts of an answer
     secrets = tuple(secrets)
     error = parse_error(body, secrets)
     kind, lead = _kind_of(operation, status, error)
-    message = error.message or f"{operation} was answered with HTTP {status} and no explanation"
+    message = error.message or f"{operation} got HTTP {status} without an explanation"
     if lead:
         message = f"{lead.format(engine=engine_id or 'given', operation=operation)}: {message}"
     return Failure(
@@ -212,7 +212,7 @@ def _kind_of_status(status: int, *, known: bool) -> tuple[FailureKind, str]:
         if known
         else (
             FailureKind.TRANSIENT,
-            "This is not the vendor's answer: is the endpoint setting right?",
+            "This is not the vendor's answer: check the endpoint setting",
         ),
     }
     if status in by_status:
@@ -220,7 +220,7 @@ def _kind_of_status(status: int, *, known: bool) -> tuple[FailureKind, str]:
     if status in _CONFLICTS and known:
         return FailureKind.BUSY, ""
     if 300 <= status < 400:  # noqa: PLR2004
-        return FailureKind.TRANSIENT, "The endpoint redirects, which is not followed"
+        return FailureKind.TRANSIENT, "The endpoint redirects; the operator follows no redirects"
     if 400 <= status < 500 and status not in _TRANSIENT_CLIENT_ERRORS:  # noqa: PLR2004
         return FailureKind.REJECTED, ""
     return FailureKind.TRANSIENT, ""

@@ -43,7 +43,9 @@ class CseClient(CseReader):
             asyncio.CancelledError: The caller was cancelled; the outcome is unknown here too.
         """
         if not _VERSION.fullmatch(version):
-            raise malformed("The version is not one: at most 24 letters, digits and dots")
+            raise malformed(
+                "The version is malformed: it has at most 24 letters, digits, '.', '-', '+' and '_'"
+            )
         path = f"{self._base}/{checked_id('engine', engine_id)}/upgrade"
         body = wire.upgrade_body(version)
         return await self._change(Operation.UPGRADE, path, engine_id, body, send_before, namespace)

@@ -82,7 +82,7 @@ class EndpointPolicy:
                 raise EndpointSettingError(f"{region!r} is not the name of a region")
             if self._is_nowhere(region):
                 raise EndpointSettingError(
-                    f"{region!r} is allowed, and no site is known for it: add"
+                    f"{region!r} is allowed, but its site is not known: add"
                     f" {region}=DOMAIN to --sites"
                 )
 
@@ -122,7 +122,7 @@ class EndpointPolicy:
 
     def _origin(self, template: str, region: str, *, following: bool) -> str:
         if not is_well_formed(region):
-            raise _not_allowed("The region is not well formed: it looks like cn-north-4")
+            raise _not_allowed("The region is malformed: a region looks like cn-north-4")
         if not following:
             self._check_allowed(region)
         return _filled(template, region, self._domain_of(region) or PUBLIC_DOMAIN).rstrip("/")
@@ -131,13 +131,11 @@ class EndpointPolicy:
         if self.allowed_regions and region not in self.allowed_regions:
             allowed = ", ".join(sorted(self.allowed_regions)[:20])
             raise _not_allowed(
-                f"The region {region} is not among those the operator's administrator allows"
-                f" ({allowed})"
+                f"The operator's administrator does not allow the region {region}"
+                f" (allowed: {allowed})"
             )
         if self._is_nowhere(region):
-            raise _not_allowed(
-                f"The region {region} is neither among the published ones nor in --sites"
-            )
+            raise _not_allowed(f"The region {region} is neither a published region nor in --sites")
 
     def _is_nowhere(self, region: str) -> bool:
         """Whether the templates need a site's domain and none is known for the region."""
@@ -158,9 +156,7 @@ class EndpointPolicy:
         if url.scheme not in {"https", "http"} or not url.host:
             raise EndpointSettingError(f"{template!r} needs to look like {CSE_TEMPLATE}")
         if url.userinfo or url.query or url.fragment or url.path not in {"", "/"}:
-            raise EndpointSettingError(
-                f"{template!r} may hold a scheme, a host and a port, and nothing else"
-            )
+            raise EndpointSettingError(f"{template!r} may have only a scheme, a host and a port")
         if self.allow_insecure:
             return
         if url.scheme != "https":
@@ -176,8 +172,8 @@ def _site(text: str) -> tuple[str, str]:
     matched = _SITE.fullmatch(text)
     if matched is None:
         raise EndpointSettingError(
-            f"{text!r} is not a site, such as eu-west-*=cloud.example.com: regions by name or with"
-            " *, and the domain after cse.<region>."
+            f"{text!r} is not a site: write a region or a pattern with *, then = and the domain"
+            " that follows cse.<region>., such as eu-west-*=cloud.example.com"
         )
     return matched[1], matched[2]
 

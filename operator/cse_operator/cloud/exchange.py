@@ -223,7 +223,7 @@ class Exchange:
         target = f"{call.path}?{query}" if query else call.path
         url = httpx.URL(f"{self._origin}{target}")
         if url.raw_path != target.encode() or url.netloc != self._netloc:
-            raise malformed("The ids do not make a path of this API")
+            raise malformed("The ids do not form a path of this API")
         extensions: dict[str, Any] = {
             "timeout": self._http.timeout.as_dict(),
             OPERATION: call.operation,
@@ -277,7 +277,9 @@ def checked_id(what: str, value: str) -> str:
         CloudError: It may not (`REJECTED`).
     """
     if not _ID.fullmatch(value):
-        raise malformed(f"The {what} id is not one: up to 64 letters, digits, '-' and '_'")
+        raise malformed(
+            f"The {what} id is malformed: it has at most 64 letters, digits, '-' and '_'"
+        )
     return value
 
 
@@ -300,7 +302,7 @@ def malformed(message: str) -> CloudError:
 
 
 def _too_late(call: Call) -> Failure:
-    message = f"{call.operation} was not sent: its time to be sent is over"
+    message = f"{call.operation} was not sent: its deadline for sending has passed"
     return Failure(FailureKind.NOT_SENT, message)
 
 

@@ -50,7 +50,7 @@ def check_no_proxy(names: tuple[str, ...]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"{name!r} is neither a domain nor an address: a domain stands for all hosts in it"
+                f"{name!r} is neither a domain nor an address: a domain includes all hosts in it"
             )
 
 

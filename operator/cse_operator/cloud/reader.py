@@ -184,5 +184,5 @@ class CseReader:
 
 def _checked_job(job_id: int) -> int:
     if job_id <= 0:
-        raise malformed("The job id is not one: a number above 0")
+        raise malformed("The job id is malformed: it is a number above 0")
     return job_id

@@ -241,7 +241,7 @@ async def _use_kubeconfig(
 ) -> None:
     if not _exists(paths):
         raise NotConfigured(
-            f"There is no cluster to talk to: {paths} does not exist, and this is no Pod with a "
+            f"There is no cluster to talk to: {paths} does not exist, and this is not a Pod with a "
             "service account. Set KUBECONFIG."
         )
     _find_a_place_for_certificates()
@@ -256,7 +256,7 @@ async def _use_kubeconfig(
         return
     # Raised without its cause: a parser quotes the offending line, which may hold a token.
     raise NotConfigured(
-        f"The kubeconfig {paths} cannot be used; compare `kubectl config view --minify`"
+        f"The kubeconfig {paths} cannot be used; check it with `kubectl config view --minify`"
     )
 
 

@@ -43,8 +43,8 @@ _ANYBODY: Final = Turn()
 
 _OTHERS_WERE_REFUSED = Failure(
     FailureKind.UNAUTHENTICATED,
-    "Other secrets of this access key or user were refused lately, and one more might lock it; this"
-    " one is tried after a while",
+    "Other secrets of this access key or user were refused lately, and one more refusal might lock"
+    " it; this secret is tried after a while",
 )
 
 

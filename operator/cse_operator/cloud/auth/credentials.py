@@ -160,7 +160,7 @@ def _usable(key: str, value: SecretStr) -> SecretStr:
     # A value that becomes part of a header must not contain a line break.
     in_json = key in {"username", "password", "domainName"}
     if not text.isprintable() or not (in_json or text.isascii()):
-        raise _invalid(f"The Secret's key {key} holds characters that no such value has")
+        raise _invalid(f"The Secret's key {key} contains characters that are not allowed")
     return Identity(text) if key in {"username", "domainName"} else SecretStr(text)
 
 

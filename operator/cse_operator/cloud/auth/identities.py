@@ -178,6 +178,6 @@ def _token_in(path: Path) -> SecretStr:
         message = f"The token of the operator's own identity in {path} cannot be read: {said}"
         raise CloudError(Failure(FailureKind.CREDENTIALS_MISSING, message)) from None
     if not text.isprintable() or not text:
-        message = f"The token of the operator's own identity in {path} is none"
+        message = f"The token of the operator's own identity in {path} is empty or not printable"
         raise CloudError(Failure(FailureKind.CREDENTIALS_INVALID, message))
     return SecretStr(text)

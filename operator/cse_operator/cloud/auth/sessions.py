@@ -146,7 +146,7 @@ class IdentitySession:
     def _why_none(self) -> Failure:
         failure = self._breaker.refusal() or self._failure
         if failure is None:
-            raise RuntimeError("a temporary key is neither there nor refused")
+            raise RuntimeError("there is neither a temporary key nor a failure")
         return failure
 
     def _trade_soon(self, http: httpx.AsyncClient) -> asyncio.Task[None]:
@@ -191,7 +191,7 @@ class IdentitySession:
         self._held = _Held(key, now + key.lifetime, now + key.lifetime * share)
         self._terms.on_trade()
         if not self._lives(self._held, self._terms.call_takes):
-            sentence = f"The temporary key for {self.identity} ends sooner than a call may"
+            sentence = f"The temporary key for {self.identity} expires before a call could end"
             self._failed(Failure(FailureKind.TRANSIENT, sentence))
 
     def _failed(self, failure: Failure) -> None:

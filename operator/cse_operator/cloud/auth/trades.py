@@ -43,9 +43,9 @@ _NAMES: Final = {
 
 _WAYS_OUT: Final = (
     ("expired|not yet valid|issued in the future|clock", "check the clocks of the cluster's nodes"),
-    ("audience|client.?id", "the client id of the identity provider has to be --token-audience"),
+    ("audience|client.?id", "the client id of the identity provider must equal --token-audience"),
     ("signature|signing|jwks|issuer", "give the identity provider the cluster's issuer and keys"),
-    ("mapping|conversion|rule|trust polic|assume", "the rule has to name system:serviceaccount:"),
+    ("mapping|conversion|rule|trust polic|assume", "the rule must name system:serviceaccount:"),
     ("provider|idp", "check the identity provider that the resource names"),
 )
 """Advice for the user by words in IAM's message. It decides nothing; the HTTP status does."""
@@ -191,7 +191,7 @@ def _refusal(response: httpx.Response, secrets: Iterable[SecretStr]) -> Failure:
         operation, response.status_code, response.headers, response.content, None, secrets
     )
     if response.is_success:
-        message = f"{operation} was answered without a usable token or key"
+        message = f"The answer to {operation} holds no usable token or key"
         return replace(failure, kind=FailureKind.TRANSIENT, message=message)
     passing = failure.kind in {FailureKind.TRANSIENT, FailureKind.THROTTLED}
     if passing or not response.is_client_error:
