@@ -133,9 +133,9 @@ def says_no_such_api(failure: Failure) -> bool:
 class Verdict(Enum):
     """What an answer says about the credentials of the call."""
 
-    ACCEPTED = "they are good, whatever else is wrong"
-    UNKNOWN = "nothing: throttling and server errors may come before or after they are checked"
-    REFUSED = "they are refused"
+    ACCEPTED = "the credentials are good, even if the call failed"
+    UNKNOWN = "not known: throttling and server errors can come before the credentials are checked"
+    REFUSED = "the credentials are refused"
 
 
 def verdict_on_credentials(status: int, body: bytes) -> Verdict:

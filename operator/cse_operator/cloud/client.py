@@ -38,8 +38,8 @@ class CseClient(CseReader):
 
         Raises:
             CloudError: `OUTCOME_UNKNOWN` if the call was sent and may have had an effect.
-                The core also waits the full outcome grace after every other error except a
-                plain refusal (`core/situations/__init__.py`).
+                The core waits the full outcome grace also after any other answer of the vendor
+                that is not a plain refusal (`core/situations/__init__.py`).
             asyncio.CancelledError: The caller was cancelled; the outcome is unknown here too.
         """
         if not _VERSION.fullmatch(version):

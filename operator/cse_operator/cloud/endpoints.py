@@ -54,7 +54,7 @@ class EndpointSettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
-    """The administrator's rules: templates, sites, allowed regions, and whether plain http is fine.
+    """The administrator's rules: templates, sites, allowed regions, and permission for plain http.
 
     Raises:
         EndpointSettingError: A template is not an origin (scheme, host, port), or is insecure or
@@ -91,7 +91,8 @@ class EndpointPolicy:
 
         Args:
             region: The region.
-            following: The operator only follows a running upgrade: allow any well-formed region.
+            following: Whether the caller only follows a running upgrade, which allows any
+                well-formed region.
 
         Raises:
             CloudError: The region is malformed, not allowed, or its site is not known.
@@ -103,7 +104,7 @@ class EndpointPolicy:
         return self._origin(self.iam_template, region, following=following)
 
     def sts(self, region: str, *, following: bool = False) -> str:
-        """Return the origin of the STS API in a region, which assumes agencies; see `cse`.
+        """Return the origin of the STS API in a region, used to assume agencies; see `cse`.
 
         Raises:
             CloudError: As for `cse`. Also with `following`, the region's site must be known: no

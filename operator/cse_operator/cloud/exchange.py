@@ -307,7 +307,7 @@ def _too_late(call: Call) -> Failure:
 
 
 def _failure_before_sending(call: Call, failure: Failure) -> Failure:
-    """Return the call's failure, after a step before it failed, such as getting a token."""
+    """Return the failure of a call after a failed step before it, such as getting a token."""
     dispatch = call.dispatch
     if dispatch is None or failure.kind not in _HELD_BACK:
         return failure

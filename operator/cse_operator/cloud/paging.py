@@ -60,7 +60,7 @@ async def collect_pages(
 async def collect_rows(
     fetch: Callable[[int, int], Awaitable[Page[Row]]], bounds: Bounds = ENGINES
 ) -> dict[str, Row | None]:
-    """Fetch all rows by their ids, each in its last seen form; `None` for a row never usable.
+    """Fetch all rows by their ids, each in its last seen form; `None` if it was never usable.
 
     Args:
         fetch: Gets a page: takes the offset and the most rows to return.

@@ -57,7 +57,7 @@ class CseReader:
 
         Args:
             exchange: Makes the calls.
-            clock: Seconds on the clock of `send_before`.
+            clock: Seconds on a steady clock; `send_before` is a reading of it.
             sleep: Waits for a number of seconds.
             jitter: A random number from 0 to 1.
         """

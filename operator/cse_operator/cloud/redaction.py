@@ -63,7 +63,7 @@ _PATTERNS = (
 
 
 _HARMLESS = re.compile(r"(?!.*(?:MII|eyJ))[\w .-]{0,19}", re.ASCII)
-"""Too short and too plain for any of these patterns, as nearly all words of the vendor are."""
+"""Too short and too plain for any of these patterns: nearly all words in the vendor's answers."""
 
 
 def clean(text: str, limit: int = MAX_SHOWN) -> str:

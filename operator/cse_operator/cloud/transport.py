@@ -167,7 +167,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
             resolver=self._resolver,
         )
         handler: Any = functools.partial(_BoundedHandler, loop=asyncio.get_running_loop())
-        connector._factory = handler  # noqa: SLF001 - there is no other way
+        connector._factory = handler  # noqa: SLF001 - aiohttp has no public option
         return aiohttp.ClientSession(
             connector=connector,
             request_class=_FencedRequest,
@@ -311,7 +311,7 @@ def build_http_client(
             is remembered once for all clients.
 
     Raises:
-        OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
+        OSError: The CA bundle cannot be read (`ssl.SSLError` if it holds no certificate).
     """
     trust = trust or Trust(options.ca_bundle)
     transport = FencedTransport(options, trust, resolver or build_resolver(options))

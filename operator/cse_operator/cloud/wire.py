@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _MAX_ROWS = 5_000
-"""Five times as many engines as one page is asked for."""
+"""Five times the engines requested per page."""
 _MAX_ACTIONS = 8
 """The vendor documents four."""
 _NO_SECRETS = Redactor()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MAX_STEPS = 1000
 _MAX_ROWS = 1000
-"""Twenty times as many jobs as one page is asked for."""
+"""Twenty times the jobs requested per page."""
 _NO_SECRETS = Redactor()
 _FINISHED = "Finished"
 _FAILED = frozenset({"Error", "Timeout"})

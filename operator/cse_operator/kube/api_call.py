@@ -4,8 +4,8 @@ This module uses the lower layers of the official client (`ApiClient.update_para
 `ApiClient.call_api`), but builds the URL and parses the JSON itself. `CustomObjectsApi` validates
 arguments that are checked here, copies the body to look for models in it, and turns the answer
 into unused models, which is a third of what a status patch costs this process
-(docs/performance.md). The client's exceptions also print headers and bodies, and a body may be a
-Secret.
+(docs/performance.md). This also avoids the client's exceptions, which print headers and bodies: a
+body may be a Secret.
 """
 
 from __future__ import annotations

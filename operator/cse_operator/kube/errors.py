@@ -8,7 +8,7 @@
      │    ├── SecretNotFound
      │    └── ServiceAccountNotFound
      ├── Invalid       the request can never succeed unchanged: a person has to fix it
-     │    └── SecretInvalid   a value in the Secret is not text
+     │    └── SecretInvalid   a value in the Secret is not text, or its type is Kubernetes' own
      ├── Denied        the operator's credentials or permissions do not suffice
      ├── Expired       a list took too long to page through: start it again
      ├── Unavailable   may pass by itself: retried with backoff

@@ -60,7 +60,7 @@ class _Event:
 class EventPoster:
     """Posts Events in the background, without a guarantee.
 
-    The resource's conditions say the same as its Events, so a lost Event is no harm. Posting an
+    The resource's conditions say the same as its Events, so a lost Event does no harm. Posting an
     Event never waits, never fails and never delays a reconcile step. Use the poster as an async
     context manager: on exit, it posts queued Events for at most `drain_seconds`.
     """
@@ -210,7 +210,7 @@ class EventPoster:
 
 
 def _name(reference: ObjectReference) -> str:
-    """Return a unique name for an Event: the resource's name and a suffix, as others do it."""
+    """Return a unique Event name: the resource's name and a suffix, as other components do."""
     unique = f"{random.getrandbits(64):016x}"
     stem = reference.name[: _NAME_LIMIT - len(unique) - 1].rstrip("-.")
     return f"{stem}.{unique}"

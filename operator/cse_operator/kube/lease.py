@@ -1,10 +1,10 @@
 """Leader election on a Lease: which process may act, and until when.
 
 The official client's `leaderelection` module does not let a leader know by itself when it stops
-leading (read in 37.0.2). A renewal has no own time-out (five minutes by default) and the deadline
+leading (read in 37.0.2). A renewal sets no time-out (the default is five minutes) and the deadline
 is checked only between renewals, so a leader behind a silent API server goes on for minutes.
 Deadlines use the wall clock, which steps. Times are local but end in "Z", so other readers of the
-Lease take them for UTC. So this module has its own small implementation:
+Lease take them for UTC. Therefore this module implements leader election itself:
 
 - A leader leads only until `renew_deadline` after it *sent* its last successful renewal. That
   moment is a number, and each call of `is_leader` compares it with the clock, so no task has to

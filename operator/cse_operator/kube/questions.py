@@ -1,4 +1,4 @@
-"""Requests to the API server that are not about stored objects: its version, its schema, reviews.
+"""Requests to the API server that are not about stored objects: version, schema, reviews, tokens.
 
 `cse_operator.kube.api_call` accepts only stored objects as answers. The API server computes the
 answers here for the caller and does not store them.

@@ -38,7 +38,7 @@ _Key = tuple[str, str]
 class SecretContent:
     """The content of a Secret. Only `get_secret_value` shows a value.
 
-    Each read makes a new object, so that callers can cache derived data by it (weakly).
+    Each read makes a new object, so that callers can cache derived data per object.
     """
 
     resource_version: str

@@ -101,7 +101,7 @@ class RefusalBudget:
         self._refusals.append(refusal)
 
     def accepted(self, secret: str) -> None:
-        """Note that the vendor accepted a secret, which resets the vendor's count."""
+        """Note that the vendor accepted a secret, and start the count of refusals again."""
         self._taken.add(secret)
         self._refusals.clear()
 
