@@ -1,4 +1,4 @@
-"""The clocks of this machine: one to measure with, one to show. The core is given their values."""
+"""The clocks of this machine: a steady one to measure durations, the wall clock to show times."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from datetime import UTC, datetime
 if sys.platform == "linux":
 
     def boottime() -> float:
-        """Seconds since the machine started, counting the time it was suspended.
+        """Return the seconds since the machine started, including the time it was suspended.
 
-        A deadline such as the end of a Lease passes while a machine sleeps; the ordinary
-        monotonic clock of Linux stands still then.
+        A deadline such as the end of a Lease also passes while a machine sleeps, but the ordinary
+        monotonic clock of Linux stops then.
         """
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 else:
 
     def boottime() -> float:
-        """Seconds on the monotonic clock, where the platform has no boot-time clock."""
+        """Return the monotonic clock's seconds: this platform has no boot-time clock."""
         return time.monotonic()
 
 
 def utc_now() -> datetime:
-    """The time of day, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def wall_clock_offset() -> float:
-    """Seconds between the wall clock and the steady one; it changes when the clock is set."""
+    """Return wall clock minus steady clock, in seconds; it changes when the wall clock is set."""
     return time.time() - boottime()

@@ -177,7 +177,7 @@ async def test_a_refused_identity_cools_down_and_holds_up_nobody_beside_it(stage
     stranger = {"serviceAccount": {"name": "others", "identityProvider": "cce"}}
     name = scene.resource(scene.engine("ruled-out"), credentialsRef=stranger)
     item = await scene.until_reason(name, "CredentialsRefused")
-    assert "the rule has to name system:serviceaccount:" in ready(item)["message"]
+    assert "the rule must name system:serviceaccount:" in ready(item)["message"]
     asked = scene.admin.counts()["TradeIdToken"]
     await upgraded(stage, scene, credentialsRef=None)
     assert scene.admin.counts()["TradeIdToken"] == asked

@@ -49,7 +49,7 @@ async def test_an_upgrade_in_a_region_that_was_taken_off_the_list_is_followed_to
         )
         scene.patch("orders", version="2.5.0")
         item = await scene.until_reason("orders", "RegionNotAllowed")
-        assert "cn-north-4 is not among those" in ready(item)["message"]
+        assert "does not allow the region cn-north-4" in ready(item)["message"]
         assert narrow.terminate() == 0
     assert len(scene.changing_calls()) == 1
 
@@ -62,4 +62,4 @@ async def test_a_region_on_no_list_is_refused_by_the_defaults_and_the_setting_is
     with operator_of(name="defaults", own_site=False):
         item = await unserved.until_reason("orders", "RegionNotAllowed")
         message = ready(item)["message"]
-    assert "cn-north-99 is neither among the published ones nor in --sites" in message
+    assert "cn-north-99 is neither a published region nor in --sites" in message

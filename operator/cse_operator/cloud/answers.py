@@ -1,13 +1,13 @@
-"""Turns an answer of the vendor that is no success into a `Failure`: by meaning, not by status.
+"""Turns the vendor's error answers into a `Failure`: by meaning, not by status.
 
 The status code alone never decides. The engine service answers 401 for a missing engine and 400
-for most things; the gateway in front of it has codes of its own (Huawei Cloud CSE API Reference,
-Appendix, Error Codes; API Gateway, Error Codes). A proxy on the way may answer without either.
+for most errors; the gateway in front of it has its own codes (Huawei Cloud CSE API Reference,
+Appendix, Error Codes; API Gateway, Error Codes). A proxy on the way may answer without any code.
 
-For a changing call one question comes before all others: does this answer *prove* that nothing
-was done? Only a client error (4xx) with the vendor's own code may. Everything else is
-`OutcomeUnknown`, because the vendor's call has no idempotency token: the engine must be looked at
-before anything is sent again. Which of the kinds is believed, the core says: not 401 or 429.
+For a changing call, one question comes first: does this answer *prove* that nothing was done?
+Only a client error (4xx) with a code of the vendor can. Every other answer is `OutcomeUnknown`,
+because the vendor's call has no idempotency token: the operator must look at the engine before it
+sends again. The core decides which kinds it believes; it does not believe a 401 or a 429.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Operation(StrEnum):
 
 
 OPERATION = "cse_operator.operation"
-"""The extension of a request that names its call."""
+"""The request extension that names the call."""
 
 _GATEWAY_CODE = re.compile(r"APIGW?\.(\d{4})", re.IGNORECASE)
 _GATEWAY_UNAUTHENTICATED = frozenset({"0301", "0305", "0307"})
@@ -69,7 +69,7 @@ _CONFLICTS = frozenset({409, 423})
 
 @dataclass(frozen=True, slots=True)
 class VendorError:
-    """What an error body says, in whichever of its spellings; `None` where it says nothing."""
+    """The content of an error body in any of its spellings; `None` for a part that is missing."""
 
     code: str | None = None
     message: str | None = None
@@ -78,13 +78,13 @@ class VendorError:
 
     @property
     def gateway_code(self) -> str | None:
-        """The four digits of an API gateway code, or `None` if this is not the gateway's."""
+        """Return the four digits of an API gateway code; `None` for any other code."""
         match = _GATEWAY_CODE.fullmatch(self.code or "")
         return match[1] if match else None
 
     @property
     def from_engine_service(self) -> bool:
-        """Whether the engine service itself spoke: the gateway had let the call in."""
+        """Whether the engine service itself answered, so the gateway had let the call through."""
         return (self.code or "").upper().startswith("SVCSTG")
 
 
@@ -96,12 +96,12 @@ def failure_of_response(  # noqa: PLR0917 - the parts of an answer
     engine_id: str | None,
     secrets: Iterable[SecretStr] = (),
 ) -> Failure:
-    """Say what an answer means that is not the success asked for.
+    """Return the meaning of an answer that is not the expected success.
 
     Args:
         operation: The call that was answered.
         status: The HTTP status.
-        headers: The answer's headers, looked up without regard to case.
+        headers: The answer's headers; lookups must ignore case.
         body: The answer's body, of any content.
         engine_id: The engine the call was about, for the message.
         secrets: Values that must not appear in the failure's texts.
@@ -109,7 +109,7 @@ def failure_of_response(  # noqa: PLR0917 - the parts of an answer
     secrets = tuple(secrets)
     error = parse_error(body, secrets)
     kind, lead = _kind_of(operation, status, error)
-    message = error.message or f"{operation} was answered with HTTP {status} and no explanation"
+    message = error.message or f"{operation} got HTTP {status} without an explanation"
     if lead:
         message = f"{lead.format(engine=engine_id or 'given', operation=operation)}: {message}"
     return Failure(
@@ -124,7 +124,7 @@ def failure_of_response(  # noqa: PLR0917 - the parts of an answer
 
 
 def says_no_such_api(failure: Failure) -> bool:
-    """Whether the gateway itself said that it does not have the call (codes 0101 and 0103)."""
+    """Whether the gateway says that it does not have this API (codes 0101 and 0103)."""
     status = failure.http_status or 0
     code = VendorError(failure.code).gateway_code
     return 400 <= status < 500 and code in _GATEWAY_NO_SUCH_API  # noqa: PLR2004
@@ -133,17 +133,17 @@ def says_no_such_api(failure: Failure) -> bool:
 class Verdict(Enum):
     """What an answer says about the credentials of the call."""
 
-    ACCEPTED = "they are good, whatever else is wrong"
-    UNKNOWN = "nothing: throttling and server errors may come before or after they are checked"
-    REFUSED = "they are refused"
+    ACCEPTED = "the credentials are good, even if the call failed"
+    UNKNOWN = "not known: throttling and server errors can come before the credentials are checked"
+    REFUSED = "the credentials are refused"
 
 
 def verdict_on_credentials(status: int, body: bytes) -> Verdict:
-    """Say what an answer means for the credentials.
+    """Return what an answer means for the credentials.
 
-    It is refused for exactly what a read's failure calls `UNAUTHENTICATED`; a 401 of the engine
-    service is not, as it stands for a missing engine. Only who has passed the gateway is accepted:
-    a 403 without the gateway's own code may be a proxy's.
+    `REFUSED` is exactly a failure that is `UNAUTHENTICATED` for a read; a 401 of the engine service
+    is not, because it means a missing engine. `ACCEPTED` needs proof that the call passed the
+    gateway's check: a 403 without a gateway code may come from a proxy.
     """
     error = parse_error(body) if status >= 400 else VendorError()  # noqa: PLR2004
     if 200 <= status < 300 or error.from_engine_service:  # noqa: PLR2004
@@ -156,7 +156,7 @@ def verdict_on_credentials(status: int, body: bytes) -> Verdict:
 
 
 def _kind_of(operation: Operation, status: int, error: VendorError) -> tuple[FailureKind, str]:
-    """The kind, and what to say before the vendor's own words."""
+    """Return the kind, and the text to put before the vendor's message."""
     if status == 429 or error.gateway_code == _GATEWAY_THROTTLED:  # noqa: PLR2004
         return FailureKind.THROTTLED, ""
     if operation.changes and not _proves_refusal(status, error):
@@ -184,8 +184,8 @@ def _kind_of_gateway_error(status: int, code: str) -> tuple[FailureKind, str]:
             FailureKind.REJECTED,
             "The gateway knows no CSE API here: the region or the endpoint setting is wrong",
         )
-    # 0201 stands for a bad request (400, 413, 414, 494) as well as for a backend that is down or
-    # slow (502, 504); 0601 and 0613 are the gateway's own trouble.
+    # 0201 means a bad request (400, 413, 414, 494) or a backend that is down or slow (502, 504);
+    # 0601 and 0613 are internal errors of the gateway.
     return _kind_of_status(status, known=True)
 
 
@@ -196,15 +196,15 @@ def _kind_of_engine_error(status: int, code: str) -> tuple[FailureKind, str]:
         return FailureKind.NOT_FOUND, ""
     if code == _ENGINE_STATE:
         return FailureKind.BUSY, ""
-    if status in {401, 404}:  # the engine service's way of saying that the engine is missing
+    if status in {401, 404}:  # the engine service answers both for a missing engine
         return FailureKind.NOT_FOUND, "There is no engine {engine} in this project"
-    # SVCSTG.00501149, an abnormal node, is among the rest: it does not pass by waiting, somebody
-    # has to mend the node, so it counts as refused and not as busy.
+    # SVCSTG.00501149, an abnormal node, has no case of its own: waiting does not help, an
+    # administrator has to repair the node, so it counts as rejected and not as busy.
     return _kind_of_status(status, known=True)
 
 
 def _kind_of_status(status: int, *, known: bool) -> tuple[FailureKind, str]:
-    """The kind by the status alone; `known` says that the body carried a code."""
+    """Return the kind by the status alone; `known` means that the body has a code."""
     by_status = {
         401: (FailureKind.UNAUTHENTICATED, ""),
         403: (FailureKind.FORBIDDEN, ""),
@@ -212,7 +212,7 @@ def _kind_of_status(status: int, *, known: bool) -> tuple[FailureKind, str]:
         if known
         else (
             FailureKind.TRANSIENT,
-            "This is not the vendor's answer: is the endpoint setting right?",
+            "This is not the vendor's answer: check the endpoint setting",
         ),
     }
     if status in by_status:
@@ -220,17 +220,17 @@ def _kind_of_status(status: int, *, known: bool) -> tuple[FailureKind, str]:
     if status in _CONFLICTS and known:
         return FailureKind.BUSY, ""
     if 300 <= status < 400:  # noqa: PLR2004
-        return FailureKind.TRANSIENT, "The endpoint redirects, which is not followed"
+        return FailureKind.TRANSIENT, "The endpoint redirects; the operator follows no redirects"
     if 400 <= status < 500 and status not in _TRANSIENT_CLIENT_ERRORS:  # noqa: PLR2004
         return FailureKind.REJECTED, ""
     return FailureKind.TRANSIENT, ""
 
 
 def parse_error(body: bytes, secrets: Iterable[SecretStr] = ()) -> VendorError:
-    """Read an error body in any of its documented spellings; anything else gives no code.
+    """Read an error body in any of its documented spellings; another body gives no code.
 
     The gateway and the engine service share only `error_code` and `error_msg`; older engine
-    answers say `errorCode` and `errorMessage`, or `error_message`; IAM nests `error`.
+    answers use `errorCode` with `errorMessage` or `error_message`; IAM nests them in `error`.
     """
     try:
         document = from_json(body)

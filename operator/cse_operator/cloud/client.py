@@ -1,7 +1,7 @@
-"""The vendor's six calls, typed: what the rest of the operator uses of the cloud.
+"""The vendor's six calls, typed: the only interface to the cloud for the rest of the operator.
 
-Reads are in `reader.py`; a changing call is sent at most once by anything below `upgrade` and
-`retry`, and each of their errors says whether it may have had an effect.
+Reads are in `reader.py`. The code below `upgrade` and `retry` sends a changing call at most once,
+and each of their errors says whether the call may have had an effect.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ class CseClient(CseReader):
         Args:
             engine_id: The engine.
             version: The version to upgrade to, at most 24 characters.
-            send_before: The reading of the clock from which on nothing may be sent any more.
-            namespace: For whose resource it is; so in `retry`.
+            send_before: The clock reading from which on the call must not be sent.
+            namespace: The namespace of the resource that the call is for.
 
         Raises:
-            CloudError: `OUTCOME_UNKNOWN` where the call was sent and may have had an effect.
-                The core also gives every other answer that is no plain refusal the full
-                outcome grace (`core/situations/__init__.py`).
-            asyncio.CancelledError: The caller was cancelled; the outcome is then unknown, too.
+            CloudError: `OUTCOME_UNKNOWN` if the call was sent and may have had an effect.
+                The core waits the full outcome grace also after any other answer of the vendor
+                that is not a plain refusal (`core/situations/__init__.py`).
+            asyncio.CancelledError: The caller was cancelled; the outcome is unknown here too.
         """
         if not _VERSION.fullmatch(version):
-            raise malformed("The version is not one: at most 24 letters, digits and dots")
+            raise malformed(
+                "The version is malformed: it has at most 24 letters, digits, '.', '-', '+' and '_'"
+            )
         path = f"{self._base}/{checked_id('engine', engine_id)}/upgrade"
         body = wire.upgrade_body(version)
         return await self._change(Operation.UPGRADE, path, engine_id, body, send_before, namespace)
@@ -51,12 +53,12 @@ class CseClient(CseReader):
     async def retry(self, engine_id: str, *, send_before: float, namespace: str = "") -> Accepted:
         """Run an engine's failed job again (CSE API Reference, Retrying an Engine).
 
-        Sent at most once. Whether the job keeps its number is not documented.
+        Sent at most once. The vendor does not document whether the job keeps its number.
 
         Args:
             engine_id: The engine.
             send_before: As for `upgrade`.
-            namespace: Likewise.
+            namespace: As for `upgrade`.
 
         Raises:
             CloudError: As for `upgrade`.
@@ -65,7 +67,7 @@ class CseClient(CseReader):
         body = wire.retry_body()
         return await self._change(Operation.RETRY, path, engine_id, body, send_before, namespace)
 
-    async def _change(  # noqa: PLR0917 - what a changing call consists of
+    async def _change(  # noqa: PLR0917 - the parts of a changing call
         self,
         operation: Operation,
         path: str,

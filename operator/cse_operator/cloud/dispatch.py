@@ -1,4 +1,4 @@
-"""The permission of a changing call to leave this process: once, and before its deadline."""
+"""The permission to send a changing call: once, and before its deadline."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DISPATCH = "cse_operator.dispatch"
-"""The request extension under which a changing call's `Dispatch` travels."""
+"""The request extension that carries a changing call's `Dispatch`."""
 
 
 class DepartureRefusedError(aiohttp.ClientError):
-    """A changing call may not be sent, now or again. No byte of it was written this time."""
+    """A changing call must not be sent, or not again. This attempt wrote no byte of it."""
 
 
 class AnswerLostError(aiohttp.ClientError):
-    """The connection died after a changing call had left on it."""
+    """The connection died after a changing call was sent on it."""
 
 
 @dataclass(slots=True)
 class Dispatch:
-    """The permission of one changing call to leave this process once, before its deadline."""
+    """The permission to send one changing call once, before its deadline."""
 
     send_before: float
-    """A reading of `clock` from which on the call must not be sent any more."""
+    """The reading of `clock` from which on the call must not be sent."""
     clock: Callable[[], float] = boottime
     sent: bool | None = None
-    """Whether the call left; `None` on a transport that does not say (a test's)."""
+    """Whether the call was sent; `None` if the transport does not tell (in tests)."""
 
     def remaining(self) -> float:
-        """Seconds until the deadline; negative after it."""
+        """Return the seconds until the deadline; negative after it."""
         return self.send_before - self.clock()
 
     def depart(self) -> None:
-        """Take the permission: called right before the first byte is written.
+        """Use up the permission. Call this right before the first byte is written.
 
         Raises:
             DepartureRefusedError: The call was sent before, or its deadline has passed.

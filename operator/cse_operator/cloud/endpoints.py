@@ -1,7 +1,7 @@
-"""Which host stands for a region. Only the operator's administrator decides that.
+"""The host of each region's API. Only the operator's administrator decides it.
 
-A resource names a region, never a host: the region is checked before it becomes part of a URL,
-and the template and the site's domain it is put into come from the operator's own settings.
+A resource names a region, never a host. The operator checks the region before it becomes part of a
+URL; the URL's template and domain come from the operator's own settings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PUBLISHED: Final = {
     ),
     "eu-west-101": "myhuaweicloud.eu",
 }
-"""The domain of each region that the service is published for: those of the vendor's SDK
+"""The domain of each published region of the service: the regions of the vendor's SDK
 (`huaweicloudsdkcse.v1.region`, 3.1.219), and the European site (Regions and Endpoints, Europe)."""
 
 _SITE: Final = re.compile(r"([-a-z0-9*]+)=([a-z0-9]([-.a-z0-9]*[a-z0-9])?)")
@@ -49,27 +49,27 @@ _DOMAIN = "{domain}"
 
 
 class EndpointSettingError(ValueError):
-    """An endpoint template that the administrator has to correct. The text says how."""
+    """An endpoint setting that the administrator has to correct. The message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
-    """The administrator's rules: templates, sites, allowed regions, and whether plain http may be.
+    """The administrator's rules: templates, sites, allowed regions, and permission for plain http.
 
     Raises:
-        EndpointSettingError: A template is no origin (scheme, host, port), or is insecure or
-            local without `allow_insecure`; a site is none; an allowed region has no site.
+        EndpointSettingError: A template is not an origin (scheme, host, port), or is insecure or
+            local without `allow_insecure`; a site is malformed; an allowed region has no site.
     """
 
     cse_template: str = CSE_TEMPLATE
     iam_template: str = IAM_TEMPLATE
     sts_template: str = STS_TEMPLATE
     allowed_regions: tuple[str, ...] = ()
-    """Regions that resources may name; empty: any that is well formed."""
+    """Regions that resources may name; if empty, any well-formed region with a known site."""
     allow_insecure: bool = False
-    """Accept plain http and loopback addresses: for a simulator, never for the vendor."""
+    """Accept plain http and local addresses: for a simulator, never for the vendor."""
     sites: tuple[str, ...] = ()
-    """`PATTERN=DOMAIN`, for regions that are not published; the first that fits decides."""
+    """`PATTERN=DOMAIN` for unpublished regions; the first pattern that matches decides."""
     _domains: tuple[tuple[str, str], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,38 +82,40 @@ class EndpointPolicy:
                 raise EndpointSettingError(f"{region!r} is not the name of a region")
             if self._is_nowhere(region):
                 raise EndpointSettingError(
-                    f"{region!r} is allowed, and no site is known for it: add"
+                    f"{region!r} is allowed, but its site is not known: add"
                     f" {region}=DOMAIN to --sites"
                 )
 
     def cse(self, region: str, *, following: bool = False) -> str:
-        """The origin of the CSE API in a region, such as `https://cse.cn-north-4.example.com`.
+        """Return the origin of the CSE API in a region: `https://cse.cn-north-4.example.com`.
 
         Args:
             region: The region.
-            following: Only an upgrade that runs is followed: any well-formed region may be asked.
+            following: Whether the caller only follows a running upgrade, which allows any
+                well-formed region.
 
         Raises:
-            CloudError: The region is malformed or on no list.
+            CloudError: The region is malformed, not allowed, or its site is not known.
         """
         return self._origin(self.cse_template, region, following=following)
 
     def iam(self, region: str, *, following: bool = False) -> str:
-        """The origin of the IAM API in a region; see `cse`."""
+        """Return the origin of the IAM API in a region; see `cse`."""
         return self._origin(self.iam_template, region, following=following)
 
     def sts(self, region: str, *, following: bool = False) -> str:
-        """The origin of the STS API in a region, where agencies are assumed; see `cse`.
+        """Return the origin of the STS API in a region, used to assume agencies; see `cse`.
 
         Raises:
-            CloudError: As `cse`, or the region's site is not known: no token goes elsewhere.
+            CloudError: As for `cse`. Also with `following`, the region's site must be known: no
+                token may go to another site.
         """
         if _DOMAIN in self.sts_template and self._domain_of(region) is None:
             raise _not_allowed(f"The site of the region {region} is not known: set --sts-endpoint")
         return self._origin(self.sts_template, region, following=following)
 
     def identity_of(self, region: str) -> str:
-        """What tells the engines of one region from those of another: the resolved endpoint."""
+        """Return the endpoint, which identifies a region's engines; else the region's name."""
         try:
             return self.cse(region, following=True).lower()
         except CloudError:
@@ -121,7 +123,7 @@ class EndpointPolicy:
 
     def _origin(self, template: str, region: str, *, following: bool) -> str:
         if not is_well_formed(region):
-            raise _not_allowed("The region is not well formed: it looks like cn-north-4")
+            raise _not_allowed("The region is malformed: a region looks like cn-north-4")
         if not following:
             self._check_allowed(region)
         return _filled(template, region, self._domain_of(region) or PUBLIC_DOMAIN).rstrip("/")
@@ -130,16 +132,14 @@ class EndpointPolicy:
         if self.allowed_regions and region not in self.allowed_regions:
             allowed = ", ".join(sorted(self.allowed_regions)[:20])
             raise _not_allowed(
-                f"The region {region} is not among those the operator's administrator allows"
-                f" ({allowed})"
+                f"The operator's administrator does not allow the region {region}"
+                f" (allowed: {allowed})"
             )
         if self._is_nowhere(region):
-            raise _not_allowed(
-                f"The region {region} is neither among the published ones nor in --sites"
-            )
+            raise _not_allowed(f"The region {region} is neither a published region nor in --sites")
 
     def _is_nowhere(self, region: str) -> bool:
-        """Whether the templates need a site, and none is known."""
+        """Whether the templates need a site's domain and none is known for the region."""
         needed = _DOMAIN in self.cse_template or _DOMAIN in self.iam_template
         return needed and self._domain_of(region) is None
 
@@ -157,9 +157,7 @@ class EndpointPolicy:
         if url.scheme not in {"https", "http"} or not url.host:
             raise EndpointSettingError(f"{template!r} needs to look like {CSE_TEMPLATE}")
         if url.userinfo or url.query or url.fragment or url.path not in {"", "/"}:
-            raise EndpointSettingError(
-                f"{template!r} may hold a scheme, a host and a port, and nothing else"
-            )
+            raise EndpointSettingError(f"{template!r} may have only a scheme, a host and a port")
         if self.allow_insecure:
             return
         if url.scheme != "https":
@@ -175,8 +173,8 @@ def _site(text: str) -> tuple[str, str]:
     matched = _SITE.fullmatch(text)
     if matched is None:
         raise EndpointSettingError(
-            f"{text!r} is not a site, such as eu-west-*=cloud.example.com: regions by name or with"
-            " *, and the domain after cse.<region>."
+            f"{text!r} is not a site: write a region or a pattern with *, then = and the domain"
+            " that follows cse.<region>., such as eu-west-*=cloud.example.com"
         )
     return matched[1], matched[2]
 
@@ -197,7 +195,7 @@ def _is_local_host(host: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        # A number is an address in disguise: 2130706433 and 0x7f.1 are 127.0.0.1 to a resolver.
+        # A number is an address too: a resolver reads 2130706433 and 0x7f.1 as 127.0.0.1.
         return re.fullmatch(r"(0x[0-9a-f]*|\d+)", name.rpartition(".")[2]) is not None
     return is_local_address(name)
 

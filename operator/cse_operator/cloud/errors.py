@@ -1,4 +1,4 @@
-"""What can go wrong on the way to the vendor, as one exception: its `Failure` says how to go on."""
+"""The one exception of the cloud side; the `Failure` in it says how to proceed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class CloudError(Exception):
-    """A call that did not do what it was asked for.
+    """A call to the vendor failed.
 
-    Everything that the cloud side raises is one. Its text is fit to be shown: trimmed and without
-    secrets.
+    Every error that the cloud side raises is a `CloudError`. Its text is trimmed and free of
+    secrets, so it can be shown.
     """
 
     def __init__(self, failure: Failure) -> None:
@@ -21,7 +21,7 @@ class CloudError(Exception):
 
     @property
     def kind(self) -> FailureKind:
-        """What it means."""
+        """Return the meaning of the failure."""
         return self.failure.kind
 
     def __str__(self) -> str:

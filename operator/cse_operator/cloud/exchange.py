@@ -1,7 +1,7 @@
-"""One call to the vendor, from its limit to its answer: it is made once, and never repeated here.
+"""One call to the vendor, from the rate limit to the answer. This module never repeats a call.
 
-Whatever goes wrong becomes a `CloudError`. For a changing call its kind says whether the call may
-have had an effect.
+Every failure becomes a `CloudError`. For a changing call, the kind of the failure says whether the
+call may have had an effect.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ Answer = TypeVar("Answer")
 if TYPE_CHECKING:
     Parser = Callable[[bytes, datetime | None, Redactor], Answer]
     OnCall = Callable[[str, str, float], None]
-    """Told of a call's operation, of what became of it (`"Success"`, a `FailureKind` or
-    `"Cancelled"`), and of its seconds, waiting for the rate limit included."""
+    """Called with a call's operation, its outcome (`"Success"`, a `FailureKind` or `"Cancelled"`)
+    and its seconds, including the wait for the rate limit."""
 
 DEFAULT_PAUSE = 5.0
-"""Seconds that a call pauses after a 429 that does not say for how long; up to twice as many."""
+"""Seconds of pause, up to twice as many, after a 429 that does not say how long to wait."""
 
 _LONGEST_ANSWERS = {
     # A row with all documented fields (SDK model EngineSimpleInfo) has 2.0 kB, and 4.1 kB with
-    # each text at its longest and in Chinese; a page has 1,000.
+    # each text at its longest and in Chinese; a page has 1,000 rows.
     Operation.LIST_ENGINES: 4 * 1024 * 1024,
-    # Steps may bring logs and outputs, of which nothing is documented.
+    # Steps may contain logs and outputs, whose size the vendor does not document.
     Operation.SHOW_JOB: 1024 * 1024,
     Operation.LIST_JOBS: 4 * 1024 * 1024,
 }
-"""Bytes that a successful answer may have where `MAX_RESPONSE_BYTES` are too few."""
+"""Bytes that a successful answer may have if `MAX_RESPONSE_BYTES` is too few."""
 
 _ID = re.compile(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,62}[0-9a-zA-Z])?")
 _TLS_DETAIL = re.compile(r" ssl:(<[^>]*>|\S+)")
@@ -64,7 +64,7 @@ _HELD_BACK = frozenset({FailureKind.TRANSIENT, FailureKind.THROTTLED})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call before it is made."""
+    """The parts of one call."""
 
     operation: Operation
     method: str
@@ -74,14 +74,14 @@ class Call:
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     dispatch: Dispatch | None = None
-    """The permission of a changing call to leave once; `None` for a read."""
+    """The permission to send a changing call once; `None` for a read."""
 
 
 class Exchange:
     """Makes calls for one project with one credential.
 
-    Cheap to make: connections, tokens and limits live in `http`, `auth` and `limits`, which are
-    shared.
+    An `Exchange` is cheap to make: it shares the connections, tokens and limits in `http`, `auth`
+    and `limits`.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class Exchange:
         on_call: OnCall | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Make one.
+        """Make an exchange.
 
         Args:
-            http: From `build_http_client`; not closed here.
+            http: From `build_http_client`; the exchange does not close it.
             endpoint: The origin of the region's API, from the administrator's settings.
             project_id: The project of the region.
-            enterprise_project_id: Sent as a header; the vendor's default project without one.
-            auth: How calls prove who makes them.
+            enterprise_project_id: Sent as a header; without it the vendor uses the default one.
+            auth: Authenticates the calls.
             limits: The project's rate limits.
-            request_timeout: Seconds for one call, from handing it over to its last byte.
-            on_call: Told of each call's end, see `OnCall`.
+            request_timeout: Seconds for one call, from handing it to `http` to its last byte.
+            on_call: Called at the end of each call, see `OnCall`.
             jitter: A random number from 0 to 1.
 
         Raises:
@@ -128,10 +128,10 @@ class Exchange:
         self._redactor = Redactor()
 
     async def attempt(self, call: Call, parse: Parser[Answer]) -> Answer:
-        """Make one call once, and tell `on_call` what became of it.
+        """Make one call once, and report its outcome to `on_call`.
 
         Raises:
-            CloudError: It failed, or its answer cannot be read.
+            CloudError: The call failed, or its answer cannot be read.
         """
         started = time.monotonic()
         outcome = "Cancelled"
@@ -162,12 +162,15 @@ class Exchange:
                 f"The answer to {call.operation} cannot be read: {error}",
                 http_status=response.status_code,
             )
-        # Outside the handlers, here and below: a chained exception would keep the request, and
-        # with it the credentials in its headers, in reach of whatever shows a traceback.
+        # Raised outside the `except` block, here and below: a chained exception would keep the
+        # request and the credentials in its headers reachable for code that shows tracebacks.
         raise CloudError(failure)
 
     def _current_redactor(self) -> Redactor:
-        """Takes the credentials out of names; those of users and domains may be parts of them."""
+        """Return a redactor for names: it hides the credentials but not users and domains.
+
+        An engine's name may contain the name of a user or a domain.
+        """
         secrets = self._auth.secrets()
         if secrets != self._redacted:
             hidden = (secret for secret in secrets if not isinstance(secret, Identity))
@@ -175,7 +178,7 @@ class Exchange:
         return self._redactor
 
     async def _send(self, call: Call) -> httpx.Response | Failure:
-        """Send a call and wait for its answer, or say why there is none."""
+        """Send a call and return its answer, or the failure if there is none."""
         request = self._request(call)
         try:
             if not await self._waited_its_turn(call):
@@ -187,19 +190,19 @@ class Exchange:
             return self._failure_of(call, TimeoutError(seconds))
         except CloudError as error:
             return _failure_before_sending(call, error.failure)
-        except Exception as error:  # noqa: BLE001 - after an intent was recorded, whatever happens
-            # has to be told apart by one question only: did the call leave or not?
+        except Exception as error:  # noqa: BLE001 - an intent is recorded: for every error, the
+            # only question is whether the call was sent.
             return self._failure_of(call, error)
-        # httpx ties an answer and its stream to each other, and a listing's megabytes would stay
-        # until the collector comes by. The content is read: the stream is not needed any more.
+        # In httpx an answer and its stream refer to each other, so a list's megabytes would stay
+        # until the garbage collector runs. The content is read, so drop the stream.
         response.stream = _READ
         return response
 
     async def _waited_its_turn(self, call: Call) -> bool:
-        """Wait for the limit; tells whether the call may still be sent then.
+        """Wait for the rate limit; return whether the call may still be sent afterwards.
 
         Raises:
-            CloudError: The credentials are held back: the call takes nobody's turn.
+            CloudError: The credentials are held back; the call did not queue.
         """
         refusal = self._auth.held_back()
         if refusal is not None:
@@ -215,12 +218,12 @@ class Exchange:
         return call.dispatch.remaining() > 0
 
     def _request(self, call: Call) -> httpx.Request:
-        """Build the request, and make sure that it goes exactly where it should."""
+        """Build the request, and verify that its URL is exactly the intended one."""
         query = "&".join(f"{name}={value}" for name, value in call.query)
         target = f"{call.path}?{query}" if query else call.path
         url = httpx.URL(f"{self._origin}{target}")
         if url.raw_path != target.encode() or url.netloc != self._netloc:
-            raise malformed("The ids do not make a path of this API")
+            raise malformed("The ids do not form a path of this API")
         extensions: dict[str, Any] = {
             "timeout": self._http.timeout.as_dict(),
             OPERATION: call.operation,
@@ -247,15 +250,15 @@ class Exchange:
             self._limits.penalize(call.operation, pause)
         if failure.kind is not FailureKind.UNAUTHENTICATED:
             return failure
-        # The breaker's failure, so that later calls report the same text.
+        # Return the breaker's failure, so that later calls report the same text.
         refusal = self._auth.held_back()
         if refusal is None and call.dispatch is not None:
-            # A token had come to its end, and the next call has a new one.
+            # A token had expired, and the next call gets a new one.
             return replace(failure, kind=FailureKind.OUTCOME_UNKNOWN)
         return refusal or failure
 
     def _failure_of(self, call: Call, error: Exception) -> Failure:
-        """The failure of a call that got no answer."""
+        """Return the failure of a call that got no answer."""
         said = _TLS_DETAIL.sub("", str(error)) or type(error).__name__
         dispatch = call.dispatch
         if dispatch is None:
@@ -268,13 +271,15 @@ class Exchange:
 
 
 def checked_id(what: str, value: str) -> str:
-    """An id that may become part of a request.
+    """Return the id if it may become part of a request.
 
     Raises:
-        CloudError: It is none (`REJECTED`).
+        CloudError: It may not (`REJECTED`).
     """
     if not _ID.fullmatch(value):
-        raise malformed(f"The {what} id is not one: up to 64 letters, digits, '-' and '_'")
+        raise malformed(
+            f"The {what} id is malformed: it has at most 64 letters, digits, '-' and '_'"
+        )
     return value
 
 
@@ -292,17 +297,17 @@ def _headers(enterprise_project_id: str | None) -> dict[str, str]:
 
 
 def malformed(message: str) -> CloudError:
-    """What was to become part of a request cannot be; nothing was sent."""
+    """Return the error for a value that cannot be part of a request; nothing was sent."""
     return CloudError(Failure(FailureKind.REJECTED, message))
 
 
 def _too_late(call: Call) -> Failure:
-    message = f"{call.operation} was not sent: its time to be sent is over"
+    message = f"{call.operation} was not sent: its deadline for sending has passed"
     return Failure(FailureKind.NOT_SENT, message)
 
 
 def _failure_before_sending(call: Call, failure: Failure) -> Failure:
-    """The failure of something a call needs first, such as a token, seen from the call."""
+    """Return the failure of a call after a failed step before it, such as getting a token."""
     dispatch = call.dispatch
     if dispatch is None or failure.kind not in _HELD_BACK:
         return failure

@@ -1,7 +1,7 @@
-"""Who comes next where calls have to wait: by urgency, then round robin over namespaces.
+"""Orders waiting calls: by urgency, then round robin over namespaces.
 
-One namespace that queues thousands of looks delays a call of another namespace by one place, not
-by thousands.
+A namespace that queues thousands of reads delays a call of another namespace by one place, not by
+thousands.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_IN_A_ROW: Final = 3
-"""Calls that go before less urgent ones that wait; the next one is less urgent."""
+"""Calls in a row that may go before waiting less urgent ones; then a less urgent call goes."""
 
 
 class Urgency(IntEnum):
     """How urgent a call is; the most urgent first."""
 
     CHANGE = 0
-    """A changing call, or a look that one may follow."""
+    """A changing call, or a look that a changing call may follow."""
     POLL = 1
-    """A look at what runs."""
+    """A look at a running upgrade."""
     RESYNC = 2
-    """A look at what is at rest."""
+    """A look at an engine at rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """For whom a call is made, which decides when its turn comes."""
+    """The urgency and the namespace of a call, which decide when its turn comes."""
 
     urgency: Urgency = Urgency.POLL
     namespace: str = ""
@@ -39,12 +39,12 @@ class Turn:
 
 _Line = dict[asyncio.Future[None], None]
 _Lines = dict[str, dict[str, _Line]]
-"""Those that wait, oldest first, by namespace and project; the next namespace first."""
+"""The waiting calls by namespace and project, oldest first; the next namespace is first."""
 _Chosen = tuple[str, str, asyncio.Future[None]]
 
 
 class FairQueue:
-    """Calls that wait: by urgency, then round robin over namespaces and over their projects."""
+    """Waiting calls, by urgency, then round robin over namespaces and over their projects."""
 
     def __init__(self) -> None:
         self._levels: dict[Urgency, _Lines] = {urgency: {} for urgency in Urgency}
@@ -57,12 +57,12 @@ class FairQueue:
         """Wait until `let_go` chooses this call.
 
         Args:
-            turn: For whom it is.
-            project: The project that it is about.
-            give_back: Called if the caller is cancelled after it was chosen.
+            turn: The call's urgency and namespace.
+            project: The call's project.
+            give_back: Called if the caller is cancelled after its call was chosen.
 
         Raises:
-            BaseException: What `refuse_all` was given.
+            BaseException: The exception that `refuse_all` made.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lines = self._levels[turn.urgency]
@@ -79,14 +79,14 @@ class FairQueue:
     def let_go(
         self, admits: Callable[[str, str], bool] = lambda *_: True
     ) -> tuple[str, str] | None:
-        """Choose the next call; its namespace and project, or `None` if there is none.
+        """Let the next call go; return its namespace and project, or `None` if no call may go.
 
         Args:
-            admits: Whether a call of this namespace and project may go; asked with the project
-                `""` first, so that a namespace can be passed over as a whole.
+            admits: Whether a call of this namespace and project may go; called with the project
+                `""` first, so that a namespace can be skipped as a whole.
         """
         while (chosen := self._choose(admits)) is not None:
-            # Cancelled ones may not have noticed it yet: their turn is the next one's.
+            # A cancelled caller may not have run yet: its turn passes to the next call.
             namespace, project, future = chosen
             if not future.cancelled():
                 future.set_result(None)
@@ -94,7 +94,7 @@ class FairQueue:
         return None
 
     def refuse_all(self, make: Callable[[], Exception]) -> None:
-        """Let each call that waits fail."""
+        """Fail each waiting call with an exception from `make`."""
         for lines in self._levels.values():
             for projects in lines.values():
                 for line in projects.values():
@@ -122,7 +122,7 @@ class FairQueue:
                 if admits(namespace, project):
                     chosen = next(iter(line))
                     self._remove(lines, namespace, project, chosen)
-                    # Popped and put in again: the next turns are those of the others.
+                    # Move to the end: the next turns belong to the others.
                     if project in projects:
                         projects[project] = projects.pop(project)
                     if namespace in lines:

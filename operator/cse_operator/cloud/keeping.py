@@ -1,4 +1,4 @@
-"""Keeps what is shared while somebody uses it, and as long as it remembers something."""
+"""Keeps shared objects while they are in use or remember something."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ _SWEEP_FROM = 64
 
 
 class Remembering(Protocol):
-    """Something that may not be forgotten yet."""
+    """An object that tells whether it may be dropped."""
 
     @property
     def remembers(self) -> bool:
-        """Whether a new one in its place would act in another way."""
+        """Whether a new object in its place would act differently."""
 
 
 Kept = TypeVar("Kept", bound=Remembering)
 
 
 class Keeper(Generic[Kept]):
-    """Shared objects by name. One that is in use is never evicted.
+    """Shared objects by name. An object in use is never dropped.
 
-    What nobody uses any more stays as long as it remembers something, such as a refusal: a
-    resource that is deleted and made again does not get around it. Bounded thereby.
+    An unused object stays while it remembers something, such as a refusal: deleting a resource and
+    creating it again does not get around the refusal. All other objects are dropped, which bounds
+    the memory.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Keeper(Generic[Kept]):
         self._sweep_at = _SWEEP_FROM
 
     def get(self, name: Hashable, make: Callable[[], Kept]) -> Kept:
-        """The object of this name, made if there is none."""
+        """Return the object of this name; make it if there is none."""
         found = self._used.get(name)
         if found is None:
             found = self._used[name] = make()
@@ -45,7 +46,7 @@ class Keeper(Generic[Kept]):
         return found
 
     def _sweep(self) -> None:
-        """Forget what nobody uses and what remembers nothing."""
+        """Drop the objects that are not in use and remember nothing."""
         if len(self._kept) < self._sweep_at:
             return
         for name in [name for name, one in self._kept.items() if not one.remembers]:

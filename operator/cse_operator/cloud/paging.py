@@ -1,11 +1,13 @@
-"""Collects the pages of a list, although nobody knows what its `offset` counts.
+"""Collects the pages of a list without knowing what its `offset` counts.
 
 The vendor's documents call `offset` a page number in one place and an item's position in
-another, and offsets 0 and 1 may return the same page. So where the first page is not all, the
-page at offset 1 tells, or the one at 2 where 1 is the first page once more (counted from 1): it
-shares nothing with the first (pages are counted), or is shifted by one (items are counted).
-Rows are told apart by their ids, and neither `total` nor a full page is taken at its word.
-In the usual case, one page that holds as many rows as `total` says, this is one call.
+another, and offsets 0 and 1 may return the same page. So if the first page is not the whole list,
+a second page decides: the one at offset 1, or the one at offset 2 if offset 1 returned the first
+page again (pages counted from 1). A second page without any row of the first means that `offset`
+counts pages; a page shifted by one row means that it counts items.
+
+Rows are identified by their ids, and neither `total` nor a full page is trusted. The usual case,
+one page with as many rows as `total` says, takes one call.
 """
 
 from __future__ import annotations
@@ -24,33 +26,33 @@ class Page(Generic[Row]):
     """One page of a list."""
 
     rows: Mapping[str, Row | None]
-    """The rows by their ids; `None` for those that say too little besides their id."""
+    """The rows by their ids; `None` for a row that lacks required fields."""
     lines: int
-    """How many rows were read, those without an id included."""
+    """How many rows were read, including rows without an id."""
     total: int | None
-    """How many rows there are on all pages, if the vendor said so (it may be wrong)."""
+    """How many rows all pages have, if the vendor says so (it may be wrong)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where collecting ends, whatever the server answers."""
+    """The limits of one list, whatever the server answers."""
 
     page: int
-    """Rows asked for at once; a server may give fewer."""
+    """Rows asked for per page; a server may return fewer."""
     pages: int
-    """Calls for one list."""
+    """The most calls for one list."""
     rows: int
     """Rows after which no further page is fetched."""
 
 
 ENGINES = Bounds(page=1000, pages=64, rows=60_000)
-"""60,000 engines with names as they are take 20 MB."""
+"""60,000 engines with usual names take 20 MB."""
 
 
 async def collect_pages(
     fetch: Callable[[int, int], Awaitable[Page[Row]]], bounds: Bounds = ENGINES
 ) -> list[Row]:
-    """Fetch all usable rows, each once, as last seen; see `collect_rows`."""
+    """Fetch all usable rows, each once and in its last seen form; see `collect_rows`."""
     rows = await collect_rows(fetch, bounds)
     return [row for row in rows.values() if row is not None]
 
@@ -58,11 +60,11 @@ async def collect_pages(
 async def collect_rows(
     fetch: Callable[[int, int], Awaitable[Page[Row]]], bounds: Bounds = ENGINES
 ) -> dict[str, Row | None]:
-    """Fetch all rows by their ids, each as last seen; `None` where one never was usable.
+    """Fetch all rows by their ids, each in its last seen form; `None` if it was never usable.
 
     Args:
-        fetch: Gets the page at an offset with at most so many rows.
-        bounds: Where to end.
+        fetch: Gets a page: takes the offset and the most rows to return.
+        bounds: The limits of the list.
     """
     listing = _Listing(fetch, bounds)
     first = await listing.page_at(0)
@@ -88,10 +90,10 @@ class _Listing(Generic[Row]):
         self._calls = 0
         self._last: Page[Row] | None = None
         self._stale = False
-        """Whether the last page brought nothing new."""
+        """Whether the last page had no new row."""
 
     async def page_at(self, offset: int) -> Page[Row]:
-        """Fetch a page and keep what is on it."""
+        """Fetch a page and keep its rows."""
         page = await self._fetch(offset, self._bounds.page)
         known = len(self.rows)
         self.rows.update(
@@ -103,18 +105,18 @@ class _Listing(Generic[Row]):
         return page
 
     def is_done(self) -> bool:
-        """Whether there is no reason to expect more."""
+        """Whether the list is complete or at one of its limits."""
         bounds = self._bounds
         if not self.rows or self._calls >= bounds.pages or len(self.rows) >= bounds.rows:
             return True
         page = self._last
         if page is None or page.total is None or page.lines >= bounds.page:
-            # A full page may have successors that `total` forgot.
+            # More pages may follow a full page, even if `total` says otherwise.
             return False
         return 0 < page.total <= len(self.rows)
 
     async def rest(self, offset: int, *, counts_items: bool) -> None:
-        """Fetch page after page until one brings nothing new."""
+        """Fetch page after page until one has no new row."""
         while not self.is_done():
             page = await self.page_at(offset)
             if self._stale:

@@ -1,7 +1,7 @@
-"""The projects that are worked with: one client for each.
+"""The projects in use, with one client for each.
 
-Resources share a project when endpoint, project, enterprise project and Secret are the same. A
-changed Secret leads to a new project; the old one ends when nobody uses it any more.
+Resources share a project if their endpoint, project, enterprise project and Secret are the same. A
+changed Secret makes a new project; the old one ends when its last resource leaves it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ ProjectKey = tuple[str, str, str | None, str]
 version."""
 
 _NODE = "the node's agent"
-"""In place of an endpoint: who gives a Pod its key is on the node, and behind no proxy."""
+"""Stands for an endpoint: a Pod gets its key from an agent on its node, without a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectOptions:
-    """What all projects have in common; times in seconds."""
+    """The settings that all projects share; times in seconds."""
 
     endpoints: EndpointPolicy
     transport: TransportOptions
@@ -55,34 +55,34 @@ class ProjectOptions:
     credentials_cooldown: float
     request_timeout: float
     call_takes: float = 60.0
-    """From a decision to call until its credentials were looked at by the vendor, at the most."""
+    """The longest time from the decision to call until the vendor has checked its credentials."""
     clock: Callable[[], float] = boottime
-    """What the deadlines of changing calls are readings of; it stands at infinity at a stop."""
+    """The clock for the deadlines of changing calls; it reads infinity when the operator stops."""
 
 
 @dataclass(slots=True)
 class Project:
-    """One project as one credential sees it."""
+    """One project accessed with one credential."""
 
     key: ProjectKey
     client: CseClient
     auth: CloudAuth
     users: set[str] = field(default_factory=set)
-    """The resources that work with it."""
+    """The resources that use the project."""
 
 
 class Projects:
-    """Makes projects as they are needed and ends them when nobody uses them."""
+    """Makes projects when a resource needs them and ends them when no resource uses them."""
 
     def __init__(self, options: ProjectOptions, on_call: Callable[[str, str, float], None]) -> None:
-        """Make none yet.
+        """Make an empty set of projects.
 
         Args:
-            options: what all projects have in common.
-            on_call: told of each call to the vendor.
+            options: The settings that all projects share.
+            on_call: Called at the end of each call to the vendor, see `OnCall`.
 
         Raises:
-            OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
+            OSError: The CA bundle cannot be read (`ssl.SSLError` if it holds no certificate).
         """
         self._options = options
         self._trust = Trust(options.transport.ca_bundle)
@@ -115,13 +115,13 @@ class Projects:
         secret_version: str = "",
         following: bool = False,
     ) -> Project:
-        """The project of a resource, made or found; the resource counts as its user.
+        """Return the project of a resource, making it if needed, and count the resource as a user.
 
-        Credentials that were refused are tried again as soon as `secret_version` changes: the
-        Secret's uid and `resourceVersion`. With `following`, the region need not be allowed.
+        Refused credentials are tried again as soon as `secret_version` (the Secret's uid and
+        `resourceVersion`) changes. With `following`, the region need not be allowed.
 
         Raises:
-            CloudError: when the region is not allowed or an id cannot be one.
+            CloudError: The region is not allowed, or an id is malformed.
         """
         endpoint = self._options.endpoints.cse(region, following=following)
         secret = f"{credentials.fingerprint}/{secret_version}"
@@ -146,10 +146,10 @@ class Projects:
         enterprise_project_id: str | None,
         credentials: Credentials,
     ) -> CseReader:
-        """A client that can only look, for commands of people. It counts as nobody's project.
+        """Return a read-only client, for command-line use. It counts as no resource's project.
 
         Raises:
-            CloudError: when the region is not allowed or an id cannot be one.
+            CloudError: The region is not allowed, or an id is malformed.
         """
         endpoint = self._options.endpoints.cse(region)
         key = (endpoint, project_id, enterprise_project_id, f"{credentials.fingerprint}/")
@@ -157,7 +157,7 @@ class Projects:
         return CseReader(self._exchange(key, auth), clock=self._options.clock)
 
     def detach(self, resource: str) -> None:
-        """The resource no longer uses its project, and follows nothing there."""
+        """Remove the resource from its project; end the project if this was the last user."""
         project = self._project_of.pop(resource, None)
         if project is None:
             return
@@ -171,7 +171,7 @@ class Projects:
         self._ended_tokens += project.auth.tokens_bought
         endpoint = project.key[0]
         if all(other.key[0] != endpoint for other in left):
-            # Whoever may name any region must not fill the memory with clients.
+            # Close unused clients: resources that name ever new regions must not fill the memory.
             http = self._http.pop(endpoint)
             closing = asyncio.create_task(http.close_when_idle(), name="close a client")
             self._closing[closing] = http
@@ -179,17 +179,17 @@ class Projects:
 
     @property
     def tokens_bought(self) -> int:
-        """Tokens and temporary keys got from IAM and STS for all projects there ever were."""
+        """Return how many tokens and temporary keys all projects got since the start."""
         bought = self._ended_tokens + self._traded_keys
         return bought + sum(p.auth.tokens_bought for p in self._projects.values())
 
     @property
     def throttled_seconds(self) -> float:
-        """Seconds that the vendor asked calls of a project to pause, in all projects ever."""
+        """Return the seconds of pause that the vendor asked for, over all projects since start."""
         return self._paused
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         clients = [*self._closing.values(), *self._http.values()]
         tasks = [*self._closing, *self._trades]
         for task in tasks:
@@ -213,7 +213,7 @@ class Projects:
             project_id,
             enterprise_project_id=enterprise_project_id,
             auth=auth,
-            # The vendor's limit is one for all enterprise projects, and whoever calls.
+            # The vendor applies one limit per project, over all enterprise projects and callers.
             limits=self._limits.get((endpoint, project_id), self._make_limits),
             request_timeout=self._options.request_timeout,
             on_call=self._on_call,
@@ -229,15 +229,15 @@ class Projects:
     def _auth(
         self, key: ProjectKey, region: str, credentials: Credentials | KeylessIdentity
     ) -> CloudAuth:
-        """How one project's calls prove who makes them."""
+        """Return the authentication for one project's calls."""
         if isinstance(credentials, KeylessIdentity):
             return self._keyless_auth(key, region, credentials)
-        # Whether the region is allowed was asked for the endpoint.
+        # `attach` has already checked that the region is allowed.
         iam_endpoint = self._options.endpoints.iam(region, following=True)
         endpoint, project_id, _, secret = key
         budget = self._budgets.get(credentials.identity, RefusalBudget)
-        # IAM tells a wrong password from a wrong project; of the others the gateway may refuse
-        # a good one for a wrong project, which is then the trouble of that project alone.
+        # IAM distinguishes a wrong password from a wrong project. The gateway may refuse a good
+        # access key or token because of a wrong project; that must block only that project.
         password = isinstance(credentials, PasswordToken)
         breaker = self._breakers.get(
             (secret, iam_endpoint) if password else (secret, endpoint, project_id),
@@ -248,7 +248,7 @@ class Projects:
         return auth_for(credentials, breaker, project_id=project_id, iam_endpoint=iam_endpoint)
 
     def _keyless_auth(self, key: ProjectKey, region: str, identity: KeylessIdentity) -> CloudAuth:
-        """One session for each identity and region, and a breaker of its own for each project."""
+        """Share one session per identity and region, and one breaker per project."""
         endpoints, (endpoint, project_id, _, name) = self._options.endpoints, key
         by_agency = isinstance(identity, ServiceAccountIdentity) and identity.by_agency
         places = Places(
@@ -264,7 +264,7 @@ class Projects:
         return KeylessAuth(session, http, project_id, breaker)
 
     def _identity_breaker(self) -> CredentialBreaker:
-        """Temporary keys and tokens lock nothing, so what they are refused is nobody else's."""
+        """Make a breaker without a shared budget: the vendor locks no temporary key or token."""
         return CredentialBreaker(
             cooling=self._options.credentials_cooldown, mended_by="spec.credentialsRef changes"
         )

@@ -1,4 +1,4 @@
-"""The proxy on the way to the vendor, as the administrator set it."""
+"""The proxy to the vendor, from the administrator's settings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _LAST_PORT = 2**16 - 1
 
 
 def proxy_of(url: SecretStr) -> httpx.Proxy:
-    """The proxy, with its user and password as a header: aiohttp has deprecated the other way.
+    """Return the proxy, with its user and password in a header.
+
+    aiohttp has deprecated passing them any other way.
 
     Raises:
-        ValueError: No call could go through it. The sentence holds nothing of the URL: what a
-            library complains of may be a part of the password, such as "Invalid port: 'pa'".
+        ValueError: The URL is not usable for a proxy. The message repeats no part of the URL: a
+            library's own message may quote a part of the password, such as "Invalid port: 'pa'".
     """
     parsed = _origin(url.get_secret_value())
     if parsed is None:
@@ -40,27 +42,30 @@ def proxy_of(url: SecretStr) -> httpx.Proxy:
 
 
 def check_no_proxy(names: tuple[str, ...]) -> None:
-    """Refuse what would silently not match any host, such as a network.
+    """Reject entries that would silently match no host, such as a network.
 
     Raises:
-        ValueError: It is neither a domain nor an address; the sentence names it.
+        ValueError: An entry is neither a domain nor an address; the message names the entry.
     """
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"{name!r} is neither a domain nor an address: a domain stands for all hosts in it"
+                f"{name!r} is neither a domain nor an address: a domain includes all hosts in it"
             )
 
 
 def is_without_proxy(host: str, names: tuple[str, ...]) -> bool:
-    """Whether a host is one of these, or in one of these domains."""
+    """Whether a host is one of the given names, or lies in one of the given domains."""
     host = host.rstrip(".").lower()
     bare = (name.strip(".").lower() for name in names)
     return any(host == name or host.endswith(f".{name}") for name in bare)
 
 
 def _origin(text: str) -> httpx.URL | None:
-    """Scheme, host and port. More than these is a password that holds a `/`, `?` or `#`."""
+    """Return a URL of only scheme, host and port, else `None`.
+
+    A path, query or fragment means that the password contains an unencoded `/`, `?` or `#`.
+    """
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:

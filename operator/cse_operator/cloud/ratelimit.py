@@ -1,8 +1,8 @@
-"""How many calls a project may make: a limit for each of the vendor's calls, waited for.
+"""Rate limits: one for each of the vendor's APIs in each project; calls wait for their turn.
 
 The vendor throttles per API and project (API Gateway, Request Throttling: 200 calls a second by
-default). So a call has a limit of its own in each project, whoever makes it, and a pause that the
-vendor asks for slows this call of this project and no other.
+default). So each API has its own limit in each project, shared by all callers, and a pause that the
+vendor asks for slows only this API in this project.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     CallLater = Callable[[float, Callable[[], None]], object]
 
 LONGEST_PAUSE_WAITED_FOR: Final = 10.0
-"""Seconds of a vendor's pause that a call waits for; for the end of a longer one its caller comes
-again, so that one project's pause does not occupy what others need."""
+"""Seconds of a vendor's pause that a call waits for. For a longer pause the call fails and its
+caller retries later, so that one project's pause does not hold resources that others need."""
 
 
 class RateLimit:
-    """The limit of one of the vendor's calls in one project: a token bucket with a fair queue.
+    """The limit of one of the vendor's APIs in one project: a token bucket with a fair queue.
 
-    Our own limit never refuses a call. A caller that is cancelled leaves its place, and what it
-    was given goes to the next.
+    Our own limit never refuses a call. A cancelled caller leaves the queue, and a token that it was
+    given goes to the next caller.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class RateLimit:
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater | None = None,
     ) -> None:
-        """Make a full one.
+        """Make a full bucket.
 
         Args:
-            rate: Calls per second in the long run; as many may go at once after a quiet time.
+            rate: Calls per second in the long run, and the burst after a quiet time.
             clock: Monotonic seconds.
-            call_later: Calls back after a number of seconds; the loop's by default.
+            call_later: Calls a function after a number of seconds; by default the event loop's.
         """
         if rate <= 0:
             raise ValueError("a rate must be above 0")
@@ -60,14 +60,14 @@ class RateLimit:
 
     @property
     def pause(self) -> float:
-        """Seconds left of the pause that the vendor asked for."""
+        """Return the seconds left of the pause that the vendor asked for."""
         return max(self._paused_until - self._clock(), 0.0)
 
     def penalize(self, seconds: float) -> float:
-        """Let nothing through for a while; a longer pause already running stays.
+        """Let no call through for a while; a longer pause that already runs stays.
 
         Returns:
-            By how many seconds that makes the pause longer.
+            The seconds by which the pause became longer.
         """
         begun = max(self._paused_until, self._clock())
         self._paused_until = max(begun, self._clock() + seconds)
@@ -107,12 +107,12 @@ class RateLimit:
         self._filled_at = now
         if self.pause > 0:
             return self.pause
-        # A token is a whole one a rounding error early: a wait too short to advance the clock
+        # Accept a token that lacks only a rounding error: a wait too short to advance the clock
         # would spin.
         return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / self._rate
 
     def _let_go(self) -> None:
-        """Let those go that may, and come again when the next one may."""
+        """Let waiting calls go while there are tokens, and set a timer for the next token."""
         while self._seconds_to_next() <= 0 and self._waiting.let_go():
             self._tokens -= 1
         if self._waiting:
@@ -130,23 +130,23 @@ class RateLimit:
 
 
 class ProjectLimits:
-    """The limits of all calls of one project, whoever makes them."""
+    """The limits of all APIs in one project, shared by all callers."""
 
     def __init__(
         self, make: Callable[[], RateLimit], on_pause: Callable[[float], None] | None = None
     ) -> None:
-        """Make a limit for each call.
+        """Prepare a limit for each API.
 
         Args:
-            make: Makes one.
-            on_pause: Told by how many seconds the vendor made a call pause for longer.
+            make: Makes one limit.
+            on_pause: Called with the seconds by which the vendor lengthened a pause.
         """
         self._limits: defaultdict[Operation, RateLimit] = defaultdict(make)
         self._on_pause = on_pause
 
     @property
     def remembers(self) -> bool:
-        """Whether the vendor's pause of one of the calls is not over."""
+        """Whether a pause that the vendor asked for still lasts."""
         return any(limit.pause > 0 for limit in self._limits.values())
 
     async def acquire(self, operation: Operation, turn: Turn) -> None:
@@ -158,11 +158,11 @@ class ProjectLimits:
         await self._limits[operation].acquire(turn)
 
     def penalize(self, operation: Operation, seconds: float) -> None:
-        """Obey the vendor's wish for a pause of one call."""
+        """Pause one API as the vendor asked."""
         longer = self._limits[operation].penalize(seconds)
         if self._on_pause is not None:
             self._on_pause(longer)
 
     def pause(self, operation: Operation) -> float:
-        """Seconds left of the pause of a call."""
+        """Return the seconds left of the pause of one API."""
         return self._limits[operation].pause

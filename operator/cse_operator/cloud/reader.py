@@ -1,4 +1,4 @@
-"""The vendor's reading calls, typed: all that a command which only looks can do.
+"""The vendor's reading calls, typed, for commands that must not change anything.
 
 A `CseReader` has no method that changes an engine. The operator's `CseClient` adds those.
 """
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from cse_operator.core.observation import EngineView, JobView
 
 READ_RETRIES = 2
-"""How often a read is repeated after a passing failure."""
+"""How often a read is repeated after a transient failure."""
 _READ_BACKOFF = 0.25
 _LONGEST_READ_PAUSE = 2.0
 
 MOST_JOBS = 200
-"""The newest jobs of an engine that are kept of its list."""
+"""How many of an engine's jobs are kept: the newest ones."""
 _JOB_PAGES = Bounds(page=50, pages=16, rows=800)
-"""A row may have all steps of its job: ours takes 6 kB. The order is not documented."""
+"""A row may contain all steps of its job: ours takes 6 kB. The vendor documents no order."""
 ASK_AGAIN_AFTER = 24 * 3600.0
-"""Seconds until a site that had no list of jobs is asked for one again."""
+"""Seconds until a site that had no job list call is asked again."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ANYBODY: Final = Turn()
@@ -57,7 +57,7 @@ class CseReader:
 
         Args:
             exchange: Makes the calls.
-            clock: The clock that `send_before` is a reading of.
+            clock: Seconds on a steady clock; `send_before` is a reading of it.
             sleep: Waits for a number of seconds.
             jitter: A random number from 0 to 1.
         """
@@ -67,13 +67,13 @@ class CseReader:
         self._sleep = sleep
         self._jitter = jitter
         self._lists_jobs_from = -math.inf
-        """The clock's reading before which the site is not asked for a list of jobs."""
+        """The clock reading from which on the site is asked for a list of jobs."""
 
     async def list_engines(self) -> list[EngineView]:
         """List the project's engines of all types (CSE API Reference, Querying Engines).
 
-        An engine that is missing from the list is not thereby proved to be missing: pages shift
-        while they are read, and entries that lack a status or a version are left out.
+        An engine missing from the list may still exist: pages shift while they are read, and
+        entries without a status or a version are left out.
 
         Raises:
             CloudError: The list could not be read.
@@ -82,7 +82,7 @@ class CseReader:
         return [engine for engine in rows.values() if engine is not None]
 
     async def list_engines_by_id(self) -> dict[str, EngineView | None]:
-        """List the project's engines by their ids; None where an entry says too little.
+        """List the project's engines by id; `None` for an entry without a status or a version.
 
         Raises:
             CloudError: The list could not be read.
@@ -100,10 +100,10 @@ class CseReader:
 
         Args:
             engine_id: The engine.
-            turn: For whom it is, which decides what goes first; so in all that follow.
+            turn: Decides when the call's turn comes.
 
         Raises:
-            CloudError: `NOT_FOUND` where there is no such engine; others as they come.
+            CloudError: The call failed; `NOT_FOUND` if there is no such engine.
         """
         path = f"{self._base}/{checked_id('engine', engine_id)}"
         call = Call(Operation.SHOW_ENGINE, "GET", path, turn, engine_id)
@@ -115,7 +115,7 @@ class CseReader:
         """Look at one job of an engine (CSE API Reference, Querying Details About a Task).
 
         Raises:
-            CloudError: `NOT_FOUND` where there is no such job; others as they come.
+            CloudError: The call failed; `NOT_FOUND` if there is no such job.
         """
         path = f"{self._base}/{checked_id('engine', engine_id)}/jobs/{_checked_job(job_id)}"
         call = Call(Operation.SHOW_JOB, "GET", path, turn, engine_id)
@@ -128,23 +128,23 @@ class CseReader:
     ) -> tuple[JobView, ...] | None:
         """List an engine's newest jobs, oldest first (CSE API Reference, cse_06_00115).
 
-        At most `MOST_JOBS`, by the time of their start and then by their number. A job that is
-        missing from the list is not thereby proved to be missing: reads lag, pages shift while
-        they are read, and rows without a status are left out.
+        At most `MOST_JOBS`, sorted by start time and then by number. A job missing from the list
+        may still exist: reads lag, pages shift while they are read, and rows without a status are
+        left out.
 
         Returns:
-            The jobs; `None` where the site does not have this call, which is no answer at all
-            and is remembered for `ASK_AGAIN_AFTER`. Only the gateway's 0101 and 0103 say that.
+            The jobs; `None` if the site does not have this call, which says nothing about the jobs
+            and is remembered for `ASK_AGAIN_AFTER`. Only the gateway codes 0101 and 0103 mean this.
 
         Raises:
-            CloudError: The list could not be read: nothing is known about the jobs.
+            CloudError: The list could not be read, so nothing is known about the jobs.
         """
         path = f"{self._base}/{checked_id('engine', engine_id)}/jobs"
         if self._clock() < self._lists_jobs_from:
             return None
 
         async def fetch(offset: int, limit: int) -> Page[JobView]:
-            # The format of `from-time` and `to-time` is not documented: without them, all come.
+            # Ask for all jobs: the format of `from-time` and `to-time` is not documented.
             query = (("limit", str(limit)), ("offset", str(offset)))
             call = Call(Operation.LIST_JOBS, "GET", path, turn, engine_id, query=query)
             return await self._read(
@@ -162,7 +162,7 @@ class CseReader:
         return tuple(jobs[-MOST_JOBS:])
 
     async def _read(self, call: Call, parse: Parser[Answer]) -> Answer:
-        """Make a read, and make it again after a passing failure, within one call's time."""
+        """Make a read; repeat it after a transient failure, within the time of one call."""
         until = self._clock() + self._exchange.request_timeout
         for attempt in range(READ_RETRIES):
             try:
@@ -175,7 +175,7 @@ class CseReader:
         return await self._exchange.attempt(call, parse)
 
     def _pause_before_repeating(self, failure: Failure, attempt: int) -> float | None:
-        """Seconds to wait before a read is repeated, or `None` if it should not be."""
+        """Return the seconds to wait before repeating a read; `None` if it must not be repeated."""
         if failure.kind is not FailureKind.TRANSIENT:
             return None
         pause = max(self._jitter() * _READ_BACKOFF * 4**attempt, failure.retry_after or 0.0)
@@ -184,5 +184,5 @@ class CseReader:
 
 def _checked_job(job_id: int) -> int:
     if job_id <= 0:
-        raise malformed("The job id is not one: a number above 0")
+        raise malformed("The job id is malformed: it is a number above 0")
     return job_id

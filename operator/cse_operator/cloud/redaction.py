@@ -1,4 +1,4 @@
-"""Makes a foreign text fit to be shown: short, printable, and without anything secret.
+"""Makes a foreign text safe to show: short, printable, and without secrets.
 
 The vendor's error bodies, a proxy's page and an exception's text all pass through here before
 they reach a status, an Event or a log. Redaction prefers losing a harmless long word to
@@ -25,16 +25,16 @@ MAX_SHOWN = 512
 _REDACTED = "[redacted]"
 _MAX_EXAMINED = 8 * MAX_SHOWN
 _MIN_LITERAL = 4
-"""Known secrets shorter than this are not searched for: they would blank ordinary words."""
+"""Known secrets shorter than this are not searched for: that would redact ordinary words."""
 
 _MOST_TERMS = 256
-"""Words that a redactor remembers, however many somebody may invent."""
+"""The most words that a redactor remembers, so that invented words do not fill the memory."""
 
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Letters and marks that show nothing (Unicode, Default_Ignorable_Code_Point); the other such
-characters are of the category C."""
+"""Invisible letters and marks (Unicode, Default_Ignorable_Code_Point); all other invisible
+characters are in the category C."""
 
 _KEYS_OF_SECRETS = (
     r"x-auth-token|x-subject-token|x-security-token|security-?_?token|(?:access|auth)?_?token"
@@ -63,14 +63,14 @@ _PATTERNS = (
 
 
 _HARMLESS = re.compile(r"(?!.*(?:MII|eyJ))[\w .-]{0,19}", re.ASCII)
-"""Too short and too plain for any of these, as nearly every word of nearly every answer is."""
+"""Too short and too plain for any of these patterns: nearly all words in the vendor's answers."""
 
 
 def clean(text: str, limit: int = MAX_SHOWN) -> str:
     """Make a text printable, on one line, and at most `limit` characters long.
 
-    Control characters, lone surrogates, bidirectional overrides and other invisible ones are
-    dropped; white space of any kind becomes one space.
+    Control characters, lone surrogates, bidirectional overrides and other invisible characters are
+    dropped; white space of any kind becomes ordinary spaces.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text.strip()
@@ -79,12 +79,12 @@ def clean(text: str, limit: int = MAX_SHOWN) -> str:
 
 
 def redact(text: str, secrets: Iterable[SecretStr] = (), limit: int = MAX_SHOWN) -> str:
-    """Clean a text and take out what is, or looks like, a secret.
+    """Clean a text and redact known secrets and whatever looks like a secret.
 
     Args:
-        text: What somebody else said.
-        secrets: Values that must not be shown however they look, such as a short password.
-        limit: The longest answer, in characters.
+        text: The foreign text.
+        secrets: Values to redact whatever they look like, such as a short password.
+        limit: The most characters to return.
     """
     return Redactor(secrets)(text, limit)
 
@@ -100,7 +100,7 @@ class Redactor:
         self._terms: dict[tuple[str, int], str] = {}
 
     def term(self, text: str, limit: int) -> str:
-        """Redact a short word of which there are few, and remember it; else as a call does."""
+        """Redact a word that occurs often, and remember the result; same result as `__call__`."""
         known = self._terms.get((text, limit))
         if known is None:
             known = sys.intern(self(text, limit))
@@ -109,15 +109,15 @@ class Redactor:
         return known
 
     def __call__(self, text: str, limit: int = MAX_SHOWN) -> str:
-        """Clean a text and take out what is, or looks like, a secret."""
+        """Clean a text and redact known secrets and whatever looks like a secret."""
         text = _without(text, self._as_said)
         if len(text) <= limit and _HARMLESS.fullmatch(text):
             return text.strip()
         if not (text.isascii() and text.isprintable()):
-            # What is said with invisible characters in it must not be seen whole without them.
+            # A secret may be interspersed with invisible characters: drop them, then search again.
             text = _without(_visible(text), self._as_seen)
         if len(text) > _MAX_EXAMINED:
-            # A word cut in two may be a secret that no longer looks like one.
+            # Drop the last word: cut in two, a secret may no longer look like one.
             text = " ".join(text[:_MAX_EXAMINED].split()[:-1])
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
@@ -140,7 +140,7 @@ def _visible(text: str) -> str:
 
 
 def _spellings(value: str) -> list[str]:
-    """A secret as it may be echoed: as it is, inside JSON, inside a URL; the longest first."""
+    """Return the forms in which a secret may be echoed: plain, in JSON, in a URL; longest first."""
     if len(value) < _MIN_LITERAL:
         return []
     forms = {value, json.dumps(value)[1:-1], quote(value, safe="")}

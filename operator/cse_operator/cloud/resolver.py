@@ -1,8 +1,8 @@
-"""Resolves the names of endpoints: in threads of its own, fairly, and to public addresses only.
+"""Resolves the names of endpoints: in its own threads, fairly, and to public addresses only.
 
-The loop's own resolver has two threads (libuv's), so that a few names whose servers do not answer
-keep all others from being resolved. Here each look-up under way has a thread, and a namespace
-that names hundreds of made-up regions takes half of them at most.
+The event loop's resolver has two threads (libuv's), so a few names whose DNS servers do not answer
+would block all others. Here each look-up has its own thread, and a namespace with hundreds of
+made-up regions takes at most half of them.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     LookUp = Callable[..., list[tuple[Any, ...]]]
 
 LOOKUPS: Final = 32
-"""Look-ups under way at once."""
+"""Look-ups at once."""
 MISS_REMEMBERED: Final = 10.0
 """Seconds for which a name that did not resolve is not looked up again."""
 MOST_MISSES: Final = 1024
-"""Names that did not resolve and are remembered."""
+"""How many names that did not resolve are remembered."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA_SERVICES = frozenset({ipaddress.ip_address("fd00:ec2::254")})
-"""Those that are not link-local (Amazon EC2, Instance metadata, IPv6)."""
+"""Metadata services that are not link-local (Amazon EC2, Instance metadata, IPv6)."""
 
 current_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
-"""For whom the call is made that needs a name."""
+"""The turn of the call that needs a name resolved."""
 
 
 class NameResolver(AbstractResolver):
     """Resolves names for all clients of a process.
 
-    Unless local addresses are allowed, a name never leads to this machine or its link-local
-    neighbours: the metadata service of clouds answers there.
+    Unless local addresses are allowed, a name never resolves to a loopback or link-local address,
+    where the metadata services of clouds answer.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class NameResolver(AbstractResolver):
         look_up: LookUp = socket.getaddrinfo,
         clock: Callable[[], float] = boottime,
     ) -> None:
-        """Remember nothing yet.
+        """Make a resolver.
 
         Args:
-            allow_local_addresses: Let names lead to loopback and link-local addresses.
-            local_names: Names that may lead there all the same, such as a proxy's.
-            look_up: What asks the system; it may block.
+            allow_local_addresses: Let names resolve to loopback and link-local addresses.
+            local_names: Names that may always resolve to them, such as a proxy's.
+            look_up: Asks the system; it may block.
             clock: Seconds on a steady clock.
         """
         self._allow_local_addresses = allow_local_addresses
@@ -77,7 +77,8 @@ class NameResolver(AbstractResolver):
         """Find the addresses of a name; aiohttp asks once for all calls that wait for it.
 
         Raises:
-            OSError: It does not resolve, or did not a moment ago, or leads to local addresses only.
+            OSError: The name does not resolve, failed to resolve within the last `MISS_REMEMBERED`
+                seconds, or resolves only to local addresses.
         """
         until, words = self._misses.get(host, (0.0, ""))
         if self._clock() < until:
@@ -93,7 +94,7 @@ class NameResolver(AbstractResolver):
             raise
 
     async def close(self) -> None:
-        """Nothing to close: look-ups under way end by themselves."""
+        """Do nothing: running look-ups end by themselves."""
 
     async def _look_up_in_thread(
         self, host: str, port: int, family: socket.AddressFamily
@@ -104,7 +105,7 @@ class NameResolver(AbstractResolver):
         answer: asyncio.Future[list[ResolveResult]] = loop.create_future()
 
         def end(found: list[ResolveResult] | OSError) -> None:
-            # The thread held the slot, however long ago its caller went away.
+            # The thread holds the slot until it ends, even if its caller was cancelled long ago.
             self._slots.give_back(turn, host)
             if answer.cancelled():
                 return
@@ -118,7 +119,7 @@ class NameResolver(AbstractResolver):
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(end, found)
 
-        # Daemons: the end of the process does not wait for a server that does not answer.
+        # A daemon, so that the process can end while a DNS server does not answer.
         threading.Thread(target=run, name="resolve", daemon=True).start()
         return await answer
 
@@ -155,7 +156,7 @@ class NameResolver(AbstractResolver):
 
 
 def is_local_address(text: str) -> bool:
-    """Whether an IP address is this machine's own, link-local, or no place to connect to."""
+    """Whether an IP address is loopback, link-local, a metadata service, or not connectable."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         address = address.ipv4_mapped or address.sixtofour or _behind_nat64(address) or address
@@ -169,5 +170,5 @@ def is_local_address(text: str) -> bool:
 
 
 def _behind_nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a translator would connect to, or `None` (RFC 6052, section 2.1)."""
+    """Return the IPv4 address that a NAT64 translator would connect to (RFC 6052, section 2.1)."""
     return ipaddress.IPv4Address(address.packed[-4:]) if address in _NAT64 else None

@@ -1,6 +1,6 @@
-"""The connections of one endpoint, shared among namespaces and projects.
+"""Shares the connections of one endpoint among namespaces and projects.
 
-A project whose calls hang holds some of them, and leaves some to each other one.
+A project whose calls hang cannot occupy all connections: every other project still gets some.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """Permissions to have a call under way.
+    """Permissions to have a call in flight.
 
-    A namespace takes a slot only while it holds fewer than are free, and a project only while it
-    holds fewer than half of what its namespace could still take. So one project takes a quarter of
-    all slots and one namespace half of them, a second namespace half of the rest, and who holds
-    none finds one although others hang.
+    A namespace takes a slot only while it holds fewer slots than are free, and a project only while
+    it holds fewer than half of the slots its namespace could still take. So one project takes up to
+    a quarter of all slots, one namespace half of them, and a second namespace half of the rest. A
+    namespace that holds no slot still finds one while the calls of others hang.
     """
 
     def __init__(self, total: int) -> None:
@@ -35,7 +35,7 @@ class Slots:
 
     @asynccontextmanager
     async def one(self, turn: Turn, project: str) -> AsyncIterator[None]:
-        """Hold a slot, waiting for it where needed."""
+        """Hold a slot, waiting for it if needed."""
         await self.take(turn, project)
         try:
             yield
@@ -43,15 +43,15 @@ class Slots:
             self.give_back(turn, project)
 
     async def take(self, turn: Turn, project: str) -> None:
-        """Take a slot, waiting for it where needed; `give_back` has to follow."""
-        # Nobody waits who may have one: whoever gives one back lets all go that then may.
+        """Take a slot, waiting for it if needed; the caller must call `give_back` afterwards."""
+        # No admissible call is queued: `give_back` lets go every call that a freed slot admits.
         if self._admits(turn.namespace, project):
             self._count(turn.namespace, project)
         else:
             await self._waiting.wait(turn, project, lambda: self.give_back(turn, project))
 
     def give_back(self, turn: Turn, project: str) -> None:
-        """Give a slot back, to those that wait for one."""
+        """Free a slot and hand free slots to waiting calls."""
         namespace = turn.namespace
         self._free += 1
         self._held[namespace, project] -= 1
@@ -66,7 +66,7 @@ class Slots:
             self._idle.set()
 
     async def until_idle(self) -> None:
-        """Wait until no call is under way."""
+        """Wait until no call is in flight."""
         await self._idle.wait()
 
     def _admits(self, namespace: str, project: str) -> bool:

@@ -1,18 +1,16 @@
-"""The connection to the vendor: httpx over aiohttp's engine, fenced and bounded.
+"""The connection to the vendor: httpx over aiohttp, fenced and bounded.
 
-Two things are not left to the libraries:
+This module does not leave two guarantees to the libraries:
 
-* **A changing call leaves this process at most once, and it is known whether it left.** aiohttp
-  sends a PUT a second time by itself when the connection dies under it, be it reused or fresh
-  (it counts PUT among the idempotent methods), and httpx-aiohttp reports a connection that died
-  *after* the request as `ConnectTimeout`. So each changing call carries a `Dispatch`; the request
-  class below asks it for permission at the last moment before the first byte is written, and it
-  grants that once. A middleware keeps aiohttp from trying again, so that the first attempt's
-  error is the one seen.
+* **A changing call is sent at most once, and the operator knows whether it was sent.** When the
+  connection dies, reused or fresh, aiohttp by itself sends a PUT a second time (it counts PUT as
+  idempotent), and httpx-aiohttp reports a connection that died *after* the request as
+  `ConnectTimeout`. So each changing call carries a `Dispatch`. The request class below asks it for
+  permission right before the first byte is written, and the `Dispatch` grants it once. A
+  middleware keeps aiohttp from retrying, so that callers see the first attempt's error.
 * **No answer can exhaust the process.** Slots in front of the pool bound the calls in flight
-  (aiohttp's own waiters would do, but a call that waits there is already counted as connecting),
-  interim answers (1xx) are counted, and each body is read here, up to a limit, before anything
-  else sees it.
+  (aiohttp's own waiters would too, but count a waiting call as connecting already), interim
+  answers (1xx) are counted, and each body is read here, up to a limit, before other code sees it.
 """
 
 from __future__ import annotations
@@ -47,25 +45,25 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"cse-operator/{__version__}"
 MAX_RESPONSE_BYTES = 256 * 1024
-"""The longest answer that is read, unless the call says otherwise; an error is never longer."""
+"""Bytes of the longest answer that is read; a call may allow more, but only for a success."""
 
 LONGEST_ANSWER = "cse_operator.longest_answer"
 """The request extension that says how many bytes a successful answer may have."""
 
 MOST_INTERIM_ANSWERS = 16
-"""Interim answers (1xx) to one request after which its connection is ended."""
+"""Interim answers (1xx) to one request after which the connection is aborted."""
 _SWITCHING_PROTOCOLS = 101
 _FIRST_FINAL = 200
 
 TURN = "cse_operator.turn"
-"""The request extension that says for whom a call is: its `Turn` and its project."""
+"""The request extension that holds a call's `Turn` and its project."""
 _NOBODY = Turn()
 
 _current_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
 
 
 class _FencedRequest(aiohttp.ClientRequest):
-    """Asks the call's `Dispatch` once the connection stands and before anything is written."""
+    """Asks the call's `Dispatch` after the connection is made and before the first byte is sent."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         dispatch = _current_dispatch.get()
@@ -75,20 +73,20 @@ class _FencedRequest(aiohttp.ClientRequest):
 
 
 class InterimAnswersError(aiohttp.ClientError):
-    """The server went on and on announcing an answer (1xx)."""
+    """The server sent interim answers (1xx) without end."""
 
 
 class _BoundedHandler(ResponseHandler):
-    """Reads a connection, and ends it where interim answers do not end.
+    """Reads a connection, and aborts it after too many interim answers.
 
-    aiohttp keeps those that nobody has read yet, and reads on: an endless row of them takes memory
-    without bound, and the loop's time, so that not even a time-out comes in time.
+    aiohttp queues unread interim answers and keeps reading: an endless row of them takes unbounded
+    memory, and so much of the event loop's time that even a time-out fires late.
     """
 
     _interim = 0
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Take an answer's head in; an interim one is only counted."""
+        """Pass on the head of a final answer; only count an interim one."""
         if data[0].code >= _FIRST_FINAL or data[0].code == _SWITCHING_PROTOCOLS:
             self._interim = 0
             super().feed_data(data, size)
@@ -103,7 +101,7 @@ class _BoundedHandler(ResponseHandler):
 async def _lose_the_answer(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Turn what aiohttp would answer with a second attempt into an error it passes on."""
+    """Replace the errors after which aiohttp would send again by an error that it passes on."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -118,24 +116,24 @@ class TransportOptions:
     """How to connect; the same for all endpoints of a process."""
 
     connections: int = 128
-    """Connections per endpoint, and calls in flight on it; one project takes a quarter of them."""
+    """Connections and calls in flight per endpoint; one project takes at most a quarter of them."""
     connect_timeout: float = 10.0
-    """Seconds to wait for a free connection and to establish it."""
+    """Seconds to wait for a free connection, and seconds to establish one."""
     read_timeout: float = 20.0
-    """Seconds without a byte of the answer."""
+    """Seconds without a byte of the answer before the call fails."""
     proxy: SecretStr | None = field(default=None, repr=False)
     """URL of an HTTP or HTTPS proxy; it may hold a user and a password."""
     no_proxy: tuple[str, ...] = ()
-    """Domains and addresses that are reached without the proxy."""
+    """Domains and addresses to reach without the proxy."""
     ca_bundle: Path | None = None
     """PEM file of the certificate authorities to trust *instead of* the public ones."""
     allow_local_addresses: bool = False
-    """Let names resolve to loopback and link-local addresses (a simulator, not the vendor)."""
+    """Let names resolve to loopback and link-local addresses (for a simulator)."""
     max_response_bytes: int = MAX_RESPONSE_BYTES
-    """The longest answer to a call that does not say otherwise by `LONGEST_ANSWER`."""
+    """Bytes of the longest answer to a call without the extension `LONGEST_ANSWER`."""
 
     def timeout(self) -> httpx.Timeout:
-        """The time-outs in httpx's terms; the total per call is the client's to bound."""
+        """Return the time-outs as httpx takes them; `Exchange` bounds the total time of a call."""
         return httpx.Timeout(
             connect=self.connect_timeout,
             read=self.read_timeout,
@@ -145,7 +143,7 @@ class TransportOptions:
 
 
 class FencedTransport(httpx.AsyncBaseTransport):
-    """Sends requests through aiohttp: gated, fenced, and with bounded answers."""
+    """Sends requests through aiohttp: limited in number, fenced, and with bounded answers."""
 
     def __init__(self, options: TransportOptions, trust: Trust, resolver: NameResolver) -> None:
         self._options = options
@@ -163,13 +161,13 @@ class FencedTransport(httpx.AsyncBaseTransport):
         options = self._options
         connector = aiohttp.TCPConnector(
             limit=options.connections,
-            # Idle connections are dropped well before a gateway drops them, so that a call
-            # seldom meets one that is just being closed.
+            # Drop idle connections well before a gateway does, so that a call seldom uses a
+            # connection that is just being closed.
             keepalive_timeout=15.0,
             resolver=self._resolver,
         )
         handler: Any = functools.partial(_BoundedHandler, loop=asyncio.get_running_loop())
-        connector._factory = handler  # noqa: SLF001 - there is no other way
+        connector._factory = handler  # noqa: SLF001 - aiohttp has no public option
         return aiohttp.ClientSession(
             connector=connector,
             request_class=_FencedRequest,
@@ -181,8 +179,8 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def _trust_as_of_now(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Connect by the certificates of now: a connection serves its own context's requests."""
-        request._ssl = self._trust.context  # noqa: SLF001 - httpx's transport hands none on
+        """Give the request the current TLS context; aiohttp reuses connections per context."""
+        request._ssl = self._trust.context  # noqa: SLF001 - httpx's transport passes none on
         return await handler(request)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -200,14 +198,14 @@ class FencedTransport(httpx.AsyncBaseTransport):
                 current_turn.reset(tokens[1])
 
     def _bound_connecting(self, request: httpx.Request, dispatch: Dispatch) -> None:
-        """Do not spend longer on connecting than the call may wait anyway."""
+        """Bound the time for connecting by the time that is left for sending the call."""
         longest = max(min(self._options.connect_timeout, dispatch.remaining()), 0.001)
         timeout = request.extensions.get("timeout", {})
         request.extensions["timeout"] = {**timeout, "connect": longest, "pool": longest}
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         direct = is_without_proxy(request.url.host, self._options.no_proxy)
-        # It is read before anything is waited for, and so only by this request.
+        # The inner transport reads `proxy` before its first await, so only this request sees it.
         self._inner.proxy = None if direct else self._proxy
         response = await self._inner.handle_async_request(request)
         try:
@@ -230,7 +228,8 @@ class FencedTransport(httpx.AsyncBaseTransport):
     async def _body_of(self, response: httpx.Response, limit: int) -> bytes:
         """Read the body, up to the limit.
 
-        Compressed ones are refused: none was asked for, and a small one can become endless.
+        Refuse a compressed body: the request did not ask for one, and a small one can expand
+        without bound.
         """
         if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise httpx.DecodingError("the answer is compressed although that was not asked for")
@@ -242,7 +241,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
         return bytes(received)
 
     async def drain(self) -> None:
-        """Wait until no call is under way."""
+        """Wait until no call is in flight."""
         await self._slots.until_idle()
 
     async def aclose(self) -> None:
@@ -251,17 +250,17 @@ class FencedTransport(httpx.AsyncBaseTransport):
 
 
 class _NoCookies(httpx.Cookies):
-    """No cookies, without a look at each answer for some, which is a fiftieth of what it costs."""
+    """No cookies. Searching each answer for cookies would be a fiftieth of the answer's cost."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Take none."""
+        """Ignore the answer's cookies."""
 
 
 class FencedClient(httpx.AsyncClient):
-    """An HTTP client over a `FencedTransport`: its users know whether a call left.
+    """An HTTP client over a `FencedTransport`, which tells whether a call was sent.
 
-    No redirect is followed, nothing is taken from the environment (proxies, `.netrc`), and no
-    cookie is kept: the client may serve several credentials.
+    The client follows no redirect, reads nothing from the environment (proxies, `.netrc`), and
+    keeps no cookie, because it may serve several credentials.
     """
 
     def __init__(self, transport: FencedTransport, timeout: httpx.Timeout) -> None:
@@ -277,22 +276,22 @@ class FencedClient(httpx.AsyncClient):
 
     @property
     def cookies(self) -> httpx.Cookies:
-        """None, whatever an answer wants to set."""
+        """Return an always empty jar, whatever cookies an answer sets."""
         return self._no_cookies
 
     @cookies.setter
-    def cookies(self, cookies: object) -> None:  # noqa: ARG002 - the setter that the base has
+    def cookies(self, cookies: object) -> None:  # noqa: ARG002 - the base class has this setter
         raise AttributeError("this client has no cookies")
 
     async def close_when_idle(self) -> None:
-        """Let the calls under way end, and close."""
+        """Wait until no call is in flight, then close."""
         await self._fenced.drain()
         await self.aclose()
 
 
 def build_resolver(options: TransportOptions) -> NameResolver:
     """Make the resolver for all endpoints of a process."""
-    # A proxy may well be local.
+    # A proxy may be on a local address.
     proxy = frozenset() if options.proxy is None else frozenset({proxy_of(options.proxy).url.host})
     return NameResolver(allow_local_addresses=options.allow_local_addresses, local_names=proxy)
 
@@ -302,16 +301,17 @@ def build_http_client(
     trust: Trust | None = None,
     resolver: NameResolver | None = None,
 ) -> FencedClient:
-    """Make the HTTP client for one endpoint; whoever made it closes it with `aclose()`.
+    """Make the HTTP client for one endpoint; the caller closes it with `aclose()`.
 
     Args:
         options: How to connect.
-        trust: To share it: it holds all certificate authorities, which is half a megabyte, and
-            takes a while to make.
-        resolver: From `build_resolver`, to share it: what did not resolve is remembered once.
+        trust: A `Trust` to share: it holds all certificate authorities, which take half a
+            megabyte and a while to load.
+        resolver: A resolver from `build_resolver` to share, so that a name that did not resolve
+            is remembered once for all clients.
 
     Raises:
-        OSError: The CA bundle cannot be read (`ssl.SSLError` where it holds no certificate).
+        OSError: The CA bundle cannot be read (`ssl.SSLError` if it holds no certificate).
     """
     trust = trust or Trust(options.ca_bundle)
     transport = FencedTransport(options, trust, resolver or build_resolver(options))

@@ -1,7 +1,7 @@
-"""Reads single values of the vendor's JSON, liberally: what cannot be one is empty or `None`.
+"""Reads single values of the vendor's JSON, liberally: an unusable value becomes empty or `None`.
 
-Numbers may come as strings and strings as numbers, and lists may be null, because the vendor's
-documents contradict each other and its own examples.
+Numbers may come as strings, strings as numbers, and lists may be null, because the vendor's
+documents contradict each other and their own examples.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from cse_operator.cloud.redaction import Redactor, clean
 LONGEST_WORD = 128
 """Characters of a name."""
 _LONGEST_TERM = 32
-"""Characters of a type, state, version or action: documented are 13, of versions 24."""
+"""Characters of a type, state, version or action. The vendor documents 13, and 24 for versions."""
 _MOST_VALUES = 300_000
-"""Values in one answer: a page of 1,000 engines has 80,000. Each costs up to 200 bytes of memory
-however few it has on the wire, such as the two of `[]`."""
+"""Values in one answer: a page of 1,000 engines has 80,000. Each value costs up to 200 bytes of
+memory, even if it has only two bytes on the wire (`[]`)."""
 _LARGEST_INTEGER = 2**63 - 1
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,22 +28,22 @@ _LATEST_TIME_MS = int((datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds(
 
 
 class WireError(ValueError):
-    """An answer that cannot be read. The text says what is wrong with it, never what it held."""
+    """An answer cannot be read. The message says what is wrong and never quotes the answer."""
 
 
 def document_of(body: bytes) -> dict[str, Any]:
-    """The JSON object that an answer is.
+    """Parse an answer as a JSON object.
 
     Raises:
-        WireError: It is none, or has more values than are held in memory.
+        WireError: The answer is not a JSON object, or has more values than may be held in memory.
     """
-    # Counted without reading, and so with those in texts: no value is there without one of these.
+    # Count before parsing, which includes characters in texts: each value needs one of these.
     if body.count(b",") + body.count(b"[") + body.count(b"{") > _MOST_VALUES:
         raise WireError(f"the answer has more than {_MOST_VALUES} values")
     try:
         document = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
-        # The parser's own words quote what it read.
+        # The parser's own message quotes the answer.
         raise WireError("the answer is not JSON") from None
     if not isinstance(document, dict):
         raise WireError("the answer is not a JSON object")
@@ -51,27 +51,27 @@ def document_of(body: bytes) -> dict[str, Any]:
 
 
 def items(value: Any) -> list[Any]:
-    """A list's items; none where it is no list."""
+    """Return a list's items; empty if the value is not a list."""
     return value if isinstance(value, list) else []
 
 
 def text(value: Any) -> str:
-    """A text without the white space around it; empty where it is none."""
+    """Return a text without surrounding white space; empty if the value is not a text."""
     return value.strip() if isinstance(value, str) else ""
 
 
 def term(value: Any, redact: Redactor) -> str:
-    """A word of which thousands of engines share a few: a type, a state, a version, an action."""
+    """Return a redacted type, state, version or action: a word that thousands of engines share."""
     return redact.term(raw(value), _LONGEST_TERM)
 
 
 def word(value: Any) -> str:
-    """A short word to compare with, not to show: an id, or the state of a step."""
+    """Return a short word to compare, not to show: an id, or the state of a step."""
     return clean(raw(value), LONGEST_WORD)
 
 
 def raw(value: Any) -> str:
-    """What the vendor says, as text: numbers become it, what is neither is empty."""
+    """Return a text or a number as text; empty for any other value."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -80,7 +80,7 @@ def raw(value: Any) -> str:
 
 
 def integer(value: Any) -> int | None:
-    """A whole number of at most 64 bits, in whichever form."""
+    """Return a whole number of at most 64 bits, given as a number or as text; else `None`."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -91,13 +91,13 @@ def integer(value: Any) -> int | None:
 
 
 def positive(value: Any) -> int | None:
-    """A job's number; 0 and below stand for "none"."""
+    """Return a number above 0, such as a job's; else `None`: 0 and below stand for "none"."""
     number = integer(value)
     return number if number is not None and number > 0 else None
 
 
 def moment(value: Any) -> datetime | None:
-    """A moment given in epoch milliseconds; 0, negative and absurd ones mean "not yet"."""
+    """Return a time given in epoch milliseconds; `None` for 0, negative and absurd values."""
     milliseconds = positive(value)
     if milliseconds is None or milliseconds >= _LATEST_TIME_MS:
         return None

@@ -1,13 +1,14 @@
-"""Reads the vendor's answers into the operator's own values, and writes its request bodies.
+"""Parses the vendor's answers into the operator's own values, and writes request bodies.
 
-Liberal in what it accepts, because the vendor's documents contradict each other and its own
-examples: unknown enumeration values pass through and unknown fields are ignored. What cannot be
-made sense of is a `WireError`, whatever bytes come. Whatever is shown of them is redacted here.
+The parser is liberal, because the vendor's documents contradict each other and their own
+examples: unknown enumeration values pass through and unknown fields are ignored. An answer that
+cannot be understood raises `WireError`, whatever bytes it holds. This module redacts every text
+that may be shown.
 
-`pydantic_core.from_json` and mapping by hand read a page of 1,000 engines (1 to 2 MB) in 10 to 15
-ms, redaction included. A schema that names the eight fields which are kept saves 2 of them, and
-costs 2 MiB at rest with 10,000 engines: it reads all into a tree of its own first, and leaves
-holes. By hand, one bad field costs that field and not the whole page.
+`pydantic_core.from_json` plus mapping by hand reads a page of 1,000 engines (1 to 2 MB) in 10 to 15
+ms, redaction included. A schema of the eight kept fields would save 2 ms, but cost 2 MiB at rest
+with 10,000 engines: it first builds a tree of everything, which fragments the heap. With mapping by
+hand, one bad field loses that field and not the whole page.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _MAX_ROWS = 5_000
-"""Five times as many engines as are asked for in one page."""
+"""Five times the engines requested per page."""
 _MAX_ACTIONS = 8
-"""Four are documented."""
+"""The vendor documents four."""
 _NO_SECRETS = Redactor()
 
 
 def upgrade_body(version: str) -> bytes:
-    """The request body of Upgrade (CSE API Reference, Upgrading an Engine)."""
+    """Return the request body of Upgrade (CSE API Reference, Upgrading an Engine)."""
     return json.dumps({"version": version}).encode()
 
 
 def retry_body() -> bytes:
-    """The request body of Retry (CSE API Reference, Retrying an Engine)."""
+    """Return the request body of Retry (CSE API Reference, Retrying an Engine)."""
     return json.dumps({"action": "Retry"}).encode()
 
 
@@ -59,12 +60,13 @@ def parse_engine(
     Args:
         body: The answer.
         engine_id: The engine that was asked for.
-        observed_at: When the vendor answered, if it said so.
-        redact: Takes out of each word what must not be shown; so in all that follow.
+        observed_at: When the vendor answered, if its answer says so.
+        redact: Removes secrets from each text that may be shown.
 
     Raises:
-        WireError: It is no engine, another engine, or lacks the version or the status: what an
-            engine does not say must not be mistaken for a version that differs from the wish.
+        WireError: The answer is not an engine, is about another engine, or lacks the version or
+            the status. A missing version must not be mistaken for one that differs from the
+            desired version.
     """
     document = document_of(body)
     engine = _engine(document, observed_at, redact)
@@ -81,11 +83,12 @@ def parse_engine_page(
 ) -> Page[EngineView]:
     """Read one page of ListEngines.
 
-    Entries without an id, a status or a version are left out of the engines: what is not said
-    must not be mistaken for something else than was wished, and ShowEngine may say it.
+    An entry without an id is dropped. An entry without a status or a version becomes `None`: a
+    missing version must not be mistaken for one that differs from the desired version, and
+    ShowEngine may return it.
 
     Raises:
-        WireError: It is no list of engines.
+        WireError: The answer is not a list of engines.
     """
     document = document_of(body)
     if "data" not in document:
@@ -98,7 +101,7 @@ def parse_engine_page(
     del lines[_MAX_ROWS:]
     read = len(lines)
     lines.reverse()
-    # Popped one by one: freeing each raw row before the next is stored keeps the heap whole.
+    # Pop one by one: freeing each raw row before the next is stored avoids a fragmented heap.
     found = [engine for _ in range(read) if (engine := _engine(lines.pop(), observed_at, redact))]
     return Page(
         {one.engine_id: one if one.status and one.version else None for one in found},
@@ -111,7 +114,7 @@ def parse_accepted(body: bytes, engine_id: str, redact: Redactor = _NO_SECRETS) 
     """Read the answer to Upgrade or Retry.
 
     Raises:
-        WireError: It names no usable job, or another engine.
+        WireError: The answer names no usable job, or names another engine.
     """
     document = document_of(body)
     if word(document.get("id")) not in {"", engine_id}:
@@ -147,5 +150,5 @@ def _engine(line: Any, observed_at: datetime | None, redact: Redactor) -> Engine
 
 @lru_cache(maxsize=64)
 def _shared(actions: tuple[str, ...]) -> tuple[str, ...]:
-    """The same tuple for equal ones: thousands of engines offer the same few actions."""
+    """Return one shared tuple for equal tuples: thousands of engines offer the same few actions."""
     return actions

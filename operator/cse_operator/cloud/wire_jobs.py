@@ -1,8 +1,9 @@
-"""Reads the vendor's jobs: one of them, or a page of an engine's list.
+"""Parses the vendor's jobs: a single job, or a page of an engine's list of jobs.
 
 Only a job's top-level `status` says how it ended: the vendor's own example shows a finished job
-with an inner task still in `Init`. Both spellings of the inner step's `taskExecutorBrief` are
-read. What cannot be made sense of is a `WireError`; whatever is shown is redacted here.
+with an inner task still in `Init`. Both spellings of an inner task's `taskExecutorBrief` are
+read. An answer that cannot be understood raises `WireError`. This module redacts every text that
+may be shown.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _MAX_STEPS = 1000
 _MAX_ROWS = 1000
-"""Twenty times as many jobs as are asked for in one page."""
+"""Twenty times the jobs requested per page."""
 _NO_SECRETS = Redactor()
 _FINISHED = "Finished"
 _FAILED = frozenset({"Error", "Timeout"})
@@ -48,7 +49,8 @@ def parse_job(
     """Read a ShowEngineJob answer about the job that was asked for.
 
     Raises:
-        WireError: It is no job, another job, another engine's job, or has no status.
+        WireError: The answer is not a job, is about another job or another engine's job, or has
+            no status.
     """
     document = document_of(body)
     if not word(document.get("status")):
@@ -66,10 +68,10 @@ def parse_job_page(
     """Read one page of QueryEngineJobList.
 
     The page is `{total, data[]}`; an older form wraps that in a list under `OK`. Rows without an
-    id or a status, and those of another engine, are left out.
+    id and rows of another engine are dropped; a row without a status becomes `None`.
 
     Raises:
-        WireError: It is no list of jobs.
+        WireError: The answer is not a list of jobs.
     """
     parts = _unwrapped(document_of(body))
     rows = [row for part in parts for row in _rows(part)][:_MAX_ROWS]
@@ -84,7 +86,7 @@ def parse_job_page(
 
 
 def _unwrapped(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The parts that hold `total` and `data`: the answer itself, or what is under its `OK`."""
+    """Return the parts that hold `total` and `data`: the answer itself, or the parts under `OK`."""
     parts = [document] if "data" in document else document.get("OK")
     if isinstance(parts, dict):
         parts = [parts]
@@ -128,10 +130,10 @@ def _job(
 def _progress(
     steps: list[dict[str, Any]], redact: Redactor, *, job_finished: bool
 ) -> JobProgress | None:
-    """Count the steps.
+    """Count the finished steps.
 
-    A finished job has finished all of them, whatever they say: the vendor's own example shows a
-    finished job with an inner task still in `Init`.
+    All steps of a finished job count as finished, whatever their own status: the vendor's own
+    example shows a finished job with an inner task still in `Init`.
     """
     if not steps:
         return None
@@ -152,7 +154,7 @@ def _step_finished(step: dict[str, Any]) -> bool:
 
 
 def _step_name(step: dict[str, Any]) -> str:
-    """The step's name as the vendor has it, not yet fit to be shown; empty where it has none."""
+    """Return the step's name as the vendor wrote it, not yet redacted; empty if it has none."""
     names = (step.get("taskName"), *items(step.get("taskNames")), step.get("name"))
     return next((said for name in names if (said := raw(name))), "")
 
@@ -164,7 +166,7 @@ def _inner_tasks(step: dict[str, Any]) -> list[dict[str, Any]]:
 def _failure_message(
     job: dict[str, Any], steps: list[dict[str, Any]], redact: Redactor
 ) -> str | None:
-    """What a failed job says of itself: the failed step and its words, else the job's own."""
+    """Return the failed step and its message, else the job's own description."""
     for step in steps:
         tasks = [*_inner_tasks(step), step]
         failed = next((task for task in tasks if word(task.get("status")) in _FAILED), None)

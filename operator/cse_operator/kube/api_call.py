@@ -1,11 +1,11 @@
-"""One call to the Kubernetes API: the path by which everything in this package goes.
+"""One call to the Kubernetes API: all requests for stored objects in this package go through it.
 
-It uses the lower layers of the official client (`ApiClient.update_params_for_auth` and
-`ApiClient.call_api`), and makes the URL and reads the JSON itself: `CustomObjectsApi` validates
+This module uses the lower layers of the official client (`ApiClient.update_params_for_auth` and
+`ApiClient.call_api`), but builds the URL and parses the JSON itself. `CustomObjectsApi` validates
 arguments that are checked here, copies the body to look for models in it, and turns the answer
-into models that nobody needs. That is a third of what a status patch costs this process
-(docs/performance.md). It also keeps the answers out of the client's exceptions, which print
-headers and bodies: an answer may be a Secret.
+into unused models, which is a third of what a status patch costs this process
+(docs/performance.md). This also avoids the client's exceptions, which print headers and bodies: a
+body may be a Secret.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ DEFAULT_TIMEOUT: Final = 30.0
 
 _AUTHENTICATION: Final = ("BearerToken",)
 
-# A DNS subdomain, as namespaces, Secrets and resources are named. The client quotes slashes
-# but leaves "..", and the URL library below collapses it.
+# A DNS subdomain: the form of the names of namespaces, Secrets and resources. The client quotes
+# slashes but not "..", which the URL library collapses.
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 
@@ -49,15 +49,14 @@ async def call(
 ) -> dict[str, Any]:
     """Make one call and return the object in its answer.
 
-    There is no PUT here, and so nothing that the transport would send twice by itself: aiohttp
-    repeats idempotent methods when a kept connection turns out to be dead, and POST and PATCH
-    are not among them.
+    PUT is not supported, so that the transport never sends a change twice by itself: aiohttp
+    repeats idempotent methods when a kept connection turns out to be dead, but not POST and PATCH.
 
     Args:
         api_client: The connection, from `cse_operator.kube.login.connect`.
         method: The HTTP method.
-        path: The path, with `{placeholders}` for all that does not come from this code.
-        names: What to put in their place: names of objects and namespaces.
+        path: The path, with `{placeholders}` for the names that do not come from this code.
+        names: The values of the placeholders: names of objects and namespaces.
         query: Query parameters.
         body: The object or patch to send, plain JSON data.
         content_type: The media type of the body.
@@ -67,7 +66,7 @@ async def call(
         The answer's JSON object.
 
     Raises:
-        KubeError: The one of its subclasses that says what the failure means.
+        KubeError: A subclass that says what the failure means.
     """
     for name in names.values():
         if not is_name(name):
@@ -95,8 +94,8 @@ async def call(
             if succeeded
             else errors.from_response(what, response.status, response.headers, content)
         )
-    # Raised out here on purpose: what the transport raises can hold the request with its
-    # Authorization header, and must not hang on this error as its context.
+    # Raised outside the `except` block on purpose: the transport's error can hold the request with
+    # its Authorization header, and must not become this error's context.
     raise failure
 
 
@@ -107,7 +106,7 @@ async def _headers(
     body: Mapping[str, Any] | None,
     content_type: str,
 ) -> dict[str, str]:
-    """The call's headers, with the token of this moment."""
+    """Return the call's headers, with the current token."""
     headers: dict[str, str] = {
         **api_client.default_headers,
         "Accept": "application/json",
@@ -119,7 +118,7 @@ async def _headers(
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be an object's name, and so become part of a path."""
+    """Whether a text is a valid object name, so that it may become part of a path."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -134,7 +133,7 @@ def _seconds(timeout: float) -> aiohttp.ClientTimeout:
 
 
 def _describe(method: str, path: str, names: Mapping[str, str]) -> str:
-    """What was asked for, such as "PATCH microserviceengines/status payments/orders"."""
+    """Describe a call, such as "PATCH microserviceengines/status payments/orders"."""
     kind = "/".join(
         part
         for part in path.split("/namespaces/{namespace}/", 1)[-1].split("/")
@@ -144,12 +143,12 @@ def _describe(method: str, path: str, names: Mapping[str, str]) -> str:
 
 
 def _object(content: bytes) -> dict[str, Any] | None:
-    """The object in an answer; None where there is none."""
+    """Return the object in an answer; None if there is none."""
     try:
         answer = from_json(content, cache_strings="keys")
     except ValueError:
         return None
     metadata = answer.get("metadata") if isinstance(answer, dict) else None
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    # Without one, something in between has answered: every object and list of the API has it.
+    # Every object and list of the API has one. Without it, a proxy in between has answered.
     return answer if isinstance(version, str) else None

@@ -1,25 +1,25 @@
-"""What can go wrong between the operator and the Kubernetes API, by meaning.
+"""The errors between the operator and the Kubernetes API, by meaning.
 
 ::
 
     KubeError
-     ├── Conflict      someone else changed the object first: look again
+     ├── Conflict      another client changed the object first: reread it
      ├── Gone          the object is no longer there
      │    ├── SecretNotFound
      │    └── ServiceAccountNotFound
-     ├── Invalid       the request cannot succeed as it is: a person has to mend something
-     │    └── SecretInvalid   a value in the Secret is not text
-     ├── Denied        the operator's own rights or credentials do not suffice
+     ├── Invalid       the request can never succeed unchanged: a person has to fix it
+     │    └── SecretInvalid   a value in the Secret is not text, or its type is Kubernetes' own
+     ├── Denied        the operator's credentials or permissions do not suffice
      ├── Expired       a list took too long to page through: start it again
      ├── Unavailable   may pass by itself: retried with backoff
      └── NotConfigured there is no cluster to talk to
 
-Everything that meets the API does so through `cse_operator.kube.api_call`, and that module
-makes its errors here: no other place maps status codes or transport exceptions. An error's
-text is one sentence, free of request and response headers and of Secrets' values.
+`cse_operator.kube.api_call` and `questions` make their errors here: no other module maps status
+codes or transport exceptions. An error's text is one sentence, without request or response headers
+and without values of Secrets.
 """
 
-# ruff: noqa: N818  (named for what happened, as the API names it: `except Conflict`)
+# ruff: noqa: N818  (named like the API's own reasons, so that `except Conflict` reads well)
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MESSAGE_LIMIT: Final = 512
 
 
 class KubeError(Exception):
-    """A call to the Kubernetes API failed. Its text is a sentence for a person."""
+    """A call to the Kubernetes API failed. The text is one sentence for a person."""
 
     def __init__(
         self, sentence: str, *, status: int | None = None, retry_after: float | None = None
@@ -43,13 +43,13 @@ class KubeError(Exception):
         super().__init__(sentence)
         self.sentence = sentence
         self.status = status
-        """HTTP status of the answer, where there was one."""
+        """HTTP status of the answer, if there was one."""
         self.retry_after = retry_after
-        """Seconds the API server asked us to wait, if it did."""
+        """Seconds that the API server asked to wait, if it did."""
 
 
 class Conflict(KubeError):
-    """Someone else changed the object first (409): look at it again, then decide again."""
+    """Another client changed the object first (409): reread it, then decide again."""
 
 
 class Gone(KubeError):
@@ -57,7 +57,7 @@ class Gone(KubeError):
 
 
 class Invalid(KubeError):
-    """The API server will never accept this request as it is (400, 422 and their like)."""
+    """The API server will never accept this request unchanged (400, 422 and similar)."""
 
 
 class SecretNotFound(Gone):
@@ -69,11 +69,14 @@ class ServiceAccountNotFound(Gone):
 
 
 class SecretInvalid(Invalid):
-    """A Secret holds a value that is not text. Names the key, never the value."""
+    """A Secret holds a value that is not text, or has a type of Kubernetes' own.
+
+    The message names the key, never the value.
+    """
 
 
 class Denied(KubeError):
-    """The operator's credentials were refused (401) or may not do this (403)."""
+    """The API server refused the operator's credentials (401) or denied permission (403)."""
 
 
 class Expired(KubeError):
@@ -81,11 +84,11 @@ class Expired(KubeError):
 
 
 class Unavailable(KubeError):
-    """May pass by itself: throttling, server errors, time-outs, broken connections.
+    """The failure may pass by itself: throttling, server errors, time-outs, broken connections.
 
-    For a changing request this also means that its outcome is not known. A status write
-    carries the `resourceVersion` it was decided on, so writing it again is safe: if the first
-    one took effect, the second one meets a `Conflict`.
+    The outcome of a changing request is then unknown. A status write carries the
+    `resourceVersion` that its decision was based on, so writing again is safe: if the first write
+    took effect, the second gets a `Conflict`.
     """
 
 
@@ -96,15 +99,15 @@ class NotConfigured(KubeError):
 def from_response(
     what: str, status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> KubeError:
-    """The error that an answer of the API server means.
+    """Return the error for an answer of the API server.
 
     Args:
-        what: What was asked for, in words that start a sentence, such as
+        what: The request, as the start of a sentence, such as
             "PATCH microserviceengines payments/orders".
         status: HTTP status of the answer, not 2xx.
-        headers: Its headers, of which only `Retry-After` and `Date` are read.
-        body: Its body: a `Status` object, or anything else from something in between.
-        now: The time a `Retry-After` date is compared with; by default the present.
+        headers: The answer's headers; only `Retry-After` and `Date` are read.
+        body: The answer's body: a `Status` object, or anything else from a proxy in between.
+        now: The time to compare a `Retry-After` date with; by default the current time.
     """
     answer = _status_object(body)
     sentence = f"{what}: {_words(answer, status)}"
@@ -112,7 +115,7 @@ def from_response(
 
 
 def from_transport(what: str, error: BaseException) -> Unavailable:
-    """The error for an exchange that brought no answer at all: time-out, reset, TLS, DNS."""
+    """Return the error for a request that got no answer: time-out, reset, TLS, DNS."""
     if isinstance(error, TimeoutError):
         return Unavailable(f"{what}: no answer from the API server in time")
     words = _shortened(" ".join(str(error).split())) or type(error).__name__
@@ -124,9 +127,9 @@ def _kind(answer: Mapping[str, Any], status: int) -> type[KubeError]:
         case HTTPStatus.CONFLICT:
             return Conflict
         case HTTPStatus.NOT_FOUND:
-            # Only a Status object speaks of an object. While an API server starts, or without
-            # the CRD, the path itself is unknown ("404 page not found" as plain text):
-            # nothing follows from that about the object.
+            # Only a Status object says that the object is missing. While an API server starts, or
+            # without the CRD, the path itself is unknown ("404 page not found" as plain text),
+            # which says nothing about the object.
             return Gone if answer.get("reason") == "NotFound" else Unavailable
         case HTTPStatus.GONE:
             return Expired
@@ -150,7 +153,7 @@ def _words(answer: Mapping[str, Any], status: int) -> str:
 
 
 def _shortened(words: str) -> str:
-    """Take out the middle: a refused patch is quoted whole, and what is wrong stands behind it."""
+    """Cut out the middle: the server quotes a refused patch whole and puts the reason after it."""
     if len(words) <= _MESSAGE_LIMIT:
         return words
     half = _MESSAGE_LIMIT // 2 - 2
@@ -158,7 +161,7 @@ def _shortened(words: str) -> str:
 
 
 def _status_object(body: bytes) -> Mapping[str, Any]:
-    """The `Status` object in a body, or nothing where the body is something else."""
+    """Return the `Status` object in a body; empty if the body is not one."""
     try:
         answer = json.loads(body)
     except ValueError:

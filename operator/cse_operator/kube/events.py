@@ -1,8 +1,8 @@
-"""Events about resources: what `kubectl describe` and `kubectl get events` show.
+"""Events about resources, as `kubectl describe` and `kubectl get events` show them.
 
-They go through `v1`, not `events.k8s.io/v1`. The API server stores both as the same object,
-but only `v1` lets the writer fill in both generations of fields: `firstTimestamp`,
-`lastTimestamp`, `count` and `source`, which older tools sort and group by and which
+The operator posts them through `v1`, not `events.k8s.io/v1`. The API server stores both as the same
+object, but only `v1` lets the writer fill in both generations of fields: `firstTimestamp`,
+`lastTimestamp`, `count` and `source`, by which older tools sort and group and which
 `events.k8s.io/v1` leaves empty, and `eventTime`, `reportingComponent` and `action`.
 """
 
@@ -30,7 +30,7 @@ from cse_operator.kube.references import ObjectReference
 logger = logging.getLogger(__name__)
 
 REPORTING_COMPONENT: Final = "cse-operator.io/cse-operator"
-"""Who reports: a qualified name, as the API asks for."""
+"""The reporting component: a qualified name, as the API requires."""
 
 MESSAGE_LIMIT: Final = 1024
 """The most bytes of an Event's message that the API server accepts ("characters", it says)."""
@@ -59,11 +59,11 @@ class _Event:
 
 
 class EventPoster:
-    """Posts Events in the background, as well as it can.
+    """Posts Events in the background, without a guarantee.
 
-    An Event is a courtesy: what it says also stands in the resource's conditions. So posting
-    one never waits, never fails and never delays a reconcile step. Used as an async context
-    manager; on leaving it, what is still queued gets `drain_seconds` to be posted.
+    The resource's conditions say the same as its Events, so a lost Event does no harm. Posting an
+    Event never waits, never fails and never delays a reconcile step. Use the poster as an async
+    context manager: on exit, it posts queued Events for at most `drain_seconds`.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class EventPoster:
 
         Args:
             api_client: The connection to the cluster.
-            instance: Which operator this is, such as its Pod's name.
-            drain_seconds: How long leaving waits for what is still queued.
-            now: The time that Events carry.
-            clock: The clock by which complaints are spaced, in seconds.
-            queue_limit: The most Events that wait; later ones are dropped and counted.
+            instance: The name of this operator, such as its Pod's name.
+            drain_seconds: Seconds that the exit waits for queued Events.
+            now: Returns the time that an Event carries.
+            clock: Seconds on the clock that spaces the warnings about lost Events.
+            queue_limit: The most Events in the queue; further ones are dropped and counted.
             timeout: Seconds for one call.
         """
         self._api_client = api_client
@@ -102,7 +102,7 @@ class EventPoster:
 
     @property
     def lost(self) -> int:
-        """How many Events were not posted: refused, failed, too many, or still there at the end."""
+        """Return how many Events were not posted: refused, failed, over the limit, left at exit."""
         return self._lost
 
     async def __aenter__(self) -> Self:
@@ -134,20 +134,20 @@ class EventPoster:
         *,
         action: str = "Reconcile",
     ) -> None:
-        """Have an Event posted about a resource, in the resource's own namespace.
+        """Queue an Event about a resource, in the resource's own namespace.
 
         Args:
             reference: The resource.
             event_type: `Normal` or `Warning`.
-            reason: Why, in a word: the reason of the condition it comes with.
-            message: What happened, in a sentence; cut at 1,024 bytes.
+            reason: The reason in one word, the same as that of the condition it belongs to.
+            message: What happened, in one sentence; cut at 1,024 bytes.
             action: What the operator did or tried.
         """
         event = _Event(reference, event_type, reason, message, action, self._now())
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
-            self._complain("more Events wait than can be posted")
+            self._complain("the queue of Events is full")
         else:
             self._unfinished += 1
 
@@ -197,21 +197,21 @@ class EventPoster:
         }
 
     def _complain(self, why: str, *, lost: int = 1) -> None:
-        """Count a lost Event, and say so at most once a minute: a cause seldom hits only one."""
+        """Count lost Events, and warn at most once a minute: one cause often hits many Events."""
         self._lost += lost
         now = self._clock()
         if self._next_complaint is not None and now < self._next_complaint:
             return
         self._next_complaint = now + _COMPLAINT_PERIOD
         logger.warning(
-            "An Event could not be posted: %s (%d lost since the start; said once a minute).",
+            "An Event could not be posted: %s (%d lost since the start; logged once a minute).",
             why,
             self._lost,
         )
 
 
 def _name(reference: ObjectReference) -> str:
-    """A name of its own for each Event, made from the resource's as other components do."""
+    """Return a unique Event name: the resource's name and a suffix, as other components do."""
     unique = f"{random.getrandbits(64):016x}"
     stem = reference.name[: _NAME_LIMIT - len(unique) - 1].rstrip("-.")
     return f"{stem}.{unique}"

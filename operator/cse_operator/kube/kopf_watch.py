@@ -1,12 +1,12 @@
-"""kopf's side: the watches of our resources. Nothing else imports kopf.
+"""The watches of the operator's resources, run by kopf. No other module imports kopf.
 
-kopf runs in a thread with an event loop of its own (kopf documentation, Embedding): it can
-neither cancel the operator's tasks nor end the process. It hands each event over and remembers
-nothing. When its watch ends (the API server sent an ERROR other than 410), it is begun again.
+kopf runs in its own thread with its own event loop (kopf documentation, Embedding), so it can
+neither cancel the operator's tasks nor end the process. It hands over each event and keeps no
+state. When its watch ends (the API server sent an ERROR other than 410), this module restarts kopf.
 
-Only `on.event`: it adds no finalizer and no annotation to the object, so a deletion never waits
-for the operator (docs/adr/0002). Its handlers are never retried and their errors are swallowed,
-so this one only hands over; all that may fail happens in the reconcile step.
+The only handler is `on.event`: it adds no finalizer and no annotation to the object, so a deletion
+never waits for the operator (docs/adr/0002). kopf never retries an event handler and swallows its
+errors, so ours only hands the event over; all code that may fail runs in the reconcile step.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ from cse_operator.kube.roots import Roots
 logger = logging.getLogger(__name__)
 
 OnEvent = Callable[[str | None, Mapping[str, Any]], None]
-"""Told of each event: its type (None for those of a list) and its object."""
+"""Called with each event's type (None for an object from a list) and object."""
 
 PAGE: Final = 5
-"""Resources in one page of kopf's lists. One may have 1.5 MiB, and kopf holds a page as bytes, as
-text and as objects while it reads it."""
+"""Resources in one page of kopf's lists. A resource may have 1.5 MiB, and while kopf reads a page,
+it holds it as bytes, as text and as objects."""
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 15.0
-"""Seconds until a watch that ended is begun again."""
+"""Seconds of the first and of the longest backoff before a watch that ended is restarted."""
 
 HEALTHY_AFTER: Final = 60.0
-"""A watch that lasted for so many seconds is begun again as if it were the first time."""
+"""After a watch that lasted this many seconds, the backoff starts from the beginning."""
 
 ENDING: Final = 2.0
-"""Seconds that kopf is given to end; its thread is left to itself after that."""
+"""Seconds that kopf gets to stop; after that its thread is abandoned."""
 
 
 class KopfWatch:
-    """Watches the resources with kopf, and begins again whenever that ends.
+    """Watches the resources with kopf, and restarts kopf whenever its watch ends.
 
     Args:
-        api_client: the way into the cluster.
-        on_event: called in the event loop that `run` runs in.
-        identity: who watches; else kopf asks for the name of the user, and a container's may
-            have none.
-        namespaces: the namespaces to watch, asked at each begin; none means all.
-        plurals: the kinds to watch, by their plurals.
+        api_client: The connection to the cluster.
+        on_event: Called for each event, in the event loop that `run` runs in.
+        identity: The name of the watcher; without it kopf asks for the user's name, and a
+            container's user may have none.
+        namespaces: Returns the namespaces to watch, called at each start; none means all.
+        plurals: The plurals of the kinds to watch.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class KopfWatch:
         self.started = asyncio.Event()
         """Set once kopf has started for the first time."""
         self.begun = 0
-        """How often the watch was begun."""
+        """How often the watch was started."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -101,15 +101,15 @@ class KopfWatch:
                 limit=LONGEST_PAUSE,
                 jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
             )
-            logger.warning("the watch ended, it begins again in %.1f s: %s", pause, error)
+            logger.warning("the watch ended and restarts in %.1f s: %s", pause, error)
             await asyncio.sleep(pause)
 
     def begin_again(self) -> None:
-        """End the watch that runs, so that a new one begins: it seems to see nothing."""
+        """Stop the running watch and start a new one: the old one seems to deliver no events."""
         self._again.set()
 
     async def _watch_once(self) -> str | None:
-        """Watch until that ends by itself (returns why), or until told to begin again (None)."""
+        """Watch until kopf ends (return why) or until `begin_again` is called (return None)."""
         thread = _Thread(
             self._api_client, self._on_event, self.started.set, self._identity, self._plurals
         )
@@ -126,7 +126,7 @@ class KopfWatch:
 
 
 class _Thread:
-    """One run of kopf, in a thread of its own."""
+    """One run of kopf, in its own thread."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class _Thread:
         self._closed = threading.Event()
 
     async def run(self, namespaces: Sequence[str]) -> str:
-        """Run kopf until it ends; returns why it did."""
+        """Run kopf until it ends; return the reason."""
         over: asyncio.Future[str] = self._ours.create_future()
 
         def main() -> None:
@@ -154,7 +154,7 @@ class _Thread:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     runner.run(self._watch(namespaces))
                 why = "it ended without a reason"
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it begins again
+            except BaseException as error:  # noqa: BLE001 - kopf is restarted after any error
                 why = str(error) or type(error).__name__
             self._call(_settle, over, why)
 
@@ -162,7 +162,7 @@ class _Thread:
         return await over
 
     def close(self) -> None:
-        """Have kopf end; nothing is handed over from now on."""
+        """Stop kopf; no event is handed over from now on."""
         self._closed.set()
         if self._stop is not None:
             with suppress(RuntimeError):  # its event loop is closed already
@@ -198,7 +198,7 @@ class _Thread:
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.ConnectionInfo:
-            # Read in the operator's own loop, where the official client renews them too.
+            # Read the credentials in the operator's loop, where the official client renews them.
             asked = asyncio.run_coroutine_threadsafe(connection_to(self._api_client), self._ours)
             return await asyncio.wrap_future(asked)
 
@@ -225,9 +225,9 @@ def _settle(future: asyncio.Future[str], why: str) -> None:
 
 
 class _NothingCompared(kopf.DiffBaseStorage):
-    """Spares kopf the comparison of each object with its last state, which nobody asks for.
+    """Keeps kopf from comparing each object with its last state, which no handler uses.
 
-    For it kopf copies every object of every event, deeply: a third of what an event costs it.
+    For the comparison kopf deep-copies the object of every event, a third of an event's cost.
     """
 
     def build(self, **_: Any) -> Any:
@@ -237,11 +237,11 @@ class _NothingCompared(kopf.DiffBaseStorage):
         return None
 
     def store(self, **_: Any) -> None:
-        raise AssertionError("only handlers that compare have something to store")
+        raise AssertionError("kopf stores a state only for handlers that compare")
 
 
 def make_settings() -> kopf.OperatorSettings:
-    """Set kopf up: no posting, no scanning, no peering, and little kept in memory."""
+    """Return kopf's settings: no posting, no scanning, no peering, and little memory."""
     settings = kopf.OperatorSettings()
     settings.persistence.diffbase_storage = _NothingCompared()
     settings.persistence.progress_storage = kopf.StatusProgressStorage()
@@ -249,23 +249,23 @@ def make_settings() -> kopf.OperatorSettings:
     settings.posting.loggers = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
-    # A worker per recently seen object is what decides kopf's memory at ten thousand objects.
+    # kopf keeps a worker per recently seen object, which decides its memory at 10,000 objects.
     settings.queueing.idle_timeout = 0.02
     settings.watching.chunk_size = PAGE
     settings.networking.trust_env = False
-    # By default kopf kills its thread's process ten minutes after its watch ended.
+    # By default kopf kills the process ten minutes after its watch ended.
     settings.process.ultimate_exiting_timeout = None
     return settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class _Connection(kopf.ConnectionInfo):
-    """kopf's connection, with the same certificate checks as `connect`, and a silent repr."""
+    """kopf's connection, with the certificate checks of `connect` and a repr without secrets."""
 
     roots: Roots
 
     def as_ssl_context(self) -> ssl.SSLContext:
-        """Make kopf's context without the checks that only Python 3.13 makes (see `connect`)."""
+        """Make kopf's TLS context without the extra checks of Python 3.13 (see `connect`)."""
         context = super().as_ssl_context()
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         self.roots.keep_fresh(context)
@@ -276,7 +276,7 @@ class _Connection(kopf.ConnectionInfo):
 
 
 async def connection_to(api_client: ApiClient) -> kopf.ConnectionInfo:
-    """The way into the cluster for kopf, which it asks for at its start and after a 401."""
+    """Return the connection for kopf, which asks for it at its start and after a 401."""
     credentials = await current_credentials(api_client)
     fields = {
         field.name: getattr(credentials, field.name) for field in dataclasses.fields(credentials)

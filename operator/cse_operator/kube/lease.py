@@ -1,20 +1,19 @@
-"""Leader election on a Lease: who may act, and until when.
+"""Leader election on a Lease: which process may act, and until when.
 
-The official client has a `leaderelection` module, and it does not keep the promise that a
-leader needs most, to know by itself when it stops being one (read in 37.0.2): a renewal has no
-time-out of its own (five minutes by default) and the deadline is looked at only between
-renewals, so a leader behind a silent API server goes on for minutes; deadlines are measured
-by the wall clock, which steps; and times are local ones with a "Z" behind them, which other
-readers of the Lease take for UTC. So this is a small one of our own:
+The official client's `leaderelection` module does not let a leader know by itself when it stops
+leading (read in 37.0.2). A renewal sets no time-out (the default is five minutes) and the deadline
+is checked only between renewals, so a leader behind a silent API server goes on for minutes.
+Deadlines use the wall clock, which steps. Times are local but end in "Z", so other readers of the
+Lease take them for UTC. Therefore this module implements leader election itself:
 
-- A leader is one only until `renew_deadline` after it *sent* its last successful renewal. That
-  moment is a number, and `is_leader` compares it with the clock each time it is asked: no
-  task has to run for it to become False. The clock is `CLOCK_BOOTTIME`, which goes on while
-  the process is stopped (SIGSTOP) and while the machine is suspended.
-- Others wait until they have themselves seen the Lease unchanged for the duration it names,
-  by their own clock. No clock is compared with another machine's.
-- `renew_deadline` is shorter than `lease_duration` by a margin in which a call that the old
-  leader had just sent can still end.
+- A leader leads only until `renew_deadline` after it *sent* its last successful renewal. That
+  moment is a number, and each call of `is_leader` compares it with the clock, so no task has to
+  run for `is_leader` to become False. The clock is `CLOCK_BOOTTIME`, which goes on while the
+  process is stopped (SIGSTOP) and while the machine is suspended.
+- Other candidates wait until they have seen the Lease unchanged for its own duration, by their
+  own clock. No clock is compared with another machine's.
+- `renew_deadline` is shorter than `lease_duration`, so that a call which the old leader has just
+  sent can still end before a new one leads.
 """
 
 from __future__ import annotations
@@ -40,28 +39,28 @@ _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 _LEASE: Final = f"{_LEASES}/{{name}}"
 _QUERY: Final = (("fieldManager", FIELD_MANAGER),)
 
-# Up to a fifth is added to each wait, so that many candidates do not ask in step.
+# Up to a fifth is added to each wait, so that many candidates do not ask at the same time.
 _JITTER: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
-    """How long a leader may lead without a renewal, in seconds.
+    """The times of leader election, in seconds.
 
-    A new leader comes at most `lease_duration` and two `retry_period`s after the old one's last
-    renewal: it has to see that one, and to look again when it has run out.
+    A new leader starts at most `lease_duration` and two `retry_period`s after the old leader's last
+    renewal: it has to see that renewal, and to look again after the Lease has expired.
     """
 
     lease_duration: int = 15
-    """How long others wait after they saw the last renewal. Kubernetes keeps whole seconds."""
+    """How long candidates wait after they saw the last renewal. Kubernetes keeps whole seconds."""
     renew_deadline: float = 10.0
-    """How long a leader leads after it sent the last renewal that succeeded."""
+    """How long a leader leads after it sent its last successful renewal."""
     retry_period: float = 2.0
-    """How long it waits between two renewals, or two looks at another's Lease."""
+    """The wait between two renewals of a leader, or two looks of a candidate."""
 
     @classmethod
     def within(cls, lease_duration: int) -> LeaseTimes:
-        """The usual proportions for a lease of so many seconds."""
+        """Return times in the usual proportions for a lease duration in seconds."""
         return cls(lease_duration, lease_duration * 2 / 3, lease_duration * 2 / 15)
 
     def __post_init__(self) -> None:
@@ -93,13 +92,14 @@ class LeaderElector:
             api_client: The connection to the cluster.
             namespace: The Lease's namespace.
             name: The Lease's name.
-            identity: Who this is: unique per process (a Pod's name and a random part), because
-                two holders of one identity would both believe themselves to be the leader.
-            on_started: Called when this candidate becomes the leader. It must not block: renewing
-                waits for it.
-            on_lost: Called when it stops being the leader against its will.
-            times: How long a leader leads without a renewal.
-            clock: Seconds that go on while the process is stopped or the machine asleep.
+            identity: This process's unique name (a Pod's name and a random part): two processes
+                with the same identity would both believe that they lead.
+            on_started: Called when this candidate becomes the leader. It must not block, because
+                the renewals wait for it.
+            on_lost: Called when this candidate loses the Lease.
+            times: The times of the election.
+            clock: Seconds on a clock that goes on while the process is stopped or the machine is
+                suspended.
         """
         self._api_client = api_client
         self._names = {"namespace": namespace, "name": name}
@@ -115,24 +115,23 @@ class LeaderElector:
         self._complaint = ""
 
     def is_leader(self) -> bool:
-        """Whether this process may act as the leader at this very moment."""
+        """Whether this process may act as the leader now."""
         return self.remaining() > 0.0
 
     def remaining(self) -> float:
-        """Seconds for which this process is the leader even if no renewal succeeds; 0 if not.
+        """Return the seconds that this process leads even if no renewal succeeds; 0 if it does not.
 
-        Something that takes longer than this should not be begun: it could end under another
-        leader.
+        Do not start work that takes longer: it could end after another leader has started.
         """
         if self._leads_until is None:
             return 0.0
         return max(0.0, self._leads_until - self._clock())
 
     async def run(self) -> None:
-        """Stand for the Lease, hold it, and stand again when it was lost, until cancelled.
+        """Acquire the Lease, hold it, and acquire it again after losing it, until cancelled.
 
-        Cancelled while it leads, it gives the Lease up so that another can lead at once: what
-        only the leader may do must have ended before. `on_lost` is not called then.
+        If cancelled while leading, release the Lease so that another candidate can lead at once,
+        and do not call `on_lost`. All work of the leader must have ended before.
         """
         try:
             while True:
@@ -152,7 +151,7 @@ class LeaderElector:
             sent = self._clock()
             if await self._attempt(self._take):
                 self._leads_until = sent + self._times.renew_deadline
-                # The answer may have taken so long that the term is over before it began.
+                # The answer may have taken longer than the deadline.
                 if self.is_leader():
                     return
             await self._pause()
@@ -163,16 +162,16 @@ class LeaderElector:
             await self._pause()
             sent = self._clock()
             renewed = self.is_leader() and await self._attempt(self._renew)
-            # A success that comes too late is none: is_leader has said False in between.
+            # A success after the deadline does not count: is_leader was False in between.
             if not self.is_leader() or self._holder() != self._identity:
                 return
             if renewed:
                 self._leads_until = sent + self._times.renew_deadline
 
     async def _attempt(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
-        """Try something that may fail by itself: the next attempt comes anyway."""
+        """Run a step that may fail: log its error and return False, and the caller tries again."""
         try:
-            # Two attempts fit into a deadline, so that one dead connection is no lost Lease.
+            # Two attempts fit into a deadline, so that one dead connection does not lose the Lease.
             async with asyncio.timeout(self._times.renew_deadline / 4):
                 succeeded = await attempt()
         except TimeoutError:
@@ -185,7 +184,7 @@ class LeaderElector:
         return False
 
     async def _take(self) -> bool:
-        """Make the Lease ours if it is free, or if its holder has let it run out."""
+        """Take the Lease if it does not exist, is free, or has expired; return whether we did."""
         if not await self._look():
             await self._create()
             return True
@@ -198,12 +197,12 @@ class LeaderElector:
         return True
 
     async def _renew(self) -> bool:
-        """Say that we are still here, if the Lease is still ours."""
+        """Renew the Lease if it is still ours; return whether we did."""
         with contextlib.suppress(errors.Conflict, errors.Gone):
             await self._patch(self._terms())
             return True
-        # It was changed under our hands, which a renewal that was applied but not answered
-        # does too. Whoever holds it now, it is looked at before anything else.
+        # The Lease has changed since we read it. Our own renewal may be the reason, if it was
+        # applied but its answer was lost. So read the Lease before deciding.
         if not await self._look():
             self._leads_until = None
             return False
@@ -213,7 +212,7 @@ class LeaderElector:
         return False
 
     async def _look(self) -> bool:
-        """Read the Lease, and remember since when it has been as it is. False: there is none."""
+        """Read the Lease, and note when its content last changed; return whether it exists."""
         try:
             self._lease = await call(self._api_client, "GET", _LEASE, names=self._names)
         except errors.Gone:
@@ -239,7 +238,7 @@ class LeaderElector:
         )
 
     async def _patch(self, spec: dict[str, Any]) -> None:
-        """Change the Lease if nobody has since it was last seen here."""
+        """Change the Lease, unless another client has changed it since it was last read."""
         self._lease = await call(
             self._api_client,
             "PATCH",
@@ -254,12 +253,12 @@ class LeaderElector:
         )
 
     async def _release(self) -> None:
-        """Give the Lease up, if it is still ours; the next leader need not wait then."""
+        """Release the Lease if it is still ours, so that the next leader need not wait."""
         was_leader = self.is_leader()
         self._leads_until = None
         if not was_leader:
             return
-        # Where this fails, the Lease runs out by itself.
+        # If this fails, the Lease expires by itself.
         with contextlib.suppress(errors.KubeError, TimeoutError):
             async with asyncio.timeout(self._times.retry_period):
                 await self._patch(
@@ -280,12 +279,12 @@ class LeaderElector:
         return self._spec().get("holderIdentity") or ""
 
     def _ran_out(self) -> bool:
-        """Whether this candidate itself saw no change for the duration the Lease names."""
+        """Whether this candidate has seen no change for the duration in the Lease."""
         duration = self._spec().get("leaseDurationSeconds") or self._times.lease_duration
         return self._clock() - self._seen_at > duration
 
     def _complain(self, why: str) -> None:
-        """Say once what is wrong, not every few seconds for as long as it is."""
+        """Log a problem once, not at each attempt while it lasts."""
         if why != self._complaint:
             self._complaint = why
             logger.warning("The Lease: %s", why)
@@ -295,5 +294,5 @@ class LeaderElector:
 
 
 def _now() -> str:
-    """The time as the API writes it; for people to read, nothing here is decided by it."""
+    """Return the current time in the API's format; only for people, no decision uses it."""
     return utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,7 +1,7 @@
-"""The way into the cluster: one source of credentials, for the official client and for the watch.
+"""The connection to the cluster: one source of credentials for the official client and the watch.
 
-Where the source is a file that changes (a projected service account token) or a program (an
-exec plug-in of a kubeconfig), both clients see the change.
+If the source is a file that changes (a projected service account token) or a program (an exec
+plug-in of a kubeconfig), both clients see the change.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from cse_operator.kube.roots import Roots
 logger = logging.getLogger(__name__)
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a Pod finds its token and the cluster's CA."""
+"""The folder with a Pod's token and the cluster's CA."""
 
 CONNECTIONS: Final = 50
-"""The most connections to the API server. Its fairness gives one service account about 245
-seats; with 50 the operator is never the one that crowds out others."""
+"""The most connections to the API server. Its priority and fairness gives one service account
+about 245 seats, so with 50 the operator never crowds out other clients."""
 
 _TOKEN: Final = "BearerToken"  # noqa: S105  (the client's name for the slot, not a token)
 
 _SERVICE_ACCOUNT_PERIOD: Final = 60.0
-"""Seconds between looks at the token file. The kubelet renews it when a fifth of its life is
-left (two minutes at the least)."""
+"""Seconds between looks at the token file. The kubelet renews the token when a fifth of its life
+is left (at least two minutes)."""
 
 _KUBECONFIG_PERIOD: Final = 300.0
-"""Seconds between looks at the kubeconfig, which may run a program. The shortest-lived tokens
-in use (a quarter of an hour) outlive this."""
+"""Seconds between looks at the kubeconfig, which may run a program. Even the shortest-lived tokens
+in use (a quarter of an hour) live longer."""
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - files of 0600 in memory, gone with the Pod
 
 _DEFAULT_KUBECONFIG: Final = "~/.kube/config"
 
-# What the official loader answers a malformed kubeconfig with, depending on where it breaks.
+# The errors that the official loader raises for a malformed kubeconfig.
 _MALFORMED: Final = (
     ConfigException,
     yaml.YAMLError,
@@ -63,7 +63,7 @@ _MALFORMED: Final = (
 
 
 class _RenewedToken:
-    """Keeps the token of a configuration fresh; the client calls it before each request."""
+    """Keeps the token in a configuration fresh; the client calls this before each request."""
 
     def __init__(
         self,
@@ -78,21 +78,21 @@ class _RenewedToken:
         self._lock = asyncio.Lock()
 
     async def __call__(self, configuration: Configuration) -> None:
-        """Put a fresh token into the configuration, if it is time to look for one."""
+        """Renew the token in the configuration, if it is due."""
         if self._clock() < self._due or self._lock.locked():
             return
         await self.renew(configuration)
 
     async def renew(self, configuration: Configuration) -> None:
-        """Look for a fresh token now. Where there is none to be had, the old one stays."""
+        """Read the token again now. If that yields no token, the old one stays."""
         async with self._lock:
             try:
                 token = await self._load()
             except _MALFORMED as error:
-                # Not the error's text: a parser may quote the line that it stumbled over.
+                # Do not log the error's text: a parser may quote the offending line.
                 logger.warning(
                     "The cluster's credentials could not be read again (%s); "
-                    "the ones in use are kept.",
+                    "the old ones stay in use.",
                     type(error).__name__,
                 )
                 token = None
@@ -110,28 +110,28 @@ async def connect(
     service_account: Path = SERVICE_ACCOUNT,
     clock: Callable[[], float] = time.monotonic,
 ) -> ApiClient:
-    """Connect to the cluster, by the rule that kubectl has.
+    """Prepare a connection to the cluster, with kubectl's order of sources.
 
-    A kubeconfig that is named (by argument or `KUBECONFIG`) wins, then the Pod's service
-    account, then `~/.kube/config`. So a test or a demo that runs in a Pod and names another
-    cluster never reaches the cluster it runs in.
+    A named kubeconfig (by argument or `KUBECONFIG`) wins, then the Pod's service account, then
+    `~/.kube/config`. So a test or a demo that runs in a Pod and names another cluster never
+    reaches the cluster it runs in.
 
-    Nothing is sent yet. Environment variables for proxies are not heeded: a proxy is given
-    here or in the kubeconfig.
+    This function sends no request. It ignores environment variables for proxies: a proxy comes
+    from the argument or the kubeconfig.
 
     Args:
         kubeconfig: Path of a kubeconfig, or several as in `KUBECONFIG`.
-        proxy: URL of an HTTP proxy to reach the API server through.
-        connections: The most connections to have open at once.
-        environ: Where `KUBECONFIG` and the service's address are looked up.
+        proxy: URL of an HTTP proxy to the API server.
+        connections: The most open connections.
+        environ: The environment to read `KUBECONFIG` and the service's address from.
         service_account: The folder with the Pod's token and CA.
-        clock: Tells when it is time to look at the token again, in seconds.
+        clock: Seconds on the clock that tells when to read the token again.
 
     Returns:
         The connection. The caller closes it (`await client.close()`).
 
     Raises:
-        NotConfigured: There is no way in, or it cannot be read; the sentence says which.
+        NotConfigured: There are no credentials, or they cannot be read; the message says which.
     """
     configuration = Configuration()
     paths = kubeconfig or environ.get("KUBECONFIG")
@@ -148,9 +148,9 @@ async def connect(
         "trust_env": False,
         "cookie_jar": aiohttp.DummyCookieJar(),
     }
-    # Python 3.13 asks certificates for more than the chain, the dates and the name: clusters
-    # whose CA was made without a key identifier (EKS until 1.16, for one) could not be reached.
-    # Without the flag the checks are those of Python 3.12 and of kubectl.
+    # Python 3.13 checks more than the chain, the dates and the name, so it rejects clusters whose
+    # CA has no key identifier (such as EKS until 1.16). Without these extra checks, the operator
+    # checks the same as with Python 3.12 and as kubectl.
     configuration.disable_strict_ssl_verification = True
     try:
         api_client = ApiClient(configuration)
@@ -164,7 +164,7 @@ async def connect(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Credentials:
-    """The same way in, for a client that is not the official one; its repr shows no token."""
+    """The connection data for a client other than the official one; the repr shows no token."""
 
     server: str
     ca_path: str | None
@@ -180,7 +180,7 @@ class Credentials:
 
 
 async def current_credentials(api_client: ApiClient) -> Credentials:
-    """The way in as it is now; a fresh token is looked for first."""
+    """Return the current connection data, after reading the token again."""
     configuration = api_client.configuration
     if isinstance(configuration.refresh_api_key_hook, _RenewedToken):
         await configuration.refresh_api_key_hook.renew(configuration)
@@ -199,7 +199,7 @@ async def current_credentials(api_client: ApiClient) -> Credentials:
 
 
 def roots_of(api_client: ApiClient) -> Roots:
-    """The cluster's CA of a connection that `connect` has made."""
+    """Return the cluster's CA of a connection from `connect`."""
     roots: Roots = api_client.roots
     return roots
 
@@ -241,7 +241,7 @@ async def _use_kubeconfig(
 ) -> None:
     if not _exists(paths):
         raise NotConfigured(
-            f"There is no cluster to talk to: {paths} does not exist, and this is no Pod with a "
+            f"There is no cluster to talk to: {paths} does not exist, and this is not a Pod with a "
             "service account. Set KUBECONFIG."
         )
     _find_a_place_for_certificates()
@@ -254,17 +254,17 @@ async def _use_kubeconfig(
         )
         _renew_from_kubeconfig(configuration, paths, clock)
         return
-    # Without the cause: a parser quotes the line that it stumbled over, and that may be a token.
+    # Raised without its cause: a parser quotes the offending line, which may hold a token.
     raise NotConfigured(
-        f"The kubeconfig {paths} cannot be used; compare `kubectl config view --minify`"
+        f"The kubeconfig {paths} cannot be used; check it with `kubectl config view --minify`"
     )
 
 
 def _find_a_place_for_certificates() -> None:
-    """Have a kubeconfig's inline certificates written to shared memory where there is no folder.
+    """Use shared memory for temporary files if there is no writable temporary folder.
 
-    The official loader writes them to temporary files, because OpenSSL takes no others; with a
-    read-only root there may be no place for these.
+    The official loader writes a kubeconfig's inline certificates to temporary files, because
+    OpenSSL reads only files. With a read-only root there may be no folder for them.
     """
     try:
         tempfile.gettempdir()
@@ -294,9 +294,9 @@ def _renew_from_kubeconfig(
 
 
 def _current_context(paths: str) -> str | None:
-    """The context to use: of several kubeconfigs, the first one that names any, as in kubectl.
+    """Return the current context of the first kubeconfig that names one, as kubectl does.
 
-    The official loader takes the last one's, and so would talk to another cluster.
+    The official loader takes that of the last kubeconfig, which may be another cluster.
     """
     for path in paths.split(os.pathsep):
         file = Path(path).expanduser()

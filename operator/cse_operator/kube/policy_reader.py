@@ -1,4 +1,4 @@
-"""Reading policies, and the labels of namespaces, whole: there are few of them."""
+"""Lists all policies and the labels of all namespaces; both are few."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class PolicyReader:
     """Lists policies and namespaces.
 
     Args:
-        api_client: the connection to the cluster.
-        timeout: seconds for one call.
+        api_client: The connection to the cluster.
+        timeout: Seconds for one call.
     """
 
     def __init__(self, api_client: ApiClient, *, timeout: float = DEFAULT_TIMEOUT) -> None:
@@ -36,7 +36,7 @@ class PolicyReader:
         self._timeout = timeout
 
     async def policies(self, namespace: str | None) -> list[dict[str, Any]]:
-        """All UpgradePolicies of a namespace, or of the cluster.
+        """List the UpgradePolicies of a namespace; None lists those of all namespaces.
 
         Raises:
             KubeError: See `cse_operator.kube.api_call.call`.
@@ -52,7 +52,7 @@ class PolicyReader:
         return [{**item, "kind": POLICY_KIND} for item in items]
 
     async def cluster_policies(self) -> list[dict[str, Any]]:
-        """All ClusterUpgradePolicies.
+        """List all ClusterUpgradePolicies.
 
         Raises:
             KubeError: See `cse_operator.kube.api_call.call`.
@@ -61,7 +61,7 @@ class PolicyReader:
         return [{**item, "kind": CLUSTER_POLICY_KIND} for item in items]
 
     async def namespace_labels(self) -> dict[str, dict[str, str]]:
-        """The labels of all namespaces.
+        """Return the labels of all namespaces, by namespace.
 
         Raises:
             KubeError: See `cse_operator.kube.api_call.call`.
@@ -75,7 +75,7 @@ class PolicyReader:
                 return await self._pages(path, names)
             except errors.Expired:
                 continue
-        raise errors.Unavailable(f"LIST {path}: the list outlives its snapshot again and again")
+        raise errors.Unavailable(f"LIST {path}: the list outlived its snapshot {_RESTARTS} times")
 
     async def _pages(self, path: str, names: dict[str, str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

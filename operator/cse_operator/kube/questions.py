@@ -1,7 +1,7 @@
-"""Questions to the API server that are not about objects: its version, its schema, one's rights.
+"""Requests to the API server that are not about stored objects: version, schema, reviews, tokens.
 
-`cse_operator.kube.api_call` takes only answers that are stored objects. The answers here are
-none: they are made up for whoever asks.
+`cse_operator.kube.api_call` accepts only stored objects as answers. The API server computes the
+answers here for the caller and does not store them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ async def ask(
     path: str,
     body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Ask one question and return the JSON object in its answer.
+    """Make one request and return the JSON object in its answer.
 
     Args:
         api_client: The connection, from `cse_operator.kube.login.connect`.
         method: The HTTP method.
-        path: The path, written in this code.
+        path: The path; it must not contain unchecked input.
         body: A review, plain JSON data.
 
     Raises:
-        KubeError: The one of its subclasses that says what the failure means.
+        KubeError: A subclass that says what the failure means.
     """
     what = f"{method} {path}"
     roots_of(api_client).renew()
@@ -61,6 +61,6 @@ async def ask(
         failure = errors.from_transport(what, error)
     except ValueError:
         failure = errors.Unavailable(f"{what}: the answer is not JSON")
-    # Raised out here on purpose: what the transport raises can hold the request with its
-    # Authorization header, and must not hang on this error as its context.
+    # Raised outside the `except` block on purpose: the transport's error can hold the request with
+    # its Authorization header, and must not become this error's context.
     raise failure

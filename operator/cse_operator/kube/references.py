@@ -1,4 +1,4 @@
-"""How the cluster side names an object: by value, never by holding the object itself."""
+"""References to objects in the cluster, which do not hold the objects themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ObjectReference:
-    """One object in the cluster, told apart from a later one of the same name by its uid."""
+    """A reference to one object; the uid distinguishes it from a later object of the same name."""
 
     namespace: str
     name: str

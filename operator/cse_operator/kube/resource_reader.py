@@ -1,4 +1,4 @@
-"""Reading resources past the watch: one, as it is right now, or all, page by page."""
+"""Reads resources without the watch: the current state of one, or all of them page by page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IN_NAMESPACE: Final = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURA
 _ONE: Final = f"{_IN_NAMESPACE}/{{name}}"
 
 _RESTARTS: Final = 3
-"""How often a list that outlives its snapshot is begun anew before it counts as failed."""
+"""How often a list that outlived its snapshot is started again before it fails."""
 
 
 class ResourceReader:
@@ -30,7 +30,7 @@ class ResourceReader:
 
         Args:
             api_client: The connection to the cluster.
-            page_size: The most resources in one page of a list.
+            page_size: The most resources per page of a list.
             timeout: Seconds for one call.
         """
         self._api_client = api_client
@@ -38,14 +38,13 @@ class ResourceReader:
         self._timeout = timeout
 
     async def get(self, reference: ObjectReference | tuple[str, str]) -> dict[str, Any] | None:
-        """Read one resource, not from any cache: what it returns is at least as new as now.
+        """Read one resource from the API server, not from a cache.
 
         Args:
             reference: The resource, or its namespace and name.
 
         Returns:
-            The resource; None where it is not there, or where one of that name is there but
-            is not the one the reference means.
+            The resource; None if it does not exist, or if the object of that name has another uid.
 
         Raises:
             KubeError: All but `Gone`, see `cse_operator.kube.api_call.call`.
@@ -73,14 +72,14 @@ class ResourceReader:
         return found
 
     async def list_pages(self, namespaces: Sequence[str]) -> AsyncIterator[list[dict[str, Any]]]:
-        """List all resources, in pages so that ten thousand of them never sit in memory at once.
+        """List all resources in pages, so that memory never holds ten thousand of them at once.
 
         Args:
             namespaces: The namespaces to read; none means all of the cluster.
 
         Yields:
-            The resources of one page. Where the API server had to drop its snapshot in the
-            middle, the list starts again: a resource can then come twice, none is missed.
+            The resources of one page. If the API server drops its snapshot in the middle, the list
+            starts again: a resource can then come twice, but none is missed.
 
         Raises:
             KubeError: See `cse_operator.kube.api_call.call`.

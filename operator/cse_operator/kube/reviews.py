@@ -1,4 +1,4 @@
-"""Asks Kubernetes who a caller is and what they may: TokenReview and SubjectAccessReview."""
+"""Authenticates and authorizes callers with Kubernetes: TokenReview and SubjectAccessReview."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import SecretStr
 from cse_operator.kube.questions import ask
 
 User = Mapping[str, Any]
-"""What a TokenReview says of somebody: username, uid, groups, extra."""
+"""The user in a TokenReview: username, uid, groups, extra."""
 
 
 async def user_of(api_client: ApiClient, token: SecretStr) -> User | None:
-    """Whose token this is; None where it is nobody's.
+    """Return the user of a token; None if the token is not valid.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: The TokenReview failed.
     """
     review = {
         "apiVersion": "authentication.k8s.io/v1",
@@ -32,10 +32,10 @@ async def user_of(api_client: ApiClient, token: SecretStr) -> User | None:
 
 
 async def may_get(api_client: ApiClient, user: User, path: str) -> bool:
-    """Whether somebody may `get` a path that is no resource, such as `/metrics`.
+    """Whether a user may `get` a non-resource path, such as `/metrics`.
 
     Raises:
-        KubeError: the API server does not say.
+        KubeError: The SubjectAccessReview failed.
     """
     review = {
         "apiVersion": "authorization.k8s.io/v1",

@@ -12,34 +12,34 @@ from weakref import WeakSet
 logger = logging.getLogger(__name__)
 
 PERIOD: Final = 60.0
-"""Seconds between looks at the file; the kubelet brings a change within about as many."""
+"""Seconds between looks at the file; the kubelet takes about as long to bring a change."""
 
 
 class Roots:
     """Reads the cluster's CA again every minute, for all TLS contexts that trust it.
 
-    What was trusted stays trusted until the process ends: while a CA is rotated, the file holds
-    the old and the new one. A file that cannot be read any more changes nothing.
+    A CA once trusted stays trusted until the process ends: during a rotation the file holds the old
+    and the new CA. If the file becomes unreadable, the loaded CA stays in use.
 
     Args:
-        file: the CA in PEM form; None where the system's are trusted.
-        clock: seconds on a steady clock.
+        file: The CA in PEM form; None if the system's CAs are trusted.
+        clock: Seconds on a steady clock.
     """
 
     def __init__(self, file: str | None, clock: Callable[[], float]) -> None:
         self._file = file
         self._clock = clock
         self._due = clock() + PERIOD
-        self._lock = threading.Lock()  # kopf's contexts are made in a thread of its own
+        self._lock = threading.Lock()  # kopf's thread makes its contexts
         self._contexts: WeakSet[ssl.SSLContext] = WeakSet()
 
     def keep_fresh(self, context: ssl.SSLContext) -> None:
-        """Have a context trust what the file will hold, too."""
+        """Load future contents of the file into this context too."""
         with self._lock:
             self._contexts.add(context)
 
     def renew(self) -> None:
-        """Read the file, if it is time to."""
+        """Read the file again, if it is due."""
         if self._file is None or self._clock() < self._due:
             return
         self._due = self._clock() + PERIOD
@@ -50,7 +50,7 @@ class Roots:
                 context.load_verify_locations(self._file)
         except OSError as error:
             logger.warning(
-                "The cluster's CA in %s could not be read again (%s); the one in use is kept.",
+                "The cluster's CA in %s could not be read again (%s); the old one stays in use.",
                 self._file,
                 error.strerror or error,
             )

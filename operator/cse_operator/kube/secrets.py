@@ -1,4 +1,4 @@
-"""Reading Secrets: `get` by name, never a list or a watch, and never a value in a text."""
+"""Reads Secrets: only by `get`, never by list or watch, and never with a value in a message."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from cse_operator.kube import errors
 from cse_operator.kube.api_call import DEFAULT_TIMEOUT, call
 
 TIME_TO_LIVE: Final = 30.0
-"""Seconds for which a Secret that was read is not read again."""
+"""Seconds for which a Secret stays in the cache."""
 
 MISSING_FOR: Final = 2.0
-"""Seconds for which a Secret that was not there is not looked for again: thousands of resources
-may name it, and each looks for it every few seconds."""
+"""Seconds for which a missing Secret is not looked for again: thousands of resources may name it,
+and each looks for it every few seconds."""
 
 _PATH: Final = "/api/v1/namespaces/{namespace}/secrets/{name}"
 
 _KUBERNETES_OWN: Final = "kubernetes.io"
-"""The domain of such types, or the end of it (kubernetes.io/service-account-token,
-bootstrap.kubernetes.io/token). The token of a service account, sent to the vendor at the word of
-a resource, would be given away."""
+"""The domain of Kubernetes' own Secret types, or its end (kubernetes.io/service-account-token,
+bootstrap.kubernetes.io/token). Otherwise a resource could name a service account's token and leak
+it to the vendor."""
 
 _Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SecretContent:
-    """What a Secret holds. The values show themselves only when asked by `get_secret_value`.
+    """The content of a Secret. Only `get_secret_value` shows a value.
 
-    One that is read again is another object, so that what was made of it can be kept with it.
+    Each read makes a new object, so that callers can cache derived data per object.
     """
 
     resource_version: str
-    """Changes with each change of the Secret: tells a rotated credential from the old one."""
+    """Changes with each change of the Secret, which distinguishes a rotated credential."""
     data: Mapping[str, SecretStr]
 
 
 class SecretReader:
-    """Reads Secrets, each at most once per `TIME_TO_LIVE`, however many ask at once."""
+    """Reads each Secret at most once per `TIME_TO_LIVE`; concurrent callers share the read."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class SecretReader:
 
         Args:
             api_client: The connection to the cluster.
-            keys: The keys to take; None takes all. A Secret may serve other programs as well,
-                and what is theirs need not be text and does not stay in memory here.
-            time_to_live: Seconds for which a Secret is remembered.
-            clock: The clock that this is measured by, in seconds.
+            keys: The keys to keep; None keeps all. A Secret may serve other programs too: their
+                values need not be text, and they do not stay in memory here.
+            time_to_live: Seconds for which a Secret stays in the cache.
+            clock: Seconds on the clock of the cache.
             timeout: Seconds for one call.
         """
         self._api_client = api_client
@@ -73,7 +73,7 @@ class SecretReader:
         self._time_to_live = time_to_live
         self._clock = clock
         self._timeout = timeout
-        # In the order of reading, and so of expiry: forgetting the old ones looks at no others.
+        # Both are in the order of expiry, so dropping expired entries stops at the first live one.
         self._known: dict[_Key, tuple[float, SecretContent]] = {}
         self._missing: dict[_Key, float] = {}
         self._reading: dict[_Key, asyncio.Task[SecretContent]] = {}
@@ -81,22 +81,22 @@ class SecretReader:
     async def read(self, namespace: str, name: str) -> SecretContent:
         """Read one Secret.
 
-        A trailing line break is taken off each value: `echo` and editors leave one, no
-        credential of the vendor's has one, and with it every signature would be wrong.
+        A trailing line break is removed from each value: `echo` and editors add one, no credential
+        of the vendor has one, and with it every signature would be wrong.
 
         Args:
             namespace: The Secret's namespace, which is always that of the resource.
             name: The Secret's name.
 
         Returns:
-            Its values, at most `time_to_live` seconds old.
+            The Secret's values, at most `time_to_live` seconds old.
 
         Raises:
-            SecretNotFound: It does not exist.
-            SecretInvalid: A value that was wanted is not UTF-8 text, and the sentence names its
-                key; or the Secret's type is one of Kubernetes' own.
-            Denied: The operator may not read it.
-            Unavailable: It could not be read just now.
+            SecretNotFound: The Secret does not exist.
+            SecretInvalid: A value to keep is not UTF-8 text (the message names its key), or the
+                Secret's type is one of Kubernetes' own.
+            Denied: The operator may not read the Secret.
+            Unavailable: The Secret could not be read now.
         """
         key = (namespace, name)
         self._drop_expired()
@@ -109,11 +109,11 @@ class SecretReader:
             task = asyncio.create_task(self._read(namespace, name))
             self._reading[key] = task
             task.add_done_callback(lambda done: self._remember(key, done))
-        # A caller that is cancelled must not take the answer away from the others.
+        # Shielded: cancelling one caller must not cancel the read that others wait for.
         return await asyncio.shield(task)
 
     def forget(self, namespace: str, name: str) -> None:
-        """Read this Secret anew next time, whatever is remembered or being read right now."""
+        """Make the next call read this Secret again: drop it, and ignore a running read."""
         self._known.pop((namespace, name), None)
         self._missing.pop((namespace, name), None)
         self._reading.pop((namespace, name), None)
@@ -132,7 +132,7 @@ class SecretReader:
             del self._missing[key]
 
     def _remember(self, key: _Key, task: asyncio.Task[SecretContent]) -> None:
-        # Asked for its exception, the task counts as heard even if all its callers went away.
+        # Retrieve the exception, so that asyncio does not log it if all callers were cancelled.
         failed = task.cancelled() or task.exception() is not None
         if self._reading.get(key) is not task:
             return  # forgotten while it was being read
@@ -180,7 +180,7 @@ def _not_found(namespace: str, name: str) -> errors.SecretNotFound:
 def _text(namespace: str, name: str, key: str, value: str) -> SecretStr:
     with contextlib.suppress(UnicodeDecodeError):
         return SecretStr(base64.b64decode(value).decode("utf-8").rstrip("\r\n"))
-    # Raised out here, so that the decoder's error, which carries the value, is not its context.
+    # Raised out here, so that the decoder's error, which holds the value, is not its context.
     raise errors.SecretInvalid(
         f"The key {key} of the Secret {name} in the namespace {namespace} is not UTF-8 text"
     )

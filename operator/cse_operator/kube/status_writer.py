@@ -1,4 +1,4 @@
-"""The only writer of a resource: its status, through the status subresource, and nothing else."""
+"""The only writer of resources; it writes only the status, through the status subresource."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from cse_operator.kube.references import ObjectReference
 
 _API: Final = f"/apis/{GROUP}/{VERSION}"
 
-# Strict: a status field that the CRD in the cluster does not know is an error. By default it
-# would be dropped without a word, and a recorded intent that is silently not recorded is the
-# one thing that must not happen.
+# Strict: a status field that the cluster's CRD does not know is an error. By default the API server
+# would drop it silently, and an intent must never be lost silently.
 _QUERY: Final = (("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"))
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) that makes `new` out of `old`; empty if they are equal.
+    """Return the JSON merge patch (RFC 7386) from `old` to `new`; empty if they are equal.
 
-    Keys that are gone become null, objects are compared key by key, anything else that differs
-    (lists too) is replaced. A null in `new` counts as absent: a merge patch cannot set one,
+    Removed keys become null, objects are compared key by key, and any other value that differs
+    (also a list) is replaced. A null in `new` counts as absent: a merge patch cannot set one,
     and Kubernetes does not store one.
     """
     patch: dict[str, Any] = {
@@ -41,7 +40,7 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 class StatusWriter:
-    """Writes the status of resources, each time only if nobody wrote in between."""
+    """Writes the status of resources, only if no other client wrote in between."""
 
     def __init__(
         self, api_client: ApiClient, *, plural: str = PLURAL, timeout: float = DEFAULT_TIMEOUT
@@ -50,7 +49,7 @@ class StatusWriter:
 
         Args:
             api_client: The connection to the cluster.
-            plural: The kind whose status it writes, by its plural.
+            plural: The plural of the kind to write.
             timeout: Seconds for one write.
         """
         self._plural = plural
@@ -64,28 +63,27 @@ class StatusWriter:
         old_status: Mapping[str, Any],
         new_status: Mapping[str, Any],
     ) -> dict[str, Any] | None:
-        """Bring the status of one resource from what was seen to what it shall be.
+        """Patch the status of one resource from `old_status` to `new_status`.
 
-        The `resourceVersion` in the patch is its precondition, and it is enough: the API server
-        gives each change a number of its own, so the number of a deleted object is never that
-        of a later one with its name. (A `metadata.uid` in the patch would add nothing: on the
-        status of a custom resource the API server, 1.37 tried, puts the stored metadata back
-        before it compares.)
+        The `resourceVersion` in the patch is the precondition, and it suffices: each change gets
+        its own number, so a deleted object and a later object of the same name never share one. (A
+        `metadata.uid` in the patch would add nothing: for the status of a custom resource, the API
+        server (tried with 1.37) restores the stored metadata before it compares.)
 
         Args:
             reference: The resource.
-            resource_version: The version of the resource that the decision was made on.
-            old_status: Its status in that version.
-            new_status: The status it shall have.
+            resource_version: The resource's version that the decision was based on.
+            old_status: The status in that version.
+            new_status: The new status.
 
         Returns:
-            The resource as it is now, or None where the two are equal and no call was made.
+            The resource after the write, or None if both are equal and no call was made.
 
         Raises:
-            Conflict: The resource has changed since (or is another one): look again.
+            Conflict: The resource has changed since, or was replaced: reread it.
             Gone: The resource no longer exists.
-            Invalid: The status does not fit the CRD that is installed in the cluster.
-            Denied: The operator lacks the right to patch the status.
+            Invalid: The status does not fit the CRD in the cluster.
+            Denied: The operator may not patch the status.
             Unavailable: The outcome is not known; writing again is safe.
         """
         patch = merge_patch(old_status, new_status)

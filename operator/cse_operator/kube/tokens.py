@@ -1,7 +1,7 @@
-"""Asks for short tokens of ServiceAccounts (TokenRequest), which the vendor's IAM takes.
+"""Requests short-lived tokens of ServiceAccounts (TokenRequest) for the vendor's IAM and STS.
 
-A token is for one audience, which is never the API server's own: whoever gets to see it cannot call
-the cluster with it. It is kept nowhere here.
+A token has one audience, which is never the API server's own, so a leaked token cannot call the
+cluster. This module stores no token.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from cse_operator.kube.api_call import is_name
 from cse_operator.kube.questions import ask
 
 TOKEN_SECONDS: Final = 600
-"""The shortest life that the API server gives (TokenRequest, expirationSeconds). A trade takes a
-few seconds of it."""
+"""The shortest life that the API server grants (TokenRequest, expirationSeconds). A trade needs
+only a few seconds of it."""
 
 
 async def service_account_token(
     api_client: ApiClient, namespace: str, name: str, audience: str
 ) -> SecretStr:
-    """Ask for a token of a ServiceAccount.
+    """Request a token of a ServiceAccount.
 
     Args:
         api_client: The connection to the cluster.
-        namespace: The namespace of the resource that names it.
+        namespace: The namespace of the resource, and so of the ServiceAccount.
         name: The ServiceAccount.
-        audience: Whom the token is for.
+        audience: The audience of the token.
 
     Raises:
-        ServiceAccountNotFound: It does not exist.
-        Denied: The operator has not the right to `create` its tokens.
-        Invalid: The audience is the API server's own, or the token is for another one.
-        Unavailable: The API server does not answer now, or without a token.
+        ServiceAccountNotFound: The ServiceAccount does not exist.
+        Denied: The operator may not `create` its tokens.
+        Invalid: The audience is the API server's own, or the token has another audience.
+        Unavailable: The API server does not answer now, or its answer holds no token.
     """
     if not (is_name(namespace) and is_name(name)):
         raise errors.Invalid(f"{namespace}/{name} is not a name that a ServiceAccount can have")
@@ -60,11 +60,11 @@ async def service_account_token(
 
 
 def _check_audience(token: str, audience: str) -> None:
-    """Refuse a token that the API server would take itself.
+    """Refuse a token that the API server itself would accept.
 
     Raises:
-        Invalid: It is for anybody but the audience, or the audience is the cluster's issuer, which
-            an API server takes by default.
+        Invalid: The token has another audience, or the audience is the cluster's issuer, which an
+            API server accepts by default.
     """
     claims = _claims(token)
     if claims.get("aud") not in ([audience], audience):
@@ -77,7 +77,7 @@ def _check_audience(token: str, audience: str) -> None:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """What a token says of itself, as nobody here has to believe it."""
+    """Return a token's claims, unverified."""
     payload = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004 - a JWT's parts
     try:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

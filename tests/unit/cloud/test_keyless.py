@@ -206,7 +206,7 @@ async def test_a_refused_identity_is_left_alone_until_the_cool_down_is_over(worl
         assert caught.value.kind is FailureKind.UNAUTHENTICATED
         world.time.advance(20)
     said = caught.value.failure.message
-    assert "the rule has to name system:serviceaccount:" in said
+    assert "the rule must name system:serviceaccount:" in said
     assert "or as soon as spec.credentialsRef changes" in said
     assert len(world.trades) == 1
     world.trade_answer = None
@@ -313,7 +313,7 @@ async def test_a_key_that_is_born_too_short_lived_is_told_and_not_traded_in_a_lo
     world.life = NEEDED - 1
     session = world.session()
     for _ in range(3):
-        with pytest.raises(CloudError, match="ends sooner than a call may"):
+        with pytest.raises(CloudError, match="expires before a call could end"):
             await session.key(world.http, for_a_call=True)
     assert world.counted == 1
 

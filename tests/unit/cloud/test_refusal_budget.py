@@ -74,7 +74,7 @@ async def test_many_wrong_secrets_of_one_key_are_no_more_refusals_than_it_surviv
     assert len(held_back) == 16
     for failure in held_back:
         assert failure.kind is FailureKind.UNAUTHENTICATED
-        assert "one more might lock it" in failure.message
+        assert "one more refusal might lock it" in failure.message
         assert "aksk" not in failure.message, "another tenant's refusal was told"
         assert failure.retry_after == pytest.approx(WINDOW)
     time.advance(WINDOW)

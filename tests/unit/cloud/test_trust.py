@@ -116,9 +116,9 @@ async def test_a_certificate_that_is_not_trusted_is_named_with_its_issuer() -> N
             await look(http, f"https://localhost:{vendor.port}")
         assert vendor.requests == []
     message = caught.failure.message
-    assert "that 'Company Proxy" in message
-    assert "has issued is not trusted: " in message
-    assert "its CA belongs into the file of --ca-bundle" in message
+    assert "issued by 'Company Proxy" in message
+    assert "' is not trusted: " in message
+    assert "add its CA to the file of --ca-bundle" in message
     assert "\x1b" not in message
 
 

@@ -142,4 +142,4 @@ async def test_a_full_queue_drops_what_comes_last_and_counts_it(
             events.post(ORDERS, "Normal", "UpToDate", f"m{number}")
     assert sorted(asked.body["message"] for asked in server.asked) == ["m0", "m1"]
     assert events.lost == 3
-    assert "more Events wait than can be posted" in caplog.text
+    assert "the queue of Events is full" in caplog.text

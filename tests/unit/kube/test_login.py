@@ -150,7 +150,7 @@ async def test_a_kubeconfig_that_is_named_but_missing_is_not_passed_over(
 async def test_a_malformed_kubeconfig_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
-    with pytest.raises(NotConfigured, match="cannot be used; compare `kubectl config view"):
+    with pytest.raises(NotConfigured, match="cannot be used; check it with `kubectl config view"):
         await login.connect(kubeconfig=str(path))
 
 

@@ -1,5 +1,5 @@
-"""How calls to the vendor prove who makes them.
+"""Authentication of the calls to the vendor.
 
-Belongs here: credentials, signatures, tokens, and the breaker that keeps bad ones from being tried.
-Does not belong here: where credentials are kept, or which resource uses which.
+Belongs here: credentials, signatures, tokens, and the breaker that stops using refused credentials.
+Does not belong here: where credentials are kept, or which resource uses which credentials.
 """

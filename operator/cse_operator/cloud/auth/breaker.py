@@ -1,16 +1,15 @@
-"""Keeps bad credentials from being tried again and again.
+"""Keeps the operator from trying refused credentials again and again.
 
 More than five refused calls in a row lock an access key for five minutes (Huawei Cloud, API
-Request Signing Guide, Error Codes), and a user by default for a quarter of an hour after five in
-a quarter of an hour (IAM User Guide, Login Authentication Policy). The vendor locks the access key
-or user and not the secret that was tried, so:
+Request Signing Guide, Error Codes). Five refusals in a quarter of an hour lock a user, by default
+for a quarter of an hour (IAM User Guide, Login Authentication Policy). The vendor locks the access
+key or user, not the secret that was tried, so:
 
-* a `CredentialBreaker` belongs to what can be refused on its own (one Secret in one project) and
-  tries it no more for a while after a refusal;
+* a `CredentialBreaker` belongs to one Secret in one project, which can be refused independently,
+  and stops trying it for a while after a refusal;
 * a `RefusalBudget` belongs to an access key or user, is shared by all breakers of its secrets, and
-  lets no more than four refusals in a row happen in a quarter of an hour. So no more than four
-  attempts are under way: they are shared out, and one namespace whose projects do not answer
-  leaves some to the others.
+  allows at most four refusals in a row in a quarter of an hour. So at most four attempts run at
+  once, shared among namespaces: one namespace whose projects do not answer leaves some to others.
 """
 
 from __future__ import annotations
@@ -32,38 +31,38 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 MOST_REFUSALS: Final = 4
-"""One below the fifth refusal in a row, after which the vendor may lock."""
+"""Refusals in a row that are allowed; after the fifth the vendor may lock."""
 WINDOW: Final = 900.0
 """Seconds after which a refusal is forgotten."""
 LONGEST_COOLING: Final = 3600.0
-"""Seconds that a refused credential is not tried at most; the pauses between become ever longer."""
+"""The longest cool-down after a refusal, in seconds; it doubles with each refusal up to this."""
 _CLOCK_WAS_SET: Final = 60.0
-"""Seconds by which the wall clock has to move against the steady one to count as set."""
+"""Seconds by which the wall clock must move against the steady clock to count as set."""
 
 _ANYBODY: Final = Turn()
 
 _OTHERS_WERE_REFUSED = Failure(
     FailureKind.UNAUTHENTICATED,
-    "Other secrets of this access key or user were refused lately, and one more might lock it; this"
-    " one is tried after a while",
+    "Other secrets of this access key or user were refused lately, and one more refusal might lock"
+    " it; this secret is tried after a while",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """When a secret was refused; `offset` is set where this machine's clock was at fault."""
+    """When a secret was refused; `offset` is set if this machine's clock was the cause."""
 
     secret: str
     moment: float
     offset: float | None = None
 
     def is_mended(self, offset: float) -> bool:
-        """Whether the clock that was at fault has been set since."""
+        """Whether the clock was the cause and has been set since."""
         return self.offset is not None and abs(offset - self.offset) > _CLOCK_WAS_SET
 
 
 class RefusalBudget:
-    """Counts the refusals in a row of one access key or user, with whatever secrets."""
+    """Counts the refusals in a row of one access key or user, over all its secrets."""
 
     def __init__(
         self,
@@ -71,11 +70,11 @@ class RefusalBudget:
         clock: Callable[[], float] = boottime,
         offset: Callable[[], float] = wall_clock_offset,
     ) -> None:
-        """Make an unused one.
+        """Make an unused budget.
 
         Args:
             clock: Seconds on a steady clock.
-            offset: Seconds between the wall clock and a steady one.
+            offset: Wall clock minus steady clock, in seconds.
         """
         self._clock = clock
         self._offset = offset
@@ -87,12 +86,12 @@ class RefusalBudget:
 
     @property
     def remembers(self) -> bool:
-        """Whether there are refusals that count."""
+        """Whether there are refusals that still count."""
         self._forget()
         return bool(self._refusals)
 
     def trusts(self, secret: str) -> bool:
-        """Whether the vendor took this secret when it was last tried, anywhere."""
+        """Whether the vendor accepted this secret when it was last tried, in any project."""
         return secret in self._taken
 
     def refused(self, refusal: _Refusal) -> None:
@@ -102,7 +101,7 @@ class RefusalBudget:
         self._refusals.append(refusal)
 
     def accepted(self, secret: str) -> None:
-        """Note that the vendor took a secret, and so counts anew."""
+        """Note that the vendor accepted a secret, and start the count of refusals again."""
         self._taken.add(secret)
         self._refusals.clear()
 
@@ -117,18 +116,18 @@ class RefusalBudget:
         refused_before: bool,
         otherwise: Failure,
     ) -> AsyncIterator[None]:
-        """Surround one call whose secret may be refused.
+        """Wrap one call whose secret may be refused.
 
         Args:
             secret: The secret.
-            turn: For whom the call is.
-            project: The project that it is for.
-            trusted: Whether it was taken when it was last tried. Then only its own refusals count:
-                who names somebody's access key with a wrong secret does not keep the right one
-                out.
-            refused_before: Whether this very secret was refused. Such ones leave the last attempt
-                to a new one: who puts the right one into a Secret need not wait for wrong ones.
-            otherwise: Why nothing was sent if the budget is used up; the seconds are added.
+            turn: The call's urgency and namespace.
+            project: The call's project.
+            trusted: Whether the secret was accepted when it was last tried. Then only its own
+                refusals count: a tenant that names another tenant's access key with a wrong secret
+                must not block the right one.
+            refused_before: Whether this same secret was refused before. Such a secret leaves the
+                last attempt to a new one, so that a corrected Secret need not wait for wrong ones.
+            otherwise: The failure to raise if the budget is used up; `retry_after` is added.
 
         Raises:
             CloudError: The budget is used up; nothing was sent.
@@ -150,7 +149,7 @@ class RefusalBudget:
                 self._ended = asyncio.Event()
 
     def _counted(self, own: str | None) -> list[_Refusal]:
-        """The refusals that count, of one secret or of all."""
+        """Return the refusals that still count, of one secret or, with `None`, of all."""
         self._forget()
         return [one for one in self._refusals if own in {None, one.secret}]
 
@@ -162,11 +161,11 @@ class RefusalBudget:
 
 
 class CredentialBreaker:
-    """Decides when one Secret's credential may be tried where it can be refused on its own.
+    """Decides when one Secret's credential may be tried in one project.
 
-    While the credential has not proved good lately, one call at a time goes out, and the others
-    wait to learn what became of it. After a refusal none goes out until the cool-down is over;
-    a changed Secret has a breaker of its own.
+    Unless the credential was accepted lately, one call at a time goes out and the others wait for
+    its result. After a refusal no call goes out until the cool-down is over; a changed Secret gets
+    its own breaker.
     """
 
     def __init__(
@@ -185,14 +184,14 @@ class CredentialBreaker:
 
         Args:
             secret: The fingerprint of the credential's values.
-            budget: What its access key or user may still be refused; one of its own if not given.
-            cooling: Seconds without a call after a refusal; twice as many after the next one, up
-                to `LONGEST_COOLING`. Up to a fifth is added by chance.
-            proven_for: Seconds that an accepted call vouches for the credential.
+            budget: The budget of its access key or user; by default an unshared one.
+            cooling: Seconds without a call after a refusal; twice as many after the next refusal,
+                up to `LONGEST_COOLING`. Up to a fifth is added at random.
+            proven_for: Seconds for which an accepted call proves the credential good.
             clock: Seconds on a steady clock.
-            offset: Seconds between the wall clock and a steady one.
+            offset: Wall clock minus steady clock, in seconds.
             jitter: A random number from 0 to 1.
-            mended_by: What ends the cool-down early, for the message.
+            mended_by: The event that ends the cool-down early, for the message.
         """
         self._secret = secret
         self._mended_by = mended_by
@@ -211,45 +210,48 @@ class CredentialBreaker:
 
     @property
     def remembers(self) -> bool:
-        """Whether a new one in its place would try what this one does not."""
+        """Whether the cool-down lasts, so that a new breaker would call where this one does not."""
         return self.hold_back > 0
 
     @property
     def hold_back(self) -> float:
-        """Seconds until the credential is tried again; 0 if it may be tried now."""
+        """Return the seconds until the credential is tried again; 0 if it may be tried now."""
         if self._refusal is None or self._refusal.is_mended(self._offset()):
             return 0.0
         return max(self._open_until - self._clock(), 0.0)
 
     @property
     def cooling(self) -> float:
-        """Seconds for which to leave alone what refused something, a little spread by chance."""
+        """Return the base cool-down in seconds, with up to a fifth added at random."""
         return self._cooling * (1 + 0.2 * self._jitter())
 
     def refusal(self) -> Failure | None:
-        """Why nothing goes out, in the same words as long as it holds; `None` if calls may go.
+        """Return why no call goes out, in a text that stays the same; `None` if calls may go.
 
-        The seconds left are beside the text and not in it: it would change with every look.
+        The seconds left are in `retry_after` and not in the text, which would otherwise change
+        with every look.
         """
         if self.hold_back <= 0:
             return None
         return replace(self._in_our_words(), retry_after=self.hold_back)
 
     def accepted(self) -> None:
-        """Note that the credential was good."""
+        """Note that the vendor accepted the credential."""
         self._accepted_at = self._clock()
         self._refusal = self._failure = None
         self._in_a_row = 0
         self._budget.accepted(self._secret)
 
     def refused(self, failure: Failure, *, clock_at_fault: bool = False) -> None:
-        """Note that the credential was refused, and try it no more for a while.
+        """Note that the vendor refused the credential, and start the cool-down.
 
-        Calls that were already under way then are refused too: they belong to the same event.
+        A refusal during the cool-down is ignored: its call was in flight and belongs to the same
+        event.
 
         Args:
-            failure: The vendor's words.
-            clock_at_fault: Whether this machine's clock was: the cool-down ends when it is set.
+            failure: The vendor's answer.
+            clock_at_fault: Whether this machine's clock was the cause; then setting the clock ends
+                the cool-down.
         """
         if self.hold_back > 0:
             return
@@ -264,15 +266,15 @@ class CredentialBreaker:
 
     @asynccontextmanager
     async def attempt(self, turn: Turn = _ANYBODY, project: str = "") -> AsyncIterator[None]:
-        """Surround one call with the credential.
+        """Wrap one call with the credential.
 
         Args:
-            turn: For whom the call is.
-            project: The project that it is for.
+            turn: The call's urgency and namespace.
+            project: The call's project.
 
         Raises:
-            CloudError: It was refused lately, or too many secrets of its access key or user were
-                (`UNAUTHENTICATED`); nothing was sent.
+            CloudError: The credential, or too many secrets of its access key or user, were refused
+                lately (`UNAUTHENTICATED`); nothing was sent.
         """
         async with AsyncExitStack() as held:
             self._check()

@@ -1,4 +1,4 @@
-"""The three kinds of credentials a Secret may hold, told apart by its keys.
+"""The three kinds of credentials a Secret may hold, distinguished by its keys.
 
 | kind | keys |
 |---|---|
@@ -6,8 +6,8 @@
 | IAM password | `username`, `password`, `domainName` |
 | ready-made token | `token` |
 
-Every value is a `SecretStr` from here on, the ids included. Other keys of the Secret are left
-alone, so that it may serve other programs as well.
+Every value is a `SecretStr` from here on, including the ids. Other keys of the Secret are ignored,
+so that other programs may use the Secret too.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MAX_LENGTH = 32 * 1024
 
 
 class Identity(SecretStr):
-    """Who a user is: not shown where an error repeats it, and yet no secret.
+    """The name of a user or domain: redacted from error texts, but not from engine names.
 
-    It may well be a part of an engine's name, which is shown: that of a company, for instance.
+    An engine's name, which is shown, may contain it: a company's name, for instance.
     """
 
 
@@ -41,22 +41,23 @@ class _Kind(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     _whose: ClassVar[tuple[str, ...]] = ()
-    """The fields that say whose credentials they are."""
+    """The fields that identify the access key, user or token."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for exactly these values, the same throughout this process and nowhere else.
+        """Return a name for exactly these values; it is valid only within this process.
 
-        It lets connections, tokens and limits be shared per credential, and tells a rotated
-        Secret from an unchanged one, without anybody keeping or showing the values.
+        Connections, tokens and limits are shared by this name, and it distinguishes a rotated
+        Secret from an unchanged one, without keeping or showing the values.
         """
         return self._digest(type(self).model_fields)
 
     @cached_property
     def identity(self) -> str:
-        """A name for whom the vendor locks after refusals, whatever the secret; likewise.
+        """Return a name for the access key or user that the vendor locks after refusals.
 
-        Upper and lower case count as the same: it is not documented whether IAM tells them apart.
+        It does not depend on the secret and is valid only within this process. Upper and lower case
+        count as equal: the vendor does not document whether IAM distinguishes them.
         """
         return self._digest(self._whose, str.casefold)
 
@@ -69,7 +70,7 @@ class _Kind(BaseModel):
         return digest.hexdigest()[:32]
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The values that no message may contain."""
+        """Return the values that no message may contain."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return tuple(value for value in values if value is not None)
 
@@ -93,7 +94,7 @@ class PasswordToken(_Kind):
 
 
 class StaticToken(_Kind):
-    """A token that somebody else renews (it is valid for a day)."""
+    """A token that is valid for a day; another program renews it in the Secret."""
 
     _whose = ("token",)
     token: SecretStr
@@ -112,20 +113,19 @@ _OPTIONAL: dict[type[AccessKey | PasswordToken | StaticToken], dict[str, str]] =
 SECRET_KEYS = frozenset(
     key for kinds in (_REQUIRED, _OPTIONAL) for names in kinds.values() for key in names
 )
-"""All keys of a Secret that mean something here; what else it holds is left alone."""
+"""All keys of a Secret that the operator reads; it ignores other keys."""
 
 _CHOICE = "either accessKey and secretKey, or username, password and domainName, or token"
 
 
 def parse_secret(data: Mapping[str, SecretStr]) -> Credentials:
-    """Tell which credentials a Secret holds.
+    """Return the credentials in a Secret.
 
-    Surrounding white space is dropped (`echo` adds a line break that nobody sees); a password
-    keeps its blanks.
+    Surrounding white space is dropped (`echo` adds an invisible line break); a password keeps its
+    blanks.
 
     Raises:
-        CloudError: Keys are missing, mixed, empty or unusable. The message names
-            keys only.
+        CloudError: Keys are missing, mixed, empty or unusable. The message names keys only.
     """
     kinds = [kind for kind in _REQUIRED if any(key in data for key in _keys(kind))]
     if not kinds:
@@ -157,10 +157,10 @@ def _usable(key: str, value: SecretStr) -> SecretStr:
         raise _invalid(f"The Secret's key {key} is empty")
     if len(text) > _MAX_LENGTH:
         raise _invalid(f"The Secret's key {key} is longer than {_MAX_LENGTH} characters")
-    # What becomes part of a header must not be able to end it.
+    # A value that becomes part of a header must not contain a line break.
     in_json = key in {"username", "password", "domainName"}
     if not text.isprintable() or not (in_json or text.isascii()):
-        raise _invalid(f"The Secret's key {key} holds characters that no such value has")
+        raise _invalid(f"The Secret's key {key} contains characters that are not allowed")
     return Identity(text) if key in {"username", "domainName"} else SecretStr(text)
 
 

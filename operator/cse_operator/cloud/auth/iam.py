@@ -1,7 +1,7 @@
-"""Buys a token with a password: the request to IAM and what its answer holds. No I/O of its own.
+"""Gets a token with a password: builds the request to IAM and parses the answer. No I/O.
 
-Huawei Cloud IAM API Reference, Obtaining a User Token Through Password Authentication. The token
-is scoped to one project, comes in a header, and is valid for 24 hours.
+Source: Huawei Cloud IAM API Reference, Obtaining a User Token Through Password Authentication. The
+token is scoped to one project, comes in a header, and is valid for 24 hours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_LIFETIME = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and for how many seconds from its receipt it is valid."""
+    """A token and its life in seconds from its receipt."""
 
     value: SecretStr
     lifetime: float
@@ -39,7 +39,7 @@ class Token:
 def token_request(
     credentials: PasswordToken, iam_endpoint: str, project_id: str, extensions: dict[str, Any]
 ) -> httpx.Request:
-    """The request that asks for a token. Its body holds the password."""
+    """Return the request for a token. Its body holds the password."""
     identity = {
         "methods": ["password"],
         "password": {
@@ -68,12 +68,12 @@ def token_request(
 def read_token(
     response: httpx.Response, now: datetime, secrets: tuple[SecretStr, ...]
 ) -> Token | Failure:
-    """Read IAM's answer; the response's body has to have been read.
+    """Parse IAM's answer; the caller must have read the response's body.
 
     Returns:
-        The token; or why there is none: `UNAUTHENTICATED` where IAM refused for whatever reason,
-        so that nobody asks again soon. Only a 401 is about the user and the password (IAM API
-        Reference, Obtaining a User Token Through Password Authentication).
+        The token, or why there is none: `UNAUTHENTICATED` if IAM refused for any reason, so that
+        the operator does not ask again soon. Only a 401 is about the user and the password (IAM
+        API Reference, Obtaining a User Token Through Password Authentication).
     """
     value = response.headers.get("X-Subject-Token", "").strip()
     if response.is_success and value.isascii() and value.isprintable() and value:
@@ -99,7 +99,7 @@ def read_token(
 
 
 def _lifetime(response: httpx.Response, now: datetime) -> float:
-    """Seconds the token is valid, judged by IAM's own clock where its answer has a date."""
+    """Return the token's life in seconds, measured from the answer's `Date` if there is one."""
     issued_at = http_date(response.headers.get("Date")) or now
     try:
         document = from_json(response.content)

@@ -1,7 +1,6 @@
-"""Whose calls they are where no key is stored: a ServiceAccount, or the operator's own Pod.
+"""Identities without a stored key: a ServiceAccount, the operator's own one, or its Pod.
 
-An identity says how it becomes a temporary key. It holds no secret: the token is asked for anew for
-each trade.
+An identity knows how to get a temporary key. It holds no secret: each trade asks for a new token.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 
 Send = Callable[["httpx.Request"], Awaitable["httpx.Response"]]
 IdToken = Callable[[str, str], Awaitable[SecretStr]]
-"""Gives a short token of the ServiceAccount in a namespace; raises `CloudError`."""
+"""Returns a short-lived token for a namespace's ServiceAccount; raises `CloudError`."""
 
 _SESSION_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a region trades: the origins of its IAM and STS."""
+    """The origins of a region's IAM and STS, which trade tokens for keys."""
 
     iam: str
     sts: str
@@ -41,7 +40,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """An identity provider of IAM, whose conversion rules say who a token becomes."""
+    """An identity provider of IAM; its conversion rules map a token to an IAM identity."""
 
     provider: str
 
@@ -65,27 +64,27 @@ class ServiceAccountIdentity:
 
     @property
     def fingerprint(self) -> str:
-        """A name for this identity: who it is, and by which way."""
+        """Return a name for this identity and its way to a key."""
         return hashlib.sha256(repr((self.namespace, self.name, self.way)).encode()).hexdigest()[:32]
 
     @property
     def by_agency(self) -> bool:
-        """Whether STS is asked, and not IAM."""
+        """Whether STS trades the token, and not IAM."""
         return isinstance(self.way, Agency)
 
     def __str__(self) -> str:
         return f"the ServiceAccount {self.name}"
 
     async def trade(self, send: Send, places: Places, shown: deque[SecretStr]) -> TemporaryKey:
-        """Ask for a token, and trade it.
+        """Ask for a token, and trade it for a temporary key.
 
         Args:
             send: Makes one request.
-            places: Where the region trades.
-            shown: Takes each secret on the way, before it is sent: no text may contain it.
+            places: The region's IAM and STS.
+            shown: Receives each token before it is sent, so that it is redacted from texts.
 
         Raises:
-            CloudError: There is no token, or nobody takes it.
+            CloudError: There is no token, or the trade failed.
         """
         id_token = await self.id_token(self.namespace, self.name)
         shown.append(id_token)
@@ -103,19 +102,19 @@ class ServiceAccountIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PodIdentity:
-    """The agency that CCE has given to the operator's own Pod."""
+    """The agency that CCE assigned to the operator's own Pod."""
 
     url: str
     token_file: Path
 
     @property
     def fingerprint(self) -> str:
-        """A name for this identity."""
+        """Return a name for this identity."""
         return hashlib.sha256(repr((self.url, self.token_file)).encode()).hexdigest()[:32]
 
     @property
     def namespace(self) -> str:
-        """No tenant's: the namespaces that it is lent to share it."""
+        """Return no namespace: all namespaces that may use this identity share it."""
         return ""
 
     def __str__(self) -> str:
@@ -131,19 +130,19 @@ class PodIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ProjectedIdentity:
-    """The operator's own ServiceAccount, by the token that the kubelet renews in a file."""
+    """The operator's own ServiceAccount, with the token file that the kubelet renews."""
 
     way: Federation
     token_file: Path
 
     @property
     def fingerprint(self) -> str:
-        """A name for this identity."""
+        """Return a name for this identity."""
         return hashlib.sha256(repr((self.way, self.token_file)).encode()).hexdigest()[:32]
 
     @property
     def namespace(self) -> str:
-        """No tenant's: the namespaces that it is lent to share it."""
+        """Return no namespace: all namespaces that may use this identity share it."""
         return ""
 
     def __str__(self) -> str:
@@ -170,15 +169,15 @@ async def _federated(
 
 
 def _token_in(path: Path) -> SecretStr:
-    """The token that is mounted in a file, which somebody else renews."""
+    """Read the token from a mounted file, which CCE or the kubelet renews."""
     try:
-        # A few hundred bytes, once an hour.
+        # Blocking is fine here: a few hundred bytes, once an hour.
         text = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or "it is not text"
         message = f"The token of the operator's own identity in {path} cannot be read: {said}"
         raise CloudError(Failure(FailureKind.CREDENTIALS_MISSING, message)) from None
     if not text.isprintable() or not text:
-        message = f"The token of the operator's own identity in {path} is none"
+        message = f"The token of the operator's own identity in {path} is empty or not printable"
         raise CloudError(Failure(FailureKind.CREDENTIALS_INVALID, message))
     return SecretStr(text)

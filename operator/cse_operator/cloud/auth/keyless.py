@@ -1,4 +1,4 @@
-"""How a call proves who makes it where no key is stored: by the key of an identity's session."""
+"""Authenticates calls without a stored key: with the temporary key of an identity's session."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class KeylessAuth(CloudAuth):
-    """Signs each request with the temporary key that the session keeps.
+    """Signs each request with the session's temporary key.
 
-    When a key is refused that was traded earlier, a read is made once more with a new one. A
-    changing call is not: whoever made it looks at the engine first.
+    If the vendor refuses a key that was traded for an earlier request, a read is sent once more
+    with a new key. A changing call is not: the operator looks at the engine first.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class KeylessAuth(CloudAuth):
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Make one.
+        """Make the authentication of one project.
 
         Args:
-            session: Shared by all projects of the identity in a region.
-            http: Where to send the requests of a trade.
-            project_id: The project the calls are about.
-            breaker: For refusals of the key in this project.
-            now: The time of day, which is signed.
+            session: The session that all projects of the identity in a region share.
+            http: The client for the requests of a trade.
+            project_id: The project of the calls.
+            breaker: The breaker for refusals in this project.
+            now: Returns the current time, which is signed.
         """
         super().__init__(breaker)
         self._session = session
@@ -54,25 +54,25 @@ class KeylessAuth(CloudAuth):
         self._now = now
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The session's keys, and the tokens that they were traded for."""
+        """Return the session's keys, and the tokens that were traded for them."""
         return self._session.secrets()
 
     def held_back(self) -> Failure | None:
-        """Why no call would be sent now: the project's refusal, or the identity's."""
+        """Return why no call would be sent now: the project's refusal, or the identity's."""
         return self.breaker.refusal() or self._session.held_back()
 
     async def prepare(self) -> None:
-        """Have a key that outlives a call which is begun now.
+        """Get a key that stays valid until a call that begins now has ended.
 
         Raises:
-            CloudError: There is none.
+            CloudError: There is no such key.
         """
         await self._session.key(self._http, for_a_call=True)
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign the request; sign it once more with a new key if that one is refused."""
+        """Sign the request; if a read's older key is refused, sign again with a new one."""
         for again in (False, True):
             key, fresh = await self._session.key(self._http)
             async with self.breaker.attempt(*whose(request)):

@@ -1,4 +1,4 @@
-"""Keeps the temporary key of one identity in one region: traded once for all who need it."""
+"""Keeps the temporary key of one identity in one region; one trade serves all callers."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from cse_operator.cloud.auth.trades import TemporaryKey
 
 _TOKENS_KEPT: Final = 8
-"""Tokens that are kept out of texts: two to a trade, so those of the last four."""
+"""Tokens to redact from texts: those of the last four trades, two per trade."""
 
 _PAUSE: Final = 5.0
-"""Seconds before a trade is tried again that failed without being refused; up to twice as many."""
+"""Seconds, up to twice as many, before a trade is retried that failed but was not refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all sessions have in common."""
+    """The settings that all sessions share."""
 
     call_takes: float
-    """Seconds that a key must still live when a call is decided on, for it to be begun at all."""
+    """Seconds that a key must still be valid when the operator decides on a call."""
     request_timeout: float
-    """Seconds that it must still live when a request is sent; also for one trade as a whole."""
+    """Seconds that a key must still be valid when a request is sent; also bounds a whole trade."""
     on_trade: Callable[[], None]
-    """Told of each key that was traded."""
+    """Called for each traded key."""
     under_way: set[asyncio.Task[None]]
-    """The trades under way, for whoever has to end them."""
+    """The running trades, so that they can be cancelled."""
     clock: Callable[[], float] = boottime
     jitter: Callable[[], float] = random.random
 
 
 @dataclass(slots=True)
 class _Held:
-    """A key, and until when it lives and serves, on the steady clock."""
+    """A key, its expiry and its renewal time, on the steady clock."""
 
     key: TemporaryKey
     expires_at: float
@@ -58,10 +58,11 @@ class _Held:
 
 
 class IdentitySession:
-    """Trades when a key is needed, and once for all who ask meanwhile.
+    """Trades a token for a key when a call needs one; concurrent callers share the trade.
 
-    A key is renewed after about three quarters of its life, behind the calls that go on with it. A
-    refused identity is left alone for a while, as a refused key is; nothing is written anywhere.
+    A key is renewed in the background after about three quarters of its life, while calls still use
+    it. A refused identity is not tried for a while, like a refused key. Nothing is stored outside
+    this process's memory.
     """
 
     def __init__(
@@ -84,16 +85,16 @@ class IdentitySession:
 
     @property
     def remembers(self) -> bool:
-        """Whether a new one in its place would trade where this one waits, or has a key."""
+        """Whether the session waits after a refusal or has a key, so that a new one would trade."""
         return self._breaker.remembers or self._lives(self._held)
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The values that no text may contain: tokens on the way, this key and the one before."""
+        """Return the values to redact: the recent tokens, the current key and the previous one."""
         keys = (secret for key in self._keys for secret in key.value.secrets())
         return (*keys, *self._tokens)
 
     def held_back(self) -> Failure | None:
-        """Why there would be no key now; `None` if there is one, or one can be traded."""
+        """Return why no key is available now; `None` if there is a key or a trade may be tried."""
         if self._lives(self._held):
             return None
         waits = self._clock() < self._ask_again_at
@@ -102,15 +103,15 @@ class IdentitySession:
     async def key(
         self, http: httpx.AsyncClient, *, for_a_call: bool = False
     ) -> tuple[TemporaryKey, bool]:
-        """The key to sign with, and whether it was traded for this very request.
+        """Return the key to sign with, and whether it was traded for this request.
 
         Args:
-            http: Where to send the requests of a trade.
-            for_a_call: A call is decided on, and its intent is written next: the key has to last
-                until it is sent and answered.
+            http: The client for the requests of a trade.
+            for_a_call: The operator has decided on a changing call and writes its intent next: the
+                key must be valid until the call is sent and answered.
 
         Raises:
-            CloudError: There is none, or it would end before a call does.
+            CloudError: There is no key, or the key would expire before the call ends.
         """
         lasting = self._terms.call_takes if for_a_call else self._terms.request_timeout
         held = self._held
@@ -120,14 +121,14 @@ class IdentitySession:
             return held.key, False
         if not self._may_ask():
             raise CloudError(self._why_none())
-        # Whoever is cancelled must not take the key away from the others.
+        # Shielded: cancelling one caller must not cancel the trade that others wait for.
         await asyncio.shield(self._trade_soon(http))
         if not self._lives(self._held, lasting):
             raise CloudError(self._why_none())
         return self._held.key, True
 
     def forget(self, key: TemporaryKey) -> None:
-        """Do not use a refused key again; one that was traded meanwhile stays."""
+        """Drop a refused key; a key that was traded meanwhile stays."""
         if self._held is not None and self._held.key is key:
             self._held = None
 
@@ -135,7 +136,7 @@ class IdentitySession:
         return self._terms.clock()
 
     def _lives(self, held: _Held | None, lasting: float | None = None) -> TypeGuard[_Held]:
-        """Whether it is good for so many seconds more, or for one request."""
+        """Whether a key stays valid for `lasting` seconds, by default for one request."""
         seconds = self._terms.request_timeout if lasting is None else lasting
         return held is not None and self._clock() + seconds < held.expires_at
 
@@ -145,7 +146,7 @@ class IdentitySession:
     def _why_none(self) -> Failure:
         failure = self._breaker.refusal() or self._failure
         if failure is None:
-            raise RuntimeError("a temporary key is neither there nor refused")
+            raise RuntimeError("there is neither a temporary key nor a failure")
         return failure
 
     def _trade_soon(self, http: httpx.AsyncClient) -> asyncio.Task[None]:
@@ -157,11 +158,11 @@ class IdentitySession:
         return self._trading
 
     async def _trade(self, http: httpx.AsyncClient) -> None:
-        """Trade, and take note of what became of it; raises nothing."""
+        """Trade, and record the key or the failure; raise nothing."""
 
         async def send(request: httpx.Request) -> httpx.Response:
             request.extensions["timeout"] = http.timeout.as_dict()
-            # Where connections are short, trades wait in the turn of their own namespace.
+            # When connections are scarce, a trade queues with the calls of its own namespace.
             request.extensions[TURN] = (Turn(namespace=self.identity.namespace), request.url.host)
             return await http.send(request)
 
@@ -175,7 +176,7 @@ class IdentitySession:
             said = f"no answer within {self._terms.request_timeout:g} s"
             self._failed(self._no_answer(said))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            # The requests hold tokens: only the kind of the error is told.
+            # The requests hold tokens: report only the error's type.
             self._failed(self._no_answer(type(error).__name__))
         else:
             self._take(key)
@@ -190,7 +191,7 @@ class IdentitySession:
         self._held = _Held(key, now + key.lifetime, now + key.lifetime * share)
         self._terms.on_trade()
         if not self._lives(self._held, self._terms.call_takes):
-            sentence = f"The temporary key for {self.identity} ends sooner than a call may"
+            sentence = f"The temporary key for {self.identity} expires before a call could end"
             self._failed(Failure(FailureKind.TRANSIENT, sentence))
 
     def _failed(self, failure: Failure) -> None:

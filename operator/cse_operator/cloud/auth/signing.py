@@ -1,7 +1,7 @@
 """Signs a request with an access key: the vendor's SDK-HMAC-SHA256, as a pure function.
 
-Byte for byte what the vendor's own SDK computes (Huawei Cloud, API Request Signing Guide,
-Algorithm), which a contract test proves over generated requests.
+The result equals that of the vendor's own SDK byte for byte (Huawei Cloud, API Request Signing
+Guide, Algorithm); a contract test compares them over generated requests.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def sign(  # noqa: PLR0917 - the parts of a request
     credentials: AccessKey,
     when: datetime,
 ) -> dict[str, str]:
-    """Compute the headers that prove who sends a request.
+    """Compute the headers that authenticate a request.
 
     Args:
         method: The HTTP method.
         url: The request's URL; its host is signed as the `Host` header.
         headers: The headers to sign. Names with an underscore stay unsigned, because gateways
             drop such headers.
-        body: The request's body; it has to be JSON, or empty.
+        body: The request's body; it must be JSON, or empty.
         credentials: The access key.
-        when: Now, in UTC. The vendor accepts a difference of 15 minutes.
+        when: The current time in UTC. The vendor accepts a difference of 15 minutes.
 
     Returns:
         The headers to add: the date, the security token of a temporary key, the signature.
@@ -70,9 +70,9 @@ def sign(  # noqa: PLR0917 - the parts of a request
 def sign_request(
     request: httpx.Request, credentials: AccessKey, project_id: str, now: datetime
 ) -> None:
-    """Sign a request with an access key, in place of any signature before."""
+    """Sign a request with an access key; replace an earlier signature."""
     request.headers["X-Project-Id"] = project_id
-    # A proxy may change the other headers on the way, and break the signature thereby.
+    # Leave the other headers unsigned: a proxy may change them and break the signature.
     signed = {
         name: value
         for name, value in request.headers.items()
@@ -99,13 +99,13 @@ def _canonical_request(method: str, url: httpx.URL, signed: Mapping[str, str], b
 
 
 def _canonical_path(url: httpx.URL) -> str:
-    """The path, each segment encoded once, with a slash at its end."""
+    """Return the path with each segment encoded once, and a slash at its end."""
     raw = url.raw_path.partition(b"?")[0].decode("ascii")
     path = "/".join(quote(segment, safe="~") for segment in unquote(raw).split("/"))
     return path if path.endswith("/") else f"{path}/"
 
 
 def _canonical_query(url: httpx.URL) -> str:
-    """The query, sorted by name and then by value."""
+    """Return the query sorted by name and then by value."""
     pairs = sorted(url.params.multi_items())
     return "&".join(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in pairs)

@@ -1,9 +1,9 @@
-"""Trades a token for a temporary key: the requests and what their answers hold. No I/O.
+"""Trades a token for a temporary key: builds the requests and parses the answers. No I/O.
 
 Three ways lead to a temporary access key (read from the vendor's SDK `huaweicloudsdkcore` 3.1.219,
-`auth/internal.py`, which a contract test makes the judge of these requests):
+`auth/internal.py`; a contract test compares these requests with the SDK's):
 
-* federation: IAM trades the token of a ServiceAccount for one of its own, and that for a key;
+* federation: IAM trades the token of a ServiceAccount for an IAM token, and that for a key;
 * trust agency: STS trades the token of a ServiceAccount for a key of the agency;
 * pod identity: the node's agent of CCE trades the token that it gave the Pod.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KEY_SECONDS: Final = 3600
-"""Seconds for which a temporary key is asked for: what a revoked identity can still do with it."""
+"""Requested life of a temporary key in seconds; a revoked identity can use its key until then."""
 
 _LONGEST_LIFETIME: Final = 24 * 3600.0
 _NAMES: Final = {
@@ -39,28 +39,28 @@ _NAMES: Final = {
     "secret_key": ("secret", "secretAccessKey", "secret_access_key"),
     "security_token": ("securitytoken", "securityToken", "security_token"),
 }
-"""How the answers spell the parts of a key."""
+"""The names of a key's parts in the answers."""
 
 _WAYS_OUT: Final = (
     ("expired|not yet valid|issued in the future|clock", "check the clocks of the cluster's nodes"),
-    ("audience|client.?id", "the client id of the identity provider has to be --token-audience"),
+    ("audience|client.?id", "the client id of the identity provider must equal --token-audience"),
     ("signature|signing|jwks|issuer", "give the identity provider the cluster's issuer and keys"),
-    ("mapping|conversion|rule|trust polic|assume", "the rule has to name system:serviceaccount:"),
+    ("mapping|conversion|rule|trust polic|assume", "the rule must name system:serviceaccount:"),
     ("provider|idp", "check the identity provider that the resource names"),
 )
-"""What IAM's words point to. They decide nothing: its status says that it refused."""
+"""Advice for the user by words in IAM's message. It decides nothing; the HTTP status does."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemporaryKey:
-    """An access key with its security token, and for how many seconds from its receipt it lives."""
+    """An access key with its security token, and its life in seconds from its receipt."""
 
     value: AccessKey
     lifetime: float
 
 
 def id_token_request(iam_endpoint: str, provider: str, id_token: SecretStr) -> httpx.Request:
-    """The request to IAM that trades a ServiceAccount's token for an unscoped token of IAM."""
+    """Return the request to IAM that trades a ServiceAccount's token for an unscoped IAM token."""
     body = {"auth": {"id_token": {"id": id_token.get_secret_value()}}}
     url = f"{iam_endpoint}/v3.0/OS-AUTH/id-token/tokens"
     return _post(Operation.TRADE_ID_TOKEN, url, body, {"X-Idp-Id": provider})
@@ -69,7 +69,7 @@ def id_token_request(iam_endpoint: str, provider: str, id_token: SecretStr) -> h
 def key_request(
     iam_endpoint: str, token: SecretStr, *, seconds: int = KEY_SECONDS
 ) -> httpx.Request:
-    """The request to IAM that trades a token of IAM for a temporary key."""
+    """Return the request to IAM that trades an IAM token for a temporary key."""
     token_part = {"id": token.get_secret_value(), "duration_seconds": seconds}
     body = {"auth": {"identity": {"methods": ["token"], "token": token_part}}}
     url = f"{iam_endpoint}/v3.0/OS-CREDENTIAL/securitytokens"
@@ -85,7 +85,7 @@ def agency_request(
     id_token: SecretStr,
     seconds: int = KEY_SECONDS,
 ) -> httpx.Request:
-    """The request to STS that trades a ServiceAccount's token for a key of a trust agency."""
+    """Return the request to STS that trades a ServiceAccount's token for a trust agency's key."""
     body = {
         "provider_urn": provider_urn,
         "agency_urn": agency_urn,
@@ -97,7 +97,7 @@ def agency_request(
 
 
 def pod_request(url: str, authorization: SecretStr) -> httpx.Request:
-    """The request to the agent of CCE that gives a Pod the key of its agency."""
+    """Return the request to the agent of CCE that returns the key of a Pod's agency."""
     headers = {
         "Authorization": authorization.get_secret_value(),
         "Content-Type": "application/json",
@@ -124,10 +124,10 @@ def _post(
 
 
 def read_token(response: httpx.Response, secrets: Iterable[SecretStr]) -> SecretStr:
-    """The token in IAM's answer; the response's body has to have been read.
+    """Return the token in IAM's answer; the caller must have read the response's body.
 
     Raises:
-        CloudError: IAM gave none.
+        CloudError: The answer holds no token.
     """
     value = response.headers.get("X-Subject-Token", "").strip()
     if response.is_success and value and value.isascii() and value.isprintable():
@@ -136,12 +136,12 @@ def read_token(response: httpx.Response, secrets: Iterable[SecretStr]) -> Secret
 
 
 def read_key(response: httpx.Response, now: datetime, secrets: Iterable[SecretStr]) -> TemporaryKey:
-    """The temporary key in an answer; the response's body has to have been read.
+    """Return the temporary key in an answer; the caller must have read the response's body.
 
-    Its life is measured on the clock of whoever answered, where the answer has a date.
+    Its life is measured from the answer's `Date`, if there is one, so by the server's clock.
 
     Raises:
-        CloudError: There is none, or it does not say when it ends.
+        CloudError: The answer holds no key, or does not say when the key expires.
     """
     if not response.is_success:
         raise CloudError(_refusal(response, secrets))
@@ -168,7 +168,7 @@ def _credential(content: bytes) -> dict[str, Any]:
 
 
 def _text(found: dict[str, Any], names: Iterable[str]) -> str:
-    """The value under one of its names, if it may become part of a header."""
+    """Return the first usable value under one of these names: it may become part of a header."""
     for name in names:
         value = found.get(name)
         if isinstance(value, str) and value.isascii() and value.isprintable() and value.strip():
@@ -185,13 +185,13 @@ def _moment(text: str) -> datetime | None:
 
 
 def _refusal(response: httpx.Response, secrets: Iterable[SecretStr]) -> Failure:
-    """Why there is no key: `UNAUTHENTICATED` where the vendor refused, for whatever reason."""
+    """Return why there is no key: `UNAUTHENTICATED` if the vendor refused for any reason."""
     operation: Operation = response.request.extensions[OPERATION]
     failure = failure_of_response(
         operation, response.status_code, response.headers, response.content, None, secrets
     )
     if response.is_success:
-        message = f"{operation} was answered without a usable token or key"
+        message = f"The answer to {operation} holds no usable token or key"
         return replace(failure, kind=FailureKind.TRANSIENT, message=message)
     passing = failure.kind in {FailureKind.TRANSIENT, FailureKind.THROTTLED}
     if passing or not response.is_client_error:
