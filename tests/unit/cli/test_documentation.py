@@ -150,6 +150,16 @@ def test_every_link_between_pages_leads_somewhere(page):
             assert anchor in anchors(found), target
 
 
+def test_every_question_about_the_code_is_answered_by_one_file_that_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.split("## Where do I find")[1]
+    answers = re.findall(r"^\| [^*|]+ \| (.+) \|$", section, re.MULTILINE)[1:]
+    assert len(answers) > 40
+    for answer in answers:
+        [path] = re.findall(r"^`([\w/]+\.py)`$", answer)
+        assert (ROOT / "operator" / "cse_operator" / path).is_file(), path
+
+
 def test_every_row_of_the_threats_names_tests_that_exist():
     page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     rows = [line.rsplit(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ")][1:]
