@@ -1,20 +1,20 @@
-# BASE may be any Debian image with Python 3.11 to 3.14 as python3, its venv and pip. The digest is that
-# of the image list for all platforms; Renovate updates it.
+# Any image of Debian's with Python 3.11 to 3.14 as python3, its venv and pip will do. The digest is
+# of the list of images for all platforms; Renovate renews it.
 ARG BASE=python:3.14-slim-trixie@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
 
-# Stage 1 builds; only /image leaves it.
+# Stage 1 has what builds; nothing but /image leaves it.
 FROM ${BASE} AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1
 WORKDIR /source
 
-# All packages are pinned by hash: the builder of the wheel ...
+# Everything that is installed is pinned by hash: the builder of the wheel ...
 COPY requirements.lock requirements-dev.lock ./
 RUN awk '/^[^ ]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
         requirements-dev.lock > requirements-build.lock \
     && python3 -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes --only-binary=:all: -r requirements-build.lock
 
-# ... and the packages of the operator, in a virtual environment without pip.
+# ... and what the operator imports, into a virtual environment without a pip of its own.
 RUN python3 -m venv --without-pip /opt/cse-operator \
     && /opt/build/bin/pip --python /opt/cse-operator/bin/python3 install \
         --require-hashes --only-binary=:all: -r requirements.lock
@@ -24,12 +24,12 @@ COPY operator/cse_operator operator/cse_operator
 RUN /opt/build/bin/hatchling build -t wheel -d /dist \
     && /opt/build/bin/pip --python /opt/cse-operator/bin/python3 install --no-deps /dist/*.whl
 
-# The files of the image are copied one by one: no shell, no apt and no pip is among them.
+# What runs is gathered, file by file: there is no shell, no apt and no pip in it.
 COPY hack/image_root.py ./
 RUN python3 image_root.py /image /opt/cse-operator \
     && install -D -m 644 LICENSE /image/licenses/LICENSE
 
-# Stage 2 is the image that runs.
+# Stage 2 is what runs.
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -1,4 +1,4 @@
-# All tasks start here, on a machine with Python 3.11 to 3.14, git and make.
+# Everything is done from here, on a machine with Python 3.11 to 3.14, git and make.
 # `make` alone lists the targets; hack/ holds the scripts behind them.
 
 SHELL := /bin/bash
@@ -8,10 +8,10 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 PYTEST := $(PYTHON) -m pytest
-# Only existing folders, because pytest fails on a missing one. The folders with the slowest tests come
-# first, so that short tests fill the gaps.
+# Only the folders that are there: pytest takes a missing one for a mistake. The ones that wait the
+# longest come first, so that the short ones fill the gaps.
 TESTS := $(wildcard tests/e2e tests/integration tests/contract tests/unit)
-# More workers than cores, because tests spend more than half of their time waiting.
+# More workers than cores: a test waits for more than half of its time.
 WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
 ARGS :=
