@@ -28,6 +28,10 @@ venv: ## Make or renew .venv from requirements-dev.lock (other targets do it whe
 demo: $(if $(CLUSTER),venv,control-plane) ## Show upgrades of three sample engines (KEEP=1 stays, CLUSTER=current)
 	@$(PYTHON) -m cse_simulator.demo $(if $(KEEP),--keep) $(if $(CLUSTER),--cluster=$(CLUSTER))
 
+.PHONY: picture
+picture: control-plane ## Record a run of the demo as the README's picture, docs/demo.svg
+	$(PYTHON) hack/demo_picture.py docs/demo.svg
+
 .PHONY: test
 test: tools ## Run the tests, except the long ones (ARGS="-k …")
 	$(PYTEST) -n $(WORKERS) --maxschedchunk=1 $(TESTS) $(ARGS)

@@ -94,15 +94,13 @@ async def test_a_fleet_in_all_phases_reads_as_the_page_shows(
     await search.until_reason("edge", "Submitting")
     await fleet.event("invoices", "UpgradeFailed")
 
-    commands = {command for page in (PAGE, README) for command in blocks_of(page)} - {LIFE}
-    shown = {command: fleet.kubectl(*command.split()[1:]) for command in commands}
+    shown = {command: fleet.kubectl(*command.split()[1:]) for command in blocks_of(PAGE)}
     items = fleet.kubectl.json("get", "mse", "-A")["items"]
     assert {item["status"]["phase"] for item in items} == set(Phase)
     assert widest(shown["kubectl get mse -n payments"]) <= NARROW
     assert widest(shown["kubectl get mse -A"]) <= NARROW
     assert shown["kubectl get mse -A -o wide"].index("MESSAGE") <= WIDE - 40
     assert_shown(PAGE, shown)
-    assert_shown(README, shown)
 
 
 async def test_an_upgrade_reads_as_the_readme_shows(

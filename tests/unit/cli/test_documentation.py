@@ -21,9 +21,12 @@ FENCES = re.MULTILINE | re.DOTALL
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def blocks(language: str) -> list[str]:
-    """The README's fenced blocks in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+FLEET = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str, page: str = README) -> list[str]:
+    """A page's fenced blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def code() -> list[str]:
@@ -96,8 +99,13 @@ def test_the_manifest_of_the_readme_is_the_sample():
     assert manifest == sample
 
 
-def test_the_pictures_of_the_readme_have_the_columns_of_the_resource():
-    life, fleet = [block.splitlines() for block in blocks("console") if "NAME" in block]
+def test_the_readme_and_the_page_of_the_fleet_show_the_columns_of_the_resource():
+    [life] = [block.splitlines() for block in blocks("console") if "NAME" in block]
+    [fleet] = [
+        block.splitlines()
+        for block in blocks("console", FLEET)
+        if block.startswith("$ kubectl get mse -A\n")
+    ]
     columns = crd.definition()["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = [column["name"].upper() for column in columns if not column.get("priority")]
     assert life[1].split() == ["NAME", *shown]
@@ -140,6 +148,16 @@ def test_every_link_between_pages_leads_somewhere(page):
         assert found.exists(), target
         if anchor and found.suffix == ".md":
             assert anchor in anchors(found), target
+
+
+def test_every_question_about_the_code_is_answered_by_one_file_that_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.split("## Where do I find")[1]
+    answers = re.findall(r"^\| [^*|]+ \| (.+) \|$", section, re.MULTILINE)[1:]
+    assert len(answers) > 40
+    for answer in answers:
+        [path] = re.findall(r"^`([\w/]+\.py)`$", answer)
+        assert (ROOT / "operator" / "cse_operator" / path).is_file(), path
 
 
 def test_every_row_of_the_threats_names_tests_that_exist():

@@ -1,6 +1,5 @@
--- The health of a MicroserviceEngine, read from what the operator says of it.
--- A wait that somebody chose or that passes by itself is Suspended or Progressing, never
--- Degraded: in a sync wave Degraded fails the whole sync.
+-- The health of a MicroserviceEngine, read from its status. A wait that a person chose, or that ends by
+-- itself, is Suspended or Progressing, and never Degraded: in a sync wave Degraded fails the whole sync.
 local health = {status = "Progressing", message = "waiting for cse-operator to look at it"}
 
 local status = obj.status
@@ -17,7 +16,7 @@ for _, condition in ipairs(status.conditions) do
     return {status = "Degraded", message = condition.message}
   end
 end
--- An upgrade whose end is not recorded goes on, even while nobody can look at it.
+-- An upgrade without a recorded end still runs, even while the operator cannot look at it.
 local under_way = status.upgrade ~= nil and status.upgrade.result == nil
 for _, condition in ipairs(status.conditions) do
   if condition.type == "Ready" then

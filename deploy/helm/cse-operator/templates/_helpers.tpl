@@ -2,7 +2,7 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of all objects: the release's, with the chart's where that is not in it. */}}
+{{/* The name of all objects: the release's name, plus the chart's name if that is not part of it. */}}
 {{- define "cse-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 57 | trimSuffix "-" -}}
@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A value as the text that a person wrote: Helm reads 1000000 as 1e+06 from a file. */}}
+{{/* A value as a person wrote it: Helm reads 1000000 from a file as 1e+06. */}}
 {{- define "cse-operator.text" -}}
 {{- if kindIs "slice" . -}}
 {{- $parts := list -}}
@@ -26,7 +26,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels or annotations of several maps: the first that has a key decides, all values are texts. */}}
+{{/* Merges labels or annotations. The first map with a key wins, and all values become texts. */}}
 {{- define "cse-operator.texts" -}}
 {{- $all := dict -}}
 {{- range . -}}
@@ -37,7 +37,7 @@
 {{- if $all -}}{{- toYaml $all -}}{{- end -}}
 {{- end -}}
 
-{{/* A map without what is null: Helm takes such a key out only where the chart has a default for it. */}}
+{{/* A map without its null values: Helm removes such a key only if the chart has a default for it. */}}
 {{- define "cse-operator.given" -}}
 {{- $given := dict -}}
 {{- range $key, $value := . -}}
@@ -59,7 +59,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end -}}
 
-{{/* Labels and annotations of any object: a list of the root and of further labels. */}}
+{{/* Labels and annotations of an object. The argument is a list: the root, and further labels. */}}
 {{- define "cse-operator.metadata" -}}
 {{- $root := index . 0 -}}
 labels:
@@ -95,7 +95,7 @@ annotations:
 {{- $replicas -}}
 {{- end -}}
 
-{{/* All variables, each name once: `extraEnv` wins over what the chart says, its last over its first. */}}
+{{/* All variables, each name once: `extraEnv` wins over the chart, and its last entry over its first. */}}
 {{- define "cse-operator.env" -}}
 {{- $own := list (dict "name" "CSE_OPERATOR_LISTEN" "value" ":8080") -}}
 {{- $own = append $own (dict "name" "CSE_OPERATOR_PROBE_LISTEN" "value" ":8081") -}}
@@ -143,24 +143,24 @@ checkov.io/skip4: "CKV_K8S_40=the user is the image's, 65532, or the one that Op
 checkov.io/skip5: "CKV_K8S_43=a release names the image by its digest, a build of your own by its tag"
 {{- end -}}
 
-{{/* What the operator needs wherever it serves, in a ClusterRole or in Roles. */}}
+{{/* The rules of the operator, in a ClusterRole or in Roles. */}}
 {{- define "cse-operator.rules" -}}
-# Everything is read through the watch; `get` is for the last look before a call.
+# The watch reads everything; `get` is for the last read before a call.
 - apiGroups: [cse-operator.io]
   resources: [microserviceengines]
   verbs: [get, list, watch]
-# The only write to a resource. There is none to its spec, labels, annotations, finalizers.
+# The only write to a resource. The operator writes no spec, labels, annotations or finalizers.
 - apiGroups: [cse-operator.io]
   resources: [microserviceengines/status]
   verbs: [patch]
-# By name, in the namespace of the resource that names it. Never a list, never a watch.
+# The operator gets a Secret by name, in the namespace of its resource. It never lists or watches.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
-# When an engine may start. Their status is all that is written of them.
+# Policies say when an engine may start. The operator writes only their status.
 - apiGroups: [cse-operator.io]
   resources: [upgradepolicies]
   verbs: [list, watch]
@@ -174,13 +174,13 @@ checkov.io/skip5: "CKV_K8S_43=a release names the image by its digest, a build o
 - apiGroups: [cse-operator.io]
   resources: [clusterupgradepolicies/status]
   verbs: [patch]
-# For the namespaceSelector of a ClusterUpgradePolicy: the labels.
+# The namespaceSelector of a ClusterUpgradePolicy needs the labels of namespaces.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list]
 {{- end }}
 {{- if .Values.keyless.enabled }}
-# Tokens of ServiceAccounts that resources name: by name, where names are given.
+# Tokens of the ServiceAccounts that resources name; only of the given names, if there are any.
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   {{- with .Values.keyless.serviceAccounts }}
@@ -197,9 +197,9 @@ checkov.io/skip5: "CKV_K8S_43=a release names the image by its digest, a build o
 {{- end -}}
 
 {{/*
-Whether this release brings a CRD: the first one in a cluster does, and goes on with it. Where it is
-somebody else's (another release's, a kustomization's), it is left as it is, so that a second
-release can be installed, and neither takes it from the other.
+Whether this release installs a CRD. The first release in a cluster does, and keeps updating it. If the
+CRD belongs to somebody else (another release, a kustomization), this release does not touch it. So a
+second release can be installed, and no release takes the CRD from another.
 */}}
 {{- define "cse-operator.bringsCrd" -}}
 {{- $root := index . 0 -}}
@@ -212,7 +212,7 @@ release can be installed, and neither takes it from the other.
 {{- end -}}
 {{- end -}}
 
-{{/* Without the name and the instance that people prune and select by: it is everybody's. */}}
+{{/* Without the labels for name and instance, because people prune by them and all share the CRD. */}}
 {{- define "cse-operator.crdLabels" -}}
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}

@@ -1,10 +1,10 @@
--- Which actions make sense now.
+-- The actions that have an effect now.
 local actions = {}
 local suspended = obj.spec ~= nil and obj.spec.suspend == true
 actions["suspend"] = {disabled = suspended, iconClass = "fa fa-pause"}
 actions["resume"] = {disabled = not suspended, iconClass = "fa fa-play"}
 
--- What a retry unlocks. Whoever is stalled for another reason has something else to mend.
+-- The reasons that a retry unlocks. Any other stalled engine needs another fix.
 local unlocked = {
   UpgradeRejected = true,
   UpgradeFailed = true,
@@ -25,7 +25,7 @@ local function retry_helps(status, reason)
   return unlocked[reason] == true
 end
 
--- Offered while a policy waits for it, whatever else holds the engine.
+-- Approve is offered while a policy waits for it, even if something else holds the engine too.
 local approve = false
 if obj.status ~= nil and obj.status.held ~= nil then
   for _, held in ipairs(obj.status.held) do

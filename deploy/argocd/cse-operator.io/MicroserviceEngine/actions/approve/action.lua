@@ -1,4 +1,4 @@
--- Approve the version that is wanted now; another one needs another approval.
+-- Approves the version that is declared now. Another version needs another approval.
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
 end

@@ -1,4 +1,4 @@
--- Have the engine looked at now.
+-- Makes the operator look at the engine now.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}

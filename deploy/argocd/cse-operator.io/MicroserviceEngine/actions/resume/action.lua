@@ -1,3 +1,3 @@
--- Go on where it was suspended.
+-- Lets upgrades of this engine start again.
 obj.spec.suspend = false
 return obj

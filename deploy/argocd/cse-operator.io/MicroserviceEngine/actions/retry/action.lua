@@ -1,4 +1,4 @@
--- Unlock a failed or refused upgrade once.
+-- Unlocks a failed or refused upgrade once.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}

@@ -1,3 +1,3 @@
--- Start nothing new; a running job is still followed.
+-- Starts no new upgrade. The operator still follows a running job.
 obj.spec.suspend = true
 return obj
