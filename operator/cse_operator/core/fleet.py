@@ -42,7 +42,6 @@ class Fleet:
         self._reserved = frozenset(reserved)
         self._stumbled = frozenset(stumbled)
         self._rollouts: dict[Any, Rollout] = {}
-        self._waves: dict[Any, int] = {}
         self.memo: dict[Any, Any] = {}
         """What `permit` remembers of engines alike."""
 
@@ -71,13 +70,6 @@ class Fleet:
             for policy in self.selection(member).unsure:
                 found.setdefault(policy.key, []).append(member)
         return found
-
-    def wave_of(self, policy: Policy, member: Member) -> int:
-        """The index of the wave of a policy that takes an engine."""
-        key = (policy, member.labels)
-        if key not in self._waves:
-            self._waves[key] = policy.wave_of(dict(member.labels or ()))
-        return self._waves[key]
 
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
         """How far a version is with a policy's engines of one type, and those that may be its."""

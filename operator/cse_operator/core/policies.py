@@ -46,6 +46,7 @@ class Policy:
     freezes: Freezes = _NO_FREEZES
     selector: Selector | None = None
     namespace_selector: Selector | None = None
+    _waves: dict[frozenset[tuple[str, str]], int] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -59,11 +60,20 @@ class Policy:
             return 0
         return self.spec.max_failures
 
-    def wave_of(self, labels: Mapping[str, str]) -> int:
-        """The index of the first wave that takes an engine; behind the last if none does."""
+    def wave_of(self, labels: frozenset[tuple[str, str]] | None) -> int:
+        """The index of the first wave that takes an engine; behind the last if none does.
+
+        An engine whose labels are not known may be of any wave, and so is of the first.
+        """
         waves = self.spec.waves
-        taken = (index for index, wave in enumerate(waves) if matches(wave.selector, labels))
-        return next(taken, len(waves))
+        if not waves or labels is None:
+            return 0
+        if labels not in self._waves:
+            read = dict(labels)
+            taken = (index for index, wave in enumerate(waves) if matches(wave.selector, read))
+            _forget_the_oldest(self._waves)
+            self._waves[labels] = next(taken, len(waves))
+        return self._waves[labels]
 
 
 def read_policy(obj: Mapping[str, Any]) -> Policy:
@@ -130,11 +140,13 @@ def _selector(spec: object, name: str) -> Selector | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The policies that select an engine."""
+    """The policies that select an engine; engines that are alike to all of them share one."""
 
     policies: tuple[Policy, ...]
     unsure: tuple[Policy, ...] = ()
     """Policies that may select it: its labels, or those of its namespace, are not known."""
+    waves: tuple[int, ...] = ()
+    """The index of the wave that takes it, in each of the policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,7 @@ class PolicySet:
     _given_up: dict[datetime, int] = field(default_factory=dict, repr=False)
     """Searches for an opening that were given up at the last moment."""
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
+    _alike: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _openings: dict[tuple[Policy, ...], tuple[datetime, NextOpening]] = field(
         default_factory=dict, repr=False
     )
@@ -183,7 +196,12 @@ class PolicySet:
     def _select_by(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
         if labels is None:
             return Selection((), tuple(p for p in self.policies if self._may_hold(p, namespace)))
-        return self._select(namespace, dict(labels))
+        sure, unsure = self._select(namespace, dict(labels))
+        alike = tuple(sure), tuple(unsure), tuple(policy.wave_of(labels) for policy in sure)
+        if alike not in self._alike:
+            _forget_the_oldest(self._alike)
+            self._alike[alike] = Selection(*alike)
+        return self._alike[alike]
 
     def _may_hold(self, policy: Policy, namespace: str) -> bool:
         """Whether a policy selects engines of a namespace, as far as its labels are known."""
@@ -192,7 +210,10 @@ class PolicySet:
         known = self.namespaces.get(namespace)
         return known is None or matches(policy.namespace_selector, known)
 
-    def _select(self, namespace: str, labels: Mapping[str, str]) -> Selection:
+    def _select(
+        self, namespace: str, labels: Mapping[str, str]
+    ) -> tuple[list[Policy], list[Policy]]:
+        """The policies that select an engine, and those that may."""
         sure, unsure = [], []
         for policy in self.policies:
             if policy.namespace not in {"", namespace} or not matches(policy.selector, labels):
@@ -203,7 +224,7 @@ class PolicySet:
                 unsure.append(policy)
             elif matches(policy.namespace_selector, self.namespaces[namespace]):
                 sure.append(policy)
-        return Selection(tuple(sure), tuple(unsure))
+        return sure, unsure
 
     def opens_at(self, policies: Sequence[Policy], now: datetime) -> NextOpening:
         """When all these policies' times are open next.

@@ -11,7 +11,7 @@ from cse_operator.api.policy import PolicyCondition, PolicyStatus, WaveStatus
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.hold_words import name_of
 from cse_operator.core.member import Member
-from cse_operator.core.permit import holds_of
+from cse_operator.core.permit import free
 from cse_operator.core.policies import Policy
 
 _MOST_NAMES: Final = 5
@@ -75,8 +75,7 @@ def _next(policy: Policy, fleet: Fleet) -> tuple[str, ...]:
     if policy.spec.max_concurrent is None:
         return ()
     selected = {m.key for m in fleet.selected(policy)}
-    line = (m for m in fleet.in_line() if m.key in selected and not holds_of(m, fleet))
-    return _names_of(policy, line)
+    return _names_of(policy, (m for m in free(fleet) if m.key in selected))
 
 
 def _names_of(policy: Policy, members: Iterable[Member]) -> tuple[str, ...]:
@@ -89,7 +88,7 @@ def _waves(policy: Policy, fleet: Fleet) -> Iterator[WaveStatus]:
         return
     in_wave: dict[int, list[Member]] = {}
     for member in fleet.selected(policy):
-        in_wave.setdefault(fleet.wave_of(policy, member), []).append(member)
+        in_wave.setdefault(policy.wave_of(member.labels), []).append(member)
     for index, wave in enumerate(policy.spec.waves):
         own = in_wave.get(index, [])
         reached = sum(m.ready and m.runs(m.wanted) for m in own)
@@ -158,9 +157,10 @@ def _cycle(policy: Policy, fleet: Fleet) -> tuple[Policy, Member, Member] | None
     alike = {fleet.selection(m): m for m in fleet.selected(policy) if not m.excused}
     places: dict[Policy, dict[tuple[int, int], Member]] = {}
     for selection, member in islice(alike.items(), _MOST_COMPARED):
-        for other in selection.policies:
+        mine = policy.wave_of(member.labels)
+        for other, theirs in zip(selection.policies, selection.waves, strict=True):
             if other is not policy and other.spec.waves:
-                place = (fleet.wave_of(policy, member), fleet.wave_of(other, member))
+                place = (mine, theirs)
                 places.setdefault(other, {}).setdefault(place, member)
     for other, found in places.items():
         if (pair := _opposed(found)) is not None:

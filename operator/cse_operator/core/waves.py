@@ -56,8 +56,7 @@ def rollout(
     by_wave: dict[int, list[Member]] = {}
     if policy.spec.waves:
         for member in counted:
-            place = 0 if member.labels is None else policy.wave_of(dict(member.labels))
-            by_wave.setdefault(place, []).append(member)
+            by_wave.setdefault(policy.wave_of(member.labels), []).append(member)
     waves = tuple(
         _wave(wave.name, by_wave.get(index, []), parse_duration(wave.soak), target, now)
         for index, wave in enumerate(policy.spec.waves)
