@@ -121,14 +121,8 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         return
     yield "Valid", "True", "Valid", "the operator evaluates it"
     members = fleet.selected(policy)
-    empty = [wave.name for wave in _waves(policy, fleet) if not wave.engines]
-    if empty and members:
-        yield (
-            "EmptyWave",
-            "True",
-            "EmptyWave",
-            f"no engine is in wave {', '.join(empty)}: it passes",
-        )
+    if members and (empty := "; ".join(_empty_waves(policy, members))):
+        yield "EmptyWave", "True", "EmptyWave", f"{empty}: the next wave may go"
     spell = policy.windows.at(fleet.now)
     if policy.windows.openings and spell.open and spell.until is None:
         yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
@@ -140,6 +134,25 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         first, second = (name if policy.namespace else key for name, key in _names(pair))
         told = f"{first} goes before {second} here, and after it in {name_of(other)}"
         yield "WaveCycle", "True", "WaveCycle", f"{told}: neither can start"
+
+
+def _empty_waves(policy: Policy, members: Sequence[Member]) -> Iterator[str]:
+    """The waves in which no engine is waited for, or none of a type that the policy selects.
+
+    A wave is judged for each type by itself, so one without engines of a type passes for it.
+    """
+    types = sorted({m.type for m in members if m.type is not None and not m.excused})
+    for index, wave in enumerate(policy.spec.waves):
+        own = [member for member in members if policy.wave_of(member.labels) == index]
+        excused = _names_of(policy, (member for member in own if member.excused))
+        waited = {member.type for member in own if not member.excused}
+        without = [type_ for type_ in types if not waited & {type_, None}]
+        if not own:
+            yield f"no engine is in wave {wave.name}"
+        elif without or not waited:
+            of = f" of type {', '.join(without)}" if waited else ""
+            told = f" ({', '.join(excused)} excused)" if excused else ""
+            yield f"no engine{of} is waited for in wave {wave.name}{told}"
 
 
 def _names(pair: Iterable[Member]) -> Iterator[tuple[str, str]]:

@@ -73,6 +73,36 @@ def test_an_empty_wave_an_open_gate_and_one_that_never_opens_are_warned_of():
     assert "NeverOpens" in conditions(shown(policy(freezes=[freeze])))
 
 
+def test_canary_of_other_type_only():
+    """The wave passes for the type that it lacks, which looks like a misspelt label: a warning."""
+    p = policy(waves=[{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}])
+    nacos = member("nacos", labels={"wave": "canary"}, type="Nacos")
+    told = conditions(shown(p, nacos, member()))["EmptyWave"]
+    assert told == (
+        "True",
+        "no engine of type CSE is waited for in wave canary: the next wave may go",
+    )
+    unseen = member("unseen", labels={"wave": "canary"}, type=None)
+    assert "EmptyWave" not in conditions(shown(p, nacos, unseen, member()))
+
+
+def test_canary_suspended():
+    """Who is excused is named where nobody else is waited for."""
+    p = policy(waves=[{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}])
+    canary = member("canary", labels={"wave": "canary"}, suspended=True)
+    told = conditions(shown(p, canary, member()))["EmptyWave"][1]
+    assert told == ("no engine is waited for in wave canary (canary excused): the next wave may go")
+    other = member("other", labels={"wave": "canary"})
+    assert "EmptyWave" not in conditions(shown(p, canary, other, member()))
+
+
+def test_daily_24h():
+    """Always open is a warning: somebody thought that it closes."""
+    daily = policy(windows=[NIGHT | {"schedule": "0 0 * * *", "duration": "24h"}])
+    assert conditions(shown(daily))["AlwaysOpen"][0] == "True"
+    assert "AlwaysOpen" not in conditions(shown(policy(windows=[NIGHT])))
+
+
 def test_what_cannot_be_evaluated_says_why():
     status, message = conditions(shown(policy(approval="FourEyes")))["Valid"]
     assert status == "False"

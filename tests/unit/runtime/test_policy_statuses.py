@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cse_operator.core.fleet import Fleet
+from cse_operator.core.policies import PolicySet
 from cse_operator.runtime import policy_statuses
 from cse_operator.runtime.policy_statuses import PolicyStatuses
-from support.policies import fleet, member, policy, policy_manifest, utc
+from support.policies import done, fleet, member, policy, policy_manifest, utc
 
 NOW = utc("2026-12-05T12:00")
 
@@ -31,6 +32,13 @@ class FakeWriter:
         return manifest | {"status": new}
 
 
+class Engines(dict[str, Any]):
+    """The cache."""
+
+    def __iter__(self) -> Any:
+        return iter(self.values())
+
+
 class Stage:
     """Two policies, their stored objects and a writer."""
 
@@ -40,10 +48,33 @@ class Stage:
         self.policies = [policy("payments", "first"), policy("payments", "second")]
         objects = {p.key: self._stored(p.name, p.uid) for p in self.policies}
         self.informer: Any = SimpleNamespace(objects=objects)
-        nobody: Any = None
+        self.missed: list[str] = []
+        self.posted: list[tuple[str, str]] = []
+        self.engines = Engines()
+        self.statuses = self.begin()
+
+    def begin(self) -> PolicyStatuses:
+        """A process that writes them."""
         writers: Any = {"UpgradePolicy": self.writer}
-        self.statuses = PolicyStatuses(
-            writers, self.informer, nobody, nobody, nobody, clock=lambda: self.time[0]
+        cache: Any = self.engines
+        events: Any = SimpleNamespace(
+            post=lambda reference, _type, reason, _message: self.posted.append(
+                (reference.name, reason)
+            )
+        )
+        metrics: Any = SimpleNamespace(
+            window_missed=lambda _kind, _namespace, name: self.missed.append(name)
+        )
+        return PolicyStatuses(
+            writers, self.informer, cache, events, metrics, clock=lambda: self.time[0]
+        )
+
+    def engine(self, name: str, **held: str) -> None:
+        """An engine in the cache."""
+        reference = SimpleNamespace(namespace="payments", name=name)
+        status = {"held": [held]} if held else {}
+        self.engines[f"payments/{name}"] = SimpleNamespace(
+            key=f"payments/{name}", reference=reference, raw_status=status
         )
 
     @staticmethod
@@ -104,3 +135,47 @@ async def test_others_go_on_between_the_statuses_of_two_policies() -> None:
         seen.append(len(stage.writer.written))
         await asyncio.sleep(0)
     assert 1 in seen
+
+
+async def test_operator_down_all_window() -> None:
+    """WindowMissed is told once, also by the process after this one."""
+    stage = Stage()
+    night = [{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}]
+    stage.policies = [policy("payments", "first", windows=night)]
+    stage.engine("orders")
+    waits = member(held_since=utc("2026-12-04T00:00"))
+    for _ in range(2):
+        for _ in range(3):
+            stage.time[0] += 10.0
+            await stage.statuses.write(fleet(waits, policies=stage.policies, now=NOW))
+        stage.statuses = stage.begin()
+    assert stage.posted == [("orders", "WindowMissed")]
+    assert stage.missed == ["first"]
+
+
+def test_policy_deleted_midway() -> None:
+    """The engines that it held are told: a gate is open that somebody may have counted on."""
+    stage = Stage()
+    stage.engine("mine", kind="UpgradePolicy", policy="first", reason="PolicySuspended")
+    stage.engine("other", kind="UpgradePolicy", policy="second", reason="PolicySuspended")
+    stage.engine("runs")
+    before = PolicySet(tuple(stage.policies))
+    stage.informer.policies = PolicySet((stage.policies[1],))
+    stage.statuses.policies_changed(before)
+    assert stage.posted == [("mine", "PolicyReleased")]
+
+
+async def test_thousand_wait_one_finishes() -> None:
+    """One write for the policy, however many wait."""
+    stage = Stage()
+    stage.policies = [policy("payments", "first", maxConcurrent=1)]
+    line = [member(f"e{n}", held_since=NOW) for n in range(1000)]
+    runs = member("runs", in_flight=True, reason="Upgrading")
+    await stage.statuses.write(fleet(runs, *line, policies=stage.policies, now=NOW))
+    stage.writer.written.clear()
+    stage.time[0] += 10.0
+    await stage.statuses.write(fleet(done("runs"), *line, policies=stage.policies, now=NOW))
+    assert stage.writer.written == ["first"]
+    stage.time[0] += 10.0
+    await stage.statuses.write(fleet(done("runs"), *line, policies=stage.policies, now=NOW))
+    assert stage.writer.written == ["first"], "nothing changed, so nothing is written"
