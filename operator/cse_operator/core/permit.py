@@ -103,6 +103,15 @@ def free(fleet: Fleet) -> Sequence[Member]:
     return found
 
 
+def gates_change_at(fleet: Fleet) -> datetime | None:
+    """When the times of a policy open or close it next, if that is known."""
+    gates = (
+        gate for policy in fleet.policies.policies for gate in (policy.windows, policy.freezes)
+    )
+    ends = (gate.at(fleet.now).until for gate in gates)
+    return min((end for end in ends if end is not None), default=None)
+
+
 def closes_at(engine: Member, fleet: Fleet) -> datetime | None:
     """When the first of the times that let an engine start now is over, if that is known."""
     policies = fleet.selection(engine).policies

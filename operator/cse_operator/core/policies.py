@@ -216,7 +216,9 @@ class PolicySet:
         """The policies that select an engine, and those that may."""
         sure, unsure = [], []
         for policy in self.policies:
-            if policy.namespace not in {"", namespace} or not matches(policy.selector, labels):
+            if policy.namespace and policy.namespace != namespace:
+                continue
+            if not matches(policy.selector, labels):
                 continue
             if policy.namespace or policy.namespace_selector is None:
                 sure.append(policy)

@@ -434,6 +434,40 @@ async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> Non
     assert list(world.queue._waiting) == ["payments/orders"]
 
 
+async def test_a_sweep_comes_when_a_gate_closes_too(world: World) -> None:
+    """Nobody waits for that, but the policy's status and its metrics say that it is open."""
+    rule(world, NIGHT)
+    world.wall[0] = utc("2026-12-06T05:59")
+    assert world.gate.sweep() == pytest.approx(60.0)
+    rule(world, policy(freezes=[{"from": "2026-12-06T06:01:00Z", "to": "2026-12-07T00:00:00Z"}]))
+    assert world.gate.sweep() == pytest.approx(120.0)
+
+
+async def test_sweeps_that_take_long_leave_most_of_the_time_to_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real(0)
+
+    def sweep() -> float:
+        clock.sleep(0.2)
+        world.gate.changed()
+        return 600.0
+
+    monkeypatch.setattr(world.gate, "sweep", sweep)
+    monkeypatch.setattr(gate.asyncio, "sleep", sleep)
+    sweeping = asyncio.create_task(world.gate.run())
+    while len(pauses) < 2:
+        await real(0)
+    sweeping.cancel()
+    await asyncio.wait({sweeping})
+    assert min(pauses) >= 0.6
+
+
 async def test_operator_down_all_window_and_clocks_that_jump_are_swept_within_ten_minutes(
     world: World,
 ) -> None:

@@ -103,6 +103,11 @@ async def test_a_policy_whose_status_cannot_be_made_does_not_keep_the_others_fro
     await stage.statuses.write(stage.fleet())
     assert stage.writer.written == ["second"]
     assert "the status of policy first could not be made" in caplog.text
+    first, second = stage.policies
+    assert stage.statuses.shown(first) is None
+    shown = stage.statuses.shown(second)
+    assert shown is not None
+    assert shown.selected == 1
 
 
 async def test_what_did_not_change_is_not_made_again_at_once_nor_of_the_same_fleet(
@@ -126,6 +131,17 @@ async def test_what_did_not_change_is_not_made_again_at_once_nor_of_the_same_fle
     stage.time[0] += 2.0
     assert await stage.statuses.write(later) == 0.0, "nothing is left to do"
     assert made == ["first", "second"] * 2
+
+
+async def test_a_status_is_shown_as_long_as_there_is_its_policy() -> None:
+    stage = Stage()
+    await stage.statuses.write(stage.fleet())
+    first, second = stage.policies
+    changed = policy("payments", "first", suspend=True)
+    assert stage.statuses.shown(changed) is not None, "an alert that waits must not begin anew"
+    stage.policies = [second]
+    await stage.statuses.write(stage.fleet())
+    assert stage.statuses.shown(first) is None
 
 
 async def test_others_go_on_between_the_statuses_of_two_policies() -> None:
