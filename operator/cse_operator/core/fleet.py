@@ -71,11 +71,19 @@ class Fleet:
                 found.setdefault(policy.key, []).append(member)
         return found
 
+    def wave_of(self, policy: Policy, member: Member) -> int:
+        """The index of the wave of a policy that takes one of its engines."""
+        return self.selection(member).waves[policy]
+
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
         """How far a version is with a policy's engines of one type, and those that may be its."""
         key = (policy.key, type_, target)
         if key not in self._rollouts:
-            members = [*self.selected(policy), *self._perhaps_selected.get(policy.key, ())]
+            members = [
+                (member, self.wave_of(policy, member))
+                for found in (self.selected(policy), self._perhaps_selected.get(policy.key, ()))
+                for member in found
+            ]
             self._rollouts[key] = rollout(policy, members, type_, target, self.now)
         return self._rollouts[key]
 

@@ -46,7 +46,6 @@ class Policy:
     freezes: Freezes = _NO_FREEZES
     selector: Selector | None = None
     namespace_selector: Selector | None = None
-    _waves: dict[frozenset[tuple[str, str]], int] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -68,12 +67,9 @@ class Policy:
         waves = self.spec.waves
         if not waves or labels is None:
             return 0
-        if labels not in self._waves:
-            read = dict(labels)
-            taken = (index for index, wave in enumerate(waves) if matches(wave.selector, read))
-            _forget_the_oldest(self._waves)
-            self._waves[labels] = next(taken, len(waves))
-        return self._waves[labels]
+        read = dict(labels)
+        taken = (index for index, wave in enumerate(waves) if matches(wave.selector, read))
+        return next(taken, len(waves))
 
 
 def read_policy(obj: Mapping[str, Any]) -> Policy:
@@ -145,8 +141,8 @@ class Selection:
     policies: tuple[Policy, ...]
     unsure: tuple[Policy, ...] = ()
     """Policies that may select it: its labels, or those of its namespace, are not known."""
-    waves: tuple[int, ...] = ()
-    """The index of the wave that takes it, in each of the policies."""
+    waves: Mapping[Policy, int] = field(default_factory=dict)
+    """The index of the wave that takes it, in each of these policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +190,16 @@ class PolicySet:
         return known
 
     def _select_by(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
+        sure: list[Policy] = []
         if labels is None:
-            return Selection((), tuple(p for p in self.policies if self._may_hold(p, namespace)))
-        sure, unsure = self._select(namespace, dict(labels))
-        alike = tuple(sure), tuple(unsure), tuple(policy.wave_of(labels) for policy in sure)
+            unsure = [policy for policy in self.policies if self._may_hold(policy, namespace)]
+        else:
+            sure, unsure = self._select(namespace, dict(labels))
+        waves = [(policy, policy.wave_of(labels)) for policy in (*sure, *unsure)]
+        alike = len(sure), tuple(waves)
         if alike not in self._alike:
             _forget_the_oldest(self._alike)
-            self._alike[alike] = Selection(*alike)
+            self._alike[alike] = Selection(tuple(sure), tuple(unsure), dict(waves))
         return self._alike[alike]
 
     def _may_hold(self, policy: Policy, namespace: str) -> bool:

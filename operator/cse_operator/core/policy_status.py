@@ -88,7 +88,7 @@ def _waves(policy: Policy, fleet: Fleet) -> Iterator[WaveStatus]:
         return
     in_wave: dict[int, list[Member]] = {}
     for member in fleet.selected(policy):
-        in_wave.setdefault(policy.wave_of(member.labels), []).append(member)
+        in_wave.setdefault(fleet.wave_of(policy, member), []).append(member)
     for index, wave in enumerate(policy.spec.waves):
         own = in_wave.get(index, [])
         reached = sum(m.ready and m.runs(m.wanted) for m in own)
@@ -121,7 +121,7 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         return
     yield "Valid", "True", "Valid", "the operator evaluates it"
     members = fleet.selected(policy)
-    if members and (empty := "; ".join(_empty_waves(policy, members))):
+    if members and (empty := "; ".join(_empty_waves(policy, fleet))):
         yield "EmptyWave", "True", "EmptyWave", f"{empty}: the next wave may go"
     spell = policy.windows.at(fleet.now)
     if policy.windows.openings and spell.open and spell.until is None:
@@ -136,14 +136,15 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         yield "WaveCycle", "True", "WaveCycle", f"{told}: neither can start"
 
 
-def _empty_waves(policy: Policy, members: Sequence[Member]) -> Iterator[str]:
+def _empty_waves(policy: Policy, fleet: Fleet) -> Iterator[str]:
     """The waves in which no engine is waited for, or none of a type that the policy selects.
 
     A wave is judged for each type by itself, so one without engines of a type passes for it.
     """
+    members = fleet.selected(policy)
     types = sorted({m.type for m in members if m.type is not None and not m.excused})
     for index, wave in enumerate(policy.spec.waves):
-        own = [member for member in members if policy.wave_of(member.labels) == index]
+        own = [member for member in members if fleet.wave_of(policy, member) == index]
         excused = _names_of(policy, (member for member in own if member.excused))
         waited = {member.type for member in own if not member.excused}
         without = [type_ for type_ in types if not waited & {type_, None}]
@@ -170,10 +171,9 @@ def _cycle(policy: Policy, fleet: Fleet) -> tuple[Policy, Member, Member] | None
     alike = {fleet.selection(m): m for m in fleet.selected(policy) if not m.excused}
     places: dict[Policy, dict[tuple[int, int], Member]] = {}
     for selection, member in islice(alike.items(), _MOST_COMPARED):
-        mine = policy.wave_of(member.labels)
-        for other, theirs in zip(selection.policies, selection.waves, strict=True):
+        for other in selection.policies:
             if other is not policy and other.spec.waves:
-                place = (mine, theirs)
+                place = (selection.waves[policy], selection.waves[other])
                 places.setdefault(other, {}).setdefault(place, member)
     for other, found in places.items():
         if (pair := _opposed(found)) is not None:

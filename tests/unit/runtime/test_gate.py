@@ -529,7 +529,7 @@ async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world
     ]
     for n in range(1000):
         obj = stored(f"e{n}", engineId=f"engine-{n}", status=held_status())
-        obj["metadata"]["labels"] = {"group": str(n % 10), "wave": "ab"[n % 2]}
+        obj["metadata"]["labels"] = {"group": str(n % 10), "wave": "ab"[n % 2], "app": f"e{n}"}
         world.apply(obj)
     rule(world, *many)
     world.gate.sweep()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,6 +143,25 @@ async def test_a_status_is_shown_as_long_as_there_is_its_policy() -> None:
     stage.policies = [second]
     await stage.statuses.write(stage.fleet())
     assert stage.statuses.shown(first) is None
+
+
+async def test_a_thousand_engines_that_wait_under_fifty_policies_cost_no_write() -> None:
+    """Each status is written once, and not again while nothing but the clock changes."""
+    stage = Stage()
+    night = [{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}]
+    waves = [{"name": "first", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "rest"}]
+    more = {"windows": night, "waves": waves, "maxConcurrent": 5}
+    stage.policies = [policy("payments", f"p{n}", **more) for n in range(50)]
+    stage.informer.objects = {p.key: stage._stored(p.name, p.uid) for p in stage.policies}
+    line = [
+        member(f"e{n}", held_since=NOW, labels={"wave": "ab"[n % 2], "app": f"e{n}"})
+        for n in range(1000)
+    ]
+    policies = PolicySet(tuple(stage.policies))
+    for minutes in range(0, 30, 10):
+        stage.time[0] += 600.0
+        await stage.statuses.write(Fleet(line, policies, NOW + timedelta(minutes=minutes)))
+        assert len(stage.writer.written) == 50
 
 
 async def test_others_go_on_between_the_statuses_of_two_policies() -> None:
