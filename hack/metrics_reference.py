@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import live_manifests
 
+from cse_operator.api.policy import PolicyStatus
 from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
 from cse_operator.core.fleet import Fleet as PolicyFleet
 from cse_operator.core.policies import PolicySet
+from cse_operator.core.policy_status import policy_status
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
@@ -88,7 +90,13 @@ def _of_policies() -> PolicyMetrics:
     cache.watched(live_manifests.live("held-by-a-freeze"))
     policies = PolicySet((live_manifests.FROZEN,))
 
-    def fleet() -> PolicyFleet:
-        return PolicyFleet([resource.member for resource in cache], policies, live_manifests.NOW)
-
-    return PolicyMetrics(fleet, cache, lambda: True, resource_limit=1)
+    members = [resource.member for resource in cache]
+    fleet = PolicyFleet(members, policies, live_manifests.NOW)
+    return PolicyMetrics(
+        lambda: policies,
+        lambda policy: policy_status(policy, fleet, PolicyStatus()),
+        cache,
+        lambda: True,
+        resource_limit=1,
+        clock=lambda: live_manifests.NOW,
+    )

@@ -176,7 +176,7 @@ async def test_calls_that_are_cut_or_answered_with_errors_upgrade_each_engine_on
         assert sum(caught[fault] for fault in cut) >= 0.3 * BURST
 
 
-async def test_a_limit_is_never_exceeded_by_operators_that_are_killed_and_led_by_another(
+async def test_leader_changes_in_a_burst_of_kills_never_exceed_a_limit(
     control_plane: Cluster, namespace: str, tmp_path: Path
 ) -> None:
     """Five kills and two changes of leader on the way: the vendor never has more than seven."""

@@ -42,7 +42,6 @@ class Fleet:
         self._reserved = frozenset(reserved)
         self._stumbled = frozenset(stumbled)
         self._rollouts: dict[Any, Rollout] = {}
-        self._waves: dict[Any, int] = {}
         self.memo: dict[Any, Any] = {}
         """What `permit` remembers of engines alike."""
 
@@ -73,17 +72,18 @@ class Fleet:
         return found
 
     def wave_of(self, policy: Policy, member: Member) -> int:
-        """The index of the wave of a policy that takes an engine."""
-        key = (policy, member.labels)
-        if key not in self._waves:
-            self._waves[key] = policy.wave_of(dict(member.labels or ()))
-        return self._waves[key]
+        """The index of the wave of a policy that takes one of its engines."""
+        return self.selection(member).waves[policy]
 
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
         """How far a version is with a policy's engines of one type, and those that may be its."""
         key = (policy.key, type_, target)
         if key not in self._rollouts:
-            members = [*self.selected(policy), *self._perhaps_selected.get(policy.key, ())]
+            members = [
+                (member, self.wave_of(policy, member))
+                for found in (self.selected(policy), self._perhaps_selected.get(policy.key, ()))
+                for member in found
+            ]
             self._rollouts[key] = rollout(policy, members, type_, target, self.now)
         return self._rollouts[key]
 

@@ -108,7 +108,7 @@ def _of_times_and_waves(engine: Member, fleet: Fleet, hold: Hold, policy: Policy
     if hold.reason is Reason.FAILURES_EXCEEDED:
         failed = names(rollout.failed, engine.namespace)
         return f"engines of {who} failed at {engine.wanted}: {failed}"
-    wave = rollout.before(policy.wave_of(dict(engine.labels or ())))
+    wave = rollout.before(policy.wave_of(engine.labels))
     assert wave is not None  # noqa: S101 - it holds
     if hold.reason is Reason.SOAKING:
         return f"wave {wave.name} of {who} soaks at {engine.wanted}; over {until}"

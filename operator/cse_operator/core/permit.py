@@ -90,14 +90,26 @@ def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
 
 def let_go(fleet: Fleet) -> tuple[list[Member], datetime | None]:
     """The engines in line that may start now, and when one more may, as far as that is known."""
-    ends: set[datetime] = set()
-    free = []
-    for member in fleet.in_line():
-        holds = holds_of(member, fleet)
-        ends.update(hold.until for hold in holds if hold.until is not None)
-        if not holds:
-            free.append(member)
-    return _take_slots(free, fleet, None), min(ends, default=None)
+    holds = {hold for member in fleet.in_line() for hold in holds_of(member, fleet)}
+    ends = [hold.until for hold in holds if hold.until is not None]
+    return _take_slots(free(fleet), fleet, None), min(ends, default=None)
+
+
+def free(fleet: Fleet) -> Sequence[Member]:
+    """The engines in line that nothing but a limit holds."""
+    if "free" not in fleet.memo:
+        fleet.memo["free"] = [m for m in fleet.in_line() if not holds_of(m, fleet)]
+    found: list[Member] = fleet.memo["free"]
+    return found
+
+
+def gates_change_at(fleet: Fleet) -> datetime | None:
+    """When the times of a policy open or close it next, if that is known."""
+    gates = (
+        gate for policy in fleet.policies.policies for gate in (policy.windows, policy.freezes)
+    )
+    ends = (gate.at(fleet.now).until for gate in gates)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def closes_at(engine: Member, fleet: Fleet) -> datetime | None:
@@ -160,7 +172,7 @@ def _progress(engine: Member, policy: Policy, fleet: Fleet) -> Iterator[Hold]:
     rollout = fleet.rollout(policy, engine.type, engine.wanted)
     if policy.max_failures is not None and len(rollout.failed) > policy.max_failures:
         yield Hold(Reason.FAILURES_EXCEEDED, policy)
-    wave = rollout.before(policy.wave_of(dict(engine.labels or ())))
+    wave = rollout.before(policy.wave_of(engine.labels))
     if wave is not None and wave.blockers:
         yield Hold(Reason.WAITING_FOR_WAVE, policy)
     elif wave is not None:

@@ -59,10 +59,16 @@ class Policy:
             return 0
         return self.spec.max_failures
 
-    def wave_of(self, labels: Mapping[str, str]) -> int:
-        """The index of the first wave that takes an engine; behind the last if none does."""
+    def wave_of(self, labels: frozenset[tuple[str, str]] | None) -> int:
+        """The index of the first wave that takes an engine; behind the last if none does.
+
+        An engine whose labels are not known may be of any wave, and so is of the first.
+        """
         waves = self.spec.waves
-        taken = (index for index, wave in enumerate(waves) if matches(wave.selector, labels))
+        if not waves or labels is None:
+            return 0
+        read = dict(labels)
+        taken = (index for index, wave in enumerate(waves) if matches(wave.selector, read))
         return next(taken, len(waves))
 
 
@@ -130,11 +136,13 @@ def _selector(spec: object, name: str) -> Selector | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The policies that select an engine."""
+    """The policies that select an engine; engines that are alike to all of them share one."""
 
     policies: tuple[Policy, ...]
     unsure: tuple[Policy, ...] = ()
     """Policies that may select it: its labels, or those of its namespace, are not known."""
+    waves: Mapping[Policy, int] = field(default_factory=dict)
+    """The index of the wave that takes it, in each of these policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,7 @@ class PolicySet:
     _given_up: dict[datetime, int] = field(default_factory=dict, repr=False)
     """Searches for an opening that were given up at the last moment."""
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
+    _alike: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _openings: dict[tuple[Policy, ...], tuple[datetime, NextOpening]] = field(
         default_factory=dict, repr=False
     )
@@ -181,9 +190,17 @@ class PolicySet:
         return known
 
     def _select_by(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
+        sure: list[Policy] = []
         if labels is None:
-            return Selection((), tuple(p for p in self.policies if self._may_hold(p, namespace)))
-        return self._select(namespace, dict(labels))
+            unsure = [policy for policy in self.policies if self._may_hold(policy, namespace)]
+        else:
+            sure, unsure = self._select(namespace, dict(labels))
+        waves = [(policy, policy.wave_of(labels)) for policy in (*sure, *unsure)]
+        alike = len(sure), tuple(waves)
+        if alike not in self._alike:
+            _forget_the_oldest(self._alike)
+            self._alike[alike] = Selection(tuple(sure), tuple(unsure), dict(waves))
+        return self._alike[alike]
 
     def _may_hold(self, policy: Policy, namespace: str) -> bool:
         """Whether a policy selects engines of a namespace, as far as its labels are known."""
@@ -192,10 +209,15 @@ class PolicySet:
         known = self.namespaces.get(namespace)
         return known is None or matches(policy.namespace_selector, known)
 
-    def _select(self, namespace: str, labels: Mapping[str, str]) -> Selection:
+    def _select(
+        self, namespace: str, labels: Mapping[str, str]
+    ) -> tuple[list[Policy], list[Policy]]:
+        """The policies that select an engine, and those that may."""
         sure, unsure = [], []
         for policy in self.policies:
-            if policy.namespace not in {"", namespace} or not matches(policy.selector, labels):
+            if policy.namespace and policy.namespace != namespace:
+                continue
+            if not matches(policy.selector, labels):
                 continue
             if policy.namespace or policy.namespace_selector is None:
                 sure.append(policy)
@@ -203,7 +225,7 @@ class PolicySet:
                 unsure.append(policy)
             elif matches(policy.namespace_selector, self.namespaces[namespace]):
                 sure.append(policy)
-        return Selection(tuple(sure), tuple(unsure))
+        return sure, unsure
 
     def opens_at(self, policies: Sequence[Policy], now: datetime) -> NextOpening:
         """When all these policies' times are open next.

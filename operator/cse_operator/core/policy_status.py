@@ -11,7 +11,7 @@ from cse_operator.api.policy import PolicyCondition, PolicyStatus, WaveStatus
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.hold_words import name_of
 from cse_operator.core.member import Member
-from cse_operator.core.permit import holds_of
+from cse_operator.core.permit import free
 from cse_operator.core.policies import Policy
 
 _MOST_NAMES: Final = 5
@@ -75,8 +75,7 @@ def _next(policy: Policy, fleet: Fleet) -> tuple[str, ...]:
     if policy.spec.max_concurrent is None:
         return ()
     selected = {m.key for m in fleet.selected(policy)}
-    line = (m for m in fleet.in_line() if m.key in selected and not holds_of(m, fleet))
-    return _names_of(policy, line)
+    return _names_of(policy, (m for m in free(fleet) if m.key in selected))
 
 
 def _names_of(policy: Policy, members: Iterable[Member]) -> tuple[str, ...]:
@@ -122,14 +121,8 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         return
     yield "Valid", "True", "Valid", "the operator evaluates it"
     members = fleet.selected(policy)
-    empty = [wave.name for wave in _waves(policy, fleet) if not wave.engines]
-    if empty and members:
-        yield (
-            "EmptyWave",
-            "True",
-            "EmptyWave",
-            f"no engine is in wave {', '.join(empty)}: it passes",
-        )
+    if members and (empty := "; ".join(_empty_waves(policy, fleet))):
+        yield "EmptyWave", "True", "EmptyWave", f"{empty}: the next wave may go"
     spell = policy.windows.at(fleet.now)
     if policy.windows.openings and spell.open and spell.until is None:
         yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
@@ -141,6 +134,26 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
         first, second = (name if policy.namespace else key for name, key in _names(pair))
         told = f"{first} goes before {second} here, and after it in {name_of(other)}"
         yield "WaveCycle", "True", "WaveCycle", f"{told}: neither can start"
+
+
+def _empty_waves(policy: Policy, fleet: Fleet) -> Iterator[str]:
+    """The waves in which no engine is waited for, or none of a type that the policy selects.
+
+    A wave is judged for each type by itself, so one without engines of a type passes for it.
+    """
+    members = fleet.selected(policy)
+    types = sorted({m.type for m in members if m.type is not None and not m.excused})
+    for index, wave in enumerate(policy.spec.waves):
+        own = [member for member in members if fleet.wave_of(policy, member) == index]
+        excused = _names_of(policy, (member for member in own if member.excused))
+        waited = {member.type for member in own if not member.excused}
+        without = [type_ for type_ in types if not waited & {type_, None}]
+        if not own:
+            yield f"no engine is in wave {wave.name}"
+        elif without or not waited:
+            of = f" of type {', '.join(without)}" if waited else ""
+            told = f" ({', '.join(excused)} excused)" if excused else ""
+            yield f"no engine{of} is waited for in wave {wave.name}{told}"
 
 
 def _names(pair: Iterable[Member]) -> Iterator[tuple[str, str]]:
@@ -160,7 +173,7 @@ def _cycle(policy: Policy, fleet: Fleet) -> tuple[Policy, Member, Member] | None
     for selection, member in islice(alike.items(), _MOST_COMPARED):
         for other in selection.policies:
             if other is not policy and other.spec.waves:
-                place = (fleet.wave_of(policy, member), fleet.wave_of(other, member))
+                place = (selection.waves[policy], selection.waves[other])
                 places.setdefault(other, {}).setdefault(place, member)
     for other, found in places.items():
         if (pair := _opposed(found)) is not None:

@@ -45,24 +45,25 @@ class Rollout:
 
 
 def rollout(
-    policy: Policy, members: Sequence[Member], type_: str | None, target: str, now: datetime
+    policy: Policy,
+    members: Sequence[tuple[Member, int]],
+    type_: str | None,
+    target: str,
+    now: datetime,
 ) -> Rollout:
-    """Judge the waves and failures of a version.
+    """Judge the waves and failures of a version, for engines and the waves that take them.
 
-    An engine that nobody has seen yet may be of any type, and so counts for each. One whose labels
-    are not known may be of any wave, and so counts for the first.
+    An engine that nobody has seen yet may be of any type, and so counts for each.
     """
-    counted = [m for m in members if not m.excused and m.type in {type_, None}]
+    counted = [(m, wave) for m, wave in members if not m.excused and m.type in {type_, None}]
     by_wave: dict[int, list[Member]] = {}
-    if policy.spec.waves:
-        for member in counted:
-            place = 0 if member.labels is None else policy.wave_of(dict(member.labels))
-            by_wave.setdefault(place, []).append(member)
+    for member, wave in counted:
+        by_wave.setdefault(wave, []).append(member)
     waves = tuple(
-        _wave(wave.name, by_wave.get(index, []), parse_duration(wave.soak), target, now)
-        for index, wave in enumerate(policy.spec.waves)
+        _wave(one.name, by_wave.get(index, []), parse_duration(one.soak), target, now)
+        for index, one in enumerate(policy.spec.waves)
     )
-    return Rollout(waves, tuple(m for m in counted if m.failed_at(target)))
+    return Rollout(waves, tuple(m for m, _ in counted if m.failed_at(target)))
 
 
 def _wave(

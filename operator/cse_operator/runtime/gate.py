@@ -3,13 +3,14 @@
 A slot is reserved from the answer "yes" to the end of the step, when the intent is in the cache or
 there is none: both count. So two steps of one moment never take the same slot. Nothing else is
 remembered: a sweep over the cache finds who may go, whenever anything changed and at each moment at
-which a gate opens. Who stays held gets no step, and asks the vendor nothing.
+which a gate opens or closes. Who stays held gets no step, and asks the vendor nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from cse_operator.core.permit import (
     Held,
     Hold,
     closes_at,
+    gates_change_at,
     holds_of,
     let_go,
     permit,
@@ -42,6 +44,9 @@ LONGEST_SLEEP: Final = 600.0
 
 BETWEEN_SWEEPS: Final = 0.25
 """Seconds between sweeps at least, while engines change all the time."""
+
+SWEEP_REST: Final = 3.0
+"""How many times as long as a sweep took no other one is made: the loop has more to do."""
 
 UNLISTED: Final = 15.0
 """Seconds until a start is tried again that the list of all engines is waited for."""
@@ -199,16 +204,19 @@ class Gate:
             if not self._queue.is_due_later(member.key):
                 self._queue.add(member.key)
         self.on_sweep(fleet)
-        if until is None:
+        moments = [at for at in (until, gates_change_at(fleet)) if at is not None]
+        if not moments:
             return LONGEST_SLEEP
-        return min(max((until - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
+        return min(max((min(moments) - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
 
     async def run(self) -> None:
         """Sweep whenever something changed or opens, until cancelled."""
         while True:
             self._changed.clear()
+            began = time.monotonic()
             due = self.sweep()
-            await asyncio.sleep(BETWEEN_SWEEPS)
+            took = time.monotonic() - began
+            await asyncio.sleep(max(BETWEEN_SWEEPS, SWEEP_REST * took))
             with suppress(TimeoutError):
                 # Not wait_for: before Python 3.12 it swallows a cancellation that comes with
                 # the event, and the process would not end.

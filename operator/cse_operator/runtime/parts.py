@@ -176,7 +176,8 @@ class Parts:
 
     def _policy_metrics(self) -> PolicyMetrics:
         return PolicyMetrics(
-            self.gate.fleet,
+            lambda: self.policies.policies,
+            self.policy_statuses.shown,
             self.cache,
             self._leads,
             resource_limit=self._settings.metrics_resource_limit,

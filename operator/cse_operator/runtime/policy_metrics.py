@@ -1,4 +1,7 @@
-"""Metrics of policies and of what they hold, at the moment of a scrape; shown by the leader."""
+"""Metrics of policies and of what they hold; shown by the leader.
+
+A scrape shows what was found out for the policies' statuses, so that it costs nothing anew.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,8 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from cse_operator.api.policy import PolicyStatus
-from cse_operator.core.fleet import Fleet
-from cse_operator.core.policies import Policy
-from cse_operator.core.policy_status import policy_status
+from cse_operator.clock import utc_now
+from cse_operator.core.policies import Policy, PolicySet
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.metrics import Prepared
 
@@ -25,21 +27,27 @@ class PolicyMetrics(Prepared):
     """Shows the policies as they are now.
 
     Args:
-        fleet: the fleet as it is now.
+        policies: the policies as they are now.
+        shown: the status of a policy as it was made last.
         cache: the engines.
         leading: whether this process leads.
         resource_limit: engines with series of their own, as of `Fleet`.
+        clock: now, in UTC.
     """
 
     def __init__(
         self,
-        fleet: Callable[[], Fleet],
+        policies: Callable[[], PolicySet],
+        shown: Callable[[Policy], PolicyStatus | None],
         cache: Cache,
         leading: Callable[[], bool],
         *,
         resource_limit: int,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._fleet = fleet
+        self._policies = policies
+        self._shown = shown
+        self._clock = clock
         self._cache = cache
         self._leading = leading
         self._resource_limit = resource_limit
@@ -60,18 +68,20 @@ class PolicyMetrics(Prepared):
     def _figures(self) -> Iterator[Metric]:
         if not self._leading():
             return
-        yield from self._policies(self._fleet())
+        yield from self._of_policies(self._clock())
         if len(self._cache) <= self._resource_limit:
             yield self._held()
 
-    def _policies(self, fleet: Fleet) -> Iterator[Metric]:
+    def _of_policies(self, now: datetime) -> Iterator[Metric]:
         gauges = {
             name: GaugeMetricFamily(f"cse_operator_policy_{name}", text, labels=labels)
             for name, (text, labels) in _GAUGES.items()
         }
-        for policy in fleet.policies.policies:
-            status = policy_status(policy, fleet, PolicyStatus())
-            for name, value in _values(policy, status, fleet.now).items():
+        for policy in self._policies().policies:
+            status = self._shown(policy)
+            if status is None:
+                continue
+            for name, value in _values(policy, status, now).items():
                 if value is not None:
                     gauges[name].add_metric(policy.key, value)
             for state in ("selected", "reached", "failed", "waiting"):

@@ -66,6 +66,7 @@ class PolicyStatuses:
         self._due: dict[Key, float] = {}
         self._judged: dict[Key, Fleet] = {}
         """The fleet that each policy's status was made of last."""
+        self._shown: dict[Key, PolicyStatus] = {}
         self._fleet: Fleet | None = None
         self._swept = asyncio.Event()
 
@@ -73,6 +74,10 @@ class PolicyStatuses:
         """A sweep has seen the fleet so."""
         self._fleet = fleet
         self._swept.set()
+
+    def shown(self, policy: Policy) -> PolicyStatus | None:
+        """The status of a policy as it was made last; None if there is none."""
+        return self._shown.get(policy.key)
 
     async def run(self) -> None:
         """Write after each sweep what is due, until cancelled."""
@@ -94,6 +99,7 @@ class PolicyStatuses:
         known = {policy.key for policy in fleet.policies.policies}
         self._due = {key: at for key, at in self._due.items() if key in known}
         self._judged = {key: of for key, of in self._judged.items() if key in known}
+        self._shown = {key: status for key, status in self._shown.items() if key in known}
         for policy in fleet.policies.policies:
             if self._judged.get(policy.key) is fleet:
                 continue
@@ -123,7 +129,7 @@ class PolicyStatuses:
             return
         raw = stored.get("status") or {}
         old = _parsed(raw)
-        status = policy_status(policy, fleet, old)
+        status = self._shown[policy.key] = policy_status(policy, fleet, old)
         reference = ObjectReference(policy.namespace, policy.name, policy.uid)
         version = stored["metadata"]["resourceVersion"]
         written = await self._writers[policy.kind].write(reference, version, raw, _as_json(status))

@@ -117,10 +117,12 @@ def test_a_sweep_lets_go_as_many_as_there_are_slots_and_names_the_next_moment():
 
 
 def test_engines_alike_are_asked_once():
-    line = [waiting(f"e{n}") for n in range(50)]
+    """Labels that no policy asks for make no difference."""
+    line = [waiting(f"e{n}", labels={"app": f"e{n}"}) for n in range(50)]
     f = fleet(*line, policies=[policy(**ONE)], now=NOW)
     let_go(f)
-    assert len(f.memo) == 1
+    assert len(f.memo) == 2, "the holds of one kind of engine, and who is free"
+    assert len({f.selection(m) for m in line}) == 1
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -223,7 +223,7 @@ def test_failed_engine_fixed_in_console():
 def test_an_engine_that_is_unwell_at_the_version_is_a_failure():
     unwell = done(ready=False, reason="EngineUnavailable")
     assert ask(member(), policy(maxFailures=0), now=NOW, others=[unwell]) == FAILURES
-    finds = rollout(policy(maxFailures=0), [unwell], "CSE", "2.5.0", NOW)
+    finds = rollout(policy(maxFailures=0), [(unwell, 0)], "CSE", "2.5.0", NOW)
     assert finds.failed == ()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from cse_operator.api.policy import PolicyStatus
+from cse_operator.core import policies as policies_module
+from cse_operator.core.fleet import Fleet
 from cse_operator.core.policy_status import missed_window, policy_status
 from support.policies import cluster_policy, done, failed, fleet, member, policy, utc
 
@@ -71,6 +73,36 @@ def test_an_empty_wave_an_open_gate_and_one_that_never_opens_are_warned_of():
     assert "NeverOpens" in conditions(shown(policy(freezes=[freeze])))
 
 
+def test_canary_of_other_type_only():
+    """The wave passes for the type that it lacks, which looks like a misspelt label: a warning."""
+    p = policy(waves=[{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}])
+    nacos = member("nacos", labels={"wave": "canary"}, type="Nacos")
+    told = conditions(shown(p, nacos, member()))["EmptyWave"]
+    assert told == (
+        "True",
+        "no engine of type CSE is waited for in wave canary: the next wave may go",
+    )
+    unseen = member("unseen", labels={"wave": "canary"}, type=None)
+    assert "EmptyWave" not in conditions(shown(p, nacos, unseen, member()))
+
+
+def test_canary_suspended():
+    """Who is excused is named where nobody else is waited for."""
+    p = policy(waves=[{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}])
+    canary = member("canary", labels={"wave": "canary"}, suspended=True)
+    told = conditions(shown(p, canary, member()))["EmptyWave"][1]
+    assert told == ("no engine is waited for in wave canary (canary excused): the next wave may go")
+    other = member("other", labels={"wave": "canary"})
+    assert "EmptyWave" not in conditions(shown(p, canary, other, member()))
+
+
+def test_daily_24h():
+    """Always open is a warning: somebody thought that it closes."""
+    daily = policy(windows=[NIGHT | {"schedule": "0 0 * * *", "duration": "24h"}])
+    assert conditions(shown(daily))["AlwaysOpen"][0] == "True"
+    assert "AlwaysOpen" not in conditions(shown(policy(windows=[NIGHT])))
+
+
 def test_what_cannot_be_evaluated_says_why():
     status, message = conditions(shown(policy(approval="FourEyes")))["Valid"]
     assert status == "False"
@@ -110,20 +142,24 @@ def test_orders_that_agree_or_are_of_one_wave_are_no_cycle():
     assert told.startswith("a goes before b here, and after it in cluster policy turned")
 
 
-def test_a_cycle_is_looked_for_once_for_engines_alike():
+def test_engines_alike_are_looked_at_once_and_their_labels_compared_once(monkeypatch):
     """Every status of every policy pays for it."""
-    taken = []
+    compared = []
+    real = policies_module.matches
+
+    def matches(selector, labels):
+        compared.append(selector)
+        return real(selector, labels)
+
+    monkeypatch.setattr(policies_module, "matches", matches)
     waves = [{"name": "x", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "y"}]
     some = [policy(name=f"p{n}", waves=waves) for n in range(20)]
-    members = [member(f"e{n}", labels={"wave": "ab"[n % 2]}) for n in range(100)]
+    members = [member(f"e{n}", labels={"wave": "ab"[n % 2], "app": f"e{n}"}) for n in range(100)]
     f = fleet(*members, policies=some, now=NOW)
-    real = type(f).wave_of
-
-    class Counting(type(f)):
-        def wave_of(self, p, m):
-            taken.append(m)
-            return real(self, p, m)
-
-    f.__class__ = Counting
     policy_status(some[0], f, PolicyStatus())
-    assert len(taken) <= 2 * 100 + 2 * 2 * 19
+    assert len({f.selection(m) for m in members}) == 2
+    compared.clear()
+    for p in some:
+        policy_status(p, f, PolicyStatus())
+    policy_status(some[0], Fleet(members, f.policies, NOW), PolicyStatus())
+    assert compared == []

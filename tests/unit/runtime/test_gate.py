@@ -101,6 +101,52 @@ async def test_upgrade_outlives_window(world: World) -> None:
     assert world.reason() == "UpToDate"
 
 
+async def test_freeze_begins_while_job_runs(world: World) -> None:
+    """The job is followed to its end; the Retry that the operator would make by itself waits."""
+    world.wall[0] = utc("2026-12-19T23:59")
+    freeze = {"from": "2026-12-20T00:00:00Z", "to": "2026-12-21T00:00:00Z"}
+    rule(world, policy(freezes=[freeze]))
+    await world.step()
+    world.wall[0] = utc("2026-12-20T00:00")
+    world.cloud.jobs[101] = job_view(101, "engine-of-orders", status="Error", progress=None)
+    world.cloud.engines["engine-of-orders"] = engine_view(
+        "engine-of-orders",
+        status="UpgradeFailed",
+        latest_job_id=101,
+        additional_actions=("Retry",),
+    )
+    deeds = await world.step()
+    for _ in range(10):
+        world.time.advance(100.0)
+        deeds += await world.step()
+    assert "retry" not in deeds
+    assert world.reason() == "ChangeFreeze"
+    assert world.status()["upgrade"]["result"] == "Failed"
+    world.wall[0] = utc("2026-12-21T00:00")
+    assert "retry" in await world.step()
+
+
+async def test_policy_invalid_midway(world: World) -> None:
+    """What runs is followed; nothing else starts."""
+    rule(world, policy(maxConcurrent=5))
+    other = add(world, "other")
+    await world.step()
+    rule(world, policy(maxConcurrent="25%"))
+    assert await world.step() == ["job 101"]
+    assert await world.step(other) == ["look", "write Waiting"]
+    assert world.reason(other) == "PolicyInvalid"
+
+
+async def test_windows_never_meet(world: World) -> None:
+    """Nothing but a person ends it, so the engine is Stalled."""
+    morning = [{"name": "w", "schedule": "0 8 * * *", "duration": "1h"}]
+    rule(world, NIGHT, policy(name="morning", windows=morning))
+    await world.step()
+    conditions = {c["type"]: c["status"] for c in world.status()["conditions"]}
+    assert (world.reason(), conditions["Stalled"]) == ("NeverOpens", "True")
+    assert "policy production and policy morning" in world.status()["message"]
+
+
 async def test_window_closes_between_intent_and_put(world: World) -> None:
     """No PUT; the intent is released, because this process knows that nothing was sent."""
     world.wall[0] = utc("2026-12-05T05:59")
@@ -388,6 +434,40 @@ async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> Non
     assert list(world.queue._waiting) == ["payments/orders"]
 
 
+async def test_a_sweep_comes_when_a_gate_closes_too(world: World) -> None:
+    """Nobody waits for that, but the policy's status and its metrics say that it is open."""
+    rule(world, NIGHT)
+    world.wall[0] = utc("2026-12-06T05:59")
+    assert world.gate.sweep() == pytest.approx(60.0)
+    rule(world, policy(freezes=[{"from": "2026-12-06T06:01:00Z", "to": "2026-12-07T00:00:00Z"}]))
+    assert world.gate.sweep() == pytest.approx(120.0)
+
+
+async def test_sweeps_that_take_long_leave_most_of_the_time_to_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real(0)
+
+    def sweep() -> float:
+        clock.sleep(0.2)
+        world.gate.changed()
+        return 600.0
+
+    monkeypatch.setattr(world.gate, "sweep", sweep)
+    monkeypatch.setattr(gate.asyncio, "sleep", sleep)
+    sweeping = asyncio.create_task(world.gate.run())
+    while len(pauses) < 2:
+        await real(0)
+    sweeping.cancel()
+    await asyncio.wait({sweeping})
+    assert min(pauses) >= 0.6
+
+
 async def test_operator_down_all_window_and_clocks_that_jump_are_swept_within_ten_minutes(
     world: World,
 ) -> None:
@@ -449,7 +529,7 @@ async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world
     ]
     for n in range(1000):
         obj = stored(f"e{n}", engineId=f"engine-{n}", status=held_status())
-        obj["metadata"]["labels"] = {"group": str(n % 10), "wave": "ab"[n % 2]}
+        obj["metadata"]["labels"] = {"group": str(n % 10), "wave": "ab"[n % 2], "app": f"e{n}"}
         world.apply(obj)
     rule(world, *many)
     world.gate.sweep()

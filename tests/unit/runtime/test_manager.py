@@ -90,6 +90,25 @@ async def test_the_watch_and_the_work_begin_when_all_is_listed_and_an_api_server
     assert await running == 0
 
 
+async def test_the_watch_of_the_policies_begins_once_they_could_be_listed() -> None:
+    """One that is not allowed, or whose definition is missing, is not watched in vain."""
+    world, begun = World(), asyncio.Event()
+
+    async def watch() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    world.parts.policy_watch.run = watch  # type: ignore[method-assign]
+    running = asyncio.create_task(world.manager.run())
+    await asyncio.wait_for(world.watching.wait(), 30)
+    await until_idle()
+    assert not begun.is_set()
+    world.parts.policies.listed.set()
+    await asyncio.wait_for(begun.wait(), 30)
+    world.manager._told_to_stop()
+    assert await running == 0
+
+
 async def test_nobody_works_before_this_process_leads() -> None:
     world = World(leader_elect=True)
     leads = asyncio.Event()

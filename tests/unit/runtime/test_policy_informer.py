@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,14 +21,20 @@ class FakeReader:
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.objects = objects
         self.error: KubeError | None = None
+        self.errors_in: dict[str, KubeError] = {}
+        self.lists = 0
 
     def _of(self, kind: str) -> list[dict[str, Any]]:
         if self.error is not None:
             raise self.error
         return [obj for obj in self.objects if obj["kind"] == kind]
 
-    async def policies(self, _namespace: str | None) -> list[dict[str, Any]]:
-        return self._of("UpgradePolicy")
+    async def policies(self, namespace: str | None) -> list[dict[str, Any]]:
+        self.lists += 1
+        if namespace in self.errors_in:
+            raise self.errors_in[namespace]
+        found = self._of("UpgradePolicy")
+        return [obj for obj in found if namespace in {None, obj["metadata"]["namespace"]}]
 
     async def cluster_policies(self) -> list[dict[str, Any]]:
         return self._of("ClusterUpgradePolicy")
@@ -40,12 +48,148 @@ def stored(obj: dict[str, Any], generation: int = 1) -> dict[str, Any]:
     return obj
 
 
-def informer(reader: FakeReader, time: FakeTime | None = None) -> PolicyInformer:
+def informer(
+    reader: FakeReader, time: FakeTime | None = None, namespaces: Sequence[str] = ()
+) -> PolicyInformer:
     fake: Any = reader
-    return PolicyInformer(fake, namespaces=(), required=False, clock=time or FakeTime())
+    return PolicyInformer(fake, namespaces=namespaces, required=False, clock=time or FakeTime())
 
 
 AWAY = KubeError("the API server could not answer", status=500)
+FORBIDDEN = KubeError("the operator may not list upgradepolicies", status=403)
+NOT_THERE = KubeError("there is no upgradepolicies", status=404)
+
+
+async def test_first_list_pending() -> None:
+    """Nobody knows that there is no policy, so nothing may start and nothing is watched yet."""
+    known = informer(FakeReader())
+    assert known.policies.why_unknown("payments") == policy_informer.NOT_LISTED
+    assert "no upgrade starts" in (known.not_ready() or "")
+    assert not known.asked.is_set()
+    assert not known.listed.is_set()
+    assert await known.list_once()
+    assert known.policies.unknown is None
+    assert known.policies.gates_nothing
+    assert known.not_ready() is None
+    assert known.asked.is_set()
+    assert known.listed.is_set()
+
+
+async def test_a_first_list_that_fails_is_pending_still() -> None:
+    reader = FakeReader()
+    reader.error = AWAY
+    known = informer(reader)
+    assert not await known.list_once()
+    assert known.policies.unknown == policy_informer.NOT_LISTED
+    assert known.listed_at is None
+    assert not known.listed.is_set()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [pytest.param(FORBIDDEN, id="policies_403"), pytest.param(NOT_THERE, id="policies_404")],
+)
+async def test_policies_that_are_refused_hold_all_and_are_not_watched_until_there_is_a_list(
+    refusal: KubeError,
+) -> None:
+    reader = FakeReader(stored(policy_manifest("payments")))
+    reader.error = refusal
+    known = informer(reader)
+    begun: list[bool] = []
+    known.begin_watch_again = lambda: begun.append(known.listed.is_set())
+    assert not await known.list_once()
+    assert known.policies.why_unknown("payments") == refusal.sentence
+    assert known.asked.is_set(), "steps may begin, and say why nothing starts"
+    assert not known.listed.is_set()
+    reader.error = None
+    assert await known.list_once()
+    assert known.listed.is_set()
+    assert begun == [True], "the watch begins once there is a list"
+    reader.error = refusal
+    assert not await known.list_once()
+    assert known.policies.why_unknown("payments") == refusal.sentence
+    assert [p.name for p in known.policies.policies] == ["production"], "what was known stays"
+
+
+async def test_who_depends_on_the_policies_is_told_when_they_are_others() -> None:
+    reader = FakeReader(stored(policy_manifest("payments")))
+    known = informer(reader)
+    told: list[list[str]] = []
+    known.on_change = lambda before: told.append([p.name for p in before.policies])
+    await known.list_once()
+    [same] = known.policies.policies
+    reader.objects = (stored(policy_manifest("payments")),)
+    await known.list_once()
+    assert known.policies.policies == (same,), "it keeps what it remembers"
+    reader.objects = ()
+    await known.list_once()
+    assert told == [[], ["production"]]
+    assert known.objects == {}
+
+
+async def test_a_policy_that_cannot_be_read_is_kept_as_invalid() -> None:
+    known = informer(FakeReader(stored(policy_manifest("payments", approval="FourEyes"))))
+    assert await known.list_once()
+    [read] = known.policies.policies
+    assert (read.invalid or "").startswith("spec.approval")
+
+
+async def test_namespaces_that_may_not_be_listed_are_skipped_and_hold_their_own_engines() -> None:
+    reader = FakeReader(
+        stored(policy_manifest("payments")),
+        stored(policy_manifest("billing", "theirs")),
+        stored(cluster_policy_manifest()),
+    )
+    reader.errors_in["billing"] = FORBIDDEN
+    known = informer(reader, namespaces=("payments", "billing"))
+    begun: list[tuple[str, ...]] = []
+    known.begin_watch_again = lambda: begun.append(known.served())
+    assert not await known.list_once(), "it is listed again soon"
+    assert known.policies.why_unknown("billing") == FORBIDDEN.sentence
+    assert known.policies.why_unknown("payments") is None
+    assert known.not_ready() is None
+    assert [p.name for p in known.policies.policies] == ["production"], "none of the cluster"
+    reader.errors_in.clear()
+    assert await known.list_once()
+    assert known.policies.why_unknown("billing") is None
+    assert begun == [("payments",), ("payments", "billing")]
+
+
+async def test_one_namespace_that_fails_otherwise_changes_nothing() -> None:
+    reader, time = FakeReader(stored(policy_manifest("payments"))), FakeTime()
+    known = informer(reader, time, namespaces=("payments", "billing"))
+    await known.list_once()
+    before = known.policies
+    reader.errors_in["billing"] = AWAY
+    reader.objects = ()
+    assert not await known.list_once()
+    assert known.policies is before
+    reader.errors_in = {"payments": FORBIDDEN, "billing": FORBIDDEN}
+    await known.list_once()
+    assert known.policies.unknown == FORBIDDEN.sentence
+    assert known.served() == ("payments", "billing")
+
+
+async def test_a_watch_event_has_the_policies_listed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy_informer, "SETTLE", 0.0)
+    reader = FakeReader()
+    known = informer(reader)
+    listing = asyncio.create_task(known.run())
+    try:
+        await known.listed.wait()
+        reader.objects = (stored(policy_manifest("payments", suspend=True)),)
+        changed = asyncio.Event()
+        known.on_change = lambda _before: changed.set()
+        known.on_event("ADDED", {})
+        async with asyncio.timeout(policy_informer.INTERVAL / 2):
+            await changed.wait()
+        assert [p.spec.suspend for p in known.policies.policies] == [True]
+        assert reader.lists == 2
+    finally:
+        listing.cancel()
+        await asyncio.wait({listing})
 
 
 async def test_an_empty_namespace_selector_takes_all_namespaces() -> None:

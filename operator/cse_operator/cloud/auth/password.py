@@ -178,7 +178,7 @@ class PasswordTokenAuth(CloudAuth):
         if self._is_valid(self._token):
             return self._token
         if self._failure is None:
-            raise RuntimeError("a token is neither there nor refused")
+            raise RuntimeError("there is neither a token nor a failure")
         raise CloudError(self._failure)
 
     def _replace_token(self, token: Token | None) -> None:

@@ -1,7 +1,9 @@
 """Imported by Python at its start where this folder is on its path: a machine whose clock is wrong.
 
-`SKEW_SECONDS` says by how much. `SKEW_TURNS_FILE`, if given, is a file that each start appends a
-byte to; the skew changes its sign with each of them, as if the process came up on another machine.
+`SKEW_SECONDS` says by how much, or the file that `SKEW_FILE` names: that one is read each time, so
+that a test moves the clock of a process that runs. `SKEW_TURNS_FILE`, if given, is a file that each
+start appends a byte to; the skew changes its sign with each of them, as if the process came up on
+another machine.
 """
 
 import datetime as dt
@@ -9,13 +11,19 @@ import os
 import time
 from pathlib import Path
 
-_skew = float(os.environ["SKEW_SECONDS"])
+_file = os.environ.get("SKEW_FILE")
+_fixed = 0.0 if _file else float(os.environ["SKEW_SECONDS"])
 _turns = os.environ.get("SKEW_TURNS_FILE")
 if _turns:
     with Path(_turns).open("ab") as file:
         file.write(b".")
         if file.tell() % 2 == 0:
-            _skew = -_skew
+            _fixed = -_fixed
+
+
+def _skew():
+    return float(Path(_file).read_text()) if _file else _fixed
+
 
 _time, _time_ns, _gmtime, _localtime = time.time, time.time_ns, time.gmtime, time.localtime
 _Real = dt.datetime
@@ -32,15 +40,15 @@ class _Like(type):
 class _Skewed(_Real, metaclass=_Like):
     @classmethod
     def now(cls, tz=None):
-        return _Real.now(tz) + dt.timedelta(seconds=_skew)
+        return _Real.now(tz) + dt.timedelta(seconds=_skew())
 
     @classmethod
     def utcnow(cls):
-        return _Real.utcnow() + dt.timedelta(seconds=_skew)
+        return _Real.utcnow() + dt.timedelta(seconds=_skew())
 
 
-time.time = lambda: _time() + _skew
-time.time_ns = lambda: _time_ns() + int(_skew * 1e9)
+time.time = lambda: _time() + _skew()
+time.time_ns = lambda: _time_ns() + int(_skew() * 1e9)
 time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
 time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
 dt.datetime = _Skewed
