@@ -41,7 +41,7 @@ faults: control-plane ## Run the fault matrix: the operator killed and lied to a
 	$(PYTEST) -n auto --dist worksteal tests/faults $(ARGS)
 
 .PHONY: scale
-scale: control-plane ## Run the large bursts: a thousand engines, killed and restarted operators
+scale: control-plane ## Run what is large: bursts, killed operators, tenants with thousands of resources
 	$(PYTEST) tests/scale $(ARGS)
 
 .PHONY: monitoring
