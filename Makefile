@@ -12,7 +12,7 @@ PYTEST := $(PYTHON) -m pytest
 # longest come first, so that the short ones fill the gaps.
 TESTS := $(wildcard tests/e2e tests/integration tests/contract tests/unit)
 # More workers than cores: a test waits for more than half of its time.
-WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN) + 1)))
 # Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
 ARGS :=
 
