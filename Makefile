@@ -12,7 +12,7 @@ PYTEST := $(PYTHON) -m pytest
 # first, so that short tests fill the gaps.
 TESTS := $(wildcard tests/e2e tests/integration tests/contract tests/unit)
 # More workers than cores, because a test waits for more than half of its time.
-WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN) + 1)))
 # Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
 ARGS :=
 
@@ -45,7 +45,7 @@ faults: control-plane ## Run the fault matrix: kills and false answers at every 
 	$(PYTEST) -n auto --dist worksteal tests/faults $(ARGS)
 
 .PHONY: scale
-scale: control-plane ## Run the large bursts: a thousand engines, killed and restarted operators
+scale: control-plane ## Run what is large: bursts, killed operators, tenants with thousands of resources
 	$(PYTEST) tests/scale $(ARGS)
 
 .PHONY: monitoring

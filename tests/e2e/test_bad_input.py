@@ -81,7 +81,7 @@ async def test_bad_credentials_are_named_not_hammered_and_heal_when_mended(
     scene.secret()
     scene.secret("incomplete", username="alice", password="canary-password-31d")
     scene.resource(running)
-    start_operator(scene)
+    start_operator(scene, "--resync-interval=1")  # nor is a Secret remembered for longer
     job = (await scene.until_reason("running", "Upgrading"))["status"]["jobId"]
     scene.admin.refuse_tokens("revoked", TOKEN)
     await scene.until_reason("running", "CredentialsRefused")

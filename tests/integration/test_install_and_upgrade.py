@@ -49,6 +49,9 @@ CRDS = "apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 LEADS = "cse_operator_leader 1.0"
 CRD_PATH = f"/{CRDS}/{CRD}"
 
+ELECTED = ("--poll-interval=0.2", "--lease-duration=6", "--outcome-grace=8.5")
+"""With an election, the grace has to outlive what a leader before may have on its way."""
+
 Installer = Callable[[Cluster, Path], Manifest]
 """Installs it in a cluster, where the namespace `payments` is, and returns its Deployment."""
 
@@ -122,12 +125,7 @@ async def test_an_engine_is_upgraded_under_exactly_the_rights_that_were_installe
         each.secret()
         each.resource(each.engine())
     with operator_of(
-        # With an election, the grace has to outlive what a leader before may have on its way.
-        installed,
-        cluster,
-        tmp_path,
-        cse_endpoint=simulator.url,
-        flags=["--outcome-grace=18"],
+        installed, cluster, tmp_path, cse_endpoint=simulator.url, flags=ELECTED
     ) as operator:
         await scene.until_reason("orders", "UpToDate")
         await scene.event("orders", "UpToDate")
@@ -254,12 +252,7 @@ async def test_an_operator_that_is_newer_than_the_crd_begins_nothing_and_says_so
     scene.resource(scene.engine())
 
     with operator_of(
-        # With an election, the grace has to outlive what a leader before may have on its way.
-        installed,
-        cluster,
-        tmp_path,
-        cse_endpoint=simulator.url,
-        flags=["--outcome-grace=18"],
+        installed, cluster, tmp_path, cse_endpoint=simulator.url, flags=ELECTED
     ) as operator:
         await until_it_says(operator, 'unknown field \\"status.upgrade\\"')
         operator.wait_until_shown(
@@ -287,12 +280,7 @@ async def test_uninstalling_in_mid_upgrade_touches_no_engine_and_leaves_nothing_
     simulator.admin.plan_jobs(JobPlan(seconds=600), engine.id)
     scene.resource(engine)
     with operator_of(
-        # With an election, the grace has to outlive what a leader before may have on its way.
-        installed,
-        cluster,
-        tmp_path,
-        cse_endpoint=simulator.url,
-        flags=["--outcome-grace=18"],
+        installed, cluster, tmp_path, cse_endpoint=simulator.url, flags=ELECTED
     ) as operator:
         item = await scene.until_reason("orders", "Upgrading")
 

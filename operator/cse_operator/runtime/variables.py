@@ -107,13 +107,15 @@ def _meant(rest: str) -> tuple[str, ...]:
 
 
 def _nearest(known: Mapping[str, str], name: str, near: float) -> tuple[str, ...]:
-    """Return the setting that is most like a name, if it is like it at all."""
-    likeness = {
-        setting: SequenceMatcher(None, name, form, autojunk=False).ratio()
-        for form, setting in known.items()
-    }
-    best = max(likeness, key=likeness.__getitem__)
-    return (best,) if likeness[best] >= near else ()
+    """Return the setting that is most like a name, if one is similar enough."""
+    likeness = {}
+    for form, setting in known.items():
+        matcher = SequenceMatcher(None, name, form, autojunk=False)
+        # Both are quick upper bounds of `ratio`.
+        if matcher.real_quick_ratio() >= near and matcher.quick_ratio() >= near:
+            likeness[setting] = matcher.ratio()
+    best = max(likeness, key=likeness.__getitem__, default=None)
+    return (best,) if best is not None and likeness[best] >= near else ()
 
 
 def _words(name: str) -> frozenset[str]:
