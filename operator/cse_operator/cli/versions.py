@@ -41,7 +41,7 @@ projects in that file, and the time at which a version was first seen. The acces
 HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK if they are set, else from the Secret --credentials in the
 cluster. The command changes no engine.
 
-Exit code 0: all engines were read; 1: an engine was not read; 2: invalid flags."""
+Exit code 0: all engines were read; 1: an error, or an engine was not read; 2: invalid flags."""
 
 Document = dict[str, Any]
 
