@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cse_simulator.admin import EngineSummary, JobPlan, Simulation
 
 from cse_simulator.control_plane import Cluster
+from cse_simulator.vendor.admin_answers import EngineSummary
+from cse_simulator.vendor.jobs import JobPlan
+from cse_simulator.vendor.simulation import Simulation
 from support import engines, wait
 from support.operator_process import OperatorProcess
 from support.policies import policy_manifest
