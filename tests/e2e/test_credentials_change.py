@@ -63,7 +63,7 @@ async def begin_upgrade(scene: Scene, start: StartOperator, *flags: str, **secre
     scene.admin.plan_jobs(JobPlan(outcome="never"), engine.id)
     scene.secret(**secret)
     scene.resource(engine)
-    start(scene, ATTENTIVE, *flags)
+    start(scene, *flags)
     item = await scene.until_reason("orders", "Upgrading")
     return int(item["status"]["jobId"])
 
@@ -96,8 +96,9 @@ async def test_a_bought_token_that_ends_in_mid_job_is_bought_anew(
 async def test_tokens_that_live_shorter_than_they_say_are_bought_one_by_one(
     scene: Scene, start_operator: StartOperator
 ) -> None:
-    scene.admin.change_settings(token_lifetime_seconds=1)
     job = await begin_upgrade(scene, start_operator, **ALICE)
+    scene.admin.change_settings(token_lifetime_seconds=1)
+    scene.admin.refuse_tokens("expired")
     await scene.admin.wait_for_async("IssueToken", 4, status=201)
 
     await assert_its_result_arrives(scene, job)
@@ -107,7 +108,7 @@ async def test_tokens_that_live_shorter_than_they_say_are_bought_one_by_one(
 async def test_a_ready_made_token_that_is_revoked_waits_for_the_next_one(
     scene: Scene, start_operator: StartOperator
 ) -> None:
-    job = await begin_upgrade(scene, start_operator, **TOKEN)
+    job = await begin_upgrade(scene, start_operator, ATTENTIVE, **TOKEN)
     scene.admin.refuse_tokens("revoked")
     item = await scene.until_reason("orders", "CredentialsRefused")
     assert item["status"]["upgrade"]["jobId"] == job
@@ -122,7 +123,7 @@ async def test_a_ready_made_token_that_is_revoked_waits_for_the_next_one(
 async def test_a_job_outlives_rotations_from_one_kind_of_credentials_to_another(
     scene: Scene, start_operator: StartOperator
 ) -> None:
-    job = await begin_upgrade(scene, start_operator, **KEY)
+    job = await begin_upgrade(scene, start_operator, ATTENTIVE, **KEY)
     rotations: list[tuple[str, dict[str, str]]] = [
         ("key AKSECOND", {"accessKey": "AKSECOND", "secretKey": "canary-secret-2"}),
         ("user alice", ALICE),
@@ -178,7 +179,7 @@ class Rotation(NamedTuple):
 async def test_a_rotation_with_a_mistyped_value_waits_for_the_right_one(
     scene: Scene, start_operator: StartOperator, rotation: Rotation
 ) -> None:
-    job = await begin_upgrade(scene, start_operator, **rotation.before)
+    job = await begin_upgrade(scene, start_operator, ATTENTIVE, **rotation.before)
     scene.change_secret(**rotation.mistyped)
     scene.admin.accept_only(**accepted_by_the_vendor(rotation.right))
     refused = scene.admin.wait_for_authentication_async
@@ -197,7 +198,8 @@ async def test_a_rotation_with_a_mistyped_value_waits_for_the_right_one(
 async def test_a_wrong_key_is_not_tried_until_it_is_locked_however_impatient_the_operator(
     scene: Scene, start_operator: StartOperator
 ) -> None:
-    job = await begin_upgrade(scene, start_operator, "--credentials-cooldown=0.1", **KEY)
+    flags = (ATTENTIVE, "--credentials-cooldown=0.1")
+    job = await begin_upgrade(scene, start_operator, *flags, **KEY)
     changed = {**KEY, "secretKey": "canary-secret-2"}
     scene.admin.accept_only(**accepted_by_the_vendor(changed))
     await scene.admin.wait_for_authentication_async("key AKFIRST", "refused", OF_ONE_SECRET)
