@@ -54,7 +54,7 @@ HEALTH = {
     "engine-frozen": "Degraded",
     "upgrade-failed-elsewhere": "Degraded",
     "credentials-refused": "Degraded",
-    "rival": "Degraded",
+    "other-owner": "Degraded",
     "waiting-to-call": "Progressing",
     "observe-only": "Suspended",
     "version-not-comparable": "Degraded",

@@ -9,7 +9,7 @@ from typing import Any, Final
 from cse_operator.api import crd, names, policy_crd
 from cse_operator.api.reason_facts import FACTS
 from cse_operator.core.machine import TRANSITIONS, Transition
-from cse_operator.core.states import Effect, Requeue, Situation, Stage
+from cse_operator.core.states import Effect, Requeue, Situation, State
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -55,13 +55,13 @@ value | `.status.lastHandledRetryAt` |
 """
 
 _STAGES: Final = {
-    Stage.IDLE: "No upgrade is open: the operator compares the desired version with the engine's. "
+    State.IDLE: "No upgrade is open: the operator compares the desired version with the engine's. "
     "The last upgrade, if there was one, has its result.",
-    Stage.UNANSWERED: "An intent is recorded, and its call is on its way or its answer was lost. "
+    State.UNANSWERED: "An intent is recorded, and its call is on its way or its answer was lost. "
     "Looks at the engine and its jobs tell what became of the call "
     "([exactly-once.md](exactly-once.md)).",
-    Stage.RUNNING: "The job is known, and the operator follows it to its end.",
-    Stage.UNREADABLE: "Another build wrote the record, and this build cannot read it. It calls "
+    State.RUNNING: "The job is known, and the operator follows it to its end.",
+    State.UNREADABLE: "Another build wrote the record, and this build cannot read it. It calls "
     "nothing and does not overwrite the record.",
 }
 
@@ -77,24 +77,24 @@ def states() -> str:
         "```\n",
         _STATES_AFTER_DRAWING,
     ]
-    for stage, meaning in _STAGES.items():
-        parts += [f"## {stage}\n", f"{meaning}\n", *_rows_of(stage), ""]
+    for state, meaning in _STAGES.items():
+        parts += [f"## {state}\n", f"{meaning}\n", *_rows_of(state), ""]
     return "\n".join(parts)
 
 
 def _edges() -> Iterator[str]:
-    for (stage, situation), transition in TRANSITIONS.items():
+    for (state, situation), transition in TRANSITIONS.items():
         calls = transition.effect.is_call
-        if stage is not transition.to or calls:
+        if state is not transition.to or calls:
             effect = f" / {transition.effect}" if calls else ""
-            yield f"{stage} --> {transition.to}: {situation}{effect}"
+            yield f"{state} --> {transition.to}: {situation}{effect}"
 
 
-def _rows_of(stage: Stage) -> Iterator[str]:
+def _rows_of(state: State) -> Iterator[str]:
     yield "| situation | effect | next state | reason | next step |"
     yield "|---|---|---|---|---|"
     for (of, situation), transition in TRANSITIONS.items():
-        if of is stage:
+        if of is state:
             yield _row(situation, transition)
 
 
@@ -116,7 +116,7 @@ def _row(situation: Situation, transition: Transition) -> str:
 
 
 _WHY: Final = {
-    Situation.RIVAL: "only the owner of the engine calls",
+    Situation.OTHER_OWNER: "only the owner of the engine calls",
     Situation.NOT_LOOKED: "the operator decides on fresh looks only",
     Situation.JOB_NOT_SEEN: "the job's type and times tell whether the call started it",
     Situation.JOBS_NOT_LISTED: "the list may hold the call's job, behind a later one",
@@ -165,8 +165,8 @@ def exactly_once() -> str:
 def _rows_of_a_lost_answer() -> Iterator[str]:
     yield "| situation | what follows | why it is safe |"
     yield "|---|---|---|"
-    for (stage, situation), transition in TRANSITIONS.items():
-        if stage is Stage.UNANSWERED and situation not in _ANSWERS:
+    for (state, situation), transition in TRANSITIONS.items():
+        if state is State.UNANSWERED and situation not in _ANSWERS:
             yield f"| {situation} | {_follows(transition)} | {_WHY[situation]} |"
 
 
@@ -185,7 +185,7 @@ _ANSWERS: Final = {
 def _follows(transition: Transition) -> str:
     if transition.effect is not Effect.NONE:
         return str(transition.effect)
-    if transition.to is not Stage.UNANSWERED:
+    if transition.to is not State.UNANSWERED:
         return f"goes on as {transition.to}"
     if callable(transition.reason):
         return "waits, the policy's reason"
@@ -202,7 +202,7 @@ def reasons() -> str:
     ]
     for reason, facts in FACTS.items():
         lines.append(
-            f'| <a id="{reason.lower()}"></a>`{reason}` | {facts.standing} | {facts.event_type} '
+            f'| <a id="{reason.lower()}"></a>`{reason}` | {facts.condition} | {facts.event_type} '
             f"| {facts.meaning} | {facts.cause} | {facts.way_out} |"
         )
     return "\n".join(lines) + "\n"

@@ -22,10 +22,10 @@ from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
-from cse_operator.core.observation import Accepted, EngineView, JobProgress, JobView
-from cse_operator.core.observed import Limits, Observed, Rival, Wish
+from cse_operator.core.observation import Desired, Limits, Observation, Owner
 from cse_operator.core.permit import ALLOWED, Allowed, Held, permit
 from cse_operator.core.policies import Policy, PolicySet, read_policy
+from cse_operator.core.views import Accepted, EngineView, JobProgress, JobView
 
 NOW = datetime(2026, 3, 14, 2, 0, 0, tzinfo=UTC)
 JOB = 17655
@@ -78,19 +78,19 @@ def job(status: str, message: str | None = None, kind: str = "Upgrade") -> JobVi
     )
 
 
-def _observed(**changes: Any) -> Observed:
+def _observed(**changes: Any) -> Observation:
     spec = Spec.model_validate({**SPEC, **changes.pop("spec", {})})
     generation = changes.pop("generation", 3)
     seen = {"engine": engine(), "permit": ALLOWED, **changes}
-    return Observed(wish=Wish.of(spec, generation), status=Status(), now=NOW, **seen)
+    return Observation(desired=Desired.of(spec, generation), status=Status(), now=NOW, **seen)
 
 
-def _intent() -> Observed:
+def _intent() -> Observation:
     o = _observed()
     return replace(o, status=decide(o, Limits()).status)
 
 
-def _running() -> Observed:
+def _running() -> Observation:
     o = _intent()
     decision = after_call(o, Accepted(SPEC["engineId"], "orders", JOB), Limits())
     return replace(o, status=decision.status, engine=engine(status="Upgrading", job=JOB))
@@ -235,7 +235,7 @@ SCENES: dict[str, Callable[[], Status]] = {
         engine=engine(status="UpgradeFailed", actions=("Retry",))
     ),
     "credentials-refused": lambda: _failed(FailureKind.UNAUTHENTICATED, "decrypt token fail"),
-    "rival": lambda: _settled(rival=Rival("orders-old")),
+    "other-owner": lambda: _settled(other_owner=Owner("orders-old")),
     "waiting-to-call": lambda: _settled(may_call_in=20.0),
     "observe-only": lambda: _settled(observes_only=True),
     "version-not-comparable": lambda: _settled(engine=engine("2.5.0.SPC100")),

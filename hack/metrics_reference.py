@@ -12,10 +12,10 @@ from cse_operator.core.fleet import Fleet as PolicyFleet
 from cse_operator.core.policies import PolicySet
 from cse_operator.core.policy_status import policy_status
 from cse_operator.runtime.cache import Cache
-from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.policy_metrics import PolicyMetrics
+from cse_operator.runtime.resource_metrics import ResourceMetrics, Sources
 
 HEAD = """\
 <!-- Generated from the code by `make generate`. -->
@@ -78,7 +78,7 @@ def _exposed() -> Metrics:
         events_lost=lambda: 0,
         leading=lambda: True,
     )
-    metrics.add(Fleet(sources, resource_limit=1))
+    metrics.add(ResourceMetrics(sources, resource_limit=1))
     metrics.window_missed("UpgradePolicy", "payments", "production")
     metrics.add(_of_policies())
     return metrics

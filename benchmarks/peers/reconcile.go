@@ -68,7 +68,7 @@ func (r *reconciler) step(ctx context.Context, resource *MicroserviceEngine) (ct
 	return r.startAt(ctx, resource, found)
 }
 
-// startAt makes the call if the engine is behind the wish. Without a look at the engine the
+// startAt makes the call if the engine is behind the wanted version. Without a look at the engine the
 // version in the status is taken for the engine's.
 func (r *reconciler) startAt(
 	ctx context.Context, resource *MicroserviceEngine, seen *engine,

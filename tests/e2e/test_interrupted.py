@@ -171,12 +171,12 @@ async def test_what_happened_while_the_operator_was_away_is_caught_up_with(
     scene = unserved
     engine = _engine(scene)
     operator = start_operator(scene)
-    waiting, rival = scene.engine("waiting"), scene.engine("contested")
+    waiting, other_owner = scene.engine("waiting"), scene.engine("contested")
     scene.resource(waiting, suspend=True)
-    scene.resource(rival, name="driver", suspend=True)
+    scene.resource(other_owner, name="driver", suspend=True)
     await scene.until_reason("waiting", "Suspended")
     await scene.until_reason("driver", "Suspended")
-    scene.resource(rival, name="contender")
+    scene.resource(other_owner, name="contender")
     losers = {"driver", "contender"}
     loser = await _loser(scene, losers)
     operator.kill()
@@ -190,7 +190,7 @@ async def test_what_happened_while_the_operator_was_away_is_caught_up_with(
 
     for name in ("waiting", "orders", loser):
         await scene.until_reason(name, "UpToDate")
-    for each in (waiting, rival, engine):
+    for each in (waiting, other_owner, engine):
         assert scene.accepted(each) == {"2.4.0": 1}
 
 

@@ -92,7 +92,7 @@ def parsed(text: str) -> Any:
     return json.loads(text)
 
 
-# --- an upgrade by hand, from its wish to its end -------------------------------------------------
+# --- an upgrade by hand, from its spec to its end -------------------------------------------------
 
 
 async def test_a_person_upgrades_waits_and_reads_what_became_of_it(scene: Scene, editor: Plugin):

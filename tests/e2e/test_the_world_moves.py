@@ -87,18 +87,18 @@ async def test_the_oldest_of_two_resources_drives_and_its_deletion_hands_over(
     scene.secret()
     for name in ("first", "second"):
         scene.resource(engine, name=name, suspend=True)
-    driver, rival = sorted(("first", "second"), key=lambda name: _age(scene.get(name)))
+    driver, other_owner = sorted(("first", "second"), key=lambda name: _age(scene.get(name)))
 
-    item = await scene.until_reason(rival, "EngineAlreadyManaged")
+    item = await scene.until_reason(other_owner, "EngineAlreadyManaged")
     assert condition_types(item) == {"Ready": "False", "Stalled": "True"}
     assert item["status"]["message"].startswith(f"{driver}, which is older, manages the same")
     assert "no engine is touched" in item["status"]["message"]
     await scene.until_reason(driver, "Suspended")
 
     scene.delete(driver)
-    await scene.until_reason(rival, "Suspended")
-    scene.patch(rival, suspend=False)
-    await scene.until_reason(rival, "UpToDate")
+    await scene.until_reason(other_owner, "Suspended")
+    scene.patch(other_owner, suspend=False)
+    await scene.until_reason(other_owner, "UpToDate")
     assert len(scene.changing_calls()) == 1
 
 
@@ -119,16 +119,18 @@ async def test_a_running_upgrade_is_ended_by_the_resource_that_began_it(scene: S
     assert [call.body["version"] for call in scene.changing_calls()] == ["2.4.0", "2.5.0"]
 
 
-async def test_a_rival_in_another_namespace_is_not_named(scene: Scene, elsewhere: Scene) -> None:
+async def test_a_other_owner_in_another_namespace_is_not_named(
+    scene: Scene, elsewhere: Scene
+) -> None:
     engine = scene.engine()
     for namespace in (scene, elsewhere):
         namespace.secret()
         namespace.resource(engine, projectId=scene.project)
 
     first = scene if _age(scene.get("orders")) < _age(elsewhere.get("orders")) else elsewhere
-    rival = elsewhere if first is scene else scene
+    other_owner = elsewhere if first is scene else scene
     await first.until_reason("orders", "UpToDate")
-    item = await rival.until_reason("orders", "EngineAlreadyManaged")
+    item = await other_owner.until_reason("orders", "EngineAlreadyManaged")
     assert "resource in another namespace manages the same engine" in item["status"]["message"]
     assert first.namespace not in str(item["status"])
     assert scene.accepted(engine) == {"2.4.0": 1}
@@ -182,7 +184,7 @@ async def test_a_resource_suspended_in_mid_job_is_followed_to_its_end(scene: Sce
     assert item["status"]["result"] == "Succeeded"
 
 
-async def test_a_spec_changed_while_the_engine_is_looked_at_is_not_acted_on_by_the_old_wish(
+async def test_a_spec_changed_while_the_engine_is_looked_at_is_not_acted_on_by_the_old_version(
     scene: Scene,
 ) -> None:
     engine, other = scene.engine(), scene.engine("other", version="2.4.0")

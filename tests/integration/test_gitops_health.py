@@ -14,7 +14,7 @@ import yaml
 from cse_operator.api.names import API_VERSION, APPROVED_VERSION, KIND
 from cse_operator.api.reason_facts import FACTS
 from cse_operator.api.reasons import HELD as held_reasons  # noqa: N811 - beside the scenes of HELD
-from cse_operator.api.reasons import Standing
+from cse_operator.api.reasons import ConditionType
 from support.judge import Judge
 from support.repository import ROOT
 
@@ -103,7 +103,7 @@ def test_with_the_other_expressions_flux_takes_what_a_policy_holds_for_current(j
 def test_those_expressions_name_each_reason_of_a_policy_that_passes():
     page = (ROOT / "docs" / "policies" / "gitops.md").read_text(encoding="utf-8")
     for reason in held_reasons:
-        stalled = FACTS[reason].standing is Standing.STALLED
+        stalled = FACTS[reason].condition is ConditionType.STALLED
         assert (f"'{reason}'" in page) is not stalled
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cse_operator.kube import errors
-from cse_operator.kube.login import connect
+from cse_operator.kube.connection import connect
 from cse_operator.kube.tokens import service_account_token
 from cse_simulator.control_plane import Cluster
 from support.installation import (

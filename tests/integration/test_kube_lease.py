@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cse_operator.kube import login
+from cse_operator.kube import connection
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
 from cse_simulator.control_plane import Cluster
 from support import processes
@@ -21,7 +21,7 @@ TIMES = LeaseTimes(lease_duration=5, renew_deadline=4.0, retry_period=0.3)
 # A leader that says so, and whose answer to SIGCONT comes before its event loop runs again.
 LEADER = """
 import asyncio, signal, sys
-from cse_operator.kube import login
+from cse_operator.kube import connection
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
 
 async def main():
@@ -67,7 +67,7 @@ async def test_a_leader_that_was_stopped_wakes_up_as_none_and_stands_back(
         assert await stopped.stdout.readline() == b"leads\n"
         stopped.send_signal(signal.SIGSTOP)
         started = asyncio.Event()
-        async with await login.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
+        async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
             successor = LeaderElector(
                 client,
                 namespace="default",
@@ -94,7 +94,7 @@ async def test_a_lease_that_is_given_up_passes_on_at_once_and_reads_well(
     control_plane: Cluster, lease: str, tmp_path: Path
 ) -> None:
     patient = LeaseTimes(lease_duration=3600, renew_deadline=60.0, retry_period=0.05)
-    async with await login.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
+    async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         for transitions, identity in enumerate(("first", "second")):
             started = asyncio.Event()
             elector = LeaderElector(

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from cse_operator.kube import errors, kopf_watch, login
+from cse_operator.kube import connection, errors, kopf_watch
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_simulator.control_plane import Cluster
 
@@ -52,7 +52,7 @@ async def test_a_pods_rotated_token_is_picked_up_without_a_restart(
     now = 0.0
     good = (folder / "token").read_text()
     (folder / "token").write_text("a.token.that-is-refused")
-    async with await login.connect(
+    async with await connection.connect(
         environ=environ, service_account=folder, clock=lambda: now
     ) as client:
         reader = ResourceReader(client)
@@ -67,12 +67,12 @@ async def test_kopf_gets_a_connection_that_works(
     control_plane: Cluster, namespace: str, pod: tuple[dict[str, str], Path]
 ) -> None:
     environ, folder = pod
-    async with await login.connect(environ=environ, service_account=folder) as client:
-        connection = await kopf_watch.connection_to(client)
+    async with await connection.connect(environ=environ, service_account=folder) as client:
+        connected = await kopf_watch.connection_to(client)
     path = f"/apis/cse-operator.io/v1alpha1/namespaces/{namespace}/microserviceengines/orders"
     async with (
-        aiohttp.ClientSession(headers=connection.as_http_headers()) as session,
-        session.get(f"{connection.server}{path}", ssl=connection.as_ssl_context()) as response,
+        aiohttp.ClientSession(headers=connected.as_http_headers()) as session,
+        session.get(f"{connected.server}{path}", ssl=connected.as_ssl_context()) as response,
     ):
         assert response.status == 404
         assert (await response.json())["reason"] == "NotFound"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube import errors, login
+from cse_operator.kube import connection, errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_simulator.control_plane import Cluster, LocalControlPlane
@@ -19,7 +19,7 @@ from support.repository import CRDS
 @pytest.fixture
 async def client(control_plane: Cluster) -> AsyncIterator[ApiClient]:
     """The operator's own kind of connection, as the administrator."""
-    async with await login.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
+    async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         yield client
 
 
@@ -87,7 +87,7 @@ async def test_a_list_that_outlives_its_snapshot_starts_again(
     cluster.install_crd(yaml.safe_load((CRDS / "microserviceengines.yaml").read_text()))
     for number in range(5):
         create_engine(cluster, f"engine-{number}", namespace="default")
-    async with await login.connect(kubeconfig=str(cluster.kubeconfig)) as client:
+    async with await connection.connect(kubeconfig=str(cluster.kubeconfig)) as client:
         pages = ResourceReader(client, page_size=2).list_pages(["default"])
         seen = [await anext(pages)]
         cluster.request("DELETE", engine_path("default", "engine-0"))
@@ -106,7 +106,7 @@ async def test_without_the_crd_nothing_is_said_about_objects(
     private_control_plane: LocalControlPlane,
 ) -> None:
     kubeconfig = private_control_plane.cluster.kubeconfig
-    async with await login.connect(kubeconfig=str(kubeconfig)) as client:
+    async with await connection.connect(kubeconfig=str(kubeconfig)) as client:
         reader = ResourceReader(client)
         with pytest.raises(errors.Unavailable, match="is the CRD installed"):
             await reader.get(("default", "orders"))

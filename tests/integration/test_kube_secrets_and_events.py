@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube import errors, login
+from cse_operator.kube import connection, errors
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.secrets import SecretReader
@@ -20,7 +20,7 @@ from support.kubectl import Kubectl
 @pytest.fixture
 async def client(control_plane: Cluster) -> AsyncIterator[ApiClient]:
     """The operator's own kind of connection, as the administrator."""
-    async with await login.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
+    async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         yield client
 
 

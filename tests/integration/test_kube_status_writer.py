@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube import errors, login
+from cse_operator.kube import connection, errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.status_writer import StatusWriter
@@ -21,7 +21,7 @@ from support.engines import create_engine, engine_path, patch_engine
 @pytest.fixture
 async def client(control_plane: Cluster) -> AsyncIterator[ApiClient]:
     """The operator's own kind of connection, as the administrator."""
-    async with await login.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
+    async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         yield client
 
 
@@ -201,7 +201,7 @@ async def test_who_lacks_the_right_is_told_so(
     token = control_plane.service_account_token(namespace, "nobody")
     for given, words in ((token, "cannot patch resource"), ("not-a-token", "Unauthorized")):
         kubeconfig = control_plane.write_kubeconfig(tmp_path / "kubeconfig", given)
-        async with await login.connect(kubeconfig=str(kubeconfig)) as client:
+        async with await connection.connect(kubeconfig=str(kubeconfig)) as client:
             with pytest.raises(errors.Denied, match=words):
                 await StatusWriter(client).write(
                     reference_to(engine), version_of(engine), {}, {"phase": "Pending"}

@@ -40,7 +40,7 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/cse-operator"
 
 @dataclass
 class Bench:
-    """An operator with some rights in a namespace, not started yet, and a wish for it."""
+    """An operator with some rights in a namespace, not started yet, and a resource for it."""
 
     scene: Scene
     operator: OperatorProcess
@@ -60,7 +60,7 @@ def scene(control_plane: Cluster, namespace: str, simulator: Simulation) -> Scen
 
 
 def prepared(scene: Scene, folder: Path, undo: ExitStack, *, without: Right | None) -> Bench:
-    """Install the rights of the namespaced variant with an election, but one, and a wish."""
+    """Install the rights of the namespaced variant with an election, but one, and a resource."""
     folder = kustomization(
         folder / "k", "namespaced", "high-availability", namespace=scene.namespace
     )

@@ -18,7 +18,7 @@ import yaml
 from aiohttp import web
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube import login
+from cse_operator.kube import connection
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -117,7 +117,7 @@ async def api_server_stub(folder: Path) -> AsyncIterator[tuple[ApiServerStub, Ap
     await site.start()
     host, port = runner.addresses[0][:2]
     stub.url = f"http://{host}:{port}"
-    api_client = await login.connect(kubeconfig=str(write_kubeconfig(folder, stub.url)))
+    api_client = await connection.connect(kubeconfig=str(write_kubeconfig(folder, stub.url)))
     try:
         yield stub, api_client
     finally:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import Failure, FailureKind
-from cse_operator.core.observation import EngineView, JobProgress, JobView
+from cse_operator.core.views import EngineView, JobProgress, JobView
 
 NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -14,10 +14,10 @@ from cse_operator.api.status import Condition, Status
 from cse_operator.api.status_reader import read_status
 from cse_operator.api.upgrade_record import Action, HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.failure import Failure, FailureKind
-from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Limits, Observed, Wish
+from cse_operator.core.observation import Desired, Limits, Observation
 from cse_operator.core.permit import ALLOWED
 from cse_operator.core.status import conditions
+from cse_operator.core.views import EngineView, JobView
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 LIMITS = Limits()
@@ -28,7 +28,7 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def wish(**changes: Any) -> Wish:
+def desired(**changes: Any) -> Desired:
     usual: dict[str, Any] = {
         "generation": 3,
         "version": "2.4.0",
@@ -36,7 +36,7 @@ def wish(**changes: Any) -> Wish:
         "timeout": timedelta(hours=2),
         "retry_limit": 1,
     }
-    return Wish(**(usual | changes))
+    return Desired(**(usual | changes))
 
 
 def engine(**changes: Any) -> EngineView:
@@ -137,15 +137,15 @@ def status(upgrade: UpgradeRecord | None = None, **changes: Any) -> Status:
     return Status(**(usual | changes))
 
 
-def observed(upgrade: UpgradeRecord | None = None, **changes: Any) -> Observed:
+def observed(upgrade: UpgradeRecord | None = None, **changes: Any) -> Observation:
     usual: dict[str, Any] = {
-        "wish": wish(),
+        "desired": desired(),
         "status": status(upgrade),
         "now": NOON,
         "engine": engine(),
         "permit": ALLOWED,
     }
-    return Observed(**(usual | changes))
+    return Observation(**(usual | changes))
 
 
 def failure(kind: FailureKind, **changes: Any) -> Failure:
@@ -162,7 +162,7 @@ def ready_conditions() -> tuple[Condition, ...]:
     return conditions(Status(), Reason.UP_TO_DATE, "engine is at 2.4.0", 3, NOON)
 
 
-def unreadable(**changes: Any) -> Observed:
+def unreadable(**changes: Any) -> Observation:
     """A resource whose open upgrade a newer build recorded in a word that is not known here."""
     stored = status(record()).to_json()
     stored["upgrade"]["action"] = "Rollback"

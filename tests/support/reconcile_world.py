@@ -16,13 +16,12 @@ from typing import Any
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.cloud.errors import CloudError
-from cse_operator.core.observation import Accepted, EngineView, JobView
-from cse_operator.core.observed import Limits
+from cse_operator.core.observation import Limits
 from cse_operator.core.policies import PolicySet
+from cse_operator.core.views import Accepted, EngineView, JobView
 from cse_operator.kube import errors
 from cse_operator.kube.references import ObjectReference
 from cse_operator.kube.status_writer import merge_patch
-from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import Cache, CachedResource
 from cse_operator.runtime.calls import Calls
@@ -30,7 +29,8 @@ from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.polls import Polls
-from cse_operator.runtime.reconcile import Intervals, Reconciler, Tools
+from cse_operator.runtime.reconcile import Dependencies, Intervals, Reconciler
+from cse_operator.runtime.recorder import Recorder
 from cse_operator.runtime.statuses import Statuses
 from cse_operator.runtime.workqueue import Group, WorkQueue
 from support.cloud_calls import FakeTime
@@ -229,7 +229,7 @@ class World:
             jitter=lambda: 0.0,
         )
         limits = Limits()
-        self.ownership = Ownership(grace=limits.grace, wake=self.queue.add, clock=self.time)
+        self.ownership = Ownership(grace=limits.grace, enqueue=self.queue.add, clock=self.time)
         self.cache = Cache(self.ownership, lambda region: region)
         self.authority = Authority(
             grace=start_grace,
@@ -246,13 +246,13 @@ class World:
         self.events: list[str] = []
         poster = SimpleNamespace(post=lambda _ref, _type, reason, _message: self._posted(reason))
         metrics = Metrics()
-        access: Any = self.cloud
+        resolver: Any = self.cloud
         cluster: Any = self.cluster
-        announcer = Announcer(poster, metrics)  # type: ignore[arg-type]
-        statuses = Statuses(cluster, self.cache, self.queue, self.ownership, announcer)
+        recorder = Recorder(poster, metrics)  # type: ignore[arg-type]
+        statuses = Statuses(cluster, self.cache, self.queue, self.ownership, recorder)
         self.calls = Calls(
             queue=self.queue,
-            access=access,
+            resolver=resolver,
             ownership=self.ownership,
             authority=self.authority,
             statuses=statuses,
@@ -260,11 +260,11 @@ class World:
             send_window=5.0,
         )
         self.reconciler = Reconciler(
-            Tools(
+            Dependencies(
                 queue=self.queue,
                 cache=self.cache,
                 reader=cluster,
-                access=access,
+                resolver=resolver,
                 ownership=self.ownership,
                 gate=self.gate,
                 authority=self.authority,

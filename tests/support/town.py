@@ -20,7 +20,7 @@ from support.wait import ENGINES
 
 QUICK = ("--poll-interval=0.2", "--log-format=json")
 MOST_SECONDS = 2.0
-"""That a neighbour may take from its wish to its call; alone it takes a tenth of that."""
+"""That a neighbour may take from its spec to its call; alone it takes a tenth of that."""
 HELD_UP = 20.0
 """Seconds that no busy machine adds to it."""
 ROUNDS = 5

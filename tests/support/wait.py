@@ -115,10 +115,10 @@ def wait_for_resource(
     """
 
     async def wait() -> Object:
-        wish = Wish(
+        expectation = Expectation(
             f"{namespace or collection}/{name}", lambda items: _one_of(items, predicate), timeout
         )
-        return (await _fulfilled(wish, watch(cluster, collection, namespace, name)))[0]
+        return (await _fulfilled(expectation, watch(cluster, collection, namespace, name)))[0]
 
     return wait()
 
@@ -134,8 +134,10 @@ def wait_until_gone(
     """Wait until the object does not exist."""
 
     async def wait() -> None:
-        wish = Wish(f"the end of {name}", lambda items: None if items else [], timeout)
-        await _fulfilled(wish, watch(cluster, collection, namespace, name))
+        expectation = Expectation(
+            f"the end of {name}", lambda items: None if items else [], timeout
+        )
+        await _fulfilled(expectation, watch(cluster, collection, namespace, name))
 
     return wait()
 
@@ -151,8 +153,10 @@ def wait_for_any(
     """Wait until the predicate holds for any object of the collection, such as an Event."""
 
     async def wait() -> Object:
-        wish = Wish(f"one of {collection}", lambda items: _one_of(items, predicate), timeout)
-        return (await _fulfilled(wish, watch(cluster, collection, namespace)))[0]
+        expectation = Expectation(
+            f"one of {collection}", lambda items: _one_of(items, predicate), timeout
+        )
+        return (await _fulfilled(expectation, watch(cluster, collection, namespace)))[0]
 
     return wait()
 
@@ -172,12 +176,12 @@ def wait_for_all(
         whole = len(items) == count and all(_holds(predicate, item) for item in items)
         return items if whole else None
 
-    wish = Wish(f"all {count} of {collection}", all_of_them, timeout)
-    return _fulfilled(wish, watch(cluster, collection, namespace))
+    expectation = Expectation(f"all {count} of {collection}", all_of_them, timeout)
+    return _fulfilled(expectation, watch(cluster, collection, namespace))
 
 
 @dataclass(frozen=True)
-class Wish:
+class Expectation:
     """What is waited for, and for how many seconds."""
 
     what: str
@@ -185,18 +189,21 @@ class Wish:
     timeout: float
 
 
-async def _fulfilled(wish: Wish, states: AsyncGenerator[dict[str, Object], None]) -> list[Object]:
+async def _fulfilled(
+    expectation: Expectation, states: AsyncGenerator[dict[str, Object], None]
+) -> list[Object]:
     latest: list[Object] = []
     try:
-        async with asyncio.timeout(wish.timeout), aclosing(states):
+        async with asyncio.timeout(expectation.timeout), aclosing(states):
             async for objects in states:
                 latest = list(objects.values())
-                found = wish.found_in(latest)
+                found = expectation.found_in(latest)
                 if found is not None:
                     return found
     except TimeoutError:
         shown = yaml.safe_dump([_shown(item) for item in latest[:5]], sort_keys=False)
-        message = f"waited {wish.timeout:g} s for {wish.what}; {len(latest)} there:\n{shown}"
+        waited = f"waited {expectation.timeout:g} s for {expectation.what}"
+        message = f"{waited}; {len(latest)} there:\n{shown}"
         raise AssertionError(message) from None
     raise AssertionError("a watch without an end ended")
 

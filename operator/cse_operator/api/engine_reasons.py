@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from cse_operator.api.reasons import BY_ITSELF, Reason, ReasonFacts, Standing
+from cse_operator.api.reasons import BY_ITSELF, ConditionType, Reason, ReasonFacts
 
 ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.UP_TO_DATE: ReasonFacts(
-        Standing.READY,
+        ConditionType.READY,
         "Normal",
         "The engine is at the wanted version, or at a later patch of it.",
         "It was there before, an upgrade succeeded, or the vendor patched it.",
         "None.",
     ),
     Reason.SUBMITTING: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "The intent is recorded and the upgrade call is on its way.",
         "`spec.version` is above the engine's version, or a failed upgrade is tried again.",
         BY_ITSELF,
     ),
     Reason.UPGRADING: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "The vendor runs the upgrade job; it is followed to its end, and until the engine shows "
         "its result.",
@@ -31,7 +31,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         BY_ITSELF,
     ),
     Reason.UPGRADE_OVERDUE: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "The job has run for longer than `spec.upgrade.timeout`. It is still followed.",
         "A large engine, a step that hangs at the vendor, or a `timeout` that is too short.",
@@ -39,7 +39,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "The operator records its result whenever it ends.",
     ),
     Reason.VERIFYING_OUTCOME: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "A call was sent and its answer was lost. The operator looks at the engine until it "
         "knows whether the call took effect, before it does anything else.",
@@ -48,28 +48,28 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         BY_ITSELF,
     ),
     Reason.ENGINE_BUSY: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "The engine is being created, changed or upgraded by someone else.",
         "A change in the console or by another program.",
         "None needed: the upgrade starts when the engine is Available again.",
     ),
     Reason.ENGINE_UNAVAILABLE: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "The engine is in a state in which an upgrade would not be safe.",
         "The vendor calls it Unavailable, or by a status that is not known.",
         "Look at the engine in the CSE console. The upgrade starts when it is Available.",
     ),
     Reason.SUSPENDED: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "`spec.suspend` is true: the engine is watched, and nothing is started.",
         "Somebody set it, in Git or by Argo CD's action suspend, and an upgrade is due.",
         "Set `spec.suspend: false`.",
     ),
     Reason.CREDENTIALS_NOT_FOUND: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "The Secret or ServiceAccount that `spec.credentialsRef` names does not exist in this "
         "namespace (yet), or there is none and the operator lends this namespace no identity.",
@@ -79,7 +79,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "seconds at first, and every five minutes later.",
     ),
     Reason.CLOUD_UNAVAILABLE: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "The vendor's API cannot be reached or answers with server errors.",
         "An outage, a wrong endpoint or region, DNS, a proxy, a NetworkPolicy, a certificate "
@@ -88,7 +88,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "NetworkPolicy with `cse-operator check`.",
     ),
     Reason.THROTTLED: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "The vendor asked for fewer calls; the project's calls are held back.",
         "Other programs call with the same project or user, or very many engines are upgraded "
@@ -96,7 +96,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "None needed. If it lasts, lower `--calls-per-second`.",
     ),
     Reason.UPGRADE_REJECTED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The vendor refused the upgrade call; its code and message are in the condition.",
         "A version that the vendor does not offer for this engine, or a state of it that the "
@@ -105,7 +105,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.UPGRADE_FAILED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The upgrade job ended with an error.",
         "A step of the job failed at the vendor; its words are in the condition.",
@@ -113,14 +113,14 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "`cse-operator.io/retry-requested-at` to a new value, or change the spec.",
     ),
     Reason.UPGRADE_TIMED_OUT: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The vendor ended the upgrade job by its own time-out.",
         "A step of the job took longer than the vendor allows.",
         "As for `UpgradeFailed`.",
     ),
     Reason.VERSION_MISMATCH: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The job is finished, but the engine reports another version than the wanted one.",
         "The vendor upgraded to another version, rolled back by itself, or still shows the "
@@ -129,7 +129,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "reports; otherwise ask the vendor's support with the job id.",
     ),
     Reason.OUTCOME_UNCERTAIN: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The answer of a call was lost, and other jobs ran since: whether the call took "
         "effect cannot be known from outside.",
@@ -138,14 +138,14 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.DOWNGRADE_NOT_SUPPORTED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The engine is at a higher version than the wanted one, and versions cannot go back.",
         "A `git revert`, a typing error, or an upgrade in the console.",
         "Set `spec.version` to the version the engine has (`status.currentVersion`) or higher.",
     ),
     Reason.ENGINE_NOT_FOUND: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The vendor knows no engine with this id in this project and region.",
         "It was deleted, an id or the region is wrong, or the credentials belong to another "
@@ -154,7 +154,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "cannot be changed: delete the resource and create it anew; no engine is touched.",
     ),
     Reason.ENGINE_UNUSABLE: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The engine is frozen, deleted or failed in a way that only its owner can mend.",
         "A bill that is not paid, or a creation, change or upgrade that failed without the "
@@ -164,7 +164,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "`cse-operator.io/retry-requested-at` is set to a new value.",
     ),
     Reason.ENGINE_ALREADY_MANAGED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "Another resource names the same engine and drives it: the oldest one, or one whose "
         "upgrade is under way.",
@@ -172,7 +172,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Delete one of the two resources; no engine is touched by that.",
     ),
     Reason.CREDENTIALS_INVALID: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The Secret exists, but its keys are missing, mixed or empty, or its type is one of "
         "Kubernetes' own, such as the token of a service account.",
@@ -182,7 +182,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "minute. One of another type has to be made anew, with the type `Opaque`.",
     ),
     Reason.CREDENTIALS_REFUSED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The vendor refused the credentials. They are not tried again for a while, because "
         "repeated failures lock a key.",
@@ -194,7 +194,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "again when the cool-down is over, or at once when `spec.credentialsRef` changes.",
     ),
     Reason.PERMISSION_DENIED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The credentials are good, but not allowed to do this.",
         "The IAM user or agency lacks a right. Of one that was fine it is only said after "
@@ -205,7 +205,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "refused, then set the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.REGION_NOT_ALLOWED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The operator's settings do not allow this region.",
         "A typing error, or a region that the operator is not meant for, or does not know the site "
@@ -214,14 +214,14 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "`--sites`.",
     ),
     Reason.INVALID_SPEC: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The spec does not fit the resource's schema (an old CRD in the cluster?).",
         "The CRD in the cluster is older or newer than the operator.",
         "Correct the field that the message names; apply the CRD of this version.",
     ),
     Reason.WAITING_TO_CALL: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "An upgrade is due, and the operator has started too recently to call it.",
         "The operator was started or took over less than one outcome grace ago. A process that "
@@ -229,7 +229,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         BY_ITSELF,
     ),
     Reason.OBSERVE_ONLY: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "A call is due, and the operator only observes: it looks, adopts, follows and reports, and "
         "calls nothing.",
@@ -237,7 +237,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Ask the administrator to run the operator without `--observe-only`.",
     ),
     Reason.VERSION_NOT_COMPARABLE: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The engine's version and the wanted one cannot be ordered, so nothing is called: an "
         "upgrade cannot be taken back.",
@@ -249,7 +249,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "annotation `cse-operator.io/retry-requested-at`.",
     ),
     Reason.RETRY_REQUIRED: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The wanted version was called before, that call ended without it, and another job ran "
         "since. It is not called again by itself.",
@@ -259,7 +259,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "`cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.UNREADABLE_STATUS: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "Another version of the operator recorded an upgrade in words that this one does not "
         "know. Nothing is called and nothing is written over the record; a retry request changes "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from cse_operator.api.reasons import BY_ITSELF, Reason, ReasonFacts, Standing
+from cse_operator.api.reasons import BY_ITSELF, ConditionType, Reason, ReasonFacts
 
 POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.NEVER_OPENS: ReasonFacts(
-        Standing.STALLED,
+        ConditionType.STALLED,
         "Warning",
         "The times of the policies that select the engine never let it start together within 400 "
         "days.",
@@ -16,7 +16,7 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Change the windows or freezes of one of the policies in `status.held`.",
     ),
     Reason.POLICIES_UNKNOWN: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "The policies cannot be read, so nothing starts: one of them may hold the engine.",
         "The operator has just started, its rights to list policies or namespaces are missing, or "
@@ -24,21 +24,21 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Install the CRDs of this version, and grant list and watch on the policies.",
     ),
     Reason.POLICY_INVALID: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "A policy that selects the engine cannot be evaluated, so nothing starts.",
         "A word, a schedule or a time zone in it that this operator does not know.",
         "Mend the policy: its condition `Valid` names the field.",
     ),
     Reason.POLICY_SUSPENDED: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "A policy that selects the engine is suspended: nothing starts.",
         "Somebody set `spec.suspend: true` on the policy.",
         "Set it to false.",
     ),
     Reason.NO_POLICY: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "No policy selects the engine, and the administrator wants one for each "
         "(`--require-policy`).",
@@ -46,7 +46,7 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Give the engine the label that a policy selects, or make a policy.",
     ),
     Reason.FAILURES_EXCEEDED: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Warning",
         "More engines of the policy failed at the wanted version than `maxFailures`: no other "
         "engine starts.",
@@ -54,14 +54,14 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Mend the failed engines and request their retry; or want another version.",
     ),
     Reason.CHANGE_FREEZE: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "A policy has a freeze now: nothing starts.",
         "A freeze in the policy, whose reason the message names.",
         BY_ITSELF,
     ),
     Reason.APPROVAL_REQUIRED: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "A policy asks for an approval of the wanted version.",
         "Nobody has approved this version, or another one was approved.",
@@ -69,14 +69,14 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "version in the policy's `approvedVersions`.",
     ),
     Reason.OUTSIDE_WINDOW: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "No window of the policy lets upgrades start now.",
         "It is outside of the windows, or in the `cutoff` at the end of one.",
         "None needed: the message says when it opens.",
     ),
     Reason.WAITING_FOR_WAVE: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "Engines of an earlier wave do not run the wanted version, or are not well at it.",
         "The earlier wave goes first, also where nobody has raised its version yet.",
@@ -84,14 +84,14 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "of the policy.",
     ),
     Reason.SOAKING: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "The engines of an earlier wave run the wanted version, and not for long enough yet.",
         "The `soak` of that wave is not over.",
         BY_ITSELF,
     ),
     Reason.WAITING_FOR_SLOT: ReasonFacts(
-        Standing.RECONCILING,
+        ConditionType.RECONCILING,
         "Normal",
         "As many engines of a policy upgrade as `maxConcurrent` allows.",
         "Others go first: by `spec.upgrade.priority`, then by how long they wait.",

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 
-class Standing(StrEnum):
+class ConditionType(StrEnum):
     """Which condition accompanies `Ready` for a reason."""
 
     READY = "Ready"
@@ -79,7 +79,7 @@ HELD: Final = tuple(Reason)[tuple(Reason).index(Reason.NEVER_OPENS) :]
 class ReasonFacts:
     """What the runbook says about a reason."""
 
-    standing: Standing
+    condition: ConditionType
     event_type: Literal["Normal", "Warning"]
     """The type of the Event posted when it becomes so."""
     meaning: str

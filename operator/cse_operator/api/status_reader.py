@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from cse_operator.api.reasons import Standing as ConditionType
+from cse_operator.api.reasons import ConditionType
 from cse_operator.api.status import KeptApart, Status
 from cse_operator.api.upgrade_record import READER, UpgradeRecord
 

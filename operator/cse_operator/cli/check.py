@@ -29,12 +29,12 @@ from cse_operator.cli.cluster_checks import (
 from cse_operator.cli.flags import USAGE_ERROR, read_settings
 from cse_operator.cli.report import Finding, Mark, note, problem, show
 from cse_operator.cloud.endpoints import EndpointSettingError
-from cse_operator.cloud.projects import ProjectOptions
+from cse_operator.cloud.sessions import SessionOptions
+from cse_operator.kube.connection import connect
 from cse_operator.kube.errors import KubeError, NotConfigured
-from cse_operator.kube.login import connect
 from cse_operator.runtime import variables
-from cse_operator.runtime.access import project_options
 from cse_operator.runtime.identities import Identities
+from cse_operator.runtime.project_resolver import project_options
 from cse_operator.runtime.settings import Settings
 
 DESCRIPTION: Final = """\
@@ -119,7 +119,7 @@ async def find_all(settings: CheckSettings) -> list[Finding]:
     ]
     doubts += [
         note("settings", doubt, "Set it, or ignore this if no proxy is needed.")
-        for doubt in variables.unheeded_proxies(os.environ, settings)
+        for doubt in variables.ignored_proxies(os.environ, settings)
     ]
     return [*doubts, *await _with_settings(settings)]
 
@@ -140,7 +140,7 @@ async def _with_settings(settings: CheckSettings) -> list[Finding]:
 
 
 async def _find_all(
-    api_client: ApiClient, options: ProjectOptions, settings: CheckSettings
+    api_client: ApiClient, options: SessionOptions, settings: CheckSettings
 ) -> list[Finding]:
     findings = [await check_cluster(api_client)]
     if findings[0].mark is Mark.PROBLEM:

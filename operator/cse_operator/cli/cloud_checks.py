@@ -26,11 +26,11 @@ from cse_operator.cloud.auth.credentials import (
 )
 from cse_operator.cloud.auth.identities import KeylessIdentity, ServiceAccountIdentity
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.redaction import redact
+from cse_operator.cloud.sessions import ProjectSession, ProjectSessions, SessionOptions
 from cse_operator.cloud.transport import build_http_client
 from cse_operator.core.failure import FailureKind
-from cse_operator.core.observation import EngineView
+from cse_operator.core.views import EngineView
 from cse_operator.kube.errors import KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import SecretReader
@@ -65,7 +65,7 @@ class Target:
     wanted: str = ""
 
 
-async def check_endpoints(options: ProjectOptions, regions: frozenset[str]) -> list[Finding]:
+async def check_endpoints(options: SessionOptions, regions: frozenset[str]) -> list[Finding]:
     """Check, without credentials, that the vendor's API answers in these regions."""
     if not regions and "{region}" not in options.endpoints.cse_template:
         regions = frozenset({"cn-north-4"})  # the endpoint is the same in every region
@@ -138,7 +138,7 @@ async def find_target(
 
 async def check_credentials(
     api_client: ApiClient,
-    options: ProjectOptions,
+    options: SessionOptions,
     namespace: str,
     target: Target,
     identities: Identities,
@@ -166,7 +166,7 @@ async def check_credentials(
 
 
 async def _walk_without_a_key(
-    options: ProjectOptions, namespace: str, target: Target, identities: Identities
+    options: SessionOptions, namespace: str, target: Target, identities: Identities
 ) -> list[Finding]:
     """Check each step from the ServiceAccount or the operator's Pod to the engine.
 
@@ -195,11 +195,11 @@ async def _walk_without_a_key(
 
 @asynccontextmanager
 async def _project(
-    options: ProjectOptions, target: Target, credentials: Credentials | KeylessIdentity
-) -> AsyncIterator[Project | Finding]:
+    options: SessionOptions, target: Target, credentials: Credentials | KeylessIdentity
+) -> AsyncIterator[ProjectSession | Finding]:
     """Yield the project to try the credentials on, or the problem that prevents it."""
-    projects = Projects(options, _ignore)
-    found: Project | Finding
+    projects = ProjectSessions(options, _ignore)
+    found: ProjectSession | Finding
     try:
         found = projects.attach(
             "check",
@@ -216,7 +216,7 @@ async def _project(
         await projects.close()
 
 
-async def _try(project: Project, target: Target) -> list[Finding]:
+async def _try(project: ProjectSession, target: Target) -> list[Finding]:
     if target.engine_id is None:
         return [await _list(project)]
     subject = "engine"
@@ -228,7 +228,7 @@ async def _try(project: Project, target: Target) -> list[Finding]:
     return [found, await _list_jobs(project, target.engine_id)]
 
 
-async def _list_jobs(project: Project, engine_id: str) -> Finding:
+async def _list_jobs(project: ProjectSession, engine_id: str) -> Finding:
     """Check that the site has the list of jobs, which resolves a lost answer soonest."""
     subject = "list of jobs"
     try:
@@ -241,7 +241,7 @@ async def _list_jobs(project: Project, engine_id: str) -> Finding:
     return ok(subject, f"the site has it, with {len(jobs)} jobs of the engine")
 
 
-async def _list(project: Project) -> Finding:
+async def _list(project: ProjectSession) -> Finding:
     subject = "project"
     try:
         engines = await project.client.list_engines()

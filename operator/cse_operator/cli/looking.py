@@ -20,13 +20,13 @@ from pydantic_settings import SettingsError
 
 from cse_operator.cloud.auth.credentials import SECRET_KEYS, Credentials, parse_secret
 from cse_operator.cloud.errors import CloudError
-from cse_operator.cloud.projects import Projects
 from cse_operator.cloud.reader import CseReader
+from cse_operator.cloud.sessions import ProjectSessions
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretReader
 from cse_operator.runtime import variables
-from cse_operator.runtime.access import project_options
+from cse_operator.runtime.project_resolver import project_options
 from cse_operator.runtime.settings import Settings
 
 Result = TypeVar("Result")
@@ -129,7 +129,7 @@ class Vendor:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._projects = Projects(project_options(settings), lambda *_: None)
+        self._projects = ProjectSessions(project_options(settings), lambda *_: None)
         self._readers: dict[tuple[str, str, str | None, str], CseReader] = {}
 
     def reader(

@@ -25,9 +25,9 @@ from cse_operator.cli.looking import (
 from cse_operator.cloud.auth.credentials import Credentials
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
-from cse_operator.core.observation import EngineView
+from cse_operator.core.views import EngineView
+from cse_operator.kube.connection import connect
 from cse_operator.kube.errors import KubeError
-from cse_operator.kube.login import connect
 from cse_operator.runtime.settings import Settings
 
 DESCRIPTION: Final = """\

@@ -17,7 +17,7 @@ from cse_operator.cloud.fairness import Turn, Urgency
 from cse_operator.cloud.reader import CseReader
 
 if TYPE_CHECKING:
-    from cse_operator.core.observation import Accepted
+    from cse_operator.core.views import Accepted
 
 _VERSION = re.compile(r"[0-9a-zA-Z]([-+._0-9a-zA-Z]{0,22}[0-9a-zA-Z])?")
 

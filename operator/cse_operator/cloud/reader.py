@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cse_operator.cloud.exchange import Parser
-    from cse_operator.core.observation import EngineView, JobView
+    from cse_operator.core.views import EngineView, JobView
 
 READ_RETRIES = 2
 """How often a read is repeated after a transient failure."""

@@ -30,7 +30,7 @@ from cse_operator.cloud.values import (
     term,
     word,
 )
-from cse_operator.core.observation import Accepted, EngineView
+from cse_operator.core.views import Accepted, EngineView
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -25,7 +25,7 @@ from cse_operator.cloud.values import (
     text,
     word,
 )
-from cse_operator.core.observation import JobProgress, JobView
+from cse_operator.core.views import JobProgress, JobView
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -179,7 +179,7 @@ def _failure_message(
 
 
 def _words_of(task: dict[str, Any]) -> str:
-    # The vendor's own example spells the key both ways.
+    # The vendor's own example periods the key both ways.
     for key in ("taskExecutorBrief", "taskexEcutorBrief"):
         brief = task.get(key)
         if isinstance(brief, dict) and (words := text(brief.get("description"))):

@@ -12,19 +12,19 @@ from datetime import datetime
 from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.api.status import Phase, Status
 from cse_operator.core.backoff import exponential, spread
 from cse_operator.core.failure import Failure
 from cse_operator.core.failure_messages import why_not_seen
 from cse_operator.core.machine import BrokenRowError, Transition, apply
-from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.permit import Held
 from cse_operator.core.records import open_record
 from cse_operator.core.situations import classify, classify_answer, is_gone
-from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
+from cse_operator.core.states import Effect, Requeue, Situation, State, state_of
 from cse_operator.core.status import concluded, conditions, kept
+from cse_operator.core.views import Accepted
 from cse_operator.core.waits import grace_left, overdue_in
 
 _FAILURES: Final = {
@@ -66,17 +66,17 @@ class Decision:
     lost."""
 
 
-def decide(o: Observed, limits: Limits) -> Decision:
+def decide(o: Observation, limits: Limits) -> Decision:
     """Return the next action for an observation.
 
     Raises:
         BrokenRowError: A record change led to a state other than its row's; nothing may be called.
     """
     failure = o.failure or _unseen_job(o, limits)
-    if failure is not None and o.rival is None and stage_of(o.status) is not Stage.UNREADABLE:
+    if failure is not None and o.other_owner is None and state_of(o.status) is not State.UNREADABLE:
         return _could_not_look(o, failure, limits)
     # Each turn leaves one state; a job can be found, followed and ended in one step.
-    for _ in range(len(Stage) + 1):
+    for _ in range(len(State) + 1):
         situation = classify(o, limits)
         row, status, broken = apply(o, situation)
         if broken is not None:
@@ -91,10 +91,10 @@ def decide(o: Observed, limits: Limits) -> Decision:
             return _shown(o, status, situation, row, limits)
         # The new state begins now, so this process has known it for no time.
         o = replace(o, status=status, known_for=0.0, wrote_intent=False)
-    raise AssertionError(f"the table of states leads nowhere from {stage_of(o.status)}")
+    raise AssertionError(f"the table of states leads nowhere from {state_of(o.status)}")
 
 
-def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -> Decision:
+def after_call(o: Observation, answer: Accepted | Failure | Held, limits: Limits) -> Decision:
     """Return what to record once a changing call was answered or failed.
 
     Args:
@@ -105,7 +105,7 @@ def after_call(o: Observed, answer: Accepted | Failure | Held, limits: Limits) -
     Raises:
         ValueError: No intent is open, so there is nowhere to record an answer.
     """
-    if stage_of(o.status) is not Stage.UNANSWERED:
+    if state_of(o.status) is not State.UNANSWERED:
         raise ValueError("a call was answered although no intent is open")
     o = replace(o, answer=answer, failure=None)
     if isinstance(answer, Held):
@@ -136,7 +136,7 @@ def invalid_spec(status: Status, generation: int, why: str, now: datetime) -> De
 
 
 def _shown(
-    o: Observed, status: Status, situation: Situation, row: Transition, limits: Limits
+    o: Observation, status: Status, situation: Situation, row: Transition, limits: Limits
 ) -> Decision:
     """Return the decision of a row that ends the step: the status to show, and any effect."""
     if row.reason is None or row.say is None:
@@ -157,22 +157,22 @@ def _shown(
     )
 
 
-def _unseen_job(o: Observed, limits: Limits) -> Failure | None:
+def _unseen_job(o: Observation, limits: Limits) -> Failure | None:
     """Return why the job cannot be seen; None if the engine has to be looked at first.
 
     The vendor may answer with a server error (502) for the jobs of a deleted engine.
     """
-    in_doubt = stage_of(o.status) is Stage.RUNNING and o.failures >= limits.patience
+    in_doubt = state_of(o.status) is State.RUNNING and o.failures >= limits.patience
     return None if in_doubt and o.engine is None else o.job_failure
 
 
-def _job_to_show(o: Observed) -> int | None:
+def _job_to_show(o: Observation) -> int | None:
     if o.record is not None and o.record.running:
         return o.record.job_id
     return o.engine.latest_job_id if o.engine else None
 
 
-def _could_not_look(o: Observed, failure: Failure, limits: Limits) -> Decision:
+def _could_not_look(o: Observation, failure: Failure, limits: Limits) -> Decision:
     if is_gone(o, limits):
         row, status, broken = apply(o, Situation.ENGINE_GONE)
         if broken is not None:
@@ -181,7 +181,7 @@ def _could_not_look(o: Observed, failure: Failure, limits: Limits) -> Decision:
     return _told(o, failure, limits, patient=True)
 
 
-def _told(o: Observed, failure: Failure, limits: Limits, *, patient: bool) -> Decision:
+def _told(o: Observation, failure: Failure, limits: Limits, *, patient: bool) -> Decision:
     """The vendor could not be asked: report why, unless the failure may pass by itself."""
     reason, requeue = _FAILURES[failure.kind]
     waits_for_more = patient and o.failures < limits.patience and _is_patient_with(o, failure)
@@ -197,20 +197,22 @@ def _told(o: Observed, failure: Failure, limits: Limits, *, patient: bool) -> De
     return Decision(concluded(o, o.status, reason, message, None), requeue_after=seconds)
 
 
-def _is_patient_with(o: Observed, failure: Failure) -> bool:
+def _is_patient_with(o: Observation, failure: Failure) -> bool:
     """Whether the shown status may outlast a first failure of this kind.
 
     While the status is of an older spec, any failure is reported at once.
     """
     ready = o.status.ready
-    if ready is None or o.status.observed_generation != o.wish.generation:
+    if ready is None or o.status.observed_generation != o.desired.generation:
         return False
     if failure.kind in _DOUBTED:
-        return all(condition.type != Standing.STALLED.value for condition in o.status.conditions)
+        return all(
+            condition.type != ConditionType.STALLED.value for condition in o.status.conditions
+        )
     return failure.kind in _PASSING
 
 
-def _seconds(o: Observed, requeue: Requeue, limits: Limits) -> float | None:
+def _seconds(o: Observation, requeue: Requeue, limits: Limits) -> float | None:
     fixed = {
         Requeue.CONFIRM: limits.confirm,
         Requeue.WAIT: limits.wait,
@@ -236,7 +238,7 @@ def _seconds(o: Observed, requeue: Requeue, limits: Limits) -> float | None:
             return None
 
 
-def _until_the_grace_is_over(o: Observed, limits: Limits) -> float:
+def _until_the_grace_is_over(o: Observation, limits: Limits) -> float:
     """Return seconds until the next look: ever more within the grace, then right after it."""
     left = grace_left(o, limits)
     if left <= 0:
@@ -245,7 +247,7 @@ def _until_the_grace_is_over(o: Observed, limits: Limits) -> float:
     return min(left, max(limits.confirm, o.known_for)) + limits.confirm * o.jitter
 
 
-def _after_the_grace_of_a_refusal(o: Observed, limits: Limits) -> float | None:
+def _after_the_grace_of_a_refusal(o: Observation, limits: Limits) -> float | None:
     """Return seconds until the one look right after the grace; None once the grace is over.
 
     The refused call may be a duplicate of a call that took effect, and lagging reads hide its job
@@ -255,7 +257,7 @@ def _after_the_grace_of_a_refusal(o: Observed, limits: Limits) -> float | None:
     return left + limits.confirm * o.jitter if left > 0 else None
 
 
-def _until_the_next_poll(o: Observed) -> float | None:
+def _until_the_next_poll(o: Observation) -> float | None:
     """Return seconds until the job is looked at again, or is overdue, whichever is earlier."""
     record = o.record
     job = o.shown_job(record.job_id) if record is not None else None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from cse_operator.api.reasons import HELD, Reason
 from cse_operator.api.status import HeldBy, Status
-from cse_operator.core.observed import Observed
+from cse_operator.core.observation import Observation
 from cse_operator.core.permit import Held
 
 
-def reason_of_hold(o: Observed) -> Reason:
+def reason_of_hold(o: Observation) -> Reason:
     """Return the reason of the first policy that holds the call."""
     return _held(o).reason
 
 
-def held(o: Observed, _: Status) -> str:
+def held(o: Observation, _: Status) -> str:
     """Return the sentence for a call that policies hold."""
-    waits = f"the upgrade to {o.wish.version} waits: {_held(o).text}"
+    waits = f"the upgrade to {o.desired.version} waits: {_held(o).text}"
     return f"engine is at {o.seen_engine.version}; {waits}"
 
 
-def held_by(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:
+def held_by(o: Observation, reason: Reason) -> tuple[HeldBy, ...]:
     """Return the policies that hold the engine; empty unless the reason is a hold."""
     if reason not in HELD:
         return ()
@@ -34,7 +34,7 @@ def held_by(o: Observed, reason: Reason) -> tuple[HeldBy, ...]:
     )
 
 
-def _held(o: Observed) -> Held:
+def _held(o: Observation) -> Held:
     if not isinstance(o.permit, Held):
         raise TypeError("no policy holds the call")
     return o.permit

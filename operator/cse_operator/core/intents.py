@@ -10,28 +10,28 @@ from typing import Any
 
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import HISTORY_LIMIT, Action, UpgradeRecord
-from cse_operator.core.observation import EngineView
-from cse_operator.core.observed import Observed
+from cse_operator.core.observation import Observation
 from cse_operator.core.records import open_record, vendors_now, with_record
+from cse_operator.core.views import EngineView
 
 
-def intent_to_upgrade(o: Observed) -> Status:
-    """Record the intent to call Upgrade for the wish."""
+def intent_to_upgrade(o: Observation) -> Status:
+    """Record the intent to call Upgrade for the desired version."""
     engine = o.seen_engine
     return _with_intent(
         o,
         UpgradeRecord(
             action=Action.UPGRADE,
-            wanted_version=o.wish.version,
+            wanted_version=o.desired.version,
             answered_versions=_answered_by(o.record),
             from_version=engine.version,
-            target_version=o.wish.version,
+            target_version=o.desired.version,
             **_moment_of_intent(o, engine),
         ),
     )
 
 
-def intent_to_retry(o: Observed) -> Status:
+def intent_to_retry(o: Observation) -> Status:
     """Record the intent to call Retry, which goes on with the failed job to its own target."""
     engine, old = o.seen_engine, o.record
     same_job = old is not None and old.job_id == engine.latest_job_id
@@ -40,7 +40,7 @@ def intent_to_retry(o: Observed) -> Status:
         o,
         UpgradeRecord(
             action=Action.RETRY,
-            wanted_version=o.wish.version,
+            wanted_version=o.desired.version,
             answered_versions=_answered_by(old),
             from_version=retried.from_version if retried else engine.version,
             target_version=retried.target_version if retried else None,
@@ -50,7 +50,7 @@ def intent_to_retry(o: Observed) -> Status:
     )
 
 
-def called_again(o: Observed) -> Status:
+def called_again(o: Observation) -> Status:
     """Renew the intent: its call had no effect, and goes out once more."""
     moment = _moment_of_intent(o, o.seen_engine)
     changes = {**moment, "attempts": open_record(o.status).attempts + 1, "error": None}
@@ -59,13 +59,13 @@ def called_again(o: Observed) -> Status:
     return _with_intent(o, open_record(o.status).model_copy(update=changes))
 
 
-def adopted(o: Observed) -> Status:
+def adopted(o: Observation) -> Status:
     """Follow a job that somebody else started."""
     engine = o.seen_engine
     job = o.shown_job(engine.latest_job_id)
     record = UpgradeRecord(
         action=Action.ADOPTED,
-        wanted_version=o.wish.version,
+        wanted_version=o.desired.version,
         answered_versions=_answered_by(o.record),
         from_version=engine.version,
         requested_at=o.now,
@@ -77,9 +77,9 @@ def adopted(o: Observed) -> Status:
     return with_record(o.status, record)
 
 
-def handled_retry(o: Observed) -> str | None:
+def handled_retry(o: Observation) -> str | None:
     """The request for a retry that is honoured with this step (or was, if there is none)."""
-    return o.wish.retry_request or o.status.last_handled_retry_at
+    return o.desired.retry_request or o.status.last_handled_retry_at
 
 
 def _answered_by(old: UpgradeRecord | None) -> tuple[str, ...]:
@@ -90,15 +90,15 @@ def _answered_by(old: UpgradeRecord | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *old.answered_versions)))[:HISTORY_LIMIT]
 
 
-def _moment_of_intent(o: Observed, engine: EngineView) -> dict[str, Any]:
+def _moment_of_intent(o: Observation, engine: EngineView) -> dict[str, Any]:
     return {
         "requested_at": o.now,
         "baseline_job_id": engine.latest_job_id,
         "baseline_at": vendors_now(o),
-        "retry_request": o.wish.retry_request if o.retry_requested else None,
+        "retry_request": o.desired.retry_request if o.retry_requested else None,
     }
 
 
-def _with_intent(o: Observed, record: UpgradeRecord) -> Status:
+def _with_intent(o: Observation, record: UpgradeRecord) -> Status:
     status = with_record(o.status, record)
     return status.model_copy(update={"last_handled_retry_at": handled_retry(o)})

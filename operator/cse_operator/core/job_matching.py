@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
-from cse_operator.core.observation import JobView
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.vendor_states import JOB_FINISHED, UPGRADE_JOB_TYPE
+from cse_operator.core.views import JobView
 from cse_operator.core.waits import ended_entry, ended_lately, is_sent
 
 STORED_TO: Final = timedelta(seconds=1)
@@ -22,7 +22,7 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How long before the intent the job of its call may seem to start, by the vendor's clocks."""
 
 
-def is_current(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> bool:
+def is_current(o: Observation, record: UpgradeRecord, job: JobView, limits: Limits) -> bool:
     """Whether the shown job can come from the recorded call, and not from before it.
 
     A job that started before the engine was looked at for the intent is an older job that the look
@@ -41,7 +41,7 @@ def is_current(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits)
     return job.started_at is None or job.started_at >= record.baseline_at - CLOCK_TOLERANCE
 
 
-def listed_job(o: Observed) -> JobView | None:
+def listed_job(o: Observation) -> JobView | None:
     """Return the earliest upgrade job in the vendor's list that the open call may have started.
 
     Jobs without a start time are skipped: an old job must not be taken for the call's.
@@ -62,7 +62,7 @@ def listed_job(o: Observed) -> JobView | None:
     return min(fitting, key=lambda found: found[:2])[2] if fitting else None
 
 
-def _old_end(o: Observed, baseline_at: datetime, job: JobView) -> datetime:
+def _old_end(o: Observation, baseline_at: datetime, job: JobView) -> datetime:
     """Return the moment after which an end of a retried job belongs to its new run."""
     recorded = ended_entry(o, job.job_id)
     if recorded is not None and recorded.finished_at is not None:

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
 from cse_operator.core import ends, held, intents, messages, records
-from cse_operator.core.observed import Observed
-from cse_operator.core.states import Effect, Requeue, Situation, Stage, stage_of
+from cse_operator.core.observation import Observation
+from cse_operator.core.states import Effect, Requeue, Situation, State, state_of
 
-RecordChange = Callable[[Observed], Status]
-ReasonOf = Callable[[Observed], Reason]
-Sentence = Callable[[Observed, Status], str]
+RecordChange = Callable[[Observation], Status]
+ReasonOf = Callable[[Observation], Reason]
+Sentence = Callable[[Observation, Status], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """What follows from a situation in a state."""
 
-    to: Stage
+    to: State
     effect: Effect = Effect.NONE
     record: RecordChange = records.unchanged
     reason: Reason | ReasonOf | None = None
@@ -43,17 +43,17 @@ class Transition:
     """Whether the status shows this look's engine; a look from before a job's end is not shown."""
 
 
-_I, _U, _R, _X = Stage.IDLE, Stage.UNANSWERED, Stage.RUNNING, Stage.UNREADABLE
+_I, _U, _R, _X = State.IDLE, State.UNANSWERED, State.RUNNING, State.UNREADABLE
 _S, _E, _Q, _W = Situation, Effect, Requeue, Reason
 _T = Transition
 
-TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
+TRANSITIONS: dict[tuple[State, Situation], Transition] = {
     # -- Unreadable: nothing is called, and nothing is written over the record --------------
     (_X, _S.UNREADABLE): _T(
         _X, reason=_W.UNREADABLE_STATUS, say=messages.unreadable, shows_engine=False
     ),
     # -- Idle: compare the engine with the desired version -----------------------------------
-    (_I, _S.RIVAL): _T(_I, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
+    (_I, _S.OTHER_OWNER): _T(_I, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.other_owner),
     (_I, _S.NOT_LOOKED): _T(_I, _E.LOOK),
     (_I, _S.JOB_NOT_SEEN): _T(_I, _E.SHOW_JOB),
     (_I, _S.LOOK_TOO_OLD): _T(_I, requeue=_Q.CONFIRM, keeps=True),
@@ -67,7 +67,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     ),
     (_I, _S.AT_TARGET): _T(
         _I,
-        record=records.settled_for_the_wish,
+        record=records.settled_for_the_desired_version,
         reason=_W.UP_TO_DATE,
         say=messages.at_target,
         answers_retry=True,
@@ -75,7 +75,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
     (_I, _S.PASSING): _T(_I, requeue=_Q.WAIT, keeps=True),
     (_I, _S.BEYOND_TARGET): _T(
         _I,
-        record=records.settled_for_the_wish,
+        record=records.settled_for_the_desired_version,
         reason=_W.DOWNGRADE_NOT_SUPPORTED,
         say=messages.beyond_target,
         answers_retry=True,
@@ -184,7 +184,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         _U, record=records.not_sent, reason=held.reason_of_hold, say=held.held
     ),
     # -- Unanswered, later: find out what became of the call, by looking ------------------------
-    (_U, _S.RIVAL): _T(_U, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
+    (_U, _S.OTHER_OWNER): _T(_U, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.other_owner),
     (_U, _S.NOT_LOOKED): _T(_U, _E.LOOK),
     (_U, _S.JOB_NOT_SEEN): _T(_U, _E.SHOW_JOB),
     (_U, _S.JOBS_NOT_LISTED): _T(_U, _E.LIST_JOBS),
@@ -235,7 +235,7 @@ TRANSITIONS: dict[tuple[Stage, Situation], Transition] = {
         requeue=_Q.SLOW,
     ),
     # -- Running: follow the job to its end ------------------------------------------------------
-    (_R, _S.RIVAL): _T(_R, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.rival),
+    (_R, _S.OTHER_OWNER): _T(_R, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.other_owner),
     (_R, _S.NOT_LOOKED): _T(_R, _E.LOOK),
     (_R, _S.JOB_NOT_SEEN): _T(_R, _E.SHOW_JOB),
     (_R, _S.JOB_RUNS): _T(
@@ -290,18 +290,18 @@ class BrokenRowError(AssertionError):
     """A record change led to a state other than its row's: nothing may follow from it."""
 
 
-def apply(o: Observed, situation: Situation) -> tuple[Transition, Status, BrokenRowError | None]:
+def apply(o: Observation, situation: Situation) -> tuple[Transition, Status, BrokenRowError | None]:
     """Change the record as the row of a situation says.
 
     Returns:
         The row, the status with the changed record, and the error if the record is not in the row's
         state.
     """
-    stage = stage_of(o.status)
-    row = TRANSITIONS[stage, situation]
+    state = state_of(o.status)
+    row = TRANSITIONS[state, situation]
     status = row.record(o)
-    reached = stage_of(status)
+    reached = state_of(status)
     if reached is row.to:
         return row, status, None
-    told = f"{stage}, {situation}: the record is {reached} and not {row.to}"
+    told = f"{state}, {situation}: the record is {reached} and not {row.to}"
     return row, status, BrokenRowError(told)

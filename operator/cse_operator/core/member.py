@@ -13,10 +13,10 @@ from typing import Any, Final
 from cse_operator.api.reasons import HELD, Reason
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, Result
-from cse_operator.core.observation import EngineView
-from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.states import State, state_of
 from cse_operator.core.vendor_states import AVAILABLE, UPGRADE_FAILED, UPGRADING
 from cse_operator.core.versions import Comparison, compare
+from cse_operator.core.views import EngineView
 
 _RUNS: Final = frozenset({Comparison.SATISFIED, Comparison.BEYOND})
 _WAITS_WELL: Final = frozenset(
@@ -80,7 +80,7 @@ class Member:
     ready: bool = False
     ready_since: datetime | None = None
     reason: str = ""
-    stage: Stage = Stage.IDLE
+    state: State = State.IDLE
     in_flight: bool = False
     """Whether a call of it may be at the vendor, or a job of anybody runs."""
     ends: tuple[tuple[frozenset[str | None], Result], ...] = ()
@@ -194,7 +194,7 @@ def member_of(
         ready=present and ready is not None and ready.status == "True",
         ready_since=ready.last_transition_time if ready is not None else None,
         reason=reason,
-        stage=stage_of(status),
+        state=state_of(status),
         in_flight=may_run(status) or upgrades,
         ends=_ends(status),
         held_since=status.held_since if status.held else None,
@@ -207,9 +207,9 @@ def may_run(status: Status) -> bool:
     Not where none was sent for certain, and not where the whole grace has shown nothing of it and
     only the next call is waited for: such a reason is shown after the grace alone.
     """
-    stage, record = stage_of(status), status.upgrade
-    if stage is not Stage.UNANSWERED or record is None:
-        return stage is not Stage.IDLE
+    state, record = state_of(status), status.upgrade
+    if state is not State.UNANSWERED or record is None:
+        return state is not State.IDLE
     waits = status.ready is not None and status.ready.reason in _NOTHING_ON_ITS_WAY
     return record.attempts > 0 and not waits
 

@@ -13,7 +13,7 @@ from cse_operator.api.names import RETRY_REQUESTED_AT
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.failure_messages import why_not_seen
-from cse_operator.core.observed import Observed
+from cse_operator.core.observation import Observation
 
 _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try again"
 
@@ -21,7 +21,7 @@ _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try ag
 # -- about the record ---------------------------------------------------------------------------
 
 
-def unreadable(_: Observed, status: Status) -> str:
+def unreadable(_: Observation, status: Status) -> str:
     """A record of another build: nothing is called, and the way out is a person's."""
     return (
         f"{status.unreadable}: another version of the operator wrote it, so nothing is called and "
@@ -30,14 +30,14 @@ def unreadable(_: Observed, status: Status) -> str:
     )
 
 
-def submitting(_: Observed, status: Status) -> str:
+def submitting(_: Observation, status: Status) -> str:
     """The intent is recorded."""
     record = _record(status)
     again = f", call {record.attempts}" if record.attempts > 1 else ""
     return f"calling {_call(record)} from {record.from_version}{_to(record)}{again}"
 
 
-def verifying(_: Observed, status: Status) -> str:
+def verifying(_: Observation, status: Status) -> str:
     """A call has no clear answer."""
     record = _record(status)
     return (
@@ -46,7 +46,7 @@ def verifying(_: Observed, status: Status) -> str:
     )
 
 
-def jobs_unreadable(o: Observed, status: Status) -> str:
+def jobs_unreadable(o: Observation, status: Status) -> str:
     """The list that may hold the lost job cannot be read."""
     record, failure = _record(status), o.jobs_failure
     said = f" ({failure.sentence()})" if failure else ""
@@ -57,7 +57,7 @@ def jobs_unreadable(o: Observed, status: Status) -> str:
     )
 
 
-def called_again_later(o: Observed, status: Status) -> str:
+def called_again_later(o: Observation, status: Status) -> str:
     """A call had no visible effect, and the engine is busy."""
     record = _record(status)
     return (
@@ -66,7 +66,7 @@ def called_again_later(o: Observed, status: Status) -> str:
     )
 
 
-def called_again_on_resume(_: Observed, status: Status) -> str:
+def called_again_on_resume(_: Observation, status: Status) -> str:
     """A call had no visible effect, and the resource is suspended."""
     record = _record(status)
     return (
@@ -75,7 +75,7 @@ def called_again_on_resume(_: Observed, status: Status) -> str:
     )
 
 
-def observes_a_lost_answer(_: Observed, status: Status) -> str:
+def observes_a_lost_answer(_: Observation, status: Status) -> str:
     """A call had no visible effect, and an administrator said that none is made."""
     record = _record(status)
     return (
@@ -84,7 +84,7 @@ def observes_a_lost_answer(_: Observed, status: Status) -> str:
     )
 
 
-def no_effect_seen(_: Observed, status: Status) -> str:
+def no_effect_seen(_: Observation, status: Status) -> str:
     """No call had an effect, as often as it was made."""
     record = _record(status)
     times = f" after {record.attempts} calls" if record.attempts > 1 else ""
@@ -94,7 +94,7 @@ def no_effect_seen(_: Observed, status: Status) -> str:
     )
 
 
-def uncertain(o: Observed, status: Status) -> str:
+def uncertain(o: Observation, status: Status) -> str:
     """The answer was lost, and another job ran since.
 
     The same words from every process, whatever it saw before: two would take turns otherwise.
@@ -109,7 +109,7 @@ def uncertain(o: Observed, status: Status) -> str:
     )
 
 
-def follows(_: Observed, status: Status) -> str:
+def follows(_: Observation, status: Status) -> str:
     """What runs, as far as it is known."""
     record = _record(status)
     if record.action is Action.ADOPTED:
@@ -123,20 +123,20 @@ def follows(_: Observed, status: Status) -> str:
     return text
 
 
-def overdue(o: Observed, status: Status) -> str:
+def overdue(o: Observation, status: Status) -> str:
     """The job runs for longer than the time-out."""
-    limit = format_duration(timedelta(seconds=o.wish.timeout.total_seconds()))
+    limit = format_duration(timedelta(seconds=o.desired.timeout.total_seconds()))
     return f"{follows(o, status)}; running for longer than {limit}, still followed"
 
 
-def just_ended(_: Observed, status: Status) -> str:
+def just_ended(_: Observation, status: Status) -> str:
     """A job ended, and reads may lag behind that."""
     job_id = status.upgrade.job_id if status.upgrade else None
     what = f"job {job_id}" if job_id is not None else "an upgrade"
     return f"{what} has ended; waiting for the engine to show its result"
 
 
-def forbidden(_: Observed, status: Status) -> str:
+def forbidden(_: Observation, status: Status) -> str:
     """The call was not allowed."""
     record = _record(status)
     return (
@@ -146,48 +146,48 @@ def forbidden(_: Observed, status: Status) -> str:
     )
 
 
-def rejected(_: Observed, status: Status) -> str:
+def rejected(_: Observation, status: Status) -> str:
     """The vendor refused the call."""
     record = _record(status)
     hint = f"set spec.version to one the engine offers, or {_RETRY_HINT}"
     return f"the vendor refused the upgrade{_to(record)}{_said(record)}; {hint}"
 
 
-def failed(_: Observed, status: Status) -> str:
+def failed(_: Observation, status: Status) -> str:
     """The job failed."""
     return _ended_badly(_record(status), "failed")
 
 
-def timed_out(_: Observed, status: Status) -> str:
+def timed_out(_: Observation, status: Status) -> str:
     """The vendor ended the job by its own time-out."""
     return _ended_badly(_record(status), "timed out at the vendor")
 
 
-def mismatched(o: Observed, status: Status) -> str:
+def mismatched(o: Observation, status: Status) -> str:
     """The job finished, and the engine is somewhere else."""
     record = _record(status)
     version = o.engine.version if o.engine else "another version"
     what = f"job {record.job_id} is finished" if record.job_id else "the upgrade was there"
     return (
-        f"{what}, but the engine is at {version} and not at {o.wish.version}; compare with the CSE "
-        f"console, then {_RETRY_HINT}"
+        f"{what}, but the engine is at {version} and not at {o.desired.version}; compare with the "
+        f"CSE console, then {_RETRY_HINT}"
     )
 
 
-def answered(o: Observed, _: Status) -> str:
-    """The wish had its end, and another job ran since."""
+def answered(o: Observation, _: Status) -> str:
+    """The upgrade to the desired version ended, and another job ran since."""
     return (
-        f"the upgrade to {o.wish.version} was called before and ended, and another job ran since; "
-        f"compare with the CSE console, then {_RETRY_HINT}"
+        f"the upgrade to {o.desired.version} was called before and ended, and another job ran "
+        f"since; compare with the CSE console, then {_RETRY_HINT}"
     )
 
 
 # -- about the engine ---------------------------------------------------------------------------
 
 
-def rival(o: Observed, _: Status) -> str:
+def other_owner(o: Observation, _: Status) -> str:
     """Another resource drives the engine; its name only within the own namespace."""
-    owner = o.rival
+    owner = o.other_owner
     if owner is not None and owner.name:
         seen = "which is older" if owner.older else "which sees the engine with its credentials"
         why = "which has an upgrade under way" if owner.upgrading else seen
@@ -198,75 +198,75 @@ def rival(o: Observed, _: Status) -> str:
     return f"{other} manages the same engine; delete one of the two (no engine is touched)"
 
 
-def at_target(o: Observed, _: Status) -> str:
+def at_target(o: Observation, _: Status) -> str:
     """All is well."""
-    version, wanted = _version(o), o.wish.version
+    version, wanted = _version(o), o.desired.version
     patch = "" if version == wanted else f", a later patch of {wanted}"
-    # So that nobody wonders why the next wish will start nothing.
-    return f"engine is at {version}{patch}" + ("; suspended" if o.wish.suspend else "")
+    # So that nobody wonders why the next version will start nothing.
+    return f"engine is at {version}{patch}" + ("; suspended" if o.desired.suspend else "")
 
 
-def beyond_target(o: Observed, _: Status) -> str:
+def beyond_target(o: Observation, _: Status) -> str:
     """Versions cannot go back."""
     version = _version(o)
     return (
-        f"engine is at {version}, beyond the wanted {o.wish.version}, and versions cannot go "
+        f"engine is at {version}, beyond the wanted {o.desired.version}, and versions cannot go "
         f"back; set spec.version to {version} or higher"
     )
 
 
-def not_comparable(o: Observed, _: Status) -> str:
+def not_comparable(o: Observation, _: Status) -> str:
     """Which of the two versions is the later one cannot be known."""
     engine = o.seen_engine
     offered = f" (the vendor's latest is {engine.latest_version})" if engine.latest_version else ""
     return (
-        f"engine is at {engine.version}, which cannot be ordered with the wanted {o.wish.version}, "
-        f"so nothing is called{offered}; set spec.version to {engine.version}, or to a later "
-        "version in numbers only; to have the vendor's latest called all the same, want it and set "
+        f"engine is at {engine.version}, which cannot be ordered with the wanted "
+        f"{o.desired.version}, so nothing is called{offered}; set spec.version to {engine.version}, "
+        "or to a later version in numbers only; to have the vendor's latest called all the same, want it and set "
         f"the annotation {RETRY_REQUESTED_AT} to a new value"
     )
 
 
-def not_yet(o: Observed, _: Status) -> str:
+def not_yet(o: Observation, _: Status) -> str:
     """A call is due, and the process has just begun."""
     return (
-        f"engine is at {_version(o)}; the upgrade to {o.wish.version} is called soon: the "
+        f"engine is at {_version(o)}; the upgrade to {o.desired.version} is called soon: the "
         "operator has just started, and waits until no call of an earlier process can be on its way"
     )
 
 
-def observes(o: Observed, _: Status) -> str:
+def observes(o: Observation, _: Status) -> str:
     """A call is due, and an administrator said that none is made."""
     return (
-        f"engine is at {_version(o)}; nothing is called for {o.wish.version}, because the "
+        f"engine is at {_version(o)}; nothing is called for {o.desired.version}, because the "
         "operator only observes (--observe-only); it is called when the operator runs without that"
     )
 
 
-def suspended(o: Observed, _: Status) -> str:
+def suspended(o: Observation, _: Status) -> str:
     """A person said wait."""
     return (
-        f"engine is at {_version(o)}; the upgrade to {o.wish.version} waits until "
+        f"engine is at {_version(o)}; the upgrade to {o.desired.version} waits until "
         "spec.suspend is false"
     )
 
 
-def busy(o: Observed, _: Status) -> str:
+def busy(o: Observation, _: Status) -> str:
     """The engine does something else."""
     return f"engine is {_status(o)} at {_version(o)}{_waits(o)}"
 
 
-def unusable(o: Observed, _: Status) -> str:
+def unusable(o: Observation, _: Status) -> str:
     """The engine needs its owner."""
     return f"engine is {_status(o)} at {_version(o)}; look at it in the CSE console{_waits(o)}"
 
 
-def unavailable(o: Observed, _: Status) -> str:
+def unavailable(o: Observation, _: Status) -> str:
     """The engine is not well."""
     return f"engine is {_status(o)} at {_version(o)}; waiting for it to be Available"
 
 
-def engine_gone(o: Observed, _: Status) -> str:
+def engine_gone(o: Observation, _: Status) -> str:
     """The engine of an open record cannot be seen any more."""
     return why_not_seen(o.failure) if o.failure else "there is no such engine any more"
 
@@ -280,19 +280,19 @@ def _record(status: Status) -> UpgradeRecord:
     return status.upgrade
 
 
-def _version(o: Observed) -> str:
+def _version(o: Observation) -> str:
     return o.seen_engine.version
 
 
-def _status(o: Observed) -> str:
+def _status(o: Observation) -> str:
     return o.seen_engine.status or "in no status"
 
 
-def _waits(o: Observed) -> str:
+def _waits(o: Observation) -> str:
     """Nothing where the engine has the wanted version already."""
-    if _version(o) == o.wish.version:
+    if _version(o) == o.desired.version:
         return ""
-    return f"; the upgrade to {o.wish.version} waits until it is Available"
+    return f"; the upgrade to {o.desired.version} waits until it is Available"
 
 
 def _call(record: UpgradeRecord) -> str:

@@ -115,8 +115,8 @@ def gates_change_at(fleet: Fleet) -> datetime | None:
 def closes_at(engine: Member, fleet: Fleet) -> datetime | None:
     """When the first of the times that let an engine start now is over, if that is known."""
     policies = fleet.selection(engine).policies
-    spells = (gate.at(fleet.now) for p in policies for gate in (p.windows, p.freezes))
-    return min((s.until for s in spells if s.open and s.until is not None), default=None)
+    periods = (gate.at(fleet.now) for p in policies for gate in (p.windows, p.freezes))
+    return min((s.until for s in periods if s.open and s.until is not None), default=None)
 
 
 def _holds(engine: Member, fleet: Fleet, *, exempt: bool) -> Iterator[Hold]:

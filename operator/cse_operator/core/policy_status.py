@@ -64,9 +64,9 @@ def _gate(policy: Policy, fleet: Fleet) -> dict[str, Any]:
     now = fleet.now
     if policy.invalid is not None or policy.spec.suspend:
         return {"gate": "Closed"}
-    spells = [policy.windows.at(now), policy.freezes.at(now)]
-    if all(spell.open for spell in spells):
-        ends = [spell.until for spell in spells if spell.until is not None]
+    periods = [policy.windows.at(now), policy.freezes.at(now)]
+    if all(period.open for period in periods):
+        ends = [period.until for period in periods if period.until is not None]
         return {"gate": "Open", "next_close": min(ends, default=None)}
     return {"gate": "Closed", "next_open": fleet.policies.opens_at((policy,), now).at}
 
@@ -123,8 +123,8 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
     members = fleet.selected(policy)
     if members and (empty := "; ".join(_empty_waves(policy, fleet))):
         yield "EmptyWave", "True", "EmptyWave", f"{empty}: the next wave may go"
-    spell = policy.windows.at(fleet.now)
-    if policy.windows.openings and spell.open and spell.until is None:
+    period = policy.windows.at(fleet.now)
+    if policy.windows.openings and period.open and period.until is None:
         yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
     timed = policy.windows.at(fleet.now).open and policy.freezes.at(fleet.now).open
     if not (policy.spec.suspend or timed) and fleet.policies.opens_at((policy,), fleet.now).never:

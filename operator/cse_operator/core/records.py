@@ -22,18 +22,18 @@ from cse_operator.api.upgrade_record import (
 )
 from cse_operator.core.failure import Failure
 from cse_operator.core.job_matching import listed_job
-from cse_operator.core.observation import Accepted, JobView
-from cse_operator.core.observed import Observed
+from cse_operator.core.observation import Observation
+from cse_operator.core.views import Accepted, JobView
 
-# -- without a change of stage -------------------------------------------------------
+# -- without a change of state -------------------------------------------------------
 
 
-def unchanged(o: Observed) -> Status:
+def unchanged(o: Observation) -> Status:
     """Leave the record as it is."""
     return o.status
 
 
-def settled(o: Observed) -> Status:
+def settled(o: Observation) -> Status:
     """No Retry is due by itself any more: what is shown now stands until a person asks."""
     record = o.record
     if record is None or record.retry_due is None:
@@ -41,19 +41,19 @@ def settled(o: Observed) -> Status:
     return with_record(o.status, record.model_copy(update={"retry_due": None}))
 
 
-def settled_for_the_wish(o: Observed) -> Status:
+def settled_for_the_desired_version(o: Observation) -> Status:
     """The same, and the wanted version counts as compared: it is not new any more."""
-    versions = dict.fromkeys((o.wish.version, *o.status.settled_versions))
+    versions = dict.fromkeys((o.desired.version, *o.status.settled_versions))
     return settled(o).model_copy(update={"settled_versions": tuple(versions)[:HISTORY_LIMIT]})
 
 
-def settled_if_judged(o: Observed) -> Status:
+def settled_if_judged(o: Observation) -> Status:
     """The same, if the look said what the vendor offers: only then was the version judged."""
     judged = o.engine is not None and o.engine.latest_version
-    return settled_for_the_wish(o) if judged else settled(o)
+    return settled_for_the_desired_version(o) if judged else settled(o)
 
 
-def progressed(o: Observed) -> Status:
+def progressed(o: Observation) -> Status:
     """Note how far the running job is, at most once a minute."""
     record = o.record
     job = o.shown_job(record.job_id) if record else None
@@ -70,28 +70,28 @@ def progressed(o: Observed) -> Status:
 # -- the answer ----------------------------------------------------------------------
 
 
-def accepted(o: Observed) -> Status:
+def accepted(o: Observation) -> Status:
     """The vendor named the job of the call."""
     if not isinstance(o.answer, Accepted):
         raise TypeError("only an accepted call has a job")
     return _with_job(o, o.answer.job_id, own=True)
 
 
-def refused(o: Observed) -> Status:
+def refused(o: Observation) -> Status:
     """The vendor refused the call for good: that is the result."""
     record = open_record(o.status)
     changes = {"result": Result.REJECTED, "error": call_error(_failure(o)), **_called(record)}
     return _nothing_settled(with_ended(o, record.model_copy(update=changes)), record)
 
 
-def unclear(o: Observed) -> Status:
+def unclear(o: Observation) -> Status:
     """The answer does not say whether the call took effect; what the vendor said is kept."""
     failure = _failure(o)
     changes = {"error": call_error(failure) if failure.code else None}
     return with_record(o.status, open_record(o.status).model_copy(update=changes))
 
 
-def not_sent(o: Observed) -> Status:
+def not_sent(o: Observation) -> Status:
     """The call certainly had no effect: the intent stays, and all that led to it."""
     record = open_record(o.status)
     changes = {"attempts": max(record.attempts - 1, 0), "error": None}
@@ -99,23 +99,23 @@ def not_sent(o: Observed) -> Status:
     return _request_open_again(status, record)
 
 
-def following_the_latest(o: Observed) -> Status:
+def following_the_latest(o: Observation) -> Status:
     """The engine's latest job is the call's."""
     return _following(o, o.shown_job(o.seen_engine.latest_job_id))
 
 
-def following_the_listed(o: Observed) -> Status:
+def following_the_listed(o: Observation) -> Status:
     """A job in the vendor's list is the call's."""
     return _following(o, listed_job(o))
 
 
-def unanswered_again(o: Observed) -> Status:
+def unanswered_again(o: Observation) -> Status:
     """The job that the call was answered with is not its own: as good as unanswered."""
     unknown = dict.fromkeys(("job_id", "own_job", "job_status", "progress", "started_at"))
     return with_record(o.status, recorded(o).model_copy(update=unknown))
 
 
-def dropped(o: Observed) -> Status:
+def dropped(o: Observation) -> Status:
     """Go back to before an intent whose call certainly had no effect.
 
     A request for a retry that led to it is open again, and the upgrade that ended before it stands
@@ -161,13 +161,13 @@ def call_error(failure: Failure) -> CallError:
     )
 
 
-def _failure(o: Observed) -> Failure:
+def _failure(o: Observation) -> Failure:
     if not isinstance(o.answer, Failure):
         raise TypeError("the call has not failed")
     return o.answer
 
 
-def recorded(o: Observed) -> UpgradeRecord:
+def recorded(o: Observation) -> UpgradeRecord:
     """The recorded upgrade.
 
     Raises:
@@ -189,7 +189,7 @@ def open_record(status: Status) -> UpgradeRecord:
     return status.upgrade
 
 
-def vendors_now(o: Observed) -> datetime | None:
+def vendors_now(o: Observation) -> datetime | None:
     """What the vendor's clock shows now at the least, by the last look and a steady clock.
 
     The time that the look itself took may lie before the vendor dated its answer: added to
@@ -211,7 +211,7 @@ def with_record(status: Status, record: UpgradeRecord | None) -> Status:
 
 
 def _with_job(
-    o: Observed, job_id: int, started_at: datetime | None = None, *, own: bool = False
+    o: Observation, job_id: int, started_at: datetime | None = None, *, own: bool = False
 ) -> Status:
     """The open call has a job."""
     record = open_record(o.status)
@@ -243,13 +243,13 @@ def _request_open_again(status: Status, record: UpgradeRecord) -> Status:
     return status.model_copy(update={"last_handled_retry_at": None})
 
 
-def _following(o: Observed, job: JobView | None) -> Status:
+def _following(o: Observation, job: JobView | None) -> Status:
     if job is None:
         raise ValueError("a job is followed from a look at it")
     return _with_job(o, job.job_id, job.started_at)
 
 
-def with_ended(o: Observed, ended: UpgradeRecord) -> Status:
+def with_ended(o: Observation, ended: UpgradeRecord) -> Status:
     """The record at its end, at the head of the history too."""
     if ended.result is None:
         raise ValueError("only an ended upgrade belongs into the history")

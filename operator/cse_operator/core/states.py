@@ -10,7 +10,7 @@ from enum import Enum, StrEnum
 from cse_operator.api.status import Status
 
 
-class Stage(StrEnum):
+class State(StrEnum):
     """The state of the recorded upgrade; read from the status, so it outlives every process."""
 
     IDLE = "Idle"
@@ -23,14 +23,14 @@ class Stage(StrEnum):
     """Another build wrote the record, and this build does not understand it."""
 
 
-def stage_of(status: Status) -> Stage:
+def state_of(status: Status) -> State:
     """Return the state of the recorded upgrade."""
     if status.unreadable is not None:
-        return Stage.UNREADABLE
+        return State.UNREADABLE
     record = status.upgrade
     if record is None or record.result is not None:
-        return Stage.IDLE
-    return Stage.UNANSWERED if record.job_id is None else Stage.RUNNING
+        return State.IDLE
+    return State.UNANSWERED if record.job_id is None else State.RUNNING
 
 
 class Effect(StrEnum):
@@ -74,7 +74,7 @@ class Situation(StrEnum):
     """What is seen; exactly one situation holds in a state."""
 
     # In more than one state
-    RIVAL = "another resource owns the same engine"
+    OTHER_OWNER = "another resource owns the same engine"
     NOT_LOOKED = "the engine was not looked at in this step"
     JOB_NOT_SEEN = "a job has to be looked at first"
     LOOK_TOO_OLD = "a call is due, and the look at the engine is too old for it"

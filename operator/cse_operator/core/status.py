@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Final
 
 from cse_operator.api.reason_facts import FACTS
-from cse_operator.api.reasons import HELD, Reason, Standing
+from cse_operator.api.reasons import HELD, ConditionType, Reason
 from cse_operator.api.status import Condition, EngineInfo, Phase, Status
 from cse_operator.core.held import held_by
 from cse_operator.core.intents import handled_retry
 from cse_operator.core.machine import Transition
-from cse_operator.core.observed import Observed
-from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.observation import Observation
+from cse_operator.core.states import State, state_of
 
 _PHASES: Final = {
     Reason.UP_TO_DATE: Phase.UP_TO_DATE,
@@ -27,7 +27,7 @@ _MESSAGE_LIMIT: Final = 1024
 
 
 def concluded(
-    o: Observed, status: Status, reason: Reason, message: str, row: Transition | None
+    o: Observation, status: Status, reason: Reason, message: str, row: Transition | None
 ) -> Status:
     """Return the status that shows a conclusion.
 
@@ -41,10 +41,10 @@ def concluded(
     message = message[:_MESSAGE_LIMIT]
     held = held_by(o, reason)
     changes: dict[str, object] = {
-        "observed_generation": o.wish.generation,
+        "observed_generation": o.desired.generation,
         "phase": phase_of(reason),
         "message": message,
-        "conditions": conditions(o.status, reason, message, o.wish.generation, o.now),
+        "conditions": conditions(o.status, reason, message, o.desired.generation, o.now),
         "held": held,
         "held_since": _held_since(o, status, is_held=bool(held)),
     }
@@ -54,21 +54,21 @@ def concluded(
         changes["version_since"] = _version_since(o, engine.version)
         changes["latest_version"] = engine.latest_version
         changes["engine"] = EngineInfo(name=engine.name, type=engine.type, status=engine.status)
-    if o.engine is not None or o.rival is not None:
+    if o.engine is not None or o.other_owner is not None:
         changes["last_handled_reconcile_at"] = answered_look(o)
     if row is not None and row.answers_retry:
         changes["last_handled_retry_at"] = handled_retry(o)
     return status.model_copy(update=changes)
 
 
-def _held_since(o: Observed, status: Status, *, is_held: bool) -> datetime | None:
+def _held_since(o: Observation, status: Status, *, is_held: bool) -> datetime | None:
     """Return since when it is held; a call held back after its intent keeps its place in line."""
     if is_held:
         return o.status.held_since or o.now
-    return o.status.held_since if stage_of(status) is Stage.UNANSWERED else None
+    return o.status.held_since if state_of(status) is State.UNANSWERED else None
 
 
-def _version_since(o: Observed, version: str) -> datetime | None:
+def _version_since(o: Observation, version: str) -> datetime | None:
     """Return since when the engine has been seen at its version; the first such look dates it."""
     if not version:
         return None
@@ -76,23 +76,23 @@ def _version_since(o: Observed, version: str) -> datetime | None:
     return (o.status.version_since if same else None) or o.now
 
 
-def kept(o: Observed) -> Status:
+def kept(o: Observation) -> Status:
     """Return the same status, with a requested look answered if this step has looked."""
     if o.engine is None:
         return o.status
     return o.status.model_copy(update={"last_handled_reconcile_at": answered_look(o)})
 
 
-def answered_look(o: Observed) -> str | None:
+def answered_look(o: Observation) -> str | None:
     """Return the request for a look that this step answers (or the last one answered)."""
-    return o.wish.reconcile_request or o.status.last_handled_reconcile_at
+    return o.desired.reconcile_request or o.status.last_handled_reconcile_at
 
 
 def phase_of(reason: Reason) -> Phase:
     """Return the phase of a reason."""
     if reason in _PHASES:
         return _PHASES[reason]
-    return Phase.FAILED if FACTS[reason].standing is Standing.STALLED else Phase.WAITING
+    return Phase.FAILED if FACTS[reason].condition is ConditionType.STALLED else Phase.WAITING
 
 
 def conditions(
@@ -104,9 +104,9 @@ def conditions(
     changes only with the condition's status.
     """
     before = {condition.type: condition for condition in old.conditions}
-    standing = FACTS[reason].standing
+    type_true = FACTS[reason].condition
 
-    def condition(type_: Standing, status: str) -> Condition:
+    def condition(type_: ConditionType, status: str) -> Condition:
         same = before.get(type_.value)
         since = same.last_transition_time if same and same.status == status else now
         return Condition.model_validate(
@@ -120,7 +120,7 @@ def conditions(
             }
         )
 
-    ready = condition(Standing.READY, "True" if standing is Standing.READY else "False")
-    if standing is Standing.READY:
+    ready = condition(ConditionType.READY, "True" if type_true is ConditionType.READY else "False")
+    if type_true is ConditionType.READY:
         return (ready,)
-    return (condition(standing, "True"), ready)
+    return (condition(type_true, "True"), ready)

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from cse_operator.api.upgrade_record import HistoryEntry, Result, UpgradeRecord
-from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.vendor_states import UPGRADING
 from cse_operator.core.versions import Comparison, compare
+from cse_operator.core.views import EngineView, JobView
 
 _LONGEST_DOUBLING: Final = 8.0
 
@@ -30,7 +30,7 @@ def between(earlier: datetime | None, later: datetime | None) -> float:
 # -- an intent without an answer ----------------------------------------------------------------
 
 
-def elapsed_since_intent(o: Observed, limits: Limits) -> float:
+def elapsed_since_intent(o: Observation, limits: Limits) -> float:
     """Return the seconds since the intent; never more than the true time.
 
     The process that wrote the intent measures by its steady clock. Another process takes the longer
@@ -50,12 +50,12 @@ def is_sent(record: UpgradeRecord | None) -> bool:
     return record is not None and record.attempts > 0
 
 
-def within_grace(o: Observed, limits: Limits) -> bool:
+def within_grace(o: Observation, limits: Limits) -> bool:
     """Whether the call may still take effect, or reads may not show its effect yet."""
     return is_sent(o.record) and elapsed_since_intent(o, limits) < limits.grace
 
 
-def grace_left(o: Observed, limits: Limits) -> float:
+def grace_left(o: Observation, limits: Limits) -> float:
     """Return the seconds until the call may be made again; not above 0 if it may now.
 
     A call that certainly was not sent needs no wait. The wait doubles with each call that had no
@@ -71,12 +71,12 @@ def grace_left(o: Observed, limits: Limits) -> float:
 # -- reads that lag behind an end ---------------------------------------------------------------
 
 
-def ended_entry(o: Observed, job_id: int | None) -> HistoryEntry | None:
+def ended_entry(o: Observation, job_id: int | None) -> HistoryEntry | None:
     """Return the last recorded end of a job; None if none is recorded."""
     return next((entry for entry in o.status.history if entry.job_id == job_id), None)
 
 
-def ended_lately(o: Observed, seen_at: datetime | None, job_id: int, limits: Limits) -> bool:
+def ended_lately(o: Observation, seen_at: datetime | None, job_id: int, limits: Limits) -> bool:
     """Whether a job's end is recorded and so recent that a look may still show the job running."""
     entry = ended_entry(o, job_id)
     if entry is None:
@@ -85,7 +85,7 @@ def ended_lately(o: Observed, seen_at: datetime | None, job_id: int, limits: Lim
     return since_end(entry.finished_at, seen_at, o.known_for if own else 0.0, limits) < limits.lag
 
 
-def may_predate_the_end(o: Observed, engine: EngineView, limits: Limits) -> bool:
+def may_predate_the_end(o: Observation, engine: EngineView, limits: Limits) -> bool:
     """Whether the look may show the engine as it was before the last upgrade ended.
 
     A call decided on such a look would upgrade the engine twice.
@@ -97,8 +97,8 @@ def may_predate_the_end(o: Observed, engine: EngineView, limits: Limits) -> bool
         return False
     if record.result is Result.SUCCEEDED and record.target_version is not None:
         # A look from after the end shows the target, or a version beyond it.
-        standing = compare(engine.version, record.target_version)
-        return standing in {Comparison.BEHIND, Comparison.INCOMPARABLE}
+        compared = compare(engine.version, record.target_version)
+        return compared in {Comparison.BEHIND, Comparison.INCOMPARABLE}
     if record.result is Result.SUCCEEDED and engine.version == record.from_version:
         return True  # somebody else's job with an unknown target, and the same version as before
     if record.job_id is None:
@@ -116,8 +116,8 @@ def since_end(
 # -- a job that runs ----------------------------------------------------------------------------
 
 
-def overdue_in(o: Observed, record: UpgradeRecord, job: JobView) -> float:
+def overdue_in(o: Observation, record: UpgradeRecord, job: JobView) -> float:
     """Return the seconds until a running job has run for longer than its time-out."""
     since = job.started_at or record.started_at or record.baseline_at
     seen_running = between(since, job.observed_at) + o.job_age
-    return o.wish.timeout.total_seconds() - max(o.known_for, seen_running)
+    return o.desired.timeout.total_seconds() - max(o.known_for, seen_running)

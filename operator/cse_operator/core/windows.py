@@ -44,7 +44,7 @@ gates are open together is not known: windows that never meet must not keep the 
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
+class Period:
     """How a gate stands, and until when."""
 
     open: bool
@@ -118,7 +118,7 @@ class Windows:
     """The windows of a policy, as one gate; none means always open."""
 
     openings: tuple[Opening, ...]
-    _known: tuple[datetime, Spell] | None = field(default=None, repr=False)
+    _known: tuple[datetime, Period] | None = field(default=None, repr=False)
     """The last answer and the moment it was for: it holds until its end."""
 
     @classmethod
@@ -130,38 +130,38 @@ class Windows:
         """
         return cls(tuple(Opening(window) for window in windows))
 
-    def at(self, moment: datetime) -> Spell:
+    def at(self, moment: datetime) -> Period:
         """How the gate stands at a moment."""
         if not self.openings:
-            return Spell(open=True, until=None)
+            return Period(open=True, until=None)
         if self._known is not None:
-            since, spell = self._known
+            since, period = self._known
             # What has no end in sight is looked at again now and then.
-            if since <= moment < (spell.until or since + _ALWAYS / 2):
-                return spell
-        spell = self._spell(moment)
-        self._known = (moment, spell)
-        return spell
+            if since <= moment < (period.until or since + _ALWAYS / 2):
+                return period
+        period = self._period(moment)
+        self._known = (moment, period)
+        return period
 
-    def ahead(self, moment: datetime) -> Spell:
+    def ahead(self, moment: datetime) -> Period:
         """Whether it is open at a moment far ahead, and if not, until when: no more is asked."""
         if not self.openings or self._end_at(moment) is not None:
-            return Spell(open=True, until=None)
-        return self._spell(moment)
+            return Period(open=True, until=None)
+        return self._period(moment)
 
-    def _spell(self, moment: datetime) -> Spell:
+    def _period(self, moment: datetime) -> Period:
         end = self._end_at(moment)
         if end is None:
             starts = [opening.next_start(moment) for opening in self.openings]
-            return Spell(open=False, until=min((s for s in starts if s is not None), default=None))
+            return Period(open=False, until=min((s for s in starts if s is not None), default=None))
         for _ in range(_MOST_JOINED):
             if end - moment > _ALWAYS:
-                return Spell(open=True, until=None)
+                return Period(open=True, until=None)
             later = self._end_at(end)
             if later is None:
                 break
             end = later
-        return Spell(open=True, until=end)
+        return Period(open=True, until=end)
 
     def _end_at(self, moment: datetime) -> datetime | None:
         ends = [opening.end_at(moment) for opening in self.openings]
@@ -193,17 +193,17 @@ class Freezes:
 
     freezes: tuple[Freeze, ...]
 
-    def at(self, moment: datetime) -> Spell:
+    def at(self, moment: datetime) -> Period:
         """How the gate stands at a moment; overlapping freezes are one."""
         end = self._end_at(moment)
         if end is None:
             starts = [freeze.start for freeze in self.freezes if freeze.start > moment]
-            return Spell(open=True, until=min(starts, default=None))
+            return Period(open=True, until=min(starts, default=None))
         while (later := self._end_at(end)) is not None:
             end = later
-        return Spell(open=False, until=end)
+        return Period(open=False, until=end)
 
-    def ahead(self, moment: datetime) -> Spell:
+    def ahead(self, moment: datetime) -> Period:
         """How the gate stands at a moment far ahead."""
         return self.at(moment)
 
@@ -227,7 +227,7 @@ def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) ->
     for _ in range(_MOST_LOOKS // (windows + 1)):
         if at > last:
             return NextOpening(None, never=True)
-        closed = [spell.until for gate in gates if not (spell := gate.ahead(at)).open]
+        closed = [period.until for gate in gates if not (period := gate.ahead(at)).open]
         if not closed:
             return NextOpening(at)
         ends = [until for until in closed if until is not None]

@@ -22,7 +22,7 @@ from kubernetes.aio.client import ApiClient
 from pydantic_core import from_json
 
 from cse_operator.kube import errors
-from cse_operator.kube.login import roots_of
+from cse_operator.kube.connection import roots_of
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -53,7 +53,7 @@ async def call(
     repeats idempotent methods when a kept connection turns out to be dead, but not POST and PATCH.
 
     Args:
-        api_client: The connection, from `cse_operator.kube.login.connect`.
+        api_client: The connection, from `cse_operator.kube.connection.connect`.
         method: The HTTP method.
         path: The path, with `{placeholders}` for the names that do not come from this code.
         names: The values of the placeholders: names of objects and namespaces.

@@ -27,7 +27,7 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.api.names import GROUP, PLURAL, VERSION
 from cse_operator.core.backoff import exponential
-from cse_operator.kube.login import current_credentials, roots_of
+from cse_operator.kube.connection import current_credentials, roots_of
 from cse_operator.kube.roots import Roots
 
 logger = logging.getLogger(__name__)

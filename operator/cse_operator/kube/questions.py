@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from cse_operator.kube import errors
-from cse_operator.kube.login import roots_of
+from cse_operator.kube.connection import roots_of
 
 _SECONDS: Final = 30.0
 
@@ -29,7 +29,7 @@ async def ask(
     """Make one request and return the JSON object in its answer.
 
     Args:
-        api_client: The connection, from `cse_operator.kube.login.connect`.
+        api_client: The connection, from `cse_operator.kube.connection.connect`.
         method: The HTTP method.
         path: The path; it must not contain unchecked input.
         body: A review, plain JSON data.

@@ -16,10 +16,10 @@ from cse_operator.api.spec import Spec
 from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
 from cse_operator.core.member import Member, member_of
-from cse_operator.core.observed import Wish
-from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.observation import Desired
+from cse_operator.core.states import State, state_of
 from cse_operator.kube.references import ObjectReference
-from cse_operator.runtime.content import Content, News
+from cse_operator.runtime.content import Change, Content
 from cse_operator.runtime.notes import Notes
 from cse_operator.runtime.ownership import Claim, EngineKey, Ownership
 from cse_operator.runtime.summary import Summary, summarize
@@ -39,9 +39,9 @@ class Resource:
     retry_request: str | None
 
     @property
-    def wish(self) -> Wish:
+    def desired(self) -> Desired:
         """What a person asks for by it."""
-        return Wish.of(
+        return Desired.of(
             self.spec,
             self.generation,
             reconcile_request=self.reconcile_request,
@@ -170,7 +170,7 @@ class Cache:
         """Return the present moment by the cache's own count, for `replace`."""
         return next(self._count)
 
-    def watched(self, obj: Mapping[str, Any]) -> tuple[str, News]:
+    def watched(self, obj: Mapping[str, Any]) -> tuple[str, Change]:
         """Store an object that the watch showed, unless a later version is cached.
 
         Returns:
@@ -180,7 +180,7 @@ class Cache:
         known = self._resources.get(key)
         same = known is not None and known.reference.uid == obj["metadata"]["uid"]
         if known is not None and same and version_of(obj) <= known.version:
-            return key, News.NOTHING
+            return key, Change.NOTHING
         return key, self._put(key, obj)
 
     def written(self, obj: Mapping[str, Any]) -> None:
@@ -191,7 +191,7 @@ class Cache:
         if version_of(obj) > known.version:
             self._put(known.key, obj)
 
-    def replace(self, obj: Mapping[str, Any], *, asked: int) -> tuple[str, News]:
+    def replace(self, obj: Mapping[str, Any], *, asked: int) -> tuple[str, Change]:
         """Store an object that a list or a read showed, even if its version is lower.
 
         A restored backup has lower versions. Only content that was watched or written after the
@@ -204,7 +204,7 @@ class Cache:
         key = key_of(obj)
         known = self._resources.get(key)
         if known is not None and known.touched > asked:
-            return key, News.NOTHING
+            return key, Change.NOTHING
         return key, self._put(key, obj)
 
     def remove(self, key: str, *, uid: str) -> bool:
@@ -218,17 +218,17 @@ class Cache:
         self.on_change()
         return True
 
-    def _put(self, key: str, obj: Mapping[str, Any]) -> News:
+    def _put(self, key: str, obj: Mapping[str, Any]) -> Change:
         metadata, content = obj["metadata"], Content.of(obj)
         known, engine = self._resources.get(key), self._engine_of(content)
         # If the engine has changed, which our CRD does not allow, the notes are about the old
         # engine.
         same = known is not None and known.reference.uid == metadata["uid"]
         if known is not None and same and self._ownership.engine_of(key) == engine:
-            news = content.news_since(known.content)
+            change = content.change_since(known.content)
             known.take_in(version_of(obj), content, self.now())
         else:
-            news = News.WISH
+            change = Change.DESIRED
             if known is not None:
                 self.remove(key, uid=known.reference.uid)
             known = self._resources[key] = CachedResource(
@@ -239,10 +239,10 @@ class Cache:
                 touched=self.now(),
                 content=content,
             )
-        if news is not News.NOTHING:
+        if change is not Change.NOTHING:
             self._ownership.put(key, engine, _claim(known))
             self.on_change()
-        return news
+        return change
 
     def _engine_of(self, content: Content) -> EngineKey | None:
         spec = content.spec
@@ -270,7 +270,7 @@ def _claim(resource: CachedResource) -> Claim:
     status = resource.content.status
     upgrade = status.get("upgrade")
     # An unreadable record may be open, too.
-    is_open = bool(upgrade) and stage_of(read_status({"upgrade": upgrade})) is not Stage.IDLE
+    is_open = bool(upgrade) and state_of(read_status({"upgrade": upgrade})) is not State.IDLE
     return Claim(
         namespace=resource.reference.namespace,
         name=resource.reference.name,

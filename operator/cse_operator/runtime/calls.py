@@ -13,13 +13,13 @@ from cse_operator.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure
-from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.permit import Held
-from cse_operator.runtime.access import Access
+from cse_operator.core.views import Accepted
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.project_resolver import ProjectResolver
 from cse_operator.runtime.statuses import Statuses
 from cse_operator.runtime.work import Work
 from cse_operator.runtime.workqueue import WorkQueue
@@ -36,7 +36,7 @@ class _Answer:
 
     record: UpgradeRecord
     outcome: Accepted | Failure | Held
-    seen: Observed
+    seen: Observation
     """The observation behind the decision. The spec may be unreadable by the time of the
     recording."""
 
@@ -58,7 +58,7 @@ class Calls:
         self,
         *,
         queue: WorkQueue,
-        access: Access,
+        resolver: ProjectResolver,
         ownership: Ownership,
         authority: Authority,
         statuses: Statuses,
@@ -66,7 +66,7 @@ class Calls:
         send_window: float,
     ) -> None:
         self._queue = queue
-        self._access = access
+        self._project_resolver = resolver
         self._ownership = ownership
         self._authority = authority
         self._statuses = statuses
@@ -76,7 +76,7 @@ class Calls:
 
     # -- the call --------------------------------------------------------------------------------
 
-    async def make(self, work: Work, o: Observed, decision: Decision) -> Decision | None:
+    async def make(self, work: Work, o: Observation, decision: Decision) -> Decision | None:
         """Make the decided call, unless something stands in its way.
 
         The write of the intent is the fence: it fails if anybody wrote since the decision. The call
@@ -94,7 +94,7 @@ class Calls:
         # Counted from the moment of the decision, which is also the intent's moment.
         send_before = work.decided + min(self._send_window, rest)
         try:
-            project = await self._access.project_of(work.key, work.resource, live=True)
+            project = await self._project_resolver.project_of(work.key, work.resource, live=True)
         except CloudError as error:
             held = decide(work.failed(o, error.failure), self._limits)
             await self._write(work, held.status)
@@ -111,7 +111,7 @@ class Calls:
         await self._call(work, o, decision.status, send_before)
         return await self.record(work.cached)
 
-    async def _call(self, work: Work, o: Observed, intent: Status, send_before: float) -> None:
+    async def _call(self, work: Work, o: Observation, intent: Status, send_before: float) -> None:
         uid = work.cached.reference.uid
         engine = self._ownership.engine_of(work.key)
         assert engine is not None  # noqa: S101 - its turn was taken
@@ -132,7 +132,7 @@ class Calls:
         self._answers[work.key] = _Answer(record, outcome, o)
 
     async def _send_if_allowed(
-        self, work: Work, o: Observed, record: UpgradeRecord, send_before: float
+        self, work: Work, o: Observation, record: UpgradeRecord, send_before: float
     ) -> Accepted | Held:
         """Make the call; return the hold instead if a policy has closed since the decision."""
         permit = work.gate.ask_again(work.key, o.engine)

@@ -1,4 +1,4 @@
-"""What is kept of an object: only what decides, and whether another version brings news of it.
+"""The parts of an object that the cache keeps, and what a later version of it changes.
 
 That is the spec, the status, three annotations and the labels, of which one that has thousands
 keeps a digest.
@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from cse_operator.api.names import APPROVED_VERSION, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
-from cse_operator.core.observed import bounded
+from cse_operator.core.observation import bounded
 
 SHORT: Final = 20
 """Characters of texts that many resources share: versions, words, times."""
@@ -22,12 +22,12 @@ MOST_LABELS: Final = 100
 knows which policies select it."""
 
 
-class News(Enum):
+class Change(Enum):
     """What an object brings that was not known."""
 
     NOTHING = "nothing that decides"
     STATUS = "somebody else wrote the status"
-    WISH = "the spec, the labels, a request, or a deletion"
+    DESIRED = "the spec, the labels, a request, or a deletion"
 
 
 class Content(NamedTuple):
@@ -62,12 +62,12 @@ class Content(NamedTuple):
             deleting="deletionTimestamp" in metadata,
         )
 
-    def news_since(self, before: Content) -> News:
+    def change_since(self, before: Content) -> Change:
         """What has changed since another version."""
         if self == before:
-            return News.NOTHING
-        same_wish = self._replace(status=before.status) == before
-        return News.STATUS if same_wish else News.WISH
+            return Change.NOTHING
+        same_desired = self._replace(status=before.status) == before
+        return Change.STATUS if same_desired else Change.DESIRED
 
 
 def _shared(value: Any) -> Any:

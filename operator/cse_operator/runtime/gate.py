@@ -19,7 +19,6 @@ from typing import Final
 from cse_operator.api.reasons import Reason
 from cse_operator.clock import utc_now
 from cse_operator.core.fleet import Fleet
-from cse_operator.core.observation import EngineView
 from cse_operator.core.permit import (
     ALLOWED,
     Allowed,
@@ -32,6 +31,7 @@ from cse_operator.core.permit import (
     permit,
 )
 from cse_operator.core.policies import PolicySet
+from cse_operator.core.views import EngineView
 from cse_operator.runtime.cache import Cache, CachedResource
 from cse_operator.runtime.ghosts import Ghosts
 from cse_operator.runtime.ownership import EngineKey

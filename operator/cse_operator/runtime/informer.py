@@ -19,7 +19,7 @@ from cse_operator.core.backoff import exponential
 from cse_operator.kube.errors import Denied, KubeError
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.cache import Cache
-from cse_operator.runtime.content import News
+from cse_operator.runtime.content import Change
 from cse_operator.runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -129,10 +129,10 @@ class Informer:
             return
         if event_type is None:
             self._watch_lists()
-        key, news = self._cache.watched(obj)
+        key, change = self._cache.watched(obj)
         if self._unseen.get(key, 0) <= int(metadata["resourceVersion"]):
             self._unseen.pop(key, None)
-        self._enqueue(key, news)
+        self._enqueue(key, change)
 
     def _watch_lists(self) -> None:
         """List soon if the watch lists again, because its list brings no DELETED."""
@@ -142,10 +142,10 @@ class Informer:
         elif now - self._watch_listed_at > FIRST_WATCH_LIST:
             self._soon.set()
 
-    def _enqueue(self, key: str, news: News) -> None:
-        if news is News.WISH:
+    def _enqueue(self, key: str, change: Change) -> None:
+        if change is Change.DESIRED:
             self._queue.add(key)
-        elif news is News.STATUS:
+        elif change is Change.STATUS:
             resource = self._cache.get(key)
             # During an own write this event is most likely its echo; the writer checks that.
             # Without the delay, two operators that see the cloud differently would write in
@@ -238,17 +238,17 @@ class Informer:
     async def _list(self, namespace: str, asked: int, present: set[str]) -> None:
         async for page in self._reader.list_pages((namespace,) if namespace else ()):
             while page:  # pop: each raw object is freed before the next is stored
-                key, news = self._cache.replace(page.pop(), asked=asked)
+                key, change = self._cache.replace(page.pop(), asked=asked)
                 present.add(key)
-                if self.synced and news is not News.NOTHING:
-                    self._missed(key, news)
+                if self.synced and change is not Change.NOTHING:
+                    self._missed(key, change)
 
-    def _missed(self, key: str, news: News) -> None:
+    def _missed(self, key: str, change: Change) -> None:
         """Queue a change that the watch has not delivered yet."""
         resource = self._cache.get(key)
         if resource is not None:
             self._unseen[key] = resource.version
-        self._enqueue(key, news)
+        self._enqueue(key, change)
 
     async def _look_for_missing(self, key: str) -> None:
         """Remove a resource that a list lacks, once a read confirms that it is gone."""

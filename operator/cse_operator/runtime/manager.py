@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
-from cse_operator.kube.login import connect
+from cse_operator.kube.connection import connect
 from cse_operator.runtime import probes
 from cse_operator.runtime.http_server import ServingCertificate
 from cse_operator.runtime.metrics_access import MetricsAccess

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cse_operator.api.status import Status
-from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.states import State, state_of
 from cse_operator.core.vendor_states import passes_by_itself
+from cse_operator.core.views import EngineView, JobView
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Notes:
     status_written: float = 0.0
     state_since: float = 0.0
     """Since when this process has known the recorded upgrade in its present state."""
-    _state: Stage | None = None
+    _state: State | None = None
     _mark: object = None
 
     def enter(self, status: Status, now: float) -> None:
@@ -43,7 +43,7 @@ class Notes:
 
         The notes of another state are dropped; what was seen of the entered job stays.
         """
-        record, state = status.upgrade, stage_of(status)
+        record, state = status.upgrade, state_of(status)
         job_id = record.job_id if record is not None else None
         mark = record and (job_id, record.attempts, record.retries, record.requested_at)
         if self._state is state and self._mark == mark:

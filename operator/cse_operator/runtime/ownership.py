@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cse_operator.clock import boottime
-from cse_operator.core.observed import Rival
+from cse_operator.core.observation import Owner
 
 EngineKey = tuple[str, str, str]
 """Endpoint, project and id of an engine: two resources with the same key name the same engine."""
@@ -113,11 +113,11 @@ class Ownership:
         self,
         *,
         grace: float,
-        wake: Callable[[str], None] = lambda _key: None,
+        enqueue: Callable[[str], None] = lambda _key: None,
         clock: Callable[[], float] = boottime,
     ) -> None:
         self._grace = grace
-        self._wake = wake
+        self._enqueue = enqueue
         self._clock = clock
         self._engines: dict[EngineKey, _Engine] = {}
         self._engine_of: dict[str, EngineKey] = {}
@@ -143,7 +143,7 @@ class Ownership:
         known.put(key, claim)
         self._settle(known)
         if claim.seen and not (before is not None and before.seen) and known.owner != key:
-            self._wake(key)  # it sees the engine now, so it reports the other owner
+            self._enqueue(key)  # it sees the engine now, so it reports the other owner
 
     def remove(self, key: str) -> None:
         """Remove the claim of a resource that is gone."""
@@ -182,11 +182,11 @@ class Ownership:
         before, engine.owner, engine.owned_since = engine.owner, owner, self._clock()
         for key in (before, owner):
             if key is not None and key in engine.claims:
-                self._wake(key)
+                self._enqueue(key)
 
     # -- the owner -------------------------------------------------------------------------------
 
-    def rival(self, key: str, *, sees: bool = False) -> Rival | None:
+    def other_owner(self, key: str, *, sees: bool = False) -> Owner | None:
         """Return the other owner of the resource's engine, if there is one.
 
         The owner's name is told within its namespace only.
@@ -207,7 +207,7 @@ class Ownership:
             return None
         name = owner.name if owner.namespace == mine.namespace else None
         newer = (owner.created, owner.uid) > (mine.created, mine.uid)
-        return Rival(name, upgrading=owner.open and newer, older=not newer)
+        return Owner(name, upgrading=owner.open and newer, older=not newer)
 
     def has_seen(self, key: str) -> bool:
         """Whether the resource's mark is stored."""
@@ -238,7 +238,7 @@ class Ownership:
             latest_job_id: the latest job that the engine shows.
         """
         engine = self._engine_of.get(key)
-        if engine is None or self.rival(key) is not None:
+        if engine is None or self.other_owner(key) is not None:
             return False
         call, now = self._calls.get(engine), self._clock()
         if call is not None and call.uid != uid and now < call.until:

@@ -11,7 +11,7 @@ from kubernetes.aio.client import ApiClient
 
 from cse_operator.api import names
 from cse_operator.cloud.auth.credentials import SECRET_KEYS
-from cse_operator.cloud.projects import Projects
+from cse_operator.cloud.sessions import ProjectSessions
 from cse_operator.core.policies import PolicySet
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.kopf_watch import KopfWatch
@@ -20,12 +20,9 @@ from cse_operator.kube.policy_reader import PolicyReader
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.kube.secrets import TIME_TO_LIVE, SecretReader
 from cse_operator.kube.status_writer import StatusWriter
-from cse_operator.runtime.access import Access, project_options
-from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.calls import Calls
-from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.identities import Identities
 from cse_operator.runtime.informer import Informer
@@ -35,7 +32,10 @@ from cse_operator.runtime.policy_informer import PolicyInformer
 from cse_operator.runtime.policy_metrics import PolicyMetrics
 from cse_operator.runtime.policy_statuses import PolicyStatuses
 from cse_operator.runtime.polls import Polls
-from cse_operator.runtime.reconcile import Intervals, Reconciler, Tools
+from cse_operator.runtime.project_resolver import ProjectResolver, project_options
+from cse_operator.runtime.reconcile import Dependencies, Intervals, Reconciler
+from cse_operator.runtime.recorder import Recorder
+from cse_operator.runtime.resource_metrics import ResourceMetrics, Sources
 from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 from cse_operator.runtime.statuses import Statuses
 from cse_operator.runtime.workers import Workers
@@ -76,25 +76,25 @@ class Parts:
         self.authority = Authority(
             grace=grace, observes_only=settings.observe_only, remaining=self._lease_remaining
         )
-        self.projects = Projects(
+        self.projects = ProjectSessions(
             replace(options, clock=self.authority.clock), self.metrics.cloud_call
         )
         self.queue = WorkQueue(slots=settings.workers * PROJECTS_AT_ONCE, group_of=self._group_of)
         self.queue.on_wait = self.metrics.queue_wait
-        self.ownership = Ownership(grace=grace, wake=self.queue.add)
+        self.ownership = Ownership(grace=grace, enqueue=self.queue.add)
         self.cache = Cache(self.ownership, options.endpoints.identity_of)
         self._leads_since: float | None = None
         self._add_policies(identity)
         self.reader = ResourceReader(api_client, page_size=PAGE)
-        tools = self._tools()
-        self.reconciler = Reconciler(tools)
+        dependencies = self._dependencies()
+        self.reconciler = Reconciler(dependencies)
         self.workers = Workers(self.queue, self.reconciler.reconcile, self.metrics)
-        self.informer = self._informer(tools.calls)
+        self.informer = self._informer(dependencies.calls)
         self.watch = KopfWatch(
             api_client, self.informer.on_event, identity=identity, namespaces=self.informer.served
         )
         self.informer.begin_watch_again = self.watch.begin_again
-        self.metrics.add(self._fleet())
+        self.metrics.add(self._resource_metrics())
         self.metrics.add(self._policy_metrics())
 
     def _informer(self, calls: Calls) -> Informer:
@@ -199,30 +199,30 @@ class Parts:
             times=LeaseTimes.within(settings.lease_duration),
         )
 
-    def _tools(self) -> Tools:
+    def _dependencies(self) -> Dependencies:
         settings, limits = self._settings, self._settings.limits
-        access = self._access()
+        resolver = self._project_resolver()
         statuses = Statuses(
             StatusWriter(self._api_client),
             self.cache,
             self.queue,
             self.ownership,
-            Announcer(self.events, self.metrics),
+            Recorder(self.events, self.metrics),
         )
         calls = Calls(
             queue=self.queue,
-            access=access,
+            resolver=resolver,
             ownership=self.ownership,
             authority=self.authority,
             statuses=statuses,
             limits=limits,
             send_window=settings.send_window,
         )
-        return Tools(
+        return Dependencies(
             queue=self.queue,
             cache=self.cache,
             reader=self.reader,
-            access=access,
+            resolver=resolver,
             ownership=self.ownership,
             gate=self.gate,
             authority=self.authority,
@@ -234,11 +234,11 @@ class Parts:
             intervals=Intervals(settings.progress_interval, settings.resync_interval),
         )
 
-    def _access(self) -> Access:
+    def _project_resolver(self) -> ProjectResolver:
         # No look uses a Secret that was read longer ago than one resync.
         time_to_live = min(TIME_TO_LIVE, self._settings.resync_interval)
         secrets = SecretReader(self._api_client, keys=SECRET_KEYS, time_to_live=time_to_live)
-        return Access(
+        return ProjectResolver(
             secrets, self.projects, Identities.of_settings(self._settings, self._api_client)
         )
 
@@ -249,7 +249,7 @@ class Parts:
         namespace = key.partition("/")[0]
         return Group(namespace, self.ownership.project_of(key))
 
-    def _fleet(self) -> Fleet:
+    def _resource_metrics(self) -> ResourceMetrics:
         sources = Sources(
             cache=self.cache,
             queue_depth=lambda: len(self.queue),
@@ -263,4 +263,4 @@ class Parts:
             watch_begun=lambda: self.watch.begun,
             leading=self._leads,
         )
-        return Fleet(sources, resource_limit=self._settings.metrics_resource_limit)
+        return ResourceMetrics(sources, resource_limit=self._settings.metrics_resource_limit)

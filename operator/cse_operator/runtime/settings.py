@@ -18,7 +18,7 @@ from pydantic_settings import SettingsConfigDict
 from cse_operator.cloud.endpoints import CSE_TEMPLATE, IAM_TEMPLATE
 from cse_operator.cloud.proxy import check_no_proxy, proxy_of
 from cse_operator.cloud.trust import tls_context
-from cse_operator.core.observed import Limits
+from cse_operator.core.observation import Limits
 from cse_operator.runtime.http_server import ServingCertificate
 from cse_operator.runtime.identity_settings import IdentitySettings
 from cse_operator.runtime.setting_types import Names

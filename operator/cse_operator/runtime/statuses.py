@@ -7,11 +7,11 @@ from typing import Any
 from cse_operator.api.status import Status
 from cse_operator.api.status_reader import read_status
 from cse_operator.clock import boottime
-from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.states import State, state_of
 from cse_operator.kube.status_writer import StatusWriter
-from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.cache import Cache, CachedResource
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.recorder import Recorder
 from cse_operator.runtime.workqueue import WorkQueue
 
 
@@ -24,13 +24,13 @@ class Statuses:
         cache: Cache,
         queue: WorkQueue,
         ownership: Ownership,
-        announcer: Announcer,
+        recorder: Recorder,
     ) -> None:
         self._writer = writer
         self._cache = cache
         self._queue = queue
         self._ownership = ownership
-        self._announcer = announcer
+        self._recorder = recorder
 
     async def write(
         self,
@@ -63,10 +63,10 @@ class Statuses:
             return None
         notes.wrote_status(boottime())
         self._cache.written(written)
-        if stage_of(status) is Stage.IDLE:
+        if state_of(status) is State.IDLE:
             self._ownership.nothing_open(resource.key, resource.reference.uid)
         if resource.version > int(written["metadata"]["resourceVersion"]):
             # Somebody wrote right after us, and the watch was faster than our answer.
             self._queue.add(resource.key)
-        self._announcer.announce(resource.reference, before, status)
+        self._recorder.record(resource.reference, before, status)
         return read_status(written["status"])

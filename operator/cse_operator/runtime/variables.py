@@ -58,7 +58,7 @@ def unused(environment: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def unheeded_proxies(environment: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+def ignored_proxies(environment: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
     """Return a sentence if the environment names a proxy, as on OpenShift, and no setting does."""
     named = sorted({name for name in environment if name.upper() in _PROXIES and environment[name]})
     if not named or settings.https_proxy is not None:

@@ -8,11 +8,11 @@ from cse_operator.api.failure_kind import FailureKind
 from cse_operator.clock import boottime
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn, Urgency
-from cse_operator.cloud.projects import Project
+from cse_operator.cloud.sessions import ProjectSession
 from cse_operator.core.decide import Decision
 from cse_operator.core.failure import Failure
-from cse_operator.core.observed import Observed
-from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.observation import Observation
+from cse_operator.core.states import Effect, State, state_of
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource, Resource
 from cse_operator.runtime.gate import Gate
@@ -28,7 +28,7 @@ class Work:
     ownership: Ownership
     authority: Authority
     gate: Gate
-    project: Project | None = None
+    project: ProjectSession | None = None
     refused: Failure | None = None
     """Why the step may look but not call: the region is not allowed."""
     engine_asked: float = 0.0
@@ -48,7 +48,7 @@ class Work:
         return self.resource.spec.engine_id
 
     @property
-    def reachable(self) -> Project:
+    def reachable(self) -> ProjectSession:
         """Return the project, for decisions that are only made once it is known."""
         if self.project is None:
             raise AssertionError(f"{self.key}: nothing can be asked without credentials")
@@ -58,15 +58,15 @@ class Work:
     def turn(self) -> Turn:
         """Return the urgency and the namespace of the looks, which order calls that wait."""
         resource, status = self.resource, self.resource.status
-        stage = stage_of(status)
+        state = state_of(status)
         asked = resource.retry_request not in {None, status.last_handled_retry_at}
         asked |= resource.reconcile_request not in {None, status.last_handled_reconcile_at}
-        if stage is Stage.RUNNING:
+        if state is State.RUNNING:
             urgency = Urgency.POLL
         elif status.observed_generation != resource.generation or asked:
             urgency = Urgency.CHANGE
         else:
-            urgency = Urgency.RESYNC if stage is Stage.IDLE else Urgency.CHANGE
+            urgency = Urgency.RESYNC if state is State.IDLE else Urgency.CHANGE
         return Turn(urgency, resource.reference.namespace)
 
     @property
@@ -74,7 +74,7 @@ class Work:
         """Whether the step only looks: an administrator, the region or a deletion forbids calls."""
         return self.authority.observes_only or self.refused is not None or self.cached.deleting
 
-    def aged(self, o: Observed) -> Observed:
+    def aged(self, o: Observation) -> Observation:
         """Return the observation as it is now: the looks in it have grown older."""
         at = self.decided = boottime()
         job_known = o.job is not None or o.missing_job is not None
@@ -95,7 +95,7 @@ class Work:
 
     # -- looks ---------------------------------------------------------------------------------
 
-    async def look(self, o: Observed, decision: Decision) -> Observed:
+    async def look(self, o: Observation, decision: Decision) -> Observation:
         """Take the look that a decision asks for, and add its result."""
         o = replace(o, status=decision.status)
         if decision.effect is Effect.LOOK:
@@ -108,7 +108,7 @@ class Work:
             raise AssertionError(f"{self.key}: a job without an id was asked for")
         return await self._look_at_job(o, decision.job_to_show)
 
-    async def look_at_engine(self, o: Observed) -> Observed:
+    async def look_at_engine(self, o: Observation) -> Observation:
         """Look at the engine; a resource that sees its engine may own it."""
         self.engine_asked = boottime()
         try:
@@ -121,7 +121,7 @@ class Work:
         notes.engine_shown(engine, all_seen=o.job_failure is None)
         return replace(o, engine=engine, failures=notes.failures, passing_looks=notes.passing_looks)
 
-    async def _look_at_job(self, o: Observed, job_id: int) -> Observed:
+    async def _look_at_job(self, o: Observation, job_id: int) -> Observation:
         notes, self.job_asked = self.cached.notes, boottime()
         followed = o.record is not None and o.record.job_id == job_id
         try:
@@ -136,7 +136,7 @@ class Work:
             notes.job_shown(job, self.job_asked)
         return replace(o, job=job, missing_job=None, failures=notes.failures)
 
-    async def _list_jobs(self, o: Observed) -> Observed:
+    async def _list_jobs(self, o: Observation) -> Observation:
         """Ask for the vendor's list of jobs; empty if the site does not offer it."""
         try:
             jobs = await self.reachable.client.list_jobs(self.engine_id, turn=self.turn)
@@ -144,7 +144,7 @@ class Work:
         except CloudError as error:
             return replace(o, jobs_failure=error.failure)
 
-    def failed(self, o: Observed, failure: Failure) -> Observed:
+    def failed(self, o: Observation, failure: Failure) -> Observation:
         """Return the observation with a failed look."""
         notes, at = self.cached.notes, boottime()
         self.ownership.looked(self.key, succeeded=False)

@@ -40,7 +40,7 @@ class Group(NamedTuple):
     project: Hashable
 
 
-class _Ring:
+class _RoundRobin:
     """Groups with waiting keys, by the number of slots that they hold."""
 
     def __init__(self) -> None:
@@ -84,8 +84,8 @@ class _Line:
     def __init__(self, held: Counter[Hashable]) -> None:
         self._held = held
         self._keys: dict[Group, OrderedDict[str, None]] = {}
-        self._projects: defaultdict[str, _Ring] = defaultdict(_Ring)
-        self._namespaces = _Ring()
+        self._projects: defaultdict[str, _RoundRobin] = defaultdict(_RoundRobin)
+        self._namespaces = _RoundRobin()
 
     def add(self, key: str, group: Group) -> None:
         """Add a key at the end of its project's line."""
@@ -161,7 +161,7 @@ class WorkQueue:
         self._changes_in_a_row = 0
         self._failures: dict[str, int] = {}
         self._delays = _Delays(self._clock, self.add)
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
         self._work_over = asyncio.Event()
         self.on_wait: Callable[[float], None] = lambda _seconds: None
         """Called with the seconds that each key waited in the queue."""
@@ -201,7 +201,7 @@ class WorkQueue:
         line = self._resyncs if resync else self._changes
         line.add(key, group)
         self._waiting[key] = (line, group, since)
-        self._news.set()
+        self._added.set()
 
     def add_after(self, key: str, seconds: float, *, resync: bool = False) -> None:
         """Queue the key later; an earlier due time stays."""
@@ -231,8 +231,8 @@ class WorkQueue:
     async def get(self) -> str:
         """Return the next key, once there is one and a slot for it; the caller must call `done`."""
         while (key := self._next()) is None:
-            self._news.clear()
-            await self._news.wait()
+            self._added.clear()
+            await self._added.wait()
         return key
 
     def shut_down(self) -> None:
@@ -270,7 +270,7 @@ class WorkQueue:
         self._work_over.set()
         if key in self._again:
             self.add(key, resync=self._again.pop(key))
-        self._news.set()
+        self._added.set()
 
     def _hold(self, group: Group, change: int) -> None:
         for held in (group, group.namespace):

@@ -448,7 +448,7 @@ class _Upstream:
 
 
 def _forwarded(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    """The request's headers, without the wish for compressed answers: they are to be read."""
+    """The request's headers, without Accept-Encoding: they are to be read."""
     return [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
 
 

@@ -17,11 +17,11 @@ from cse_operator.api.status_reader import read_status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
-from cse_operator.core.observation import Accepted, EngineView
-from cse_operator.core.observed import Limits, Observed, Rival, Wish
+from cse_operator.core.observation import Desired, Limits, Observation, Owner
 from cse_operator.core.permit import ALLOWED, Allowed, Held, Hold
-from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.states import Effect, State, state_of
 from cse_operator.core.vendor_states import passes_by_itself
+from cse_operator.core.views import Accepted, EngineView
 from support.model.cluster import (
     ConflictError,
     Dialect,
@@ -97,7 +97,7 @@ class Notes:
     ended_since: float | None = None
     not_found_since: float | None = None
     passing_looks: int = 0
-    stage: object = None
+    state: object = None
     stage_since: float = 0.0
     wrote_intent: bool = False
     status_written: float = float("-inf")
@@ -135,7 +135,7 @@ class ModelOperator:
     weather: Weather = field(default_factory=Weather)
     cache: dict[str, StoredResource] = field(default_factory=dict)
     notes: dict[str, Notes] = field(default_factory=dict)
-    answers: dict[str, tuple[Observed, UpgradeRecord, Accepted | Failure | Held]] = field(
+    answers: dict[str, tuple[Observation, UpgradeRecord, Accepted | Failure | Held]] = field(
         default_factory=dict
     )
     due: dict[str, float] = field(default_factory=dict)
@@ -280,15 +280,15 @@ class ModelOperator:
         stored = resource.status
         return read_status(understood(stored) if self.dialect is not None else stored)
 
-    def _first_look(self, resource: StoredResource) -> Observed:
+    def _first_look(self, resource: StoredResource) -> Observation:
         notes = self.notes.setdefault(resource.name, Notes())
         now, status = self.vendor.now, self.read(resource)
-        stage = _stage_and_mark(status)
-        if notes.stage != stage:
-            notes.stage, notes.stage_since, notes.wrote_intent = stage, now, False
+        state = _state_and_mark(status)
+        if notes.state != state:
+            notes.state, notes.stage_since, notes.wrote_intent = state, now, False
             notes.ended_since = None
-        return Observed(
-            wish=Wish(
+        return Observation(
+            desired=Desired(
                 generation=resource.generation,
                 version=resource.wanted,
                 suspend=resource.suspend,
@@ -306,23 +306,23 @@ class ModelOperator:
             not_found_for=now - notes.not_found_since if notes.not_found_since else 0.0,
             poll_interval=POLL_INTERVAL,
             progress_due=now - notes.status_written >= 60.0,
-            rival=self._rival(resource),
+            other_owner=self._other_owner(resource),
             permit=None,
         )
 
     def wall_clock(self) -> datetime:
         return EPOCH + timedelta(seconds=self.vendor.now + self.wall_clock_error)
 
-    def _rival(self, mine: StoredResource) -> Rival | None:
+    def _other_owner(self, mine: StoredResource) -> Owner | None:
         first = min((mine, *self.cache.values()), key=self._precedence)
-        return Rival(first.name) if first.uid != mine.uid else None
+        return Owner(first.name) if first.uid != mine.uid else None
 
     def _precedence(self, resource: StoredResource) -> tuple[bool, float, str]:
         """The lowest drives the engine: who has an upgrade open, then the oldest."""
-        idle = stage_of(self.read(resource)) is Stage.IDLE
+        idle = state_of(self.read(resource)) is State.IDLE
         return (idle, resource.created, resource.uid)
 
-    def _look(self, o: Observed, notes: Notes) -> Observed:
+    def _look(self, o: Observation, notes: Notes) -> Observation:
         failure = self._look_failure()
         if failure is not None:
             return self._failed(o, failure, notes)
@@ -339,7 +339,7 @@ class ModelOperator:
             return NO_ENGINE if self.vendor.state.status == "Deleted" else None
         return LOOK_FAULTS[self.weather.look]
 
-    def _failed(self, o: Observed, failure: Failure, notes: Notes) -> Observed:
+    def _failed(self, o: Observation, failure: Failure, notes: Notes) -> Observation:
         notes.failures += 1
         if failure.kind is not FailureKind.NOT_FOUND:
             notes.not_found_since = None
@@ -349,7 +349,7 @@ class ModelOperator:
         gone = self.vendor.now - since if since is not None else 0.0
         return replace(o, failure=failure, failures=notes.failures, not_found_for=gone)
 
-    def _show_job(self, o: Observed, decision: Decision, notes: Notes) -> Observed:
+    def _show_job(self, o: Observation, decision: Decision, notes: Notes) -> Observation:
         assert decision.job_to_show is not None
         failure = self._look_failure()
         if failure is not None:
@@ -368,7 +368,7 @@ class ModelOperator:
             o = replace(o, ended_for=self.vendor.now - since if over else 0.0)
         return replace(o, job=job, missing_job=None)
 
-    def _list_jobs(self, o: Observed) -> Observed:
+    def _list_jobs(self, o: Observation) -> Observation:
         match self.weather.jobs:
             case "absent":
                 return replace(o, jobs=())
@@ -407,7 +407,7 @@ class ModelOperator:
     # -- act ----------------------------------------------------------------------------------
 
     def _act(
-        self, resource: StoredResource, o: Observed, decision: Decision, decided_at: float
+        self, resource: StoredResource, o: Observation, decision: Decision, decided_at: float
     ) -> Steps:
         name = resource.name
         stored = yield from self._write(resource, decision.status)
@@ -417,7 +417,7 @@ class ModelOperator:
         assert record is not None
         assert record.unanswered
         notes = self.notes.setdefault(name, Notes())
-        notes.stage = _stage_and_mark(read)
+        notes.state = _state_and_mark(read)
         notes.stage_since, notes.wrote_intent = self.vendor.now, True
         outcome: Accepted | Failure | Held
         permit = self.gate.answer()
@@ -469,15 +469,15 @@ class ModelOperator:
         assert decision.broken is None
         yield from self._write(resource, decision.status)
         self.answers.pop(name, None)
-        notes.stage = None
+        notes.state = None
         if decision.requeue_after is not None:
             self._add(name, decision.requeue_after)
 
 
-def _stage_and_mark(status: Status) -> object:
+def _state_and_mark(status: Status) -> object:
     record = status.upgrade
     mark = record and (record.job_id, record.attempts, record.requested_at)
-    return stage_of(status), mark
+    return state_of(status), mark
 
 
 def _arrive(vendor: ModelVendor, call: Call) -> None:

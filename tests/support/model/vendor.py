@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cse_operator.core.failure import Failure, FailureKind
-from cse_operator.core.observation import Accepted, EngineView, JobView
 from cse_operator.core.versions import Comparison, compare
+from cse_operator.core.views import Accepted, EngineView, JobView
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ENGINE_ID = "engine-1"

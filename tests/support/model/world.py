@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Final
 
 from cse_operator.api.reason_facts import FACTS
-from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.api.upgrade_record import HISTORY_LIMIT, Result
 from cse_operator.core.member import may_run
-from cse_operator.core.observed import Limits
-from cse_operator.core.states import Stage, stage_of
+from cse_operator.core.observation import Limits
+from cse_operator.core.states import State, state_of
 from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
 from support.model.cluster import Dialect, ModelCluster, StoredResource
 from support.model.operator import RESYNC_INTERVAL, SEND_WINDOW, ModelGate, ModelOperator, Weather
@@ -166,7 +166,7 @@ class ModelWorld:
         self.only_what_is_provably_behind_is_called()
         self.only_own_jobs_are_retried_unless_a_person_asked()
         self.an_engine_that_is_there_is_not_upgraded_again()
-        self.one_wish_leads_to_one_accepted_upgrade()
+        self.one_desired_version_leads_to_one_accepted_upgrade()
         self.retries_stay_within_what_was_asked_for()
         self.every_stored_status_is_well_formed()
 
@@ -207,8 +207,8 @@ class ModelWorld:
                 f"{call.target} was called on an engine at {state.version}"
             )
 
-    def one_wish_leads_to_one_accepted_upgrade(self):
-        """Only a request for a retry, or a call for another wish in between, leads to another."""
+    def one_desired_version_leads_to_one_accepted_upgrade(self):
+        """Only a request for a retry, or a call for another version, leads to another."""
         last: dict[str, Call] = {}
         for call, _, _ in self._accepted("Upgrade"):
             before = last.get(call.owner)
@@ -325,17 +325,17 @@ class ModelWorld:
         reason = Reason(status.ready.reason)
         reader = self.operators[0]
         others = list(self.cluster.resources.values())
-        if stage_of(reader.read(resource)) is Stage.UNREADABLE:
+        if state_of(reader.read(resource)) is State.UNREADABLE:
             assert reason is Reason.UNREADABLE_STATUS
             return
-        if any(stage_of(reader.read(other)) is Stage.UNREADABLE for other in others):
+        if any(state_of(reader.read(other)) is State.UNREADABLE for other in others):
             return
         if resource.precedence != min(other.precedence for other in others):
             assert reason is Reason.ENGINE_ALREADY_MANAGED
             return
         if truth.status == "Deleted":
             assert reason is Reason.ENGINE_NOT_FOUND
-            assert stage_of(status) is Stage.IDLE, "the record of a deleted engine stays open"
+            assert state_of(status) is State.IDLE, "the record of a deleted engine stays open"
             return
         if reason is Reason.CHANGE_FREEZE:
             assert not may_run(status), "what is held holds a slot"
@@ -413,7 +413,7 @@ def check_conditions(resource: StoredResource) -> None:
         assert condition.message == status.message
     reason = Reason(status.conditions[-1].reason)
     ready = status.conditions[-1].status == "True"
-    assert ready == (FACTS[reason].standing is Standing.READY)
+    assert ready == (FACTS[reason].condition is ConditionType.READY)
     if ready and status.observed_generation == resource.generation:
         assert status.current_version is not None
         assert satisfies(status.current_version, resource.wanted)

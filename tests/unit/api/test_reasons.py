@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cse_operator.api.reason_facts import FACTS
-from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.core.machine import TRANSITIONS
 
 
@@ -28,14 +28,16 @@ def test_each_reason_is_told_in_sentences_that_fit_a_table(reason):
         assert "\n" not in text
 
 
-@pytest.mark.parametrize("reason", [r for r in Reason if FACTS[r].standing is Standing.STALLED])
+@pytest.mark.parametrize(
+    "reason", [r for r in Reason if FACTS[r].condition is ConditionType.STALLED]
+)
 def test_what_needs_a_person_warns_and_names_a_way_out(reason):
     assert FACTS[reason].event_type == "Warning"
     assert "None needed" not in FACTS[reason].way_out
 
 
 def test_only_an_engine_at_its_version_is_ready():
-    ready = {reason for reason in Reason if FACTS[reason].standing is Standing.READY}
+    ready = {reason for reason in Reason if FACTS[reason].condition is ConditionType.READY}
     assert ready == {Reason.UP_TO_DATE}
 
 

@@ -11,16 +11,16 @@ import yaml
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import APPROVED_VERSION, RETRY_REQUESTED_AT
 from cse_operator.api.reason_facts import FACTS
-from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.api.status import Phase, Status
 from cse_operator.cli.manifests import read_text
 from cse_operator.cli.planning.forecast import Forecaster, _kind_of
 from cse_operator.cli.planning.verdict import Kind, Verdict
 from cse_operator.cli.planning.world import World
 from cse_operator.cloud.errors import CloudError
-from cse_operator.core.observation import EngineView, JobView
 from cse_operator.core.policies import Policy, PolicySet, read_policy
 from cse_operator.core.status import phase_of
+from cse_operator.core.views import EngineView, JobView
 from cse_operator.runtime.cache import Cache
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.settings import Settings
@@ -170,7 +170,7 @@ async def test_with_a_revision_before_it_is_taken_to_be_there():
     assert (await foretold(None, assumed="2.5.0")).kind is Kind.REFUSED
 
 
-async def test_an_upgrade_under_way_is_followed_and_the_next_wish_comes_after_it():
+async def test_an_upgrade_under_way_is_followed_and_the_next_version_comes_after_it():
     running = {**SEEN, "phase": "Upgrading", "message": "it runs", "upgrade": upgrade(jobId=101)}
     told = await foretold(stored(status=running), version="2.5.0")
     assert told.kind is Kind.UPGRADING
@@ -294,12 +294,12 @@ async def test_an_older_resource_that_has_seen_the_engine_owns_it():
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_verdict_that_goes_with_its_condition(reason):
     kind = _kind_of(reason, Status(phase=phase_of(reason)))
-    standing = FACTS[reason].standing
+    condition = FACTS[reason].condition
     if reason is Reason.ENGINE_ALREADY_MANAGED:
         assert kind is Kind.NOT_OWNER
-    elif standing is Standing.READY:
+    elif condition is ConditionType.READY:
         assert kind is Kind.NOTHING
-    elif standing is Standing.STALLED:
+    elif condition is ConditionType.STALLED:
         assert kind is Kind.REFUSED
     else:
         moves = phase_of(reason) in {Phase.SUBMITTING, Phase.UPGRADING}

@@ -21,7 +21,7 @@ from cse_operator.cli.importing.selection import (
     reason_to_leave_out,
 )
 from cse_operator.cli.manifests import ManifestError
-from cse_operator.core.observation import EngineView
+from cse_operator.core.views import EngineView
 
 ID = "891bf21a-4024-4f47-b38c-bd259ca8f10a"
 TARGET = Target(region="cn-north-4", project_id="0a1b2c", credentials="huaweicloud")

@@ -82,7 +82,7 @@ def test_people_read_which_policy_is_refused(repository, capsys):
     ]
 
 
-def test_an_operator_of_some_namespaces_heeds_no_policy_of_the_cluster(
+def test_an_operator_of_some_namespaces_ignores_policies_of_the_cluster(
     repository, capsys, monkeypatch
 ):
     write("orders", version="2.4.0", engineId="orders")

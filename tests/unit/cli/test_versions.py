@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cse_operator.cli import versions
-from cse_operator.core.observation import EngineView
+from cse_operator.core.views import EngineView
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 

@@ -97,7 +97,7 @@ async def test_one_refusal_answers_all_that_waited_for_it() -> None:
     assert sum(isinstance(result, CloudError) for result in results) == 49
 
 
-async def test_a_proven_credential_goes_out_as_often_as_wished() -> None:
+async def test_a_proven_credential_goes_out_without_a_limit() -> None:
     time = FakeTime()
     breaker = make_breaker(time)
     await attempt(breaker, good=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cse_operator.cloud.paging import ENGINES, Page, collect_pages
-from cse_operator.core.observation import EngineView
+from cse_operator.core.views import EngineView
 from support.cloud_calls import NOW
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from cse_operator.cloud import values, wire, wire_jobs
 from cse_operator.cloud.redaction import Redactor
-from cse_operator.core.observation import JobProgress
+from cse_operator.core.views import JobProgress
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, NOW, body_of
 
 

@@ -12,28 +12,28 @@ from cse_operator.api.status import Phase
 from cse_operator.api.upgrade_record import Action, Result
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import FailureKind
-from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Observed
-from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.observation import Observation
+from cse_operator.core.states import Effect, State, state_of
+from cse_operator.core.views import Accepted
 from support.observations import (
     BUSY,
     LIMITS,
     LOST,
     REFUSED,
     at,
+    desired,
     ended,
     engine,
     failed_engine,
     failure,
     job,
     observed,
-    wish,
 )
 
 ACCEPTED = Accepted(engine_id="engine-1", engine_name="test", job_id=101)
 
 
-def called(seen: Observed) -> tuple[Observed, Decision]:
+def called(seen: Observation) -> tuple[Observation, Decision]:
     """The observation with the intent stored, as it is when the call is answered."""
     decision = decide(seen, LIMITS)
     assert decision.effect in {Effect.UPGRADE, Effect.RETRY}
@@ -123,7 +123,7 @@ def test_any_answer_that_is_no_success_and_no_plain_refusal_gets_the_full_grace(
     o, _ = called(observed())
     decision = after_call(o, answer, LIMITS)
     assert reason_of(decision) == Reason.VERIFYING_OUTCOME
-    assert stage_of(decision.status) is Stage.UNANSWERED
+    assert state_of(decision.status) is State.UNANSWERED
     assert decision.requeue_after is not None
     assert decision.requeue_after < 2
     later = replace(o, status=decision.status, jobs=())
@@ -158,7 +158,9 @@ def test_a_call_that_certainly_never_left_is_made_again_without_a_grace(kind):
 def test_what_led_to_a_retry_survives_a_call_that_never_left():
     failed = ended(Result.FAILED, retries=1)
     o, _ = called(
-        observed(failed, engine=failed_engine(), wish=wish(retry_request="please", retry_limit=1))
+        observed(
+            failed, engine=failed_engine(), desired=desired(retry_request="please", retry_limit=1)
+        )
     )
     decision = after_call(o, failure(FailureKind.NOT_SENT), LIMITS)
     again = decide(replace(o, status=decision.status, job=job(status="Error")), LIMITS)
@@ -168,14 +170,14 @@ def test_what_led_to_a_retry_survives_a_call_that_never_left():
     assert again.status.last_handled_retry_at == "please"
 
 
-def test_the_vendors_wish_to_wait_is_obeyed():
+def test_the_vendors_request_to_pause_is_obeyed():
     asked = failure(FailureKind.THROTTLED, retry_after=60.0)
     decision = decide(observed(failure=asked, failures=1, engine=None), LIMITS)
     assert decision.requeue_after is not None
     assert decision.requeue_after >= 54
 
 
-def next_call(o: Observed, limits=LIMITS) -> tuple[float, Observed] | None:
+def next_call(o: Observation, limits=LIMITS) -> tuple[float, Observation] | None:
     """After how many seconds the call is made again, if it ever is."""
     for seconds in range(1, 86_400):
         decision = decide(replace(o, known_for=float(seconds)), limits)
@@ -204,9 +206,9 @@ def test_an_uncertain_outcome_is_called_again_only_when_a_person_asks():
     assert o.record is not None
     spent = o.record.model_copy(update={"attempts": 3})
     o = replace(o, status=o.status.model_copy(update={"upgrade": spent}))
-    for edited in (wish(generation=9), wish(generation=9, timeout=timedelta(hours=9))):
-        assert decide(replace(o, wish=edited), LIMITS).effect is Effect.NONE
-    asked = decide(replace(o, wish=wish(retry_request="9:00")), LIMITS)
+    for edited in (desired(generation=9), desired(generation=9, timeout=timedelta(hours=9))):
+        assert decide(replace(o, desired=edited), LIMITS).effect is Effect.NONE
+    asked = decide(replace(o, desired=desired(retry_request="9:00")), LIMITS)
     assert asked.effect is Effect.UPGRADE
     assert asked.status.last_handled_retry_at == "9:00"
 

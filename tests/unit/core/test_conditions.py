@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 
 from cse_operator.api.reason_facts import FACTS
-from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.api.status import NEVER_OBSERVED, HeldBy, Phase
 from cse_operator.api.upgrade_record import Result
 from cse_operator.core.decide import conditions, decide, invalid_spec
 from cse_operator.core.failure import FailureKind
-from cse_operator.core.observed import Rival
+from cse_operator.core.observation import Owner
 from support.observations import (
     LIMITS,
     NOON,
     at,
+    desired,
     ended,
     engine,
     failure,
@@ -24,7 +25,6 @@ from support.observations import (
     observed,
     running,
     status,
-    wish,
 )
 
 
@@ -32,10 +32,10 @@ from support.observations import (
 def test_the_conditions_of_each_reason_are_what_kstatus_expects(reason):
     made = conditions(status(), reason, "why", 7, NOON)
     by_type = {condition.type: condition for condition in made}
-    standing = FACTS[reason].standing
-    assert by_type["Ready"].status == ("True" if standing is Standing.READY else "False")
-    assert ("Reconciling" in by_type) == (standing is Standing.RECONCILING)
-    assert ("Stalled" in by_type) == (standing is Standing.STALLED)
+    condition = FACTS[reason].condition
+    assert by_type["Ready"].status == ("True" if condition is ConditionType.READY else "False")
+    assert ("Reconciling" in by_type) == (condition is ConditionType.RECONCILING)
+    assert ("Stalled" in by_type) == (condition is ConditionType.STALLED)
     assert all(condition.observed_generation == 7 for condition in made)
     assert {(condition.reason, condition.message) for condition in made} == {(reason, "why")}
 
@@ -60,8 +60,8 @@ def test_a_transition_time_moves_only_with_the_conditions_status():
 
 def test_a_stalled_resource_that_goes_on_is_stalled_no_more():
     stalled = decide(observed(ended(Result.FAILED)), LIMITS).status
-    wanted = wish(generation=4, version="2.5.0")
-    going_on = decide(observed(status=stalled, wish=wanted), LIMITS).status
+    wanted = desired(generation=4, version="2.5.0")
+    going_on = decide(observed(status=stalled, desired=wanted), LIMITS).status
     assert [condition.type for condition in going_on.conditions] == ["Reconciling", "Ready"]
 
 
@@ -85,7 +85,7 @@ def test_a_message_does_not_tick():
 def test_what_is_up_to_date_says_that_it_is_suspended_and_writes_nothing_more(
     version, suspend, said
 ):
-    seen = observed(engine=engine(version=version), wish=wish(suspend=suspend))
+    seen = observed(engine=engine(version=version), desired=desired(suspend=suspend))
     first = decide(seen, LIMITS)
     assert first.status.message == said
     assert [condition.type for condition in first.status.conditions] == ["Ready"]
@@ -213,17 +213,17 @@ def test_a_spec_that_does_not_fit_the_models_keeps_no_place_in_line():
 
 
 @pytest.mark.parametrize(
-    ("rival", "said"),
+    ("other_owner", "said"),
     [
-        (Rival("first"), "first, which is older, manages the same engine"),
-        (Rival("late", upgrading=True), "late, which has an upgrade under way, manages the same"),
-        (Rival("late", older=False), "late, which sees the engine with its credentials, manages"),
-        (Rival(None), "a resource in another namespace manages the same engine"),
-        (Rival(None, upgrading=True), "a resource in another namespace manages the same engine"),
+        (Owner("first"), "first, which is older, manages the same engine"),
+        (Owner("late", upgrading=True), "late, which has an upgrade under way, manages the same"),
+        (Owner("late", older=False), "late, which sees the engine with its credentials, manages"),
+        (Owner(None), "a resource in another namespace manages the same engine"),
+        (Owner(None, upgrading=True), "a resource in another namespace manages the same engine"),
     ],
 )
-def test_a_rival_is_told_with_why_it_drives_and_named_only_at_home(rival, said):
-    message = decide(observed(rival=rival), LIMITS).status.message
+def test_a_other_owner_is_told_with_why_it_drives_and_named_only_at_home(other_owner, said):
+    message = decide(observed(other_owner=other_owner), LIMITS).status.message
     assert message is not None
     assert message.startswith(said)
     assert "no engine is touched" in message

@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 
 from cse_operator.core.machine import TRANSITIONS
-from cse_operator.core.observed import Limits
-from cse_operator.core.states import Effect, Stage
+from cse_operator.core.observation import Limits
+from cse_operator.core.states import Effect, State
 from support.model.world import UNSEEN
 from support.repository import ROOT
 
@@ -28,8 +28,8 @@ def test_a_generated_document_is_as_its_code_makes_it(name):
 
 def test_each_row_of_an_intent_without_an_answer_says_why_it_is_safe():
     section = EXACTLY_ONCE.split("## An intent without an answer")[1].split("\n## ")[0]
-    for stage, situation in TRANSITIONS:
-        if stage is Stage.UNANSWERED and situation not in core_docs._ANSWERS:
+    for state, situation in TRANSITIONS:
+        if state is State.UNANSWERED and situation not in core_docs._ANSWERS:
             assert f"| {situation} |" in section
 
 

@@ -13,11 +13,11 @@ from cse_operator.api.upgrade_record import Action, CallError, HistoryEntry, Res
 from cse_operator.core.decide import decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.machine import TRANSITIONS
-from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Observed, Rival, Wish
+from cse_operator.core.observation import Desired, Observation, Owner
 from cse_operator.core.situations import classify
-from cse_operator.core.states import Effect, stage_of
+from cse_operator.core.states import Effect, state_of
 from cse_operator.core.versions import Comparison, compare, is_offered
+from cse_operator.core.views import EngineView, JobView
 from support.observations import LIMITS, NOON
 
 VERSIONS = st.sampled_from(
@@ -104,8 +104,8 @@ statuses = st.builds(
     last_handled_retry_at=REQUESTS,
     last_handled_reconcile_at=REQUESTS,
 )
-wishes = st.builds(
-    Wish,
+desired_versions = st.builds(
+    Desired,
     generation=st.integers(1, 4),
     version=VERSIONS.filter(bool),
     suspend=st.booleans(),
@@ -115,8 +115,8 @@ wishes = st.builds(
     retry_request=REQUESTS,
 )
 observations = st.builds(
-    Observed,
-    wish=wishes,
+    Observation,
+    desired=desired_versions,
     status=statuses,
     now=st.just(NOON),
     engine=st.none() | engines,
@@ -136,7 +136,7 @@ observations = st.builds(
     known_for=AGES,
     ended_for=AGES,
     progress_due=st.booleans(),
-    rival=st.none() | st.builds(Rival, name=st.none() | st.just("first")),
+    other_owner=st.none() | st.builds(Owner, name=st.none() | st.just("first")),
     jitter=st.floats(0, 1, exclude_max=True),
 )
 
@@ -144,7 +144,7 @@ observations = st.builds(
 @settings(max_examples=600, deadline=None, database=None)
 @given(o=observations)
 def test_every_situation_that_can_be_seen_is_in_the_table(o):
-    assert (stage_of(o.status), classify(o, LIMITS)) in TRANSITIONS
+    assert (state_of(o.status), classify(o, LIMITS)) in TRANSITIONS
 
 
 @settings(max_examples=600, deadline=None, database=None)
@@ -172,19 +172,19 @@ def test_a_call_is_only_decided_on_a_fresh_look_with_an_intent_and_never_downwar
     assert o.may_call_in <= 0
     assert not o.observes_only
     assert o.engine_age <= LIMITS.look_valid
-    assert o.rival is None
-    assert not o.wish.suspend
+    assert o.other_owner is None
+    assert not o.desired.suspend
     intent = decision.status.upgrade
     assert intent is not None
     assert intent.unanswered
     assert intent.attempts >= 1
     assert intent.baseline_job_id == o.engine.latest_job_id
     if decision.effect is Effect.UPGRADE:
-        assert intent.target_version == o.wish.version
+        assert intent.target_version == o.desired.version
         assert o.engine.status == "Available"
-        standing = compare(o.engine.version, o.wish.version)
-        offered = is_offered(o.engine.version, o.wish.version, o.engine.latest_version)
-        assert standing is Comparison.BEHIND or (standing is Comparison.INCOMPARABLE and offered), (
+        compared = compare(o.engine.version, o.desired.version)
+        offered = is_offered(o.engine.version, o.desired.version, o.engine.latest_version)
+        assert compared is Comparison.BEHIND or (compared is Comparison.INCOMPARABLE and offered), (
             "a call needs a proven behind"
         )
     else:

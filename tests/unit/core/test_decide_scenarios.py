@@ -14,16 +14,17 @@ from cse_operator.core import machine
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.machine import TRANSITIONS, BrokenRowError, apply
-from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Observed, Rival
+from cse_operator.core.observation import Observation, Owner
 from cse_operator.core.permit import ALLOWED, Held, Hold
-from cse_operator.core.states import Effect, Situation, Stage, stage_of
+from cse_operator.core.states import Effect, Situation, State, state_of
+from cse_operator.core.views import Accepted
 from support.observations import (
     BUSY,
     LIMITS,
     LOST,
     REFUSED,
     at,
+    desired,
     ended,
     engine,
     failed_engine,
@@ -36,12 +37,11 @@ from support.observations import (
     running,
     status,
     unreadable,
-    wish,
 )
 
-I, U, R, X = Stage.IDLE, Stage.UNANSWERED, Stage.RUNNING, Stage.UNREADABLE  # noqa: E741
+I, U, R, X = State.IDLE, State.UNANSWERED, State.RUNNING, State.UNREADABLE  # noqa: E741
 S = Situation
-Row = tuple[Stage, Situation]
+Row = tuple[State, Situation]
 
 BUSY_ANSWER = CallError(kind=FailureKind.BUSY, code="SVCSTG.00501117", message="is Modifying")
 DENIED = CallError(kind=FailureKind.FORBIDDEN, code="APIGW.0302", message="not allowed")
@@ -57,7 +57,7 @@ FINISHED = {"status": "Finished", "ended_at": at(-5)}
 class Scenario:
     """What is observed, the rows it leads through, and what comes out."""
 
-    seen: Observed
+    seen: Observation
     rows: tuple[Row, ...]
     reason: Reason | None
     effect: Effect = Effect.NONE
@@ -107,11 +107,11 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     # -- Idle -----------------------------------------------------------------------------------
     "another resource drives the engine": Scenario(
-        observed(rival=Rival("first")), ((I, S.RIVAL),), Reason.ENGINE_ALREADY_MANAGED
+        observed(other_owner=Owner("first")), ((I, S.OTHER_OWNER),), Reason.ENGINE_ALREADY_MANAGED
     ),
     "nobody looked yet": Scenario(observed(engine=None), ((I, S.NOT_LOOKED),), None, Effect.LOOK),
     "a person asks for a look": Scenario(
-        observed(engine=None, wish=wish(reconcile_request="now")),
+        observed(engine=None, desired=desired(reconcile_request="now")),
         ((I, S.NOT_LOOKED),),
         None,
         Effect.LOOK,
@@ -187,7 +187,7 @@ SCENARIOS: dict[str, Scenario] = {
         ((I, S.NOT_COMPARABLE),),
         Reason.VERSION_NOT_COMPARABLE,
     ),
-    "another wish ended, and another job ran since": Scenario(
+    "the upgrade to another version ended, and another job ran since": Scenario(
         observed(
             ended(
                 Result.FAILED,
@@ -199,7 +199,7 @@ SCENARIOS: dict[str, Scenario] = {
         ((I, S.ANSWERED),),
         Reason.RETRY_REQUIRED,
     ),
-    "no effect of this wish's call was ever seen": Scenario(
+    "no effect of the call for this version was ever seen": Scenario(
         observed(ended(Result.UNKNOWN, job_id=None, baseline_job_id=100)),
         ((I, S.UNCERTAIN),),
         Reason.OUTCOME_UNCERTAIN,
@@ -215,7 +215,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "somebody upgrades while the resource is suspended": Scenario(
         observed(
-            engine=engine(status="Upgrading", latest_job_id=101), wish=wish(suspend=True), job=job()
+            engine=engine(status="Upgrading", latest_job_id=101),
+            desired=desired(suspend=True),
+            job=job(),
         ),
         ((I, S.FOREIGN_UPGRADE), (R, S.JOB_RUNS)),
         Reason.UPGRADING,
@@ -233,7 +235,7 @@ SCENARIOS: dict[str, Scenario] = {
         observed(ended(Result.SUCCEEDED, 5)), ((I, S.JUST_ENDED),), Reason.UPGRADING
     ),
     "the spec changes while looks may be from before the end": Scenario(
-        observed(ended(Result.SUCCEEDED, 5), wish=wish(generation=4)),
+        observed(ended(Result.SUCCEEDED, 5), desired=desired(generation=4)),
         ((I, S.JUST_ENDED),),
         Reason.UPGRADING,
     ),
@@ -242,7 +244,7 @@ SCENARIOS: dict[str, Scenario] = {
         ((I, S.JUST_ENDED),),
         Reason.UPGRADING,
     ),
-    "the vendor refused this wish": Scenario(
+    "the vendor refused this version": Scenario(
         observed(ended(Result.REJECTED)), ((I, S.REJECTED),), Reason.UPGRADE_REJECTED
     ),
     "the credentials may not do the call": Scenario(
@@ -250,10 +252,10 @@ SCENARIOS: dict[str, Scenario] = {
         ((I, S.FORBIDDEN),),
         Reason.PERMISSION_DENIED,
     ),
-    "this wish's job failed": Scenario(
+    "the job for this version failed": Scenario(
         observed(ended(Result.FAILED)), ((I, S.FAILED),), Reason.UPGRADE_FAILED
     ),
-    "this wish's job timed out": Scenario(
+    "the job for this version timed out": Scenario(
         observed(ended(Result.TIMED_OUT)), ((I, S.TIMED_OUT),), Reason.UPGRADE_TIMED_OUT
     ),
     "the job finished long ago and the engine is elsewhere": Scenario(
@@ -268,7 +270,7 @@ SCENARIOS: dict[str, Scenario] = {
         Effect.RETRY,
     ),
     "a person asks for a retry of somebody else's failed job": Scenario(
-        observed(engine=failed_engine(), wish=wish(retry_request="now")),
+        observed(engine=failed_engine(), desired=desired(retry_request="now")),
         ((I, S.RETRY_OFFERED),),
         Reason.SUBMITTING,
         Effect.RETRY,
@@ -310,13 +312,13 @@ SCENARIOS: dict[str, Scenario] = {
         observed(engine=failed_engine()), ((I, S.UNUSABLE),), Reason.ENGINE_UNUSABLE
     ),
     "an upgrade is due and the resource is suspended": Scenario(
-        observed(wish=wish(suspend=True)), ((I, S.SUSPENDED),), Reason.SUSPENDED
+        observed(desired=desired(suspend=True)), ((I, S.SUSPENDED),), Reason.SUSPENDED
     ),
     "an upgrade is due": Scenario(
         observed(), ((I, S.UPGRADE_DUE),), Reason.SUBMITTING, Effect.UPGRADE
     ),
     "a new version with letters is called when it is the vendor's latest": Scenario(
-        observed(wish=wish(version="2.4.0-rc1"), engine=engine(latest_version="2.4.0-rc1")),
+        observed(desired=desired(version="2.4.0-rc1"), engine=engine(latest_version="2.4.0-rc1")),
         ((I, S.UPGRADE_DUE),),
         Reason.SUBMITTING,
         Effect.UPGRADE,
@@ -324,26 +326,28 @@ SCENARIOS: dict[str, Scenario] = {
     "a version with letters is not called at rest": Scenario(
         observed(
             status=status(settled_versions=("2.4.0-rc1",)),
-            wish=wish(version="2.4.0-rc1"),
+            desired=desired(version="2.4.0-rc1"),
             engine=engine(latest_version="2.4.0-rc1"),
         ),
         ((I, S.NOT_COMPARABLE),),
         Reason.VERSION_NOT_COMPARABLE,
     ),
-    "a refused wish has another version": Scenario(
-        observed(ended(Result.REJECTED), wish=wish(generation=4, version="2.5.0")),
+    "a refused upgrade has another version": Scenario(
+        observed(ended(Result.REJECTED), desired=desired(generation=4, version="2.5.0")),
         ((I, S.UPGRADE_DUE),),
         Reason.SUBMITTING,
         Effect.UPGRADE,
     ),
-    "a refused wish has another time-out": Scenario(
-        observed(ended(Result.REJECTED), wish=wish(generation=4)),
+    "a refused upgrade has another time-out": Scenario(
+        observed(ended(Result.REJECTED), desired=desired(generation=4)),
         ((I, S.REJECTED),),
         Reason.UPGRADE_REJECTED,
     ),
     # -- Unanswered -----------------------------------------------------------------------------
     "another resource drives the engine while an answer is missing": Scenario(
-        observed(record(), rival=Rival(None)), ((U, S.RIVAL),), Reason.ENGINE_ALREADY_MANAGED
+        observed(record(), other_owner=Owner(None)),
+        ((U, S.OTHER_OWNER),),
+        Reason.ENGINE_ALREADY_MANAGED,
     ),
     "the operator comes back to an intent": Scenario(
         observed(record(), engine=None),
@@ -510,8 +514,8 @@ SCENARIOS: dict[str, Scenario] = {
         Reason.SUBMITTING,
         Effect.RETRY,
     ),
-    "the wish changed while the answer was missing": Scenario(
-        observed(record(), wish=wish(generation=4, version="2.5.0"), known_for=36, jobs=()),
+    "the desired version changed while the answer was missing": Scenario(
+        observed(record(), desired=desired(generation=4, version="2.5.0"), known_for=36, jobs=()),
         ((U, S.GIVEN_UP), (I, S.UPGRADE_DUE)),
         Reason.SUBMITTING,
         Effect.UPGRADE,
@@ -522,7 +526,7 @@ SCENARIOS: dict[str, Scenario] = {
         Reason.DOWNGRADE_NOT_SUPPORTED,
     ),
     "the resource was suspended while the answer was missing": Scenario(
-        observed(record(), wish=wish(generation=4, suspend=True), known_for=36, jobs=()),
+        observed(record(), desired=desired(generation=4, suspend=True), known_for=36, jobs=()),
         ((U, S.UNCHANGED_AND_SUSPENDED),),
         Reason.SUSPENDED,
     ),
@@ -592,8 +596,8 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     # -- Running --------------------------------------------------------------------------------
     "another resource drives the engine while a job runs": Scenario(
-        observed(running(), rival=Rival("first")),
-        ((R, S.RIVAL),),
+        observed(running(), other_owner=Owner("first")),
+        ((R, S.OTHER_OWNER),),
         Reason.ENGINE_ALREADY_MANAGED,
     ),
     "the job is over and the engine was not looked at": Scenario(
@@ -668,13 +672,13 @@ SCENARIOS: dict[str, Scenario] = {
             engine=failed_engine(),
             job=job(status="Error", ended_at=at(-300)),
             known_for=36,
-            wish=wish(retry_limit=0),
+            desired=desired(retry_limit=0),
         ),
         ((R, S.JOB_FAILED), (I, S.FAILED)),
         Reason.UPGRADE_FAILED,
     ),
-    "the wish changes while the job runs": Scenario(
-        observed(running(), job=job(), wish=wish(generation=4, version="2.5.0")),
+    "the desired version changes while the job runs": Scenario(
+        observed(running(), job=job(), desired=desired(generation=4, version="2.5.0")),
         ((R, S.JOB_RUNS),),
         Reason.UPGRADING,
     ),
@@ -688,22 +692,22 @@ SCENARIOS: dict[str, Scenario] = {
         ((R, S.JOB_FINISHED), (I, S.AT_TARGET)),
         Reason.UP_TO_DATE,
     ),
-    "the job is finished and the wish went back": Scenario(
+    "the job is finished and the desired version went back": Scenario(
         observed(
             running(),
             engine=engine(version="2.4.0", latest_job_id=101),
             job=job(**FINISHED),
-            wish=wish(generation=4, version="2.3.0"),
+            desired=desired(generation=4, version="2.3.0"),
         ),
         ((R, S.JOB_FINISHED), (I, S.BEYOND_TARGET)),
         Reason.DOWNGRADE_NOT_SUPPORTED,
     ),
-    "the job is finished and the wish went on": Scenario(
+    "the job is finished and the desired version went on": Scenario(
         observed(
             running(),
             engine=engine(version="2.4.0", latest_job_id=101),
             job=job(**FINISHED),
-            wish=wish(generation=4, version="2.5.0"),
+            desired=desired(generation=4, version="2.5.0"),
         ),
         ((R, S.JOB_FINISHED), (I, S.UPGRADE_DUE)),
         Reason.SUBMITTING,
@@ -727,7 +731,10 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "the job failed and no retry is left": Scenario(
         observed(
-            running(), engine=failed_engine(), job=job(status="Error"), wish=wish(retry_limit=0)
+            running(),
+            engine=failed_engine(),
+            job=job(status="Error"),
+            desired=desired(retry_limit=0),
         ),
         ((R, S.JOB_FAILED), (I, S.FAILED)),
         Reason.UPGRADE_FAILED,
@@ -749,7 +756,10 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "the job timed out at the vendor": Scenario(
         observed(
-            running(), engine=failed_engine(), job=job(status="Timeout"), wish=wish(retry_limit=0)
+            running(),
+            engine=failed_engine(),
+            job=job(status="Timeout"),
+            desired=desired(retry_limit=0),
         ),
         ((R, S.JOB_TIMED_OUT), (I, S.TIMED_OUT)),
         Reason.UPGRADE_TIMED_OUT,
@@ -784,8 +794,8 @@ def decided(
     """The decision, and the rows of the table that led to it."""
     rows: list[Row] = []
 
-    def noted(o: Observed, situation: Situation):
-        rows.append((stage_of(o.status), situation))
+    def noted(o: Observation, situation: Situation):
+        rows.append((state_of(o.status), situation))
         return apply(o, situation)
 
     monkeypatch.setattr(decide_module, "apply", noted)
@@ -816,7 +826,7 @@ def test_every_row_of_the_table_is_reached_by_a_scenario():
 @pytest.mark.parametrize("row", TRANSITIONS, ids=" ".join)
 def test_a_row_that_says_another_stage_than_its_change_leads_to_is_an_error(row, monkeypatch):
     scenario = next(scenario for scenario in SCENARIOS.values() if row in scenario.rows)
-    for other in set(Stage) - {TRANSITIONS[row].to}:
+    for other in set(State) - {TRANSITIONS[row].to}:
         flipped = TRANSITIONS | {row: replace(TRANSITIONS[row], to=other)}
         monkeypatch.setattr(machine, "TRANSITIONS", flipped)
         if scenario.answer is None:
@@ -833,7 +843,7 @@ def test_a_row_that_says_another_stage_than_its_change_leads_to_is_an_error(row,
 def test_the_recorded_upgrade_is_in_the_stage_that_the_table_says(name):
     scenario = SCENARIOS[name]
     transition = TRANSITIONS[scenario.rows[-1]]
-    assert stage_of(outcome(scenario).status) is transition.to
+    assert state_of(outcome(scenario).status) is transition.to
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def test_lord_howe_0215_and_havana_midnight():
 def test_night_window_over_the_change():
     """Eight hours are eight hours that pass, also where a night has nine."""
     w = gate("0 22 * * *", "8h", "America/New_York")
-    spell = w.at(utc("2026-11-01T04:00"))
-    assert (spell.open, spell.until) == (True, utc("2026-11-01T10:00"))
+    period = w.at(utc("2026-11-01T04:00"))
+    assert (period.open, period.until) == (True, utc("2026-11-01T10:00"))
 
 
 def test_friday_2200_4h():
@@ -106,14 +106,14 @@ def test_a_random_walk_agrees_with_a_scan_of_each_minute():
 def test_overlapping_or_adjacent_windows():
     both = [*windows("0 2 * * *", "4h"), *windows("0 5 * * *", "4h", name="v")]
     both += windows("0 9 * * *", "1h", name="x")
-    spell = policy(windows=both).windows.at(utc("2026-12-05T03:00"))
-    assert (spell.open, spell.until) == (True, utc("2026-12-05T10:00"))
+    period = policy(windows=both).windows.at(utc("2026-12-05T03:00"))
+    assert (period.open, period.until) == (True, utc("2026-12-05T10:00"))
 
 
 def test_daily_24h():
     w = gate("0 0 * * *", "24h")
-    spell = w.at(utc("2026-12-05T03:00"))
-    assert (spell.open, spell.until) == (True, None)
+    period = w.at(utc("2026-12-05T03:00"))
+    assert (period.open, period.until) == (True, None)
 
 
 @pytest.mark.parametrize(

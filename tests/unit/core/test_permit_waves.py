@@ -248,7 +248,7 @@ def test_a_request_for_a_retry_where_nothing_ended_passes_no_wave():
 
 
 @pytest.mark.parametrize("reason", ["UpgradeRejected", "VersionNotComparable", "RetryRequired"])
-def test_a_canary_whose_later_wish_came_to_nothing_still_runs_this_version_well(reason):
+def test_a_canary_whose_later_version_came_to_nothing_still_runs_this_version_well(reason):
     canary = done(labels=CANARY, wanted="2.5.0", ready=False, reason=reason)
     assert rest_is(canary) == []
     assert rest_is(replace(canary, engine_status="Creating")) == WAVE

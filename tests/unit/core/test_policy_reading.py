@@ -55,5 +55,5 @@ def test_a_stored_policy_that_a_rule_of_today_refuses_is_invalid(
 
 def test_the_moments_of_a_freeze_are_compared_and_shown_in_utc() -> None:
     made = policy(freezes=[freeze("2026-12-06T08:00:00+08:00", "2026-12-07T08:00:00+08:00")])
-    spell = made.freezes.at(utc("2026-12-06T00:00"))
-    assert (spell.open, spell.until) == (False, utc("2026-12-07T00:00"))
+    period = made.freezes.at(utc("2026-12-06T00:00"))
+    assert (period.open, period.until) == (False, utc("2026-12-07T00:00"))

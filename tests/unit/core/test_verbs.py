@@ -10,12 +10,13 @@ from cse_operator.api.reasons import Reason
 from cse_operator.api.spec import Spec
 from cse_operator.api.upgrade_record import Result
 from cse_operator.core.decide import decide
-from cse_operator.core.observed import Rival, Wish
+from cse_operator.core.observation import Desired, Owner
 from cse_operator.core.states import Effect
 from support.engines import engine_manifest
 from support.observations import (
     LIMITS,
     at,
+    desired,
     ended,
     engine,
     failed_engine,
@@ -25,12 +26,11 @@ from support.observations import (
     record,
     running,
     status,
-    wish,
 )
 
 
 def test_a_request_for_a_look_is_answered_by_a_look_and_echoed():
-    asked = observed(engine=None, wish=wish(reconcile_request="9:00", suspend=True))
+    asked = observed(engine=None, desired=desired(reconcile_request="9:00", suspend=True))
     assert decide(asked, LIMITS).effect is Effect.LOOK
     answered = decide(replace(asked, engine=engine()), LIMITS)
     assert answered.status.last_handled_reconcile_at == "9:00"
@@ -39,37 +39,39 @@ def test_a_request_for_a_look_is_answered_by_a_look_and_echoed():
 
 
 def test_a_request_for_a_look_is_answered_where_there_is_nothing_to_look_at():
-    asked = observed(rival=Rival("first"), wish=wish(reconcile_request="9:00"))
+    asked = observed(other_owner=Owner("first"), desired=desired(reconcile_request="9:00"))
     assert decide(asked, LIMITS).status.last_handled_reconcile_at == "9:00"
 
 
 @pytest.mark.parametrize("request_", ["a" * 257, "\ud800" * 200_000])
 def test_a_request_of_any_length_is_echoed_in_few_words_that_tell_it_from_others(request_):
     spec = Spec.model_validate(engine_manifest("orders", namespace="payments")["spec"])
-    asked = Wish.of(spec, 1, reconcile_request=request_, retry_request=request_[:256])
+    asked = Desired.of(spec, 1, reconcile_request=request_, retry_request=request_[:256])
     assert asked.retry_request == request_[:256]
     echo = asked.reconcile_request
     assert echo is not None
     assert len(echo) < 100
-    assert Wish.of(spec, 1, reconcile_request=request_) == replace(asked, retry_request=None)
-    assert Wish.of(spec, 1, reconcile_request=f"{request_}!").reconcile_request != echo
+    assert Desired.of(spec, 1, reconcile_request=request_) == replace(asked, retry_request=None)
+    assert Desired.of(spec, 1, reconcile_request=f"{request_}!").reconcile_request != echo
 
 
 @pytest.mark.parametrize("result", [Result.REJECTED, Result.FAILED, Result.TIMED_OUT])
 def test_a_request_for_a_retry_unlocks_an_ended_upgrade_once(result):
-    asked = observed(ended(result), wish=wish(retry_request="9:00"))
+    asked = observed(ended(result), desired=desired(retry_request="9:00"))
     first = decide(asked, LIMITS)
     assert first.effect is Effect.UPGRADE
     assert first.status.last_handled_retry_at == "9:00"
     failed_again = status(ended(result), last_handled_retry_at="9:00")
     assert decide(replace(asked, status=failed_again), LIMITS).effect is Effect.NONE
-    asked_again = replace(asked, status=failed_again, wish=wish(retry_request="9:05"))
+    asked_again = replace(asked, status=failed_again, desired=desired(retry_request="9:05"))
     assert decide(asked_again, LIMITS).effect is Effect.UPGRADE
 
 
 def test_a_request_for_a_retry_goes_beyond_the_limit_of_retries():
     asked = observed(
-        ended(Result.FAILED, retries=1), engine=failed_engine(), wish=wish(retry_request="9:00")
+        ended(Result.FAILED, retries=1),
+        engine=failed_engine(),
+        desired=desired(retry_request="9:00"),
     )
     decision = decide(asked, LIMITS)
     assert decision.effect is Effect.RETRY
@@ -84,16 +86,16 @@ def test_a_request_for_a_retry_goes_beyond_the_limit_of_retries():
     ids=["there is nothing to retry", "the job runs"],
 )
 def test_a_request_for_a_retry_that_comes_to_nothing_does_not_wait_for_later(seen):
-    decision = decide(replace(seen, wish=wish(retry_request="9:00")), LIMITS)
+    decision = decide(replace(seen, desired=desired(retry_request="9:00")), LIMITS)
     assert decision.effect is Effect.NONE
     assert decision.status.last_handled_retry_at == "9:00"
 
 
 def test_a_request_for_a_retry_waits_until_the_resource_is_no_longer_suspended():
-    asked = observed(ended(Result.FAILED), wish=wish(retry_request="9:00", suspend=True))
+    asked = observed(ended(Result.FAILED), desired=desired(retry_request="9:00", suspend=True))
     suspended = decide(asked, LIMITS)
     assert (suspended.effect, suspended.status.last_handled_retry_at) == (Effect.NONE, None)
-    resumed = replace(asked, status=suspended.status, wish=wish(retry_request="9:00"))
+    resumed = replace(asked, status=suspended.status, desired=desired(retry_request="9:00"))
     assert decide(resumed, LIMITS).effect is Effect.UPGRADE
 
 
@@ -103,12 +105,14 @@ def test_a_request_is_open_again_when_its_call_certainly_had_no_effect():
         status=status(intent, last_handled_retry_at="9:00"),
         engine=failed_engine(),
         job=job(status="Error", ended_at=at(-300)),
-        wish=wish(generation=4, suspend=True, retry_request="9:00"),
+        desired=desired(generation=4, suspend=True, retry_request="9:00"),
     )
     dropped = decide(seen, LIMITS)
     assert dropped.effect is Effect.NONE
     assert dropped.status.last_handled_retry_at is None
-    resumed = replace(seen, status=dropped.status, wish=wish(generation=5, retry_request="9:00"))
+    resumed = replace(
+        seen, status=dropped.status, desired=desired(generation=5, retry_request="9:00")
+    )
     assert decide(resumed, LIMITS).effect is Effect.RETRY
 
 
@@ -119,7 +123,7 @@ def test_a_retry_that_never_left_leaves_the_failed_upgrade_as_it_was():
         status=replace_upgrade(status(before), intent),
         engine=failed_engine(),
         job=job(status="Timeout", ended_at=at(-3600)),
-        wish=wish(suspend=True),
+        desired=desired(suspend=True),
     )
     left = decide(seen, LIMITS).status
     assert left.upgrade is not None
@@ -132,16 +136,16 @@ def replace_upgrade(before, upgrade):
 
 
 def test_calling_again_honours_a_request_that_came_meanwhile():
-    seen = observed(record(), wish=wish(retry_request="9:00"), known_for=36, jobs=())
+    seen = observed(record(), desired=desired(retry_request="9:00"), known_for=36, jobs=())
     assert decide(seen, LIMITS).status.last_handled_retry_at == "9:00"
 
 
 def test_suspend_starts_nothing_and_follows_what_runs():
-    assert decide(observed(wish=wish(suspend=True)), LIMITS).effect is Effect.NONE
-    followed = decide(observed(running(), job=job(), wish=wish(suspend=True)), LIMITS)
+    assert decide(observed(desired=desired(suspend=True)), LIMITS).effect is Effect.NONE
+    followed = decide(observed(running(), job=job(), desired=desired(suspend=True)), LIMITS)
     assert followed.status.ready is not None
     assert followed.status.ready.reason == Reason.UPGRADING
-    failed = observed(ended(Result.FAILED), engine=failed_engine(), wish=wish(suspend=True))
+    failed = observed(ended(Result.FAILED), engine=failed_engine(), desired=desired(suspend=True))
     assert decide(failed, LIMITS).effect is Effect.NONE
 
 
@@ -150,7 +154,7 @@ def test_a_retry_goes_on_to_the_failed_jobs_own_target():
     seen = observed(
         failed,
         engine=failed_engine(),
-        wish=wish(generation=4, version="2.5.0", retry_request="9:00"),
+        desired=desired(generation=4, version="2.5.0", retry_request="9:00"),
     )
     decision = decide(seen, LIMITS)
     assert decision.status.upgrade is not None
@@ -168,7 +172,9 @@ def test_a_retry_is_due_when_the_job_fails_and_never_later():
     left = decide(used_up, LIMITS)
     assert left.effect is Effect.NONE
     for limit in (1, 2, 10):
-        raised = replace(used_up, status=left.status, wish=wish(generation=4, retry_limit=limit))
+        raised = replace(
+            used_up, status=left.status, desired=desired(generation=4, retry_limit=limit)
+        )
         assert decide(raised, LIMITS).effect is Effect.NONE
 
 
@@ -177,19 +183,19 @@ def test_a_retry_limit_of_zero_means_no_retry_without_a_request():
         running(own_job=True),
         engine=failed_engine(),
         job=job(status="Error", ended_at=at(-30)),
-        wish=wish(retry_limit=0),
+        desired=desired(retry_limit=0),
     )
     left = decide(seen, LIMITS)
     assert left.effect is Effect.NONE
-    edited = replace(seen, status=left.status, wish=wish(generation=4, retry_limit=0))
+    edited = replace(seen, status=left.status, desired=desired(generation=4, retry_limit=0))
     assert decide(edited, LIMITS).effect is Effect.NONE
-    asked = replace(edited, wish=wish(generation=4, retry_limit=0, retry_request="9:00"))
+    asked = replace(edited, desired=desired(generation=4, retry_limit=0, retry_request="9:00"))
     assert decide(asked, LIMITS).effect is Effect.RETRY
 
 
-def test_no_retry_is_called_for_a_wish_that_has_another_target_now():
+def test_no_retry_is_called_for_a_version_that_has_another_target_now():
     seen = observed(
-        ended(Result.FAILED), engine=failed_engine(), wish=wish(generation=4, version="2.5.0")
+        ended(Result.FAILED), engine=failed_engine(), desired=desired(generation=4, version="2.5.0")
     )
     decision = decide(seen, LIMITS)
     assert decision.effect is Effect.NONE
@@ -202,7 +208,7 @@ def test_what_was_said_to_be_overdue_stays_so_for_a_process_that_knows_the_job_f
     said = decide(late, LIMITS).status
     other = decide(replace(late, status=said, known_for=5), LIMITS).status
     assert other == said
-    longer = wish(generation=4, timeout=late.wish.timeout * 2)
-    again = decide(replace(late, status=said, wish=longer), LIMITS).status
+    longer = desired(generation=4, timeout=late.desired.timeout * 2)
+    again = decide(replace(late, status=said, desired=longer), LIMITS).status
     assert again.ready is not None
     assert again.ready.reason == Reason.UPGRADING

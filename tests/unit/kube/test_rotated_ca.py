@@ -18,7 +18,7 @@ import trustme
 import yaml
 from aiohttp import web
 
-from cse_operator.kube import kopf_watch, login
+from cse_operator.kube import connection, kopf_watch
 from cse_operator.kube.api_call import call
 from cse_operator.kube.errors import Unavailable
 from cse_operator.kube.roots import PERIOD
@@ -63,7 +63,7 @@ async def test_both_clients_take_the_new_ca_from_its_file(tmp_path: Path, creden
     )
     if credentials == "certificate":
         kubeconfig.write_text(kubeconfig.read_text().replace("token: token-of-the-test", "{}"))
-    async with await login.connect(kubeconfig=str(kubeconfig), clock=clock) as client:
+    async with await connection.connect(kubeconfig=str(kubeconfig), clock=clock) as client:
         kopfs = (await kopf_watch.connection_to(client)).as_ssl_context()
         async with api_server(new) as port:
             client.configuration.host = f"https://127.0.0.1:{port}"
@@ -87,7 +87,7 @@ async def test_a_ca_that_cannot_be_read_again_stays_in_use(
     kubeconfig = write_kubeconfig(
         tmp_path, "https://127.0.0.1:1", **{"certificate-authority": str(file)}
     )
-    async with await login.connect(kubeconfig=str(kubeconfig), clock=clock) as client:
+    async with await connection.connect(kubeconfig=str(kubeconfig), clock=clock) as client:
         file.write_text("half of a certifi")
         clock.now += PERIOD
         async with api_server(authority) as port:
@@ -99,10 +99,10 @@ async def test_a_ca_that_cannot_be_read_again_stays_in_use(
 
 CONNECTS = """
 import asyncio, sys, tempfile
-from cse_operator.kube import login
+from cse_operator.kube import connection
 
 async def main():
-    async with await login.connect(kubeconfig=sys.argv[1]) as client:
+    async with await connection.connect(kubeconfig=sys.argv[1]) as client:
         print(client.configuration.cert_file, client.configuration.ssl_ca_cert)
 
 asyncio.run(main())

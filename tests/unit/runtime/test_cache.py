@@ -1,4 +1,4 @@
-"""The cache: what is news, what is stale, and what a list replaces."""
+"""The cache: what is a change, what is stale, and what a list replaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cse_operator.runtime.cache import Cache, CachedResource, InvalidSpecError
-from cse_operator.runtime.content import News
+from cse_operator.runtime.content import Change
 from cse_operator.runtime.ownership import Ownership
 from support.fake_vendor import job_view
 from support.resources import Object, changed, deleting, stored
@@ -29,54 +29,54 @@ def with_version(obj: Object, version: int) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
 
 
-def test_a_new_object_is_news_and_its_repetition_is_not() -> None:
+def test_a_new_object_is_a_change_and_its_repetition_is_not() -> None:
     cache, obj = make(), stored()
-    assert cache.watched(obj) == (KEY, News.WISH)
-    assert cache.watched(obj) == (KEY, News.NOTHING)
+    assert cache.watched(obj) == (KEY, Change.DESIRED)
+    assert cache.watched(obj) == (KEY, Change.NOTHING)
     assert len(cache) == 1
 
 
 def test_an_older_version_than_the_known_one_changes_nothing_when_watched() -> None:
     cache, old = make(), stored(version="2.4.0")
     cache.watched(changed(old, version="2.5.0"))
-    assert cache.watched(old)[1] is News.NOTHING
+    assert cache.watched(old)[1] is Change.NOTHING
     assert cached(cache).parse().spec.version == "2.5.0"
 
 
 def test_versions_are_compared_as_numbers() -> None:
     cache, obj = make(), stored(version="2.4.0")
     cache.watched(with_version(obj, 999))
-    assert cache.watched(with_version(changed(obj, version="2.5.0"), 1000))[1] is News.WISH
+    assert cache.watched(with_version(changed(obj, version="2.5.0"), 1000))[1] is Change.DESIRED
 
 
 @pytest.mark.parametrize(
-    ("change", "news"),
+    ("edit", "expected"),
     [
-        ({"version": "2.5.0"}, News.WISH),
-        ({"annotations": {"cse-operator.io/reconcile-requested-at": "1"}}, News.WISH),
-        ({"annotations": {"cse-operator.io/retry-requested-at": "1"}}, News.WISH),
-        ({"status": {"observedGeneration": 1}}, News.STATUS),
-        ({"annotations": {"example.com/owner": "alice"}}, News.NOTHING),
-        ({}, News.NOTHING),
+        ({"version": "2.5.0"}, Change.DESIRED),
+        ({"annotations": {"cse-operator.io/reconcile-requested-at": "1"}}, Change.DESIRED),
+        ({"annotations": {"cse-operator.io/retry-requested-at": "1"}}, Change.DESIRED),
+        ({"status": {"observedGeneration": 1}}, Change.STATUS),
+        ({"annotations": {"example.com/owner": "alice"}}, Change.NOTHING),
+        ({}, Change.NOTHING),
     ],
 )
-def test_only_what_decides_is_news(change: Object, news: News) -> None:
+def test_only_what_decides_is_a_change(edit: Object, expected: Change) -> None:
     cache, obj = make(), stored()
     cache.watched(obj)
-    assert cache.watched(changed(obj, **change))[1] is news
+    assert cache.watched(changed(obj, **edit))[1] is expected
 
 
-def test_labels_and_a_deletion_are_news() -> None:
+def test_labels_and_a_deletion_are_changes() -> None:
     cache, obj = make(), stored()
     cache.watched(obj)
     labelled = changed(obj)
     labelled["metadata"]["labels"] = {"tier": "production"}
-    assert cache.watched(labelled)[1] is News.WISH
-    assert cache.watched(deleting(labelled))[1] is News.WISH
+    assert cache.watched(labelled)[1] is Change.DESIRED
+    assert cache.watched(deleting(labelled))[1] is Change.DESIRED
     assert cached(cache).deleting
 
 
-def test_of_too_many_labels_only_a_digest_is_kept_and_a_change_is_news() -> None:
+def test_of_too_many_labels_only_a_digest_is_kept_and_a_change_is_noticed() -> None:
     cache, obj = make(), stored()
     few = {f"label-{number}": "x" for number in range(100)}
     cache.watched(with_version(with_labels(obj, few), 2))
@@ -84,7 +84,7 @@ def test_of_too_many_labels_only_a_digest_is_kept_and_a_change_is_news() -> None
     cache.watched(with_version(with_labels(obj, {**few, "one-more": "x"}), 3))
     assert cached(cache).member.labels is None
     other = with_labels(obj, {**few, "one-more": "y"})
-    assert cache.watched(with_version(other, 4))[1] is News.WISH
+    assert cache.watched(with_version(other, 4))[1] is Change.DESIRED
 
 
 def with_labels(obj: Object, labels: dict[str, str]) -> Object:
@@ -130,7 +130,7 @@ def test_a_list_replaces_what_is_known_also_by_a_lower_version() -> None:
     cache, obj = make(), stored(version="2.5.0")
     cache.watched(with_version(obj, 500))
     restored = with_version(changed(obj, version="2.4.0"), 5)
-    assert cache.replace(restored, asked=cache.now()) == (KEY, News.WISH)
+    assert cache.replace(restored, asked=cache.now()) == (KEY, Change.DESIRED)
     assert cached(cache).parse().spec.version == "2.4.0"
     assert cached(cache).version == 5
 
@@ -142,7 +142,7 @@ def test_what_was_watched_or_written_since_the_list_was_asked_for_stays() -> Non
         asked = cache.now()
         newer = changed(obj, status={"observedGeneration": 1})
         take_in(newer)
-        assert cache.replace(obj, asked=asked)[1] is News.NOTHING
+        assert cache.replace(obj, asked=asked)[1] is Change.NOTHING
         assert cached(cache).raw_status == {"observedGeneration": 1}
         obj = newer
 

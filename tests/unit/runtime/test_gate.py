@@ -13,7 +13,7 @@ import pytest
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.names import APPROVED_VERSION
 from cse_operator.cloud.errors import CloudError
-from cse_operator.core.observed import Limits
+from cse_operator.core.observation import Limits
 from cse_operator.core.permit import ALLOWED, Held
 from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors

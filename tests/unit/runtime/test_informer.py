@@ -33,7 +33,7 @@ class World:
         self.kept: set[str] = set()
         self.begun_again = 0
         self.queue = WorkQueue(slots=64, group_of=lambda key: Group(key, None))
-        self.cache = Cache(Ownership(grace=30.0, wake=self.queue.add), lambda region: region)
+        self.cache = Cache(Ownership(grace=30.0, enqueue=self.queue.add), lambda region: region)
         self.informer = Informer(
             self,  # type: ignore[arg-type]
             self.cache,
@@ -96,7 +96,7 @@ async def synced(*objects: Object, namespaces: Sequence[str] = ()) -> AsyncItera
 
 
 @pytest.mark.parametrize("event_type", ["ADDED", "MODIFIED", None])
-async def test_an_object_that_is_news_is_worked_on(event_type: str | None) -> None:
+async def test_an_object_that_changed_is_worked_on(event_type: str | None) -> None:
     async with synced() as world:
         world.informer.on_event(event_type, stored())
         assert world.queued() == {KEY}

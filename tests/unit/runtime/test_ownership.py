@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cse_operator.core.observed import Rival
+from cse_operator.core.observation import Owner
 from cse_operator.runtime.ownership import BLIND_AFTER, Claim, EngineKey, Ownership
 from support.cloud_calls import FakeTime
 
@@ -21,7 +21,7 @@ class World:
     def __init__(self) -> None:
         self.time = FakeTime()
         self.woken: list[str] = []
-        self.ownership = Ownership(grace=GRACE, wake=self.woken.append, clock=self.time)
+        self.ownership = Ownership(grace=GRACE, enqueue=self.woken.append, clock=self.time)
         self.claims: dict[str, Claim] = {}
 
     def claim(self, name: str, *, engine: EngineKey = ENGINE, **fields: object) -> None:
@@ -31,8 +31,8 @@ class World:
         self.ownership.put(name, engine, self.claims[name])
 
     def owners(self) -> list[str]:
-        """Who is nobody's rival."""
-        return [name for name in self.claims if self.ownership.rival(name) is None]
+        """The resources that own their engine."""
+        return [name for name in self.claims if self.ownership.other_owner(name) is None]
 
     def take_woken(self) -> set[str]:
         woken, self.woken[:] = set(self.woken), []
@@ -46,7 +46,7 @@ def test_of_those_that_have_seen_the_engine_the_oldest_owns_it_whatever_the_orde
         for name in order:
             world.claim(name, created=moments[name])
         assert world.owners() == ["b"]
-        assert world.ownership.rival("a") == Rival("b")
+        assert world.ownership.other_owner("a") == Owner("b")
 
 
 def test_who_has_not_seen_the_engine_with_its_own_credentials_owns_nothing() -> None:
@@ -63,7 +63,7 @@ def test_an_owner_in_another_namespace_is_not_named() -> None:
     world = World()
     world.claim("a", namespace="shipping")
     world.claim("b")
-    assert world.ownership.rival("b") == Rival(None)
+    assert world.ownership.other_owner("b") == Owner(None)
 
 
 def test_another_endpoint_project_or_id_is_another_engine() -> None:
@@ -79,7 +79,7 @@ def test_an_open_record_goes_before_all_others_until_it_is_over() -> None:
     world = World()
     world.claim("younger", created="2", open=True)
     world.claim("older", created="1")
-    assert world.ownership.rival("older") == Rival("younger", upgrading=True, older=False)
+    assert world.ownership.other_owner("older") == Owner("younger", upgrading=True, older=False)
     world.claim("younger", open=False)
     assert world.owners() == ["older"]
 

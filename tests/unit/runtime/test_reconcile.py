@@ -110,7 +110,7 @@ def _change(world: World, **spec: Any) -> None:
     world.apply(changed(world.cluster.objects[KEY], **spec))
 
 
-async def test_a_wish_that_changes_during_the_look_is_not_acted_on_in_its_old_form(
+async def test_a_version_that_changes_during_the_look_is_not_acted_on_in_its_old_form(
     world: World,
 ) -> None:
     world.cloud.during["look"] = [lambda: _change(world, suspend=True)]
@@ -529,7 +529,7 @@ async def test_in_a_region_that_is_not_allowed_a_failed_upgrade_is_recorded_and_
     assert world.reason() == "RegionNotAllowed"
 
 
-async def test_in_a_region_that_is_not_allowed_a_newer_wish_waits_for_the_region(
+async def test_in_a_region_that_is_not_allowed_a_newer_version_waits_for_the_region(
     world: World,
 ) -> None:
     await world.step()
@@ -679,7 +679,7 @@ OLDER, YOUNGER = "payments/older", "payments/younger"
 
 
 @pytest.fixture
-def rivals(time: FakeTime) -> World:
+def other_owners(time: FakeTime) -> World:
     """Two resources for one engine, of which the watch has told the younger one so far."""
     world = World(time=time)
     world.cloud.engines[ENGINE] = engine_view(ENGINE)
@@ -688,62 +688,68 @@ def rivals(time: FakeTime) -> World:
     return world
 
 
-async def test_a_rival_looks_once_with_its_own_credentials_and_then_asks_nobody_anything(
-    rivals: World,
+async def test_a_other_owner_looks_once_with_its_own_credentials_and_then_asks_nobody_anything(
+    other_owners: World,
 ) -> None:
-    rivals.watch(OLDER)
-    await rivals.step(OLDER)
-    assert await rivals.step(YOUNGER) == ["look", "write Failed"]
-    assert rivals.reason(YOUNGER) == "EngineAlreadyManaged"
-    assert await rivals.step(YOUNGER) == []
+    other_owners.watch(OLDER)
+    await other_owners.step(OLDER)
+    assert await other_owners.step(YOUNGER) == ["look", "write Failed"]
+    assert other_owners.reason(YOUNGER) == "EngineAlreadyManaged"
+    assert await other_owners.step(YOUNGER) == []
 
 
-async def test_who_has_no_credentials_owns_nothing_and_is_told_only_that(rivals: World) -> None:
-    rivals.watch(OLDER)
-    rivals.cloud.no_access = CloudError(failure(FailureKind.CREDENTIALS_MISSING))
-    await rivals.step(OLDER)
-    assert rivals.reason(OLDER) == "CredentialsNotFound"
-    rivals.cloud.no_access = None
-    await rivals.step(YOUNGER)
-    rivals.time.advance(36)
-    assert (await rivals.step(YOUNGER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+async def test_who_has_no_credentials_owns_nothing_and_is_told_only_that(
+    other_owners: World,
+) -> None:
+    other_owners.watch(OLDER)
+    other_owners.cloud.no_access = CloudError(failure(FailureKind.CREDENTIALS_MISSING))
+    await other_owners.step(OLDER)
+    assert other_owners.reason(OLDER) == "CredentialsNotFound"
+    other_owners.cloud.no_access = None
+    await other_owners.step(YOUNGER)
+    other_owners.time.advance(36)
+    assert (await other_owners.step(YOUNGER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_of_several_the_owner_writes_its_mark_and_waits_one_grace(rivals: World) -> None:
-    rivals.watch(OLDER)
-    assert await rivals.step(OLDER) == ["look", "write Waiting"]
-    assert rivals.due_in(OLDER) > 34
-    rivals.time.advance(34)
-    assert await rivals.step(OLDER) == ["look"]
-    rivals.time.advance(2)
-    assert (await rivals.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+async def test_of_several_the_owner_writes_its_mark_and_waits_one_grace(
+    other_owners: World,
+) -> None:
+    other_owners.watch(OLDER)
+    assert await other_owners.step(OLDER) == ["look", "write Waiting"]
+    assert other_owners.due_in(OLDER) > 34
+    other_owners.time.advance(34)
+    assert await other_owners.step(OLDER) == ["look"]
+    other_owners.time.advance(2)
+    assert (await other_owners.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_an_older_one_that_shows_itself_within_the_grace_goes_first(rivals: World) -> None:
-    rivals.watch(OLDER)
-    assert await rivals.step(YOUNGER) == ["look", "write Waiting"]
-    assert await rivals.step(OLDER) == ["look", "write Waiting"]
-    rivals.time.advance(36)
-    assert await rivals.step(YOUNGER) == ["write Failed"]
-    assert (await rivals.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+async def test_an_older_one_that_shows_itself_within_the_grace_goes_first(
+    other_owners: World,
+) -> None:
+    other_owners.watch(OLDER)
+    assert await other_owners.step(YOUNGER) == ["look", "write Waiting"]
+    assert await other_owners.step(OLDER) == ["look", "write Waiting"]
+    other_owners.time.advance(36)
+    assert await other_owners.step(YOUNGER) == ["write Failed"]
+    assert (await other_owners.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_an_owner_that_gets_a_rival_during_the_look_waits(rivals: World) -> None:
-    rivals.cloud.during["look"] = [lambda: rivals.watch(OLDER)]
-    assert await rivals.step(YOUNGER) == ["look", "write Waiting"]
-    assert rivals.cloud.send_before == []
+async def test_an_owner_that_gets_a_other_owner_during_the_look_waits(other_owners: World) -> None:
+    other_owners.cloud.during["look"] = [lambda: other_owners.watch(OLDER)]
+    assert await other_owners.step(YOUNGER) == ["look", "write Waiting"]
+    assert other_owners.cloud.send_before == []
 
 
-async def test_who_comes_during_a_call_waits_and_is_told_so(rivals: World) -> None:
+async def test_who_comes_during_a_call_waits_and_is_told_so(other_owners: World) -> None:
     async def the_older_one_appears_and_looks() -> None:
-        rivals.watch(OLDER)
-        await rivals.reconciler.reconcile(OLDER)
+        other_owners.watch(OLDER)
+        await other_owners.reconciler.reconcile(OLDER)
 
-    rivals.cloud.during["call"] = [the_older_one_appears_and_looks]
-    deeds = await rivals.step(YOUNGER)
+    other_owners.cloud.during["call"] = [the_older_one_appears_and_looks]
+    deeds = await other_owners.step(YOUNGER)
     assert [deed for deed in deeds if deed.startswith("upgrade")] == ["upgrade to 2.4.0"]
-    assert rivals.status(YOUNGER)["upgrade"]["jobId"] == 101
-    assert rivals.reason(OLDER) == "EngineAlreadyManaged"
+    assert other_owners.status(YOUNGER)["upgrade"]["jobId"] == 101
+    assert other_owners.reason(OLDER) == "EngineAlreadyManaged"
 
 
 async def test_after_a_call_whose_resource_is_gone_the_next_one_waits_for_its_effect(
@@ -776,16 +782,16 @@ async def test_after_an_upgrade_that_has_ended_the_next_resource_need_not_wait(
 
 
 async def test_a_deletion_that_a_write_finds_out_about_wakes_the_next_owner(
-    rivals: World,
+    other_owners: World,
 ) -> None:
-    rivals.watch(OLDER)
-    await rivals.step(OLDER)
-    await rivals.step(YOUNGER)
-    rivals.time.advance(36)
-    rivals.delete(OLDER, watched=False)
-    assert await rivals.step(OLDER) == ["look"]
-    assert YOUNGER in rivals.queue._waiting
-    assert (await rivals.step(YOUNGER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
+    other_owners.watch(OLDER)
+    await other_owners.step(OLDER)
+    await other_owners.step(YOUNGER)
+    other_owners.time.advance(36)
+    other_owners.delete(OLDER, watched=False)
+    assert await other_owners.step(OLDER) == ["look"]
+    assert YOUNGER in other_owners.queue._waiting
+    assert (await other_owners.step(YOUNGER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
 async def test_two_steps_at_once_for_one_engine_make_one_call(time: FakeTime) -> None:

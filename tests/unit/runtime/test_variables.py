@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from cse_operator.cli.check import CheckSettings
 from cse_operator.cli.flags import read_settings
 from cse_operator.runtime.settings import Settings
-from cse_operator.runtime.variables import PREFIX, REMOVED, misspelt, unheeded_proxies, unused
+from cse_operator.runtime.variables import PREFIX, REMOVED, ignored_proxies, misspelt, unused
 from support.processes import python_environment
 
 MISTAKES = {
@@ -173,7 +173,7 @@ def test_help_is_shown_whatever_is_set(
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_check_names_a_proxy_of_the_environment_that_is_not_heeded(name: str) -> None:
+def test_check_names_a_proxy_of_the_environment_that_is_ignored(name: str) -> None:
     injected = {name: "http://canary:canary@proxy:3128", "NO_PROXY": ".svc"}
 
     ended = subprocess.run(
@@ -192,5 +192,5 @@ def test_check_names_a_proxy_of_the_environment_that_is_not_heeded(name: str) ->
 
 def test_a_proxy_of_the_environment_is_nothing_to_tell_beside_one_of_ours() -> None:
     settings = Settings(https_proxy=SecretStr("http://proxy:3128"))
-    assert unheeded_proxies({"HTTPS_PROXY": "http://other:3128"}, settings) == ()
-    assert unheeded_proxies({"HTTPS_PROXY": ""}, Settings()) == ()
+    assert ignored_proxies({"HTTPS_PROXY": "http://other:3128"}, settings) == ()
+    assert ignored_proxies({"HTTPS_PROXY": ""}, Settings()) == ()

@@ -28,9 +28,9 @@ from cse_operator.cli.manifests import ManifestError
 from cse_operator.cloud.auth.credentials import Credentials
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
-from cse_operator.core.observation import EngineView
+from cse_operator.core.views import EngineView
+from cse_operator.kube.connection import connect
 from cse_operator.kube.errors import KubeError, NotConfigured
-from cse_operator.kube.login import connect
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.settings import Settings
 

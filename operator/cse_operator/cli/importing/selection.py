@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from cse_operator.api.names import API_VERSION, KIND
 from cse_operator.api.spec import Spec
-from cse_operator.core.observation import EngineView
 from cse_operator.core.vendor_states import BUSY_STATUSES, UNUSABLE_STATUSES, UPGRADE_FAILED
+from cse_operator.core.views import EngineView
 
 TYPES: Final = ("CSE", "NACOS", "MICROGATEWAY")
 """The types of engines that the upgrade call is documented for (CSE API Reference)."""

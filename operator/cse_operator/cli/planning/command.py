@@ -33,12 +33,12 @@ from cse_operator.cloud.auth.credentials import Credentials
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
 from cse_operator.core.policies import PolicySet
+from cse_operator.kube.connection import connect
 from cse_operator.kube.errors import Denied, KubeError, NotConfigured
-from cse_operator.kube.login import connect
 from cse_operator.kube.resource_reader import ResourceReader
-from cse_operator.runtime.access import project_options
 from cse_operator.runtime.cache import Cache, Resource
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.project_resolver import project_options
 from cse_operator.runtime.settings import Settings
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reason_facts import FACTS
-from cse_operator.api.reasons import Reason, Standing
+from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.api.status import Phase, Status
 from cse_operator.cli.planning.verdict import Kind, Verdict
 from cse_operator.cli.planning.world import World
@@ -21,12 +21,12 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
 from cse_operator.core.decide import Decision, decide
 from cse_operator.core.failure import Failure
-from cse_operator.core.observation import EngineView
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.permit import ALLOWED, Allowed, Held
-from cse_operator.core.states import Effect, Stage, stage_of
+from cse_operator.core.states import Effect, State, state_of
 from cse_operator.core.vendor_states import RETRY_ACTION, UPGRADE_FAILED
 from cse_operator.core.versions import satisfies
+from cse_operator.core.views import EngineView
 from cse_operator.kubectl.holds import Hold
 from cse_operator.runtime.cache import InvalidSpecError, Resource
 from cse_operator.runtime.settings import Settings
@@ -97,7 +97,7 @@ class Forecaster:
 
     async def _decided(
         self, key: str, resource: Resource, assumed: str | None
-    ) -> tuple[Observed, Decision | None]:
+    ) -> tuple[Observation, Decision | None]:
         """Return the operator's decision; None if it needs a look that cannot be taken here."""
         o = _known(
             resource,
@@ -109,11 +109,11 @@ class Forecaster:
         except CloudError as error:
             looks, o = _Looks(resource, None), _failed(o, error.failure)
         ownership = self.world.ownership
-        rival = ownership.rival(key)
-        if rival is not None and not ownership.has_seen(key) and looks.reader is not None:
+        other_owner = ownership.other_owner(key)
+        if other_owner is not None and not ownership.has_seen(key) and looks.reader is not None:
             o = await looks.at_engine(o)
-            rival = ownership.rival(key, sees=True) if o.failure is None else None
-        o = replace(o, rival=rival)
+            other_owner = ownership.other_owner(key, sees=True) if o.failure is None else None
+        o = replace(o, other_owner=other_owner)
         for _ in range(MOST_TURNS):
             decision = decide(o, self.settings.limits)
             if looks.reader is None and _depends_on_retry(o, decision, self.settings.limits):
@@ -128,16 +128,16 @@ class Forecaster:
                 o = await looks.take(o, decision)
                 continue
             engine = _engine_of(resource, assumed)
-            wants_engine = decision.effect is Effect.LOOK and stage_of(o.status) is Stage.IDLE
+            wants_engine = decision.effect is Effect.LOOK and state_of(o.status) is State.IDLE
             if not wants_engine or engine is None or o.engine is not None:
                 return o, None
             o = replace(o, engine=engine)
-        raise AssertionError(f"{key}: the decisions go in circles at {stage_of(o.status)}")
+        raise AssertionError(f"{key}: the decisions go in circles at {state_of(o.status)}")
 
-    def _undecided(self, o: Observed, blank: Verdict) -> Verdict:
+    def _undecided(self, o: Observation, blank: Verdict) -> Verdict:
         """Return the verdict on a decision that needs a look: only the record is known."""
         upgrade = o.status.upgrade
-        if upgrade is None or stage_of(o.status) is Stage.IDLE:
+        if upgrade is None or state_of(o.status) is State.IDLE:
             told = _NOT_SEEN
             if o.engine is not None and o.engine.status == UPGRADE_FAILED:
                 told = "its upgrade failed: --ask-vendor looks whether Retry is offered"
@@ -146,8 +146,8 @@ class Forecaster:
             return replace(blank, reason="NotSeen", sentence=told)
         goes_on = f"{o.status.message or 'an upgrade is under way'}; it is followed to its end"
         target = upgrade.target_version
-        if target is not None and not satisfies(target, o.wish.version):
-            goes_on += f", and {o.wish.version} is decided on after it"
+        if target is not None and not satisfies(target, o.desired.version):
+            goes_on += f", and {o.desired.version} is decided on after it"
         return replace(
             blank,
             kind=Kind.UPGRADING,
@@ -157,17 +157,17 @@ class Forecaster:
             to_version=target,
         )
 
-    def _told(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
+    def _told(self, o: Observation, decision: Decision, blank: Verdict) -> Verdict:
         upgrade, engine = decision.status.upgrade, o.engine
         current = engine.version if engine else o.status.current_version
         if decision.effect.is_call and upgrade is not None:
             return self._call(o, decision, blank)
         proven = self.own_secrets and o.failure is not None and o.failure.kind in _PROVEN
-        if o.failure is not None and o.rival is None and not proven:
+        if o.failure is not None and o.other_owner is None and not proven:
             return replace(blank, reason=o.failure.kind.value, sentence=o.failure.sentence())
         ready = decision.status.ready
         reason = Reason(ready.reason) if ready else Reason.CLOUD_UNAVAILABLE
-        wanted = None if current and satisfies(current, o.wish.version) else o.wish.version
+        wanted = None if current and satisfies(current, o.desired.version) else o.desired.version
         verdict = replace(
             blank,
             kind=_kind_of(reason, decision.status),
@@ -180,11 +180,11 @@ class Forecaster:
             return verdict
         return replace(verdict, holds=_holds(o) or (Hold(_holder(reason), reason),))
 
-    def _call(self, o: Observed, decision: Decision, blank: Verdict) -> Verdict:
+    def _call(self, o: Observation, decision: Decision, blank: Verdict) -> Verdict:
         """Return the verdict that the operator would call now: no policy holds the engine."""
         upgrade = decision.status.upgrade
         assert upgrade is not None  # noqa: S101 - the caller has looked
-        target = upgrade.target_version or o.wish.version
+        target = upgrade.target_version or o.desired.version
         found = replace(
             blank,
             kind=Kind.UPGRADE,
@@ -213,7 +213,7 @@ def _holder(reason: Reason) -> str:
     return _HOLDERS.get(reason, "the engine")
 
 
-def _holds(o: Observed) -> tuple[Hold, ...]:
+def _holds(o: Observation) -> tuple[Hold, ...]:
     """Return the policies that hold an engine, as the plug-in names them; none if not asked."""
     if not isinstance(o.permit, Held):
         return ()
@@ -231,16 +231,16 @@ def _kind_of(reason: Reason, status: Status) -> Kind:
     """Return the kind of verdict for a reason, from the condition that comes with the reason."""
     if reason is Reason.ENGINE_ALREADY_MANAGED:
         return Kind.NOT_OWNER
-    match FACTS[reason].standing:
-        case Standing.READY:
+    match FACTS[reason].condition:
+        case ConditionType.READY:
             return Kind.NOTHING
-        case Standing.STALLED:
+        case ConditionType.STALLED:
             return Kind.REFUSED
-        case Standing.RECONCILING:
+        case ConditionType.RECONCILING:
             return Kind.UPGRADING if status.phase in _MOVES else Kind.HELD
 
 
-def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -> Observed:
+def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -> Observation:
     """Return what is known of a resource before any look.
 
     The operator may have known an open intent for less time than `known_for` says, and so still
@@ -248,8 +248,8 @@ def _known(resource: Resource, *, observes_only: bool, permit: Allowed | None) -
     """
     now, upgrade = datetime.now(UTC), resource.status.upgrade
     known_for = (now - upgrade.requested_at).total_seconds() if upgrade else 0.0
-    return Observed(
-        wish=resource.wish,
+    return Observation(
+        desired=resource.desired,
         status=resource.status,
         now=now,
         known_for=max(known_for, 0.0),
@@ -278,7 +278,7 @@ def _engine_of(resource: Resource, assumed: str | None) -> EngineView | None:
     )
 
 
-def _depends_on_retry(o: Observed, decision: Decision, limits: Limits) -> bool:
+def _depends_on_retry(o: Observation, decision: Decision, limits: Limits) -> bool:
     """Whether the decision would differ if the vendor offered Retry, which no status records."""
     if o.engine is None or o.engine.status != UPGRADE_FAILED:
         return False
@@ -293,7 +293,7 @@ class _Looks:
     resource: Resource
     reader: CseReader | None
 
-    async def take(self, o: Observed, decision: Decision) -> Observed:
+    async def take(self, o: Observation, decision: Decision) -> Observation:
         """Take the look that a decision asks for, and return the observation with its result."""
         if decision.effect is Effect.LOOK:
             return await self.at_engine(o)
@@ -303,7 +303,7 @@ class _Looks:
             raise AssertionError("the decision asks for a job without its id")
         return await self._at_job(o, decision.job_to_show)
 
-    async def at_engine(self, o: Observed) -> Observed:
+    async def at_engine(self, o: Observation) -> Observation:
         """Look at the engine, and return the observation with its result."""
         try:
             engine = await self._reader.show_engine(self.resource.spec.engine_id)
@@ -311,7 +311,7 @@ class _Looks:
             return _failed(o, error.failure)
         return replace(o, engine=engine)
 
-    async def _at_job(self, o: Observed, job_id: int) -> Observed:
+    async def _at_job(self, o: Observation, job_id: int) -> Observation:
         try:
             job = await self._reader.show_job(self.resource.spec.engine_id, job_id)
         except CloudError as error:
@@ -320,7 +320,7 @@ class _Looks:
             return _failed(o, error.failure)
         return replace(o, job=job)
 
-    async def _at_jobs(self, o: Observed) -> Observed:
+    async def _at_jobs(self, o: Observation) -> Observation:
         try:
             jobs = await self._reader.list_jobs(self.resource.spec.engine_id)
         except CloudError as error:
@@ -334,5 +334,5 @@ class _Looks:
         return self.reader
 
 
-def _failed(o: Observed, failure: Failure) -> Observed:
+def _failed(o: Observation, failure: Failure) -> Observation:
     return replace(o, failure=failure, failures=3)

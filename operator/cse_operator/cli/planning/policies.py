@@ -120,9 +120,9 @@ def policies_of(stored: Stored, settings: Settings, head: Written, base: Written
         base: The policies in the base revision; those that `head` lacks are deleted.
     """
     there = {_name(one): one for one in stored.objects} | base.taken
-    before = _heeded(there, settings)
+    before = _obeyed(there, settings)
     kept = {name: obj for name, obj in there.items() if name not in base.named - head.named}
-    after = _heeded(kept | head.taken, settings)
+    after = _obeyed(kept | head.taken, settings)
 
     def read(objects: Mapping[Name, Object]) -> PolicySet:
         policies = tuple(map(read_policy, objects.values()))
@@ -134,7 +134,7 @@ def policies_of(stored: Stored, settings: Settings, head: Written, base: Written
     return Policies(read(before), read(after), changed)
 
 
-def _heeded(objects: Mapping[Name, Object], settings: Settings) -> dict[Name, Object]:
+def _obeyed(objects: Mapping[Name, Object], settings: Settings) -> dict[Name, Object]:
     """Drop cluster policies if the operator serves only some namespaces: it ignores them."""
     return {
         name: obj

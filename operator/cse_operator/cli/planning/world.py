@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from cse_operator.cli.manifests import Manifest
 from cse_operator.core.fleet import Fleet
-from cse_operator.core.observation import EngineView
 from cse_operator.core.permit import Allowed, Held, permit
 from cse_operator.core.policies import PolicySet
+from cse_operator.core.views import EngineView
 from cse_operator.kubectl.managers import states
 from cse_operator.runtime.cache import Cache, key_of
 from cse_operator.runtime.ownership import EngineKey, Ownership
@@ -89,7 +89,7 @@ class World:
         """Return the other new resources that name the same engine, if it has no owner yet."""
         engine = self.ownership.engine_of(key)
         others = self.new.get(engine, []) if engine is not None else []
-        if key not in others or self.ownership.rival(key) is not None:
+        if key not in others or self.ownership.other_owner(key) is not None:
             return []
         return [other for other in others if other != key]
 

@@ -10,13 +10,13 @@ from typing import Final
 
 from cse_operator.api.failure_kind import FailureKind
 from cse_operator.core.failure import Failure
-from cse_operator.core.observation import Accepted
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.permit import Held
 from cse_operator.core.situations.idle import idle
 from cse_operator.core.situations.running import running
 from cse_operator.core.situations.unanswered import unanswered
-from cse_operator.core.states import Situation, Stage, stage_of
+from cse_operator.core.states import Situation, State, state_of
+from cse_operator.core.views import Accepted
 
 _PLAIN_REFUSALS: Final = frozenset({FailureKind.REJECTED, FailureKind.NOT_FOUND})
 _NEVER_LEFT: Final = frozenset(
@@ -29,21 +29,21 @@ _NEVER_LEFT: Final = frozenset(
 )
 
 
-def classify(o: Observed, limits: Limits) -> Situation:
+def classify(o: Observation, limits: Limits) -> Situation:
     """Return the one situation that holds."""
-    stage = stage_of(o.status)
-    if stage is Stage.UNREADABLE:
+    state = state_of(o.status)
+    if state is State.UNREADABLE:
         return Situation.UNREADABLE
-    if o.rival is not None:
-        return Situation.RIVAL
+    if o.other_owner is not None:
+        return Situation.OTHER_OWNER
     if o.look_requested and o.engine is None:
         return Situation.NOT_LOOKED
-    match stage:
-        case Stage.RUNNING:
+    match state:
+        case State.RUNNING:
             return running(o, limits)
-        case Stage.UNANSWERED:
+        case State.UNANSWERED:
             return unanswered(o, limits)
-        case Stage.IDLE:
+        case State.IDLE:
             return idle(o, limits)
 
 
@@ -67,7 +67,7 @@ def classify_answer(answer: Accepted | Failure | Held, attempts: int) -> Situati
     return Situation.CALL_NOT_SENT if answer.kind in _NEVER_LEFT else Situation.CALL_UNCLEAR
 
 
-def is_gone(o: Observed, limits: Limits) -> bool:
+def is_gone(o: Observation, limits: Limits) -> bool:
     """Whether the engine of an open record counts as deleted.
 
     A gateway may answer "not found" in passing. So `patience` looks must have failed in a row, and
@@ -75,5 +75,5 @@ def is_gone(o: Observed, limits: Limits) -> bool:
     """
     if o.failure is None or o.failure.kind is not FailureKind.NOT_FOUND:
         return False
-    is_open = stage_of(o.status) in {Stage.UNANSWERED, Stage.RUNNING}
+    is_open = state_of(o.status) in {State.UNANSWERED, State.RUNNING}
     return is_open and o.failures >= limits.patience and o.not_found_for >= limits.grace

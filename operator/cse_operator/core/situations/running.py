@@ -5,8 +5,7 @@ from __future__ import annotations
 from cse_operator.api.reasons import Reason
 from cse_operator.api.upgrade_record import UpgradeRecord
 from cse_operator.core.job_matching import is_current
-from cse_operator.core.observation import EngineView, JobView
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
     AVAILABLE,
@@ -17,6 +16,7 @@ from cse_operator.core.vendor_states import (
     UPGRADING,
 )
 from cse_operator.core.versions import satisfies
+from cse_operator.core.views import EngineView, JobView
 from cse_operator.core.waits import (
     between,
     elapsed_since_intent,
@@ -26,7 +26,7 @@ from cse_operator.core.waits import (
 )
 
 
-def running(o: Observed, limits: Limits) -> Situation:
+def running(o: Observation, limits: Limits) -> Situation:
     """Return the situation of a resource whose job is followed."""
     record = o.record
     assert record is not None  # noqa: S101 - the state has a record
@@ -50,7 +50,7 @@ def running(o: Observed, limits: Limits) -> Situation:
     return Situation.JOB_TIMED_OUT if job.status == JOB_TIMEOUT else Situation.JOB_FAILED
 
 
-def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+def _may_be_another(o: Observation, record: UpgradeRecord, engine: EngineView) -> bool:
     """Whether the call started a job other than the one that its answer named.
 
     The vendor does not document whether Retry runs the failed job again or starts a new one. So the
@@ -60,7 +60,7 @@ def _may_be_another(o: Observed, record: UpgradeRecord, engine: EngineView) -> b
     return latest not in {None, record.job_id} and ended_entry(o, latest) is None
 
 
-def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
+def _not_ended(o: Observation, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
     """The job shows no known end: it runs, or this build does not know its status."""
     if job.status in JOB_RUNS and job.scheduled is not False:
         return _still_running(o, record, job)
@@ -77,15 +77,15 @@ def _not_ended(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits)
     return Situation.JOB_FINISHED if at_target else Situation.JOB_STOPPED
 
 
-def _still_running(o: Observed, record: UpgradeRecord, job: JobView) -> Situation:
+def _still_running(o: Observation, record: UpgradeRecord, job: JobView) -> Situation:
     # Overdue stays overdue: another process may have known the job for a shorter time.
     said = o.status.ready is not None and o.status.ready.reason == Reason.UPGRADE_OVERDUE
-    reported = said and o.status.observed_generation == o.wish.generation
+    reported = said and o.status.observed_generation == o.desired.generation
     overdue = reported or overdue_in(o, record, job) <= 0
     return Situation.JOB_OVERDUE if overdue else Situation.JOB_RUNS
 
 
-def _finished(o: Observed, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
+def _finished(o: Observation, record: UpgradeRecord, job: JobView, limits: Limits) -> Situation:
     engine = o.engine
     assert engine is not None  # noqa: S101 - the caller looked
     reached = record.target_version is None or satisfies(engine.version, record.target_version)
@@ -103,7 +103,7 @@ def _reached(record: UpgradeRecord, engine: EngineView) -> bool:
     return target is not None and satisfies(engine.version, target)
 
 
-def _without_job(o: Observed, record: UpgradeRecord, limits: Limits) -> Situation:
+def _without_job(o: Observation, record: UpgradeRecord, limits: Limits) -> Situation:
     """The followed job was not shown: not asked for yet, or unknown to the vendor."""
     if o.job_failure is not None and o.engine is None:
         return Situation.NOT_LOOKED

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.job_matching import is_current, listed_job
-from cse_operator.core.observation import EngineView
-from cse_operator.core.observed import Limits, Observed
+from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.situations.may_call import permitted_again
 from cse_operator.core.states import Situation
 from cse_operator.core.vendor_states import (
@@ -16,6 +15,7 @@ from cse_operator.core.vendor_states import (
     UPGRADING,
 )
 from cse_operator.core.versions import Comparison, compare, is_offered, satisfies
+from cse_operator.core.views import EngineView
 from cse_operator.core.waits import (
     ended_entry,
     grace_left,
@@ -24,7 +24,7 @@ from cse_operator.core.waits import (
 )
 
 
-def unanswered(o: Observed, limits: Limits) -> Situation:
+def unanswered(o: Observation, limits: Limits) -> Situation:
     """Return the situation of a resource whose call has no recorded answer."""
     record, engine = o.record, o.engine
     assert record is not None  # noqa: S101 - the state has a record
@@ -52,12 +52,12 @@ def unanswered(o: Observed, limits: Limits) -> Situation:
     return _call_again(o, record, engine, limits)
 
 
-def _may_ask_for_jobs(o: Observed) -> bool:
+def _may_ask_for_jobs(o: Observation) -> bool:
     return o.jobs is None and o.jobs_failure is None
 
 
 def _candidate_job(
-    o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
+    o: Observation, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation | None:
     """Classify the engine's latest job against the intent; None if it cannot be the intent's."""
     candidate = engine.latest_job_id
@@ -83,30 +83,30 @@ def _candidate_job(
     return _other_job(o, record, engine)
 
 
-def _other_job(o: Observed, record: UpgradeRecord, engine: EngineView) -> Situation:
+def _other_job(o: Observation, record: UpgradeRecord, engine: EngineView) -> Situation:
     """A job ran since the intent that does not tell what became of the call."""
     if not _is_wanted(o, record, engine) or o.retry_requested:
         return Situation.GIVEN_UP
     return Situation.OTHER_JOB
 
 
-def _is_wanted(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+def _is_wanted(o: Observation, record: UpgradeRecord, engine: EngineView) -> bool:
     """Whether the intent's version is still desired, and the engine needs its call.
 
     For an Upgrade, the engine must provably be behind that version, or the vendor must offer it.
     """
-    if record.wanted_version != o.wish.version:
+    if record.wanted_version != o.desired.version:
         return False
     if record.action is Action.RETRY:
         return True
-    standing = compare(engine.version, o.wish.version)
-    if standing is Comparison.INCOMPARABLE:
-        return is_offered(engine.version, o.wish.version, engine.latest_version)
-    return standing is Comparison.BEHIND
+    compared = compare(engine.version, o.desired.version)
+    if compared is Comparison.INCOMPARABLE:
+        return is_offered(engine.version, o.desired.version, engine.latest_version)
+    return compared is Comparison.BEHIND
 
 
 def _call_again(
-    o: Observed, record: UpgradeRecord, engine: EngineView, limits: Limits
+    o: Observation, record: UpgradeRecord, engine: EngineView, limits: Limits
 ) -> Situation:
     """No effect of the call is seen, and no wait is left: may it be made again?"""
     if not _is_wanted(o, record, engine):
@@ -117,7 +117,7 @@ def _call_again(
     retrying = record.action is Action.RETRY
     if _is_out_of_reach(o, record, engine):
         return Situation.GIVEN_UP
-    if o.wish.suspend:
+    if o.desired.suspend:
         return Situation.UNCHANGED_AND_SUSPENDED
     if not (engine.offers_retry if retrying else engine.status == AVAILABLE):
         unusable = engine.status in UNUSABLE_STATUSES
@@ -131,7 +131,7 @@ def _call_again(
     return permitted_again(o, due, limits)
 
 
-def _is_out_of_reach(o: Observed, record: UpgradeRecord, engine: EngineView) -> bool:
+def _is_out_of_reach(o: Observation, record: UpgradeRecord, engine: EngineView) -> bool:
     """Whether the intent's call can no longer succeed, or a requested Retry replaces it."""
     if record.action is Action.RETRY:
         return not engine.offers_retry and engine.status != UPGRADING

@@ -11,12 +11,13 @@ from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reasons import Reason
 from cse_operator.api.upgrade_record import Action, CallError, Result
 from cse_operator.core.decide import Decision, after_call, decide
-from cse_operator.core.observed import Observed
+from cse_operator.core.observation import Observation
 from cse_operator.core.states import Effect, Situation
 from support.observations import (
     LIMITS,
     REFUSED,
     at,
+    desired,
     ended,
     engine,
     failed_engine,
@@ -28,7 +29,6 @@ from support.observations import (
     running,
     status,
     unreadable,
-    wish,
 )
 
 EDITS = {
@@ -56,30 +56,30 @@ def test_no_edit_of_the_spec_calls_again_for_a_version_that_had_its_end(result, 
             ended(result, action=action, target_version=None if action == "Adopted" else "2.4.0"),
             engine=shown,
             job=job(status="Error", ended_at=at(-3600)),
-            wish=wish(generation=4, **EDITS[edit]),
+            desired=desired(generation=4, **EDITS[edit]),
         )
         assert decide(seen, LIMITS).effect is Effect.NONE
 
 
 def test_suspend_and_resume_call_nothing_for_a_version_that_had_its_end():
-    seen = observed(ended(Result.REJECTED), wish=wish(generation=4, suspend=True))
+    seen = observed(ended(Result.REJECTED), desired=desired(generation=4, suspend=True))
     suspended = decide(seen, LIMITS)
-    resumed = replace(seen, status=suspended.status, wish=wish(generation=5))
+    resumed = replace(seen, status=suspended.status, desired=desired(generation=5))
     assert reason_of(decide(resumed, LIMITS)) == Reason.UPGRADE_REJECTED
 
 
 def test_suspend_and_resume_do_not_make_a_lost_call_a_first_one():
     lost = record(attempts=3)
-    seen = observed(lost, known_for=600, jobs=(), wish=wish(generation=4, suspend=True))
+    seen = observed(lost, known_for=600, jobs=(), desired=desired(generation=4, suspend=True))
     suspended = decide(seen, LIMITS)
-    resumed = replace(seen, status=suspended.status, wish=wish(generation=5))
+    resumed = replace(seen, status=suspended.status, desired=desired(generation=5))
     decision = decide(resumed, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
 
 
 def test_a_version_that_was_left_and_came_back_is_not_new_without_a_call_for_another():
     refused = observed(ended(Result.REJECTED))
-    left = decide(replace(refused, wish=wish(version="2.5.0", suspend=True)), LIMITS)
+    left = decide(replace(refused, desired=desired(version="2.5.0", suspend=True)), LIMITS)
     back = decide(replace(refused, status=left.status), LIMITS)
     assert (back.effect, reason_of(back)) == (Effect.NONE, Reason.UPGRADE_REJECTED)
 
@@ -90,7 +90,7 @@ def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_eithe
         ended(Result.REJECTED, 7200),
         engine=engine(status="Upgrading", latest_job_id=200),
         job=job(job_id=200, type="Modify"),
-        wish=wish(version="2.5.0"),
+        desired=desired(version="2.5.0"),
     )
     adopted = decide(refused, LIMITS)
     assert adopted.status.upgrade is not None
@@ -101,7 +101,7 @@ def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_eithe
             status=adopted.status,
             engine=engine(latest_job_id=200, version="2.3.4"),
             job=job(job_id=200, type="Modify", status="Finished", ended_at=at(-60)),
-            wish=wish(),
+            desired=desired(),
         ),
         LIMITS,
     )
@@ -110,7 +110,7 @@ def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_eithe
 
 def test_a_version_that_came_back_after_a_call_for_another_is_new():
     refused = observed(ended(Result.REJECTED))
-    other = decide(replace(refused, wish=wish(version="2.5.0")), LIMITS)
+    other = decide(replace(refused, desired=desired(version="2.5.0")), LIMITS)
     assert other.effect is Effect.UPGRADE
     assert other.status.upgrade is not None
     called = other.status.upgrade.model_copy(
@@ -134,7 +134,7 @@ def test_a_stranger_s_failed_job_is_not_retried_by_itself(latest):
     )
     wanted = Effect.RETRY if latest == 101 else Effect.NONE
     assert decide(seen, LIMITS).effect is wanted
-    asked = replace(seen, wish=wish(retry_request="9:00"))
+    asked = replace(seen, desired=desired(retry_request="9:00"))
     assert decide(asked, LIMITS).effect is Effect.RETRY
 
 
@@ -149,7 +149,7 @@ def test_a_job_that_was_found_and_not_named_by_the_vendor_is_not_retried_by_itse
 @pytest.mark.parametrize("seconds", [1.0, 36.0, 90_000.0])
 def test_a_record_that_cannot_be_read_stops_all_calls(seconds, retry_request):
     seen = unreadable(
-        wish=wish(retry_request=retry_request, generation=9), known_for=seconds, jobs=()
+        desired=desired(retry_request=retry_request, generation=9), known_for=seconds, jobs=()
     )
     decision = decide(seen, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.UNREADABLE_STATUS)
@@ -164,7 +164,7 @@ def test_a_record_that_cannot_be_read_stops_all_calls(seconds, retry_request):
 AT_TARGET = {"version": "2.4.0", "latest_job_id": 101}
 
 
-def ready() -> Observed:
+def ready() -> Observation:
     return observed(
         engine=engine(**AT_TARGET),
         status=decide(observed(engine=engine(**AT_TARGET)), LIMITS).status,
@@ -219,7 +219,7 @@ def test_a_job_in_an_unknown_state_does_not_wedge_the_resource():
     assert decision.status.upgrade is not None
     assert decision.status.upgrade.error is not None
     assert decision.status.upgrade.error.code == "JobStopped"
-    asked = replace(seen, status=decision.status, wish=wish(retry_request="9:00"))
+    asked = replace(seen, status=decision.status, desired=desired(retry_request="9:00"))
     assert decide(asked, LIMITS).effect is Effect.UPGRADE
 
 
@@ -278,16 +278,18 @@ def test_a_busy_answer_of_a_doubled_call_proves_nothing():
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
 
 
-def test_a_refused_retry_does_not_make_an_older_wish_new():
+def test_a_refused_retry_does_not_make_an_older_version_new():
     failed = ended(Result.FAILED)
     asked = observed(
-        failed, engine=failed_engine(), wish=wish(version="2.5.0", retry_request="9:00")
+        failed, engine=failed_engine(), desired=desired(version="2.5.0", retry_request="9:00")
     )
     intent = decide(asked, LIMITS)
     assert intent.effect is Effect.RETRY
     refused = after_call(replace(asked, status=intent.status), REFUSED, LIMITS)
     mended = observed(
-        status=refused.status, engine=engine(latest_job_id=101), wish=wish(retry_request="9:00")
+        status=refused.status,
+        engine=engine(latest_job_id=101),
+        desired=desired(retry_request="9:00"),
     )
     decision = decide(mended, LIMITS)
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.RETRY_REQUIRED)
@@ -318,26 +320,30 @@ def test_an_adopted_upgrade_s_version_is_waited_for_like_an_own_one_s():
     assert reason_of(decide(shown, LIMITS)) == Reason.UP_TO_DATE
 
 
-def test_a_wish_that_was_reached_before_is_not_new_when_it_comes_back():
-    at_rest = decide(observed(engine=engine(version="2.5.0"), wish=wish(version="2.5.0")), LIMITS)
+def test_a_version_that_was_reached_before_is_not_new_when_it_comes_back():
+    at_rest = decide(
+        observed(engine=engine(version="2.5.0"), desired=desired(version="2.5.0")), LIMITS
+    )
     left = decide(observed(status=at_rest.status, engine=engine(version="2.5.0")), LIMITS)
     hotfixed = engine(version="2.5.0-sp1", latest_version="2.5.0")
-    back = decide(observed(status=left.status, engine=hotfixed, wish=wish(version="2.5.0")), LIMITS)
+    back = decide(
+        observed(status=left.status, engine=hotfixed, desired=desired(version="2.5.0")), LIMITS
+    )
     assert (back.effect, reason_of(back)) == (Effect.NONE, Reason.VERSION_NOT_COMPARABLE)
 
 
 @pytest.mark.parametrize("shown", [{"latest_version": None}, {"status": "Modifying"}])
 def test_a_new_version_with_letters_is_not_judged_before_the_vendor_says_what_it_offers(shown):
-    wanted = wish(version="2.4.0-rc1")
-    early = decide(observed(engine=engine(**shown), wish=wanted), LIMITS)
+    wanted = desired(version="2.4.0-rc1")
+    early = decide(observed(engine=engine(**shown), desired=wanted), LIMITS)
     assert early.effect is Effect.NONE
     offered = engine(latest_version="2.4.0-rc1")
-    decision = decide(observed(status=early.status, engine=offered, wish=wanted), LIMITS)
+    decision = decide(observed(status=early.status, engine=offered, desired=wanted), LIMITS)
     assert decision.effect is Effect.UPGRADE
 
 
 def test_a_call_that_never_left_does_not_bring_a_stranger_s_old_job_into_the_record():
-    refused = observed(ended(Result.REJECTED), wish=wish(version="2.5.0"))
+    refused = observed(ended(Result.REJECTED), desired=desired(version="2.5.0"))
     intent = decide(refused, LIMITS)
     unsent = after_call(
         replace(refused, status=intent.status), failure(FailureKind.NOT_SENT), LIMITS
@@ -367,14 +373,14 @@ def test_the_end_of_a_job_that_ran_for_long_does_not_cost_its_retry_when_reads_l
 
 def test_a_retry_that_is_due_is_stopped_by_a_lower_limit():
     seen = observed(
-        ended(Result.FAILED, retry_due=True), engine=failed_engine(), wish=wish(retry_limit=0)
+        ended(Result.FAILED, retry_due=True), engine=failed_engine(), desired=desired(retry_limit=0)
     )
     assert decide(seen, LIMITS).effect is Effect.NONE
 
 
 def test_a_request_is_not_used_up_by_a_call_that_never_left():
     spent = record(attempts=3)
-    asked = observed(spent, known_for=600, jobs=(), wish=wish(retry_request="9:00"))
+    asked = observed(spent, known_for=600, jobs=(), desired=desired(retry_request="9:00"))
     intent = decide(asked, LIMITS)
     assert intent.effect is Effect.UPGRADE
     unsent = after_call(replace(asked, status=intent.status), failure(FailureKind.NOT_SENT), LIMITS)
@@ -403,7 +409,7 @@ def test_a_job_that_the_vendor_no_longer_runs_on_a_failed_engine_does_not_swallo
         engine=failed_engine(),
         job=job(scheduled=False, started_at=at(-86_400)),
         known_for=86_400,
-        wish=wish(retry_request="9:00"),
+        desired=desired(retry_request="9:00"),
     )
     assert decide(seen, LIMITS).effect is Effect.RETRY
 

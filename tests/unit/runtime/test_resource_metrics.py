@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from cse_operator.runtime.cache import Cache
-from cse_operator.runtime.fleet import Fleet, Sources
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.resource_metrics import ResourceMetrics, Sources
 from support.resources import stored
 
 OF_THE_LEADER = {
@@ -38,7 +38,7 @@ def shown(*, leading: bool, resource_limit: int = 10) -> dict[str, list[float]]:
         leading=lambda: leading,
     )
     registry = CollectorRegistry()
-    registry.register(Fleet(sources, resource_limit=resource_limit))
+    registry.register(ResourceMetrics(sources, resource_limit=resource_limit))
     return {
         family.name: [sample.value for sample in family.samples] for family in registry.collect()
     }

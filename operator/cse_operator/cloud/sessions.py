@@ -46,7 +46,7 @@ _NODE = "the node's agent"
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectOptions:
+class SessionOptions:
     """The settings that all projects share; times in seconds."""
 
     endpoints: EndpointPolicy
@@ -61,7 +61,7 @@ class ProjectOptions:
 
 
 @dataclass(slots=True)
-class Project:
+class ProjectSession:
     """One project accessed with one credential."""
 
     key: ProjectKey
@@ -71,10 +71,10 @@ class Project:
     """The resources that use the project."""
 
 
-class Projects:
+class ProjectSessions:
     """Makes projects when a resource needs them and ends them when no resource uses them."""
 
-    def __init__(self, options: ProjectOptions, on_call: Callable[[str, str, float], None]) -> None:
+    def __init__(self, options: SessionOptions, on_call: Callable[[str, str, float], None]) -> None:
         """Make an empty set of projects.
 
         Args:
@@ -88,8 +88,8 @@ class Projects:
         self._trust = Trust(options.transport.ca_bundle)
         self._resolver = build_resolver(options.transport)
         self._on_call = on_call
-        self._projects: dict[ProjectKey, Project] = {}
-        self._project_of: dict[str, Project] = {}
+        self._projects: dict[ProjectKey, ProjectSession] = {}
+        self._project_of: dict[str, ProjectSession] = {}
         self._http: dict[str, FencedClient] = {}
         self._closing: dict[asyncio.Task[None], FencedClient] = {}
         self._limits = Keeper[ProjectLimits]()
@@ -101,7 +101,7 @@ class Projects:
         self._budgets = Keeper[RefusalBudget]()
         self._breakers = Keeper[CredentialBreaker]()
 
-    def __iter__(self) -> Iterator[Project]:
+    def __iter__(self) -> Iterator[ProjectSession]:
         return iter(list(self._projects.values()))
 
     def attach(
@@ -114,7 +114,7 @@ class Projects:
         credentials: Credentials | KeylessIdentity,
         secret_version: str = "",
         following: bool = False,
-    ) -> Project:
+    ) -> ProjectSession:
         """Return the project of a resource, making it if needed, and count the resource as a user.
 
         Refused credentials are tried again as soon as `secret_version` (the Secret's uid and
@@ -166,7 +166,7 @@ class Projects:
             del self._projects[project.key]
             self._end(project)
 
-    def _end(self, project: Project) -> None:
+    def _end(self, project: ProjectSession) -> None:
         left = list(self._projects.values())
         self._ended_tokens += project.auth.tokens_bought
         endpoint = project.key[0]
@@ -200,10 +200,10 @@ class Projects:
 
     def _make(
         self, key: ProjectKey, region: str, credentials: Credentials | KeylessIdentity
-    ) -> Project:
+    ) -> ProjectSession:
         auth = self._auth(key, region, credentials)
         client = CseClient(self._exchange(key, auth), clock=self._options.clock)
-        return Project(key, client, auth)
+        return ProjectSession(key, client, auth)
 
     def _exchange(self, key: ProjectKey, auth: CloudAuth) -> Exchange:
         endpoint, project_id, enterprise_project_id, _ = key

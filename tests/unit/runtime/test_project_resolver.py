@@ -20,10 +20,10 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.core.failure import FailureKind
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent
-from cse_operator.runtime.access import Access
 from cse_operator.runtime.cache import Cache, Resource
 from cse_operator.runtime.identities import POD_TOKEN_FILE, POD_URL, Identities
 from cse_operator.runtime.ownership import Ownership
+from cse_operator.runtime.project_resolver import ProjectResolver
 from cse_operator.runtime.settings import Settings
 from support.resources import stored
 
@@ -42,7 +42,7 @@ class World:
         self.tokens: list[tuple[str, str]] = []
         self.prepared = 0
         self.pod: PodIdentity | None = None
-        self.access = Access(self, self, self.identities())  # type: ignore[arg-type]
+        self.access = ProjectResolver(self, self, self.identities())  # type: ignore[arg-type]
 
     def identities(self) -> Identities:
         return Identities(self.token, self.pod, ("lent",))

@@ -56,7 +56,7 @@ class _Moment:
     resources: list[tuple[ObjectReference, Summary]]
 
 
-class Fleet(Prepared):
+class ResourceMetrics(Prepared):
     """Shows the resources and the operator's parts as they are now.
 
     Args:

@@ -22,14 +22,14 @@ from cse_operator.cloud.auth.identities import (
 from cse_operator.cloud.auth.keyless import KeylessAuth
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.fairness import Turn
-from cse_operator.cloud.projects import Project, ProjectOptions, Projects
 from cse_operator.cloud.ratelimit import ProjectLimits
+from cse_operator.cloud.sessions import ProjectSession, ProjectSessions, SessionOptions
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import Failure, FailureKind
 from support.cloud_calls import ENGINE, ENGINE_ANSWER, PROJECT, fails
 from support.raw_vendor import answer, serving
 
-OPTIONS = ProjectOptions(
+OPTIONS = SessionOptions(
     endpoints=EndpointPolicy(
         cse_template="https://cse.{region}.example.com",
         iam_template="https://iam.{region}.example.com",
@@ -47,9 +47,9 @@ def nobody(*_: object) -> None:
 
 
 @pytest.fixture
-async def projects() -> AsyncIterator[Projects]:
+async def projects() -> AsyncIterator[ProjectSessions]:
     """Projects nobody uses yet."""
-    projects = Projects(OPTIONS, nobody)
+    projects = ProjectSessions(OPTIONS, nobody)
     yield projects
     await projects.close()
 
@@ -58,7 +58,7 @@ TOKEN = StaticToken(token=SecretStr("canary-token"))
 
 
 def attach(
-    projects: Projects,
+    projects: ProjectSessions,
     resource: str,
     *,
     region: str = "cn-north-4",
@@ -66,7 +66,7 @@ def attach(
     credentials: Credentials | KeylessIdentity = TOKEN,
     project: str = PROJECT,
     version: str = "",
-) -> Project:
+) -> ProjectSession:
     return projects.attach(
         resource,
         region=region,
@@ -78,7 +78,7 @@ def attach(
 
 
 async def test_clients_of_regions_that_nobody_names_any_more_are_closed(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     for number in range(50):
         attach(projects, "a/b", region=f"aa-north-{number}")
@@ -88,7 +88,9 @@ async def test_clients_of_regions_that_nobody_names_any_more_are_closed(
     await asyncio.gather(*projects._closing)
 
 
-async def test_a_client_stays_while_another_project_uses_its_endpoint(projects: Projects) -> None:
+async def test_a_client_stays_while_another_project_uses_its_endpoint(
+    projects: ProjectSessions,
+) -> None:
     attach(projects, "a/b")
     attach(projects, "a/c", enterprise="1")
     projects.detach("a/b")
@@ -96,7 +98,9 @@ async def test_a_client_stays_while_another_project_uses_its_endpoint(projects: 
 
 
 @asynccontextmanager
-async def slow_vendor(received: asyncio.Event, told: asyncio.Event) -> AsyncIterator[Projects]:
+async def slow_vendor(
+    received: asyncio.Event, told: asyncio.Event
+) -> AsyncIterator[ProjectSessions]:
     """Projects of a vendor that answers one call, when it is told to."""
 
     async def answer_when_told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,7 +117,7 @@ async def slow_vendor(received: asyncio.Event, told: asyncio.Event) -> AsyncIter
             endpoints=EndpointPolicy(cse_template=url, iam_template=url, allow_insecure=True),
             transport=TransportOptions(allow_local_addresses=True),
         )
-        projects = Projects(options, nobody)
+        projects = ProjectSessions(options, nobody)
         yield projects
         await projects.close()
 
@@ -148,7 +152,7 @@ async def test_the_end_of_the_process_does_not_wait_for_calls_without_an_answer(
         await asyncio.gather(call, return_exceptions=True)
 
 
-def limits_of(project: Project) -> ProjectLimits:
+def limits_of(project: ProjectSession) -> ProjectLimits:
     return project.client._exchange._limits
 
 
@@ -157,7 +161,7 @@ async def test_a_call_that_waits_for_its_turn_when_the_operator_is_told_to_stop_
 ):
     now = [1000.0]
     options = replace(OPTIONS, clock=lambda: now[0], calls_per_second=0.5)
-    projects = Projects(options, nobody)
+    projects = ProjectSessions(options, nobody)
     project = attach(projects, "a/b")
     await limits_of(project).acquire(Operation.UPGRADE, Turn())
     call = asyncio.create_task(project.client.upgrade(ENGINE, "2.4.0", send_before=1005.0))
@@ -169,7 +173,7 @@ async def test_a_call_that_waits_for_its_turn_when_the_operator_is_told_to_stop_
 
 
 async def test_a_project_has_one_limit_whatever_enterprise_project_or_credential_calls(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     one, other = attach(projects, "a/b"), attach(projects, "a/c", enterprise="1")
     key = AccessKey(access_key=SecretStr("ak"), secret_key=SecretStr("sk"))
@@ -180,7 +184,7 @@ async def test_a_project_has_one_limit_whatever_enterprise_project_or_credential
 
 
 async def test_a_resource_that_is_made_anew_does_not_get_around_a_pause(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     limits_of(attach(projects, "a/b")).penalize(Operation.SHOW_ENGINE, 600)
     projects.detach("a/b")
@@ -189,7 +193,7 @@ async def test_a_resource_that_is_made_anew_does_not_get_around_a_pause(
     assert limits_of(attach(projects, "a/b")).pause(Operation.SHOW_ENGINE) > 590
 
 
-async def test_limits_that_are_in_use_are_never_evicted(projects: Projects) -> None:
+async def test_limits_that_are_in_use_are_never_evicted(projects: ProjectSessions) -> None:
     used = limits_of(attach(projects, "a/b"))
     for number in range(200):
         attach(projects, "a/c", region=f"aa-north-{number}")
@@ -198,7 +202,7 @@ async def test_limits_that_are_in_use_are_never_evicted(projects: Projects) -> N
     assert len(projects._limits._kept) < 100
 
 
-async def test_pauses_are_counted_once_where_they_overlap(projects: Projects) -> None:
+async def test_pauses_are_counted_once_where_they_overlap(projects: ProjectSessions) -> None:
     limits = limits_of(attach(projects, "a/b"))
     limits.penalize(Operation.SHOW_ENGINE, 7)
     limits.penalize(Operation.SHOW_ENGINE, 7)
@@ -214,7 +218,7 @@ REFUSAL = Failure(FailureKind.UNAUTHENTICATED, "verify aksk signature fail")
 
 
 async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     for number in range(4):
         project = attach(projects, f"namespace-{number}/x", credentials=key(f"sk-{number}"))
@@ -229,7 +233,7 @@ async def test_wrong_secrets_of_one_access_key_share_what_it_may_be_refused(
 
 
 async def test_a_refused_secret_is_tried_again_as_soon_as_it_changes_and_not_before(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     breaker = attach(projects, "a/b", credentials=key("sk"), version="uid/7").auth.breaker
     breaker.refused(REFUSAL)
@@ -242,14 +246,14 @@ async def test_a_refused_secret_is_tried_again_as_soon_as_it_changes_and_not_bef
 
 
 async def test_a_refusal_in_one_project_says_nothing_of_the_key_in_others(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     attach(projects, "a/b", credentials=key("sk"), project="mistyped").auth.breaker.refused(REFUSAL)
     assert attach(projects, "a/c", credentials=key("sk")).auth.breaker.refusal() is None
 
 
 async def test_breakers_and_budgets_that_are_in_use_are_never_evicted(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     used = attach(projects, "a/b", credentials=key("sk")).auth
     for number in range(400):
@@ -268,7 +272,7 @@ def account(namespace: str = "a", provider: str = "cce") -> ServiceAccountIdenti
     return ServiceAccountIdentity(namespace, "upgrades", Federation(provider), id_token)
 
 
-def session_of(projects: Projects, resource: str, **what: Any) -> object:
+def session_of(projects: ProjectSessions, resource: str, **what: Any) -> object:
     project = projects.attach(
         resource,
         **{
@@ -284,7 +288,7 @@ def session_of(projects: Projects, resource: str, **what: Any) -> object:
 
 
 async def test_an_identity_has_one_session_in_a_region_for_all_its_projects(
-    projects: Projects,
+    projects: ProjectSessions,
 ) -> None:
     first = session_of(projects, "a/1")
     assert session_of(projects, "a/2", project_id="another") is first
@@ -297,7 +301,7 @@ async def test_an_identity_has_one_session_in_a_region_for_all_its_projects(
     assert len({id(one) for one in (first, *others)}) == 4
 
 
-async def test_a_trade_under_way_ends_with_the_projects(projects: Projects) -> None:
+async def test_a_trade_under_way_ends_with_the_projects(projects: ProjectSessions) -> None:
     begun, never = asyncio.Event(), asyncio.Event()
 
     async def hanging(namespace: str, name: str) -> SecretStr:
@@ -324,7 +328,7 @@ async def test_no_token_goes_to_the_public_sts_for_a_region_of_an_unknown_site()
         ),
     )
     agency = ServiceAccountIdentity("a", "upgrades", Agency("provider", "agency"), id_token)
-    projects = Projects(options, nobody)
+    projects = ProjectSessions(options, nobody)
     attach(projects, "a/1", region="my-region-1", credentials=account())
     with fails(FailureKind.REGION_NOT_ALLOWED):
         attach(projects, "a/2", region="my-region-1", credentials=agency)

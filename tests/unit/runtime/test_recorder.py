@@ -14,8 +14,8 @@ from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
 from cse_operator.core.status import conditions
 from cse_operator.kube.references import ObjectReference
-from cse_operator.runtime.announce import Announcer
 from cse_operator.runtime.metrics import Metrics
+from cse_operator.runtime.recorder import Recorder
 
 REFERENCE = ObjectReference("payments", "orders", "uid-1")
 NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
@@ -33,11 +33,11 @@ class Posted:
 
 
 class Stage:
-    """An announcer and what it did."""
+    """An recorder and what it did."""
 
     def __init__(self) -> None:
         self.posted, self.metrics = Posted(), Metrics()
-        self.announcer = Announcer(self.posted, self.metrics)  # type: ignore[arg-type]
+        self.recorder = Recorder(self.posted, self.metrics)  # type: ignore[arg-type]
 
     def ended(self, result: str) -> float:
         value = self.metrics.registry.get_sample_value(
@@ -45,9 +45,9 @@ class Stage:
         )
         return value or 0.0
 
-    def announce(self, before: Status, after: Status) -> list[tuple[str, str, str]]:
+    def record(self, before: Status, after: Status) -> list[tuple[str, str, str]]:
         self.posted.events.clear()
-        self.announcer.announce(REFERENCE, before, after)
+        self.recorder.record(REFERENCE, before, after)
         return self.posted.events
 
 
@@ -64,12 +64,12 @@ def record(**fields: Any) -> UpgradeRecord:
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason != Reason.SUBMITTING])
 def test_each_reason_that_is_new_is_posted_with_its_type(reason: Reason) -> None:
-    events = Stage().announce(Status(), status(reason))
+    events = Stage().record(Status(), status(reason))
     assert events == [(FACTS[reason].event_type, reason.value, "a sentence")]
 
 
 def test_a_call_on_its_way_is_not_worth_an_event() -> None:
-    assert Stage().announce(Status(), status(Reason.SUBMITTING)) == []
+    assert Stage().record(Status(), status(Reason.SUBMITTING)) == []
 
 
 def test_another_message_for_the_same_reason_is_no_transition(
@@ -77,7 +77,7 @@ def test_another_message_for_the_same_reason_is_no_transition(
 ) -> None:
     caplog.set_level(logging.INFO)
     before, after = status(Reason.UPGRADING, "step 1"), status(Reason.UPGRADING, "step 2")
-    assert Stage().announce(before, after) == []
+    assert Stage().record(before, after) == []
     assert caplog.records == []
 
 
@@ -85,7 +85,7 @@ def test_a_transition_is_logged_in_one_line_by_its_weight(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    Stage().announce(Status(), status(Reason.UPGRADE_FAILED, "the job failed"))
+    Stage().record(Status(), status(Reason.UPGRADE_FAILED, "the job failed"))
     (line,) = caplog.records
     assert line.levelno == logging.WARNING
     assert line.getMessage() == "payments/orders: UpgradeFailed: the job failed"
@@ -98,7 +98,7 @@ def test_an_upgrade_is_counted_when_it_ends_and_only_then() -> None:
     running = status(Reason.UPGRADING, upgrade=record(job_id=7))
     done = status(Reason.UP_TO_DATE, upgrade=record(job_id=7, result=Result.SUCCEEDED))
     for before, after in ((idle, intent), (intent, running), (running, done), (done, done)):
-        stage.announce(before, after)
+        stage.record(before, after)
     assert stage.ended("Succeeded") == 1
 
 
@@ -106,5 +106,5 @@ def test_an_upgrade_found_and_ended_in_one_step_is_counted_after_another_one() -
     stage = Stage()
     before = status(Reason.UP_TO_DATE, upgrade=record(job_id=7, result=Result.SUCCEEDED))
     after = status(Reason.UP_TO_DATE, upgrade=record(job_id=8, result=Result.FAILED))
-    stage.announce(before, after)
+    stage.record(before, after)
     assert stage.ended("Failed") == 1

@@ -18,14 +18,14 @@ _IN_PASSING: Final = frozenset({Reason.SUBMITTING.value})
 """Another reason follows within a moment, so these get no Event."""
 
 
-class Announcer:
+class Recorder:
     """Records transitions: a changed reason, an ended upgrade."""
 
     def __init__(self, events: EventPoster, metrics: Metrics) -> None:
         self._events = events
         self._metrics = metrics
 
-    def announce(self, reference: ObjectReference, before: Status, after: Status) -> None:
+    def record(self, reference: ObjectReference, before: Status, after: Status) -> None:
         """Record the transition that a status write made."""
         now = after.ready
         if now is None:

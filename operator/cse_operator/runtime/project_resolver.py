@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 from cse_operator.cloud.auth.credentials import Credentials, parse_secret
 from cse_operator.cloud.auth.identities import KeylessIdentity
 from cse_operator.cloud.endpoints import EndpointPolicy
-from cse_operator.cloud.projects import Project, ProjectOptions, Projects
+from cse_operator.cloud.sessions import ProjectSession, ProjectSessions, SessionOptions
 from cse_operator.cloud.transport import TransportOptions
 from cse_operator.core.failure import FailureKind
 from cse_operator.kube import errors
@@ -17,10 +17,12 @@ from cse_operator.runtime.identities import Identities, no_credentials
 from cse_operator.runtime.settings import PROJECTS_AT_ONCE, Settings
 
 
-class Access:
+class ProjectResolver:
     """Finds the project of a resource, with the credentials of the resource's own namespace."""
 
-    def __init__(self, secrets: SecretReader, projects: Projects, identities: Identities) -> None:
+    def __init__(
+        self, secrets: SecretReader, projects: ProjectSessions, identities: Identities
+    ) -> None:
         self._secrets = secrets
         self._identities = identities
         self._projects = projects
@@ -28,7 +30,7 @@ class Access:
 
     async def project_of(
         self, key: str, resource: Resource, *, live: bool = False, following: bool = False
-    ) -> Project:
+    ) -> ProjectSession:
         """Return the project that a resource works with.
 
         The Secret is read in the resource's own namespace, whatever other namespaces hold.
@@ -88,13 +90,13 @@ class Access:
         self._projects.detach(key)
 
 
-def project_options(settings: Settings) -> ProjectOptions:
+def project_options(settings: Settings) -> SessionOptions:
     """Return the options for calls to the vendor with these settings.
 
     Raises:
         EndpointSettingError: An endpoint is malformed or not allowed.
     """
-    return ProjectOptions(
+    return SessionOptions(
         endpoints=EndpointPolicy(
             cse_template=settings.cse_endpoint,
             iam_template=settings.iam_endpoint,
