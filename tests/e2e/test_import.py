@@ -123,4 +123,4 @@ def test_what_the_cluster_has_already_is_left_out_and_named(scene: Scene):
 def test_without_a_cluster_to_ask_it_wants_to_be_told(tmp_path: Path):
     result = command.run("import", "--region=cn-north-4", "--project=0a")
     assert result.returncode == 1
-    assert "--no-cluster is needed" in result.stderr
+    assert "Set KUBECONFIG. Without a cluster, say --no-cluster" in result.stderr

@@ -132,7 +132,7 @@ def test_standard_input_has_no_revision_before():
 def test_no_cluster_is_said_and_not_taken_for_an_empty_one(repository, capsys, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/nowhere/kubeconfig")
     assert main(["plan", "-f", "engines"]) == 1
-    assert "without a cluster, say --offline" in capsys.readouterr().err
+    assert "Set KUBECONFIG. Without a cluster, say --offline" in capsys.readouterr().err
 
 
 def test_two_that_name_one_engine_and_one_name_twice_are_told(repository, capsys):

@@ -142,7 +142,8 @@ async def _cluster(flags: argparse.Namespace) -> ApiClient | None:
     try:
         return await connect(kubeconfig=os.environ.get("KUBECONFIG"))
     except NotConfigured as error:
-        raise StopError(f"{error.sentence}; without a cluster, say --no-cluster") from None
+        sentence = f"{error.sentence.rstrip('.')}. Without a cluster, say --no-cluster"
+        raise StopError(sentence) from None
 
 
 async def _engines_in(api_client: ApiClient) -> dict[EngineName, tuple[str, str]]:

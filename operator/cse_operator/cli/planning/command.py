@@ -136,7 +136,8 @@ async def _cluster() -> ApiClient:
     try:
         return await connect(kubeconfig=os.environ.get("KUBECONFIG"))
     except NotConfigured as error:
-        raise PlanError(f"{error.sentence}; without a cluster, say --offline") from None
+        sentence = f"{error.sentence.rstrip('.')}. Without a cluster, say --offline"
+        raise PlanError(sentence) from None
 
 
 async def _resources(
