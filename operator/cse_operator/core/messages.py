@@ -221,8 +221,8 @@ def not_comparable(o: Observation, _: Status) -> str:
     offered = f" (the vendor's latest is {engine.latest_version})" if engine.latest_version else ""
     return (
         f"engine is at {engine.version}, which cannot be ordered with the wanted "
-        f"{o.desired.version}, so nothing is called{offered}; set spec.version to {engine.version}, "
-        "or to a later version in numbers only; to have the vendor's latest called all the same, "
+        f"{o.desired.version}, so nothing is called{offered}; set spec.version to "
+        f"{engine.version}, or to a later version in numbers only; to have the vendor's latest called all the same, "
         f"want it and set the annotation {RETRY_REQUESTED_AT} to a new value"
     )
 
