@@ -222,8 +222,8 @@ def not_comparable(o: Observation, _: Status) -> str:
     return (
         f"engine is at {engine.version}, which cannot be ordered with the wanted "
         f"{o.desired.version}, so nothing is called{offered}; set spec.version to "
-        f"{engine.version}, or to a later version in numbers only; to have the vendor's latest called all the same, "
-        f"want it and set the annotation {RETRY_REQUESTED_AT} to a new value"
+        f"{engine.version}, or to a later version in numbers only; to have the vendor's latest "
+        f"called all the same, want it and set the annotation {RETRY_REQUESTED_AT} to a new value"
     )
 
 
