@@ -197,7 +197,7 @@ async def test_a_region_that_is_not_allowed_is_never_called(scene: Scene) -> Non
 
     item = await scene.until_reason("orders", "RegionNotAllowed")
     assert condition_types(item) == STALLED
-    assert "(cn-east-3, cn-north-4)" in ready(item)["message"]
+    assert "(allowed: cn-east-3, cn-north-4)" in ready(item)["message"]
     assert scene.calls() == []
 
 

@@ -25,7 +25,7 @@ from cse_operator.kube import connection
 from cse_operator.kube.lease import LeaderElector, LeaseTimes
 
 async def main():
-    async with await login.connect(kubeconfig=sys.argv[1]) as client:
+    async with await connection.connect(kubeconfig=sys.argv[1]) as client:
         elector = LeaderElector(
             client, namespace="default", name=sys.argv[2], identity="the one that is stopped",
             times=LeaseTimes(lease_duration=5, renew_deadline=4.0, retry_period=0.3),
