@@ -27,12 +27,17 @@ SECONDS_IN_BRIEF = 300.0
 
 def rounds(options: argparse.Namespace) -> Iterator[tuple[str, Plan]]:
     """Who is measured by what, in this order."""
-    for size, names in _sizes(options).items():
-        for name in names:
+    sizes = _sizes(options)
+    for size in (size for size in sizes if size <= SMALL):
+        for name in sizes[size]:
             yield name, _plan(size, options)
+    # Before the large sizes, which take most of an hour: a run that is stopped then still has these.
     if not options.guard and (options.limits or not options.resources):
         for name in WITH_LIMITS:
             yield name, _with_limits(options)
+    for size in (size for size in sizes if size > SMALL):
+        for name in sizes[size]:
+            yield name, _plan(size, options)
 
 
 def _sizes(options: argparse.Namespace) -> dict[int, tuple[str, ...]]:
