@@ -31,7 +31,7 @@ def rounds(options: argparse.Namespace) -> Iterator[tuple[str, Plan]]:
     for size in (size for size in sizes if size <= SMALL):
         for name in sizes[size]:
             yield name, _plan(size, options)
-    # Before the large sizes, which take most of an hour: a run that is stopped then still has these.
+    # The large sizes take most of an hour: a run that is stopped in them still has these.
     if not options.guard and (options.limits or not options.resources):
         for name in WITH_LIMITS:
             yield name, _with_limits(options)
