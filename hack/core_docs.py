@@ -27,7 +27,9 @@ that fails has its own reason ([reference/reasons.md](reference/reasons.md)).
 
 _STATES_AFTER_DRAWING: Final = """\
 The drawing has the situations that change the state or call the vendor to change something. The
-tables have all situations.
+tables have all situations. In the last two columns, *decides again* means that the same step goes on,
+*on a trigger* that no timer but the resync leads to the next step, and *as before* that the shown reason
+stays.
 """
 
 _REASONS_HEAD: Final = """\
@@ -256,10 +258,14 @@ def _type(field: dict[str, Any]) -> str:
     return "date-time" if field.get("format") == "date-time" else str(field["type"])
 
 
+def _default(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _limits(field: dict[str, Any], *, required: bool) -> str:
     told = ["required"] if required else []
-    if "default" in field and field["default"] != {}:
-        told.append(f"default `{str(field['default']).lower()}`")
+    if field.get("default") not in (None, {}, ""):
+        told.append(f"default `{_default(field['default'])}`")
     if "enum" in field:
         told.append("one of " + ", ".join(f"`{value}`" for value in field["enum"]))
     if "maxLength" in field:

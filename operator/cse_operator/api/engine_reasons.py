@@ -109,7 +109,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Warning",
         "The upgrade job ended with an error.",
         "A step of the job failed at the vendor; its words are in the condition.",
-        "Look at the job in the CSE console, mend the cause, then set the annotation "
+        "Look at the job in the CSE console, fix the cause, then set the annotation "
         "`cse-operator.io/retry-requested-at` to a new value, or change the spec.",
     ),
     Reason.UPGRADE_TIMED_OUT: ReasonFacts(

@@ -322,4 +322,4 @@ def _said(record: UpgradeRecord) -> str:
 
 def _ended_badly(record: UpgradeRecord, how: str) -> str:
     what = f"the upgrade{_to(record)} {how}, job {record.job_id}{_said(record)}"
-    return f"{what}; mend the cause, then {_RETRY_HINT}"
+    return f"{what}; fix the cause, then {_RETRY_HINT}"

@@ -46,7 +46,7 @@ class Calls:
 
     Args:
         queue: takes back a resource that may not call yet.
-        access: finds the project, with a live read of the Secret.
+        resolver: finds the project, with a live read of the Secret.
         ownership: knows who owns the engine.
         authority: says whether this process may call.
         statuses: writes statuses.

@@ -105,7 +105,7 @@ class Ownership:
 
     Args:
         grace: the outcome grace, in seconds.
-        wake: called with the key of a resource that has become the owner, or no longer is.
+        enqueue: called with the key of a resource that has become the owner, or no longer is.
         clock: seconds, including those for which the machine was suspended.
     """
 
