@@ -103,7 +103,7 @@ class Member:
 
     @property
     def tries_again(self) -> bool:
-        """Whether the next call follows a failure: at the desired version, or retried on request."""
+        """Whether the next call follows a failure at the desired version, or retries on request."""
         if self.failed_at(self.wanted):
             return True
         newest = next((result for versions, result in self.ends if self.wanted in versions), None)
