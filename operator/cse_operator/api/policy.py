@@ -331,9 +331,7 @@ class PolicyStatus(Model):
     selected: int = Field(default=0, description="Engines that the policy selects.")
     reached: int = Field(default=0, description="Of these, at their desired version.")
     in_flight: int = Field(default=0, description="Of these, upgrading or with an open call.")
-    slots: tuple[str, ...] = Field(
-        default=(), description="The engines in flight, five at most."
-    )
+    slots: tuple[str, ...] = Field(default=(), description="The engines in flight, five at most.")
     failed: int = Field(default=0, description="Of these, failed at their desired version.")
     waiting: int = Field(default=0, description="Of these, held by a policy.")
     next: tuple[str, ...] = Field(
@@ -344,6 +342,4 @@ class PolicyStatus(Model):
         default=None,
         description="The end of the last window in which an engine that was due did not start.",
     )
-    conditions: tuple[PolicyCondition, ...] = Field(
-        default=(), description="Valid, and warnings."
-    )
+    conditions: tuple[PolicyCondition, ...] = Field(default=(), description="Valid, and warnings.")

@@ -100,9 +100,7 @@ class Status(StatusModel):
     latest_version: str | None = Field(
         default=None, description="The version the vendor offers for this engine."
     )
-    held: tuple[HeldBy, ...] = Field(
-        default=(), description="The policies that hold the engine."
-    )
+    held: tuple[HeldBy, ...] = Field(default=(), description="The policies that hold the engine.")
     held_since: Timestamp | None = Field(
         default=None, description="Since when policies have held the engine."
     )

@@ -152,9 +152,7 @@ class HistoryEntry(StatusModel):
     """One ended upgrade."""
 
     action: Action | None = Field(default=None, description="The call that started the upgrade.")
-    wanted_version: str | None = Field(
-        default=None, description="The spec.version at that time."
-    )
+    wanted_version: str | None = Field(default=None, description="The spec.version at that time.")
     from_version: str | None = Field(default=None, description="The engine's version before.")
     target_version: str | None = Field(default=None, description="The version to be reached.")
     job_id: int | None = Field(default=None, description="The vendor's job.")
