@@ -98,7 +98,7 @@ async def test_bad_credentials_are_named_not_hammered_and_heal_when_mended(
         item = await scene.until_reason(name, "CredentialsRefused")
         assert condition_types(item) == STALLED
         assert "HTTP 401, APIGW.0307" in item["status"]["message"]
-        assert "put working ones into the Secret" in item["status"]["message"]
+        assert "put working credentials into the Secret" in item["status"]["message"]
     assert len([call for call in scene.calls() if call.status == 401]) <= 2
 
     scene.change_secret("incomplete", token="canary-token-complete")

@@ -186,7 +186,7 @@ async def test_a_rotation_with_a_mistyped_value_waits_for_the_right_one(
     await refused(rotation.credential, "refused", rotation.refusals)
     item = await scene.until_reason("orders", "CredentialsRefused")
     assert condition_types(item) == {"Ready": "False", "Stalled": "True"}
-    assert "put working ones into the Secret" in item["status"]["message"]
+    assert "put working credentials into the Secret" in item["status"]["message"]
     assert "canary" not in str(item)
     assert item["status"]["upgrade"]["jobId"] == job
 

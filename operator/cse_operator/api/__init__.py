@@ -1,4 +1,4 @@
-"""The resource `MicroserviceEngine`: its models, its conditions and reasons, its CRD.
+"""The resources of the operator: their models, conditions, reasons and CRDs.
 
-Belongs here: what a user writes and reads. Knows nothing of the other packages.
+Belongs here: the fields that users write and read. Imports none of the other packages.
 """

@@ -1,6 +1,6 @@
 """Generates the CustomResourceDefinition from the models (`cse-operator crd`).
 
-What a JSON schema cannot say (immutability, list kinds, printer columns) is added beside it.
+Adds what pydantic's JSON schema has no word for: immutability, list types, printer columns.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _KEPT_BY_TOOLS: Final = {
     "helm.sh/resource-policy": "keep",
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
 }
-"""Whoever removes an operator must not remove everybody's resources, which go with the CRD."""
+"""Tools keep the CRD when they remove the operator: deleting it would delete all resources."""
 
 Column = tuple[str, str, str, str, int]
 """Name, type, path, description and priority of a printer column."""
 
 _COLUMNS: Final[tuple[Column, ...]] = (
-    ("Desired", "string", ".spec.version", "The wanted version", 0),
+    ("Desired", "string", ".spec.version", "The desired version", 0),
     ("Current", "string", ".status.currentVersion", "The engine's version", 0),
-    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Is it there", 0),
-    ("Phase", "string", ".status.phase", "Where it stands", 0),
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "The status of Ready", 0),
+    ("Phase", "string", ".status.phase", "The state in one word", 0),
     ("Job", "integer", ".status.jobId", "Job of the latest upgrade call", 0),
     ("Age", "date", ".metadata.creationTimestamp", "Age of the resource", 0),
-    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why, in a word", 1),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "The reason", 1),
     ("Engine", "string", ".status.engine.name", "The engine's name", 1),
     ("Latest", "string", ".status.latestVersion", "The version the vendor offers", 1),
-    ("Message", "string", ".status.message", "Why, in a sentence", 1),
+    ("Message", "string", ".status.message", "The reason in a sentence", 1),
 )
-"""Those without priority, of the whole cluster, in 80 columns; the long message comes last."""
+"""The columns of priority 0 fit into 80 characters with `-A`; the long message comes last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How a kind is called."""
+    """The names of a kind."""
 
     kind: str
     plural: str
@@ -55,7 +55,7 @@ class Names:
     scope: str = "Namespaced"
 
     def accepted(self) -> dict[str, Any]:
-        """All names under which the API server knows the kind."""
+        """Return all names under which the API server knows the kind."""
         return {
             "kind": self.kind,
             "listKind": f"{self.kind}List",
@@ -74,7 +74,7 @@ def custom_resource(
     spec: dict[str, Any],
     status: dict[str, Any],
 ) -> dict[str, Any]:
-    """A CustomResourceDefinition with one version and a status subresource."""
+    """Return a CustomResourceDefinition with one version and a status subresource."""
     properties = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
@@ -156,7 +156,7 @@ def _spec_schema() -> dict[str, Any]:
 
 def _status_schema() -> dict[str, Any]:
     schema = structural(Status)
-    # One owner, one unit: the API server need not track who owns which field of it (ADR 0010).
+    # One writer, one unit: the API server need not track an owner of each field (ADR 0010).
     schema["x-kubernetes-map-type"] = "atomic"
     schema["default"] = {"observedGeneration": NEVER_OBSERVED, "phase": Phase.PENDING.value}
     del schema["properties"]["observedGeneration"]["default"]
@@ -167,11 +167,11 @@ def _status_schema() -> dict[str, Any]:
 
 
 def definition() -> dict[str, Any]:
-    """The CustomResourceDefinition of MicroserviceEngine, as a Kubernetes object."""
+    """Return the CustomResourceDefinition of MicroserviceEngine as a Kubernetes object."""
     return custom_resource(
         Names(names.KIND, names.PLURAL, names.SINGULAR, names.SHORT_NAME),
         description="A Huawei Cloud CSE engine (ServiceComb engine, Nacos registry or application "
-        "gateway), kept at the wanted version.",
+        "gateway), kept at the desired version.",
         columns=_COLUMNS,
         spec=_spec_schema(),
         status=_status_schema(),
@@ -179,11 +179,11 @@ def definition() -> dict[str, Any]:
 
 
 def render() -> str:
-    """That CustomResourceDefinition as YAML, as it stands in `crds/`."""
+    """Return the CustomResourceDefinition of MicroserviceEngine as YAML, as in `crds/`."""
     return as_yaml(definition())
 
 
 def as_yaml(obj: dict[str, Any]) -> str:
-    """A definition as it stands in `crds/`."""
+    """Return a definition as YAML, as in `crds/`."""
     header = "# Generated from the models in operator/cse_operator/api by `make generate`.\n"
     return header + yaml.safe_dump(obj, sort_keys=False, width=100, allow_unicode=True)

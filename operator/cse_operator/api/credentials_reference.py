@@ -1,4 +1,4 @@
-"""How a resource names what proves its calls: a Secret, or a ServiceAccount of its namespace."""
+"""How a resource names its credentials: a Secret or a ServiceAccount in its own namespace."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cse_operator.api.model import Model
 
 _NAME_OF_OBJECT: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _URN: Final = r"^[a-z]+:[-a-z0-9]*:[0-9a-zA-Z]*:[a-zA-Z]+:[-0-9a-zA-Z_./@+=]+$"
-"""Service, region, account, type and name. It goes into the body of a request only."""
+"""Service, region, account, type and name. A URN goes only into the body of a request."""
 
 ONE_REFERENCE: Final = "name a Secret by name, or a serviceAccount: one of the two"
 ONE_TRADE: Final = "name an identityProvider or a trustAgency: one of the two"
 
 
 class TrustAgency(Model):
-    """The agency that a token of the ServiceAccount is traded for at the vendor's STS."""
+    """The agency that a token of the ServiceAccount assumes at the vendor's STS."""
 
     provider_urn: str = Field(
         description="URN of the identity provider in IAM (new version).",
@@ -34,7 +34,7 @@ class TrustAgency(Model):
 
 
 class ServiceAccountReference(Model):
-    """Names a ServiceAccount, and what the vendor takes a token of it for."""
+    """Names a ServiceAccount, and how the vendor exchanges its tokens."""
 
     name: str = Field(
         description="Name of a ServiceAccount in the same namespace.",
@@ -51,7 +51,8 @@ class ServiceAccountReference(Model):
         pattern=r"^[0-9a-zA-Z]([-0-9a-zA-Z_]*[0-9a-zA-Z])?$",
     )
     trust_agency: TrustAgency | None = Field(
-        default=None, description="The agency to assume by an identity provider of the new IAM."
+        default=None,
+        description="The agency to assume through an identity provider of the new IAM.",
     )
 
     @model_validator(mode="after")
@@ -64,8 +65,8 @@ class ServiceAccountReference(Model):
 class CredentialsReference(Model):
     """Names a Secret with the credentials, or a ServiceAccount, in the resource's own namespace.
 
-    A ServiceAccount has a field of its own and no `kind` beside `name`: a build, or a CRD, that
-    does not know it finds no name, and cannot take it for that of a Secret.
+    A ServiceAccount has a separate field instead of a `kind` beside `name`: a build or a CRD that
+    does not know the field finds no name, and cannot read a ServiceAccount as a Secret.
     """
 
     name: str | None = Field(
@@ -77,8 +78,8 @@ class CredentialsReference(Model):
     )
     service_account: ServiceAccountReference | None = Field(
         default=None,
-        description="A ServiceAccount in the same namespace whose short tokens are traded for "
-        "temporary keys, so that no key is stored.",
+        description="A ServiceAccount in the same namespace whose short-lived tokens are exchanged "
+        "for temporary keys, so that no key is stored.",
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ def parse_duration(text: str) -> timedelta:
     """Read a duration of hours, minutes and seconds.
 
     Raises:
-        ValueError: when the text is not of that form.
+        ValueError: The text has another form.
     """
     if not re.fullmatch(PATTERN, text):
         raise ValueError(f"{text!r} is not a duration such as 2h, 90m or 1h30m")
@@ -23,7 +23,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration in the largest units that fit, dropping what is zero: `1h30m`."""
+    """Write a duration in the largest units that fit, without zero parts: `1h30m`."""
     seconds = max(0, int(duration.total_seconds()))
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)

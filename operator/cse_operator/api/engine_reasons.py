@@ -1,4 +1,4 @@
-"""What the runbook says about the reasons of an engine, its upgrade and its credentials."""
+"""The runbook's facts about the reasons of an engine, its upgrade and its credentials."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.UP_TO_DATE: ReasonFacts(
         ConditionType.READY,
         "Normal",
-        "The engine is at the wanted version, or at a later patch of it.",
-        "It was there before, an upgrade succeeded, or the vendor patched it.",
+        "The engine is at the desired version, or at a later patch of it.",
+        "The engine had that version before, an upgrade succeeded, or the vendor patched it.",
         "None.",
     ),
     Reason.SUBMITTING: ReasonFacts(
@@ -24,8 +24,8 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.UPGRADING: ReasonFacts(
         ConditionType.RECONCILING,
         "Normal",
-        "The vendor runs the upgrade job; it is followed to its end, and until the engine shows "
-        "its result.",
+        "The vendor runs the upgrade job. The operator follows it until the job has ended and the "
+        "engine shows its result.",
         "The operator's call was accepted, or someone else started an upgrade, in the console "
         "or by the API.",
         BY_ITSELF,
@@ -33,7 +33,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.UPGRADE_OVERDUE: ReasonFacts(
         ConditionType.RECONCILING,
         "Warning",
-        "The job has run for longer than `spec.upgrade.timeout`. It is still followed.",
+        "The job has run for longer than `spec.upgrade.timeout`. The operator still follows it.",
         "A large engine, a step that hangs at the vendor, or a `timeout` that is too short.",
         "Look at the job in the CSE console; ask the vendor's support with the job id. "
         "The operator records its result whenever it ends.",
@@ -41,8 +41,8 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.VERIFYING_OUTCOME: ReasonFacts(
         ConditionType.RECONCILING,
         "Warning",
-        "A call was sent and its answer was lost. The operator looks at the engine until it "
-        "knows whether the call took effect, before it does anything else.",
+        "A call was sent and its answer was lost. Before anything else, the operator looks at the "
+        "engine until it knows whether the call took effect.",
         "The connection broke after the call, the vendor answered with a server error, or the "
         "operator was stopped before the answer came.",
         BY_ITSELF,
@@ -58,24 +58,26 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         ConditionType.RECONCILING,
         "Warning",
         "The engine is in a state in which an upgrade would not be safe.",
-        "The vendor calls it Unavailable, or by a status that is not known.",
+        "The vendor reports the status Unavailable, or one that the operator does not know.",
         "Look at the engine in the CSE console. The upgrade starts when it is Available.",
     ),
     Reason.SUSPENDED: ReasonFacts(
         ConditionType.RECONCILING,
         "Normal",
-        "`spec.suspend` is true: the engine is watched, and nothing is started.",
-        "Somebody set it, in Git or by Argo CD's action suspend, and an upgrade is due.",
+        "`spec.suspend` is true: the operator observes the engine and starts nothing.",
+        "Somebody suspended the resource, in Git or by Argo CD's action suspend, and an upgrade is "
+        "due.",
         "Set `spec.suspend: false`.",
     ),
     Reason.CREDENTIALS_NOT_FOUND: ReasonFacts(
         ConditionType.RECONCILING,
         "Warning",
         "The Secret or ServiceAccount that `spec.credentialsRef` names does not exist in this "
-        "namespace (yet), or there is none and the operator lends this namespace no identity.",
-        "It was not created yet, is in another namespace or under another name, or the "
+        "namespace (yet), or `spec.credentialsRef` is absent and the operator lends this namespace "
+        "no identity.",
+        "The object was not created yet, is in another namespace or has another name, or the "
         "operator may not read the Secret or ask for tokens of the ServiceAccount.",
-        "Create the Secret or ServiceAccount, or grant the right. It is looked for again within "
+        "Create the Secret or ServiceAccount, or grant the right. The operator looks again within "
         "seconds at first, and every five minutes later.",
     ),
     Reason.CLOUD_UNAVAILABLE: ReasonFacts(
@@ -83,8 +85,8 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "Warning",
         "The vendor's API cannot be reached or answers with server errors.",
         "An outage, a wrong endpoint or region, DNS, a proxy, a NetworkPolicy, a certificate "
-        "that is not trusted; or the vendor finds the look itself wrong.",
-        "None needed when it passes. Otherwise check the endpoint, DNS, proxy and the "
+        "that is not trusted; or the vendor rejects the operator's request itself.",
+        "None needed if it passes. Otherwise check the endpoint, DNS, proxy and the "
         "NetworkPolicy with `cse-operator check`.",
     ),
     Reason.THROTTLED: ReasonFacts(
@@ -99,16 +101,16 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         ConditionType.STALLED,
         "Warning",
         "The vendor refused the upgrade call; its code and message are in the condition.",
-        "A version that the vendor does not offer for this engine, or a state of it that the "
-        "vendor does not upgrade from.",
-        "Change `spec.version` to one the engine offers (`status.latestVersion`), or set the "
-        "annotation `cse-operator.io/retry-requested-at` to a new value.",
+        "The vendor does not offer this version for the engine, or does not upgrade an engine in "
+        "this state.",
+        "Change `spec.version` to a version that the vendor offers (`status.latestVersion`), or "
+        "set the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.UPGRADE_FAILED: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
         "The upgrade job ended with an error.",
-        "A step of the job failed at the vendor; its words are in the condition.",
+        "A step of the job failed at the vendor; the vendor's message is in the condition.",
         "Look at the job in the CSE console, fix the cause, then set the annotation "
         "`cse-operator.io/retry-requested-at` to a new value, or change the spec.",
     ),
@@ -122,17 +124,17 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.VERSION_MISMATCH: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The job is finished, but the engine reports another version than the wanted one.",
+        "The job is finished, but the engine does not report the desired version.",
         "The vendor upgraded to another version, rolled back by itself, or still shows the "
         "old one.",
-        "Compare with the CSE console. If the engine is fine, set `spec.version` to what it "
-        "reports; otherwise ask the vendor's support with the job id.",
+        "Compare with the CSE console. If the engine is fine, set `spec.version` to the version "
+        "that it reports; otherwise ask the vendor's support with the job id.",
     ),
     Reason.OUTCOME_UNCERTAIN: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The answer of a call was lost, and other jobs ran since: whether the call took "
-        "effect cannot be known from outside.",
+        "The answer of a call was lost, and other jobs ran since, so the operator cannot know "
+        "whether the call took effect.",
         "Somebody changed the engine while the operator looked for the effect of its call.",
         "Look at the engine's jobs in the CSE console. To have the upgrade called again, set "
         "the annotation `cse-operator.io/retry-requested-at` to a new value.",
@@ -140,7 +142,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.DOWNGRADE_NOT_SUPPORTED: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The engine is at a higher version than the wanted one, and versions cannot go back.",
+        "The engine's version is above the desired version, and versions cannot go back.",
         "A `git revert`, a typing error, or an upgrade in the console.",
         "Set `spec.version` to the version the engine has (`status.currentVersion`) or higher.",
     ),
@@ -148,27 +150,28 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         ConditionType.STALLED,
         "Warning",
         "The vendor knows no engine with this id in this project and region.",
-        "It was deleted, an id or the region is wrong, or the credentials belong to another "
-        "project. Of one that was fine it is only said after three looks in a row.",
+        "The engine was deleted, an id or the region is wrong, or the credentials belong to "
+        "another project. A resource that was fine shows this reason only after three looks in a "
+        "row.",
         "Check `engineId`, `projectId`, `region` and `enterpriseProjectId`. The first three "
         "cannot be changed: delete the resource and create it anew; no engine is touched.",
     ),
     Reason.ENGINE_UNUSABLE: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The engine is frozen, deleted or failed in a way that only its owner can mend.",
+        "The engine is frozen, deleted or failed, and only its owner can repair it.",
         "A bill that is not paid, or a creation, change or upgrade that failed without the "
         "operator.",
-        "Look at the engine in the CSE console (payment, failed creation or change). One whose "
-        "upgrade failed is retried, where the vendor offers it, when the annotation "
-        "`cse-operator.io/retry-requested-at` is set to a new value.",
+        "Look at the engine in the CSE console (payment, failed creation or change). To retry a "
+        "failed upgrade, where the vendor offers that, set the annotation "
+        "`cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.ENGINE_ALREADY_MANAGED: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
         "Another resource names the same engine and drives it: the oldest one, or one whose "
         "upgrade is under way.",
-        "A copied manifest, or one that moved to another namespace before the old one was pruned.",
+        "A manifest was copied, or moved to another namespace before the old resource was pruned.",
         "Delete one of the two resources; no engine is touched by that.",
     ),
     Reason.CREDENTIALS_INVALID: ReasonFacts(
@@ -179,7 +182,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "A key is misspelled, or two kinds of credentials are in one Secret.",
         "Put one complete set of keys into the Secret: `accessKey` and `secretKey`, or "
         "`username`, `password` and `domainName`, or `token`. The change is noticed within a "
-        "minute. One of another type has to be made anew, with the type `Opaque`.",
+        "minute. A Secret of another type has to be made anew with the type `Opaque`.",
     ),
     Reason.CREDENTIALS_REFUSED: ReasonFacts(
         ConditionType.STALLED,
@@ -187,29 +190,29 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "The vendor refused the credentials. They are not tried again for a while, because "
         "repeated failures lock a key.",
         "A key was deleted, disabled or mistyped, a token has expired, or this machine's "
-        "clock is wrong. Of a ServiceAccount: IAM or STS does not know the identity provider, its "
-        "client id, issuer or keys are others than the cluster's, or no rule lets the account in.",
+        "clock is wrong. For a ServiceAccount: IAM or STS does not know the identity provider, its "
+        "client id, issuer or keys differ from the cluster's, or no rule lets the account in.",
         "Put working credentials into the Secret; the change is noticed within a minute and a "
-        "half. Of a ServiceAccount, mend what the message names (docs/keyless.md); it is tried "
-        "again when the cool-down is over, or at once when `spec.credentialsRef` changes.",
+        "half. For a ServiceAccount, fix what the message names (docs/keyless.md); the operator "
+        "tries again when the cool-down is over, or at once when `spec.credentialsRef` changes.",
     ),
     Reason.PERMISSION_DENIED: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The credentials are good, but not allowed to do this.",
-        "The IAM user or agency lacks a right. Of one that was fine it is only said after "
-        "three looks in a row; of the upgrade call, at once.",
+        "The credentials are valid but lack a right.",
+        "The IAM user or agency lacks a right. A resource that was fine shows this reason only "
+        "after three looks in a row; after a refused upgrade call, at once.",
         "Grant the IAM actions `cse:engine:get`, `cse:engine:list`, `cse:engine:upgrade` and "
         "`cse:engine:update` for this project, or, where the user has them in one enterprise "
-        "project only, name that in `enterpriseProjectId`. Where it was the upgrade call that was "
-        "refused, then set the annotation `cse-operator.io/retry-requested-at` to a new value.",
+        "project only, name that in `enterpriseProjectId`. If the upgrade call was refused, then "
+        "set the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),
     Reason.REGION_NOT_ALLOWED: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
         "The operator's settings do not allow this region.",
-        "A typing error, or a region that the operator is not meant for, or does not know the site "
-        "of. Nothing is started; an upgrade that runs is followed to its end.",
+        "A typing error, a region that the operator is not meant for, or a region whose site it "
+        "does not know. Nothing is started; a running upgrade is followed to its end.",
         "Ask the operator's administrator to add it to `--allowed-regions`, or its site to "
         "`--sites`.",
     ),
@@ -223,7 +226,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.WAITING_TO_CALL: ReasonFacts(
         ConditionType.RECONCILING,
         "Normal",
-        "An upgrade is due, and the operator has started too recently to call it.",
+        "An upgrade is due, but the operator started too recently to call it.",
         "The operator was started or took over less than one outcome grace ago. A process that "
         "died, or another operator, may still have a call on its way.",
         BY_ITSELF,
@@ -231,7 +234,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.OBSERVE_ONLY: ReasonFacts(
         ConditionType.RECONCILING,
         "Normal",
-        "A call is due, and the operator only observes: it looks, adopts, follows and reports, and "
+        "A call is due, but the operator only observes: it looks, adopts, follows and reports, and "
         "calls nothing.",
         "The operator's administrator has set `--observe-only`.",
         "Ask the administrator to run the operator without `--observe-only`.",
@@ -239,20 +242,20 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.VERSION_NOT_COMPARABLE: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The engine's version and the wanted one cannot be ordered, so nothing is called: an "
+        "The engine's version and the desired version cannot be ordered, so nothing is called: an "
         "upgrade cannot be taken back.",
-        "One of them has letters in it, such as 2.4.0-rc1, or the vendor put a version such as "
-        "2.5.0.SPC100 there.",
-        "Set `spec.version` to what the engine reports (`status.currentVersion`), or to a later "
-        "version in numbers only. A version with letters is called only when it is the vendor's "
-        "latest (`status.latestVersion`) and newly wanted, or when a retry is requested by the "
+        "One of the two contains letters, such as 2.4.0-rc1, or the vendor installed a version "
+        "such as 2.5.0.SPC100.",
+        "Set `spec.version` to the engine's version (`status.currentVersion`), or to a later "
+        "version in numbers only. A version with letters is called only if it is the vendor's "
+        "latest (`status.latestVersion`) and newly desired, or if a retry is requested by the "
         "annotation `cse-operator.io/retry-requested-at`.",
     ),
     Reason.RETRY_REQUIRED: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The wanted version was called before, that call ended without it, and another job ran "
-        "since. It is not called again by itself.",
+        "The upgrade to the desired version was called before and ended without reaching it, and "
+        "another job ran since. The operator does not call it again by itself.",
         "`spec.version` came back to a version whose upgrade was refused or failed, or somebody "
         "else upgraded the engine meanwhile.",
         "Compare with the CSE console, then set the annotation "

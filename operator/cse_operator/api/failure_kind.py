@@ -1,4 +1,4 @@
-"""The kinds of failure that the operator tells apart; also what a record stores of one."""
+"""The kinds of failure that the operator tells apart; a record stores the kind too."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from enum import StrEnum
 
 
 class FailureKind(StrEnum):
-    """The kinds of failure the operator tells apart, each with its own way on."""
+    """A kind of failure; the operator handles each kind differently."""
 
     TRANSIENT = "Transient"
-    """Might pass by itself: retried with jittered backoff."""
+    """May pass by itself: retry with jittered backoff."""
     THROTTLED = "Throttled"
-    """The vendor asked for fewer calls: slows the whole project, not one engine."""
+    """The vendor asked for fewer calls: slow down the whole project, not one engine."""
     BUSY = "Busy"
-    """The engine is doing something else: wait for it, then look again."""
+    """The engine is busy with another job: wait for its end, then look again."""
     REJECTED = "Rejected"
     """The vendor understood the call and refused it: a person has to change something."""
     UNAUTHENTICATED = "Unauthenticated"
-    """The credentials were refused: renewed once, then a long wait, because bad keys lock."""
+    """The vendor refused the credentials: renew once, then wait long, because bad keys lock."""
     FORBIDDEN = "Forbidden"
-    """The credentials are good but not allowed to do this."""
+    """The credentials are valid but lack the right."""
     NOT_FOUND = "NotFound"
     """There is no such engine or job."""
     OUTCOME_UNKNOWN = "OutcomeUnknown"
-    """A changing call was sent and its answer never came: look before anything else."""
+    """A changing call was sent and its answer was lost: look at the engine before anything else."""
     NOT_SENT = "NotSent"
     """A changing call was held back or never left this process: it certainly had no effect."""
     CREDENTIALS_MISSING = "CredentialsMissing"

@@ -1,4 +1,4 @@
-"""What the models of all parts of a resource share."""
+"""The base class of all models of the resources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Model(BaseModel):
-    """What all parts of the resource share: camel case outside, frozen, unknown fields ignored."""
+    """Base of all models: camel case in manifests, frozen, unknown fields ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

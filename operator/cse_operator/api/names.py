@@ -1,4 +1,4 @@
-"""The names by which clusters know the resource: group, version, kind, annotations."""
+"""The names of the resources in a cluster: group, version, kinds, annotations."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ RETRY_REQUESTED_AT: Final = f"{GROUP}/retry-requested-at"
 `status.lastHandledRetryAt`."""
 
 APPROVED_VERSION: Final = f"{GROUP}/approved-version"
-"""Annotation: the version that a person approved, for policies that ask for approval."""
+"""Annotation: the version that a person approved, for policies with manual approval."""

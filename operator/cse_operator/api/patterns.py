@@ -18,7 +18,10 @@ def _list_of(item: str) -> str:
 
 
 def _cron_pattern() -> str:
-    """Five fields; minutes and hours are fixed, because `*` there means "always" by accident."""
+    """Return the pattern of five fields.
+
+    Minutes and hours refuse `*`: people write it by accident, and it would mean "always".
+    """
     n = _NUMBERS
     hour, day = f"{n['hour']}(-{n['hour']})?", f"{n['day']}(-{n['day']})?"
     month, weekday = f"{n['month']}(-{n['month']})?", f"{n['weekday']}(-{n['weekday']})?"

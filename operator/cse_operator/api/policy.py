@@ -1,8 +1,8 @@
 """The models of `UpgradePolicy` and `ClusterUpgradePolicy`: when an engine may start to upgrade.
 
-The source of their CRDs and of every read of a policy. An unknown field or word is an error here:
-a policy that is not understood whole holds what it selects (core/policies.py). What the API server
-can refuse stands beside the field as a rule (CEL), with bounds that keep its cost small.
+They are the source of the CRDs and of every read of a policy. An unknown field or word is an error:
+a policy that is not completely understood holds all engines that it selects (core/policies.py).
+The API server's rules (CEL) stand beside the fields, with bounds that keep their cost small.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_WINDOWS: Final = 16
 MOST_FREEZES: Final = 64
 MOST_WAVES: Final = 16
 LAST_YEAR: Final = 2200
-"""From this year on nothing freezes: a moment near the year 10000 has none in UTC."""
+"""Freezes end before this year: a time near the year 10000 cannot be converted to UTC."""
 
 
 def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ _BY_NAME: Final[dict[str, Any]] = {
 
 
 class PolicyModel(Model):
-    """A part of a policy. What is not known is refused, so that nothing is gated by half."""
+    """A part of a policy. Unknown fields are refused, so that no policy is applied by half."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -84,14 +84,14 @@ class Requirement(PolicyModel):
 
     @model_validator(mode="after")
     def _values_fit(self) -> Self:
-        """Refuse what the API server refuses: a stored policy may be older than that rule."""
+        """Apply the API server's rule again: a stored policy may be older than the rule."""
         if (self.operator in {Operator.IN, Operator.NOT_IN}) != bool(self.values):
             raise ValueError("In and NotIn need values, Exists and DoesNotExist take none")
         return self
 
 
 class Selector(PolicyModel):
-    """Labels, as in every selector of Kubernetes: all that it names must hold."""
+    """A label selector as in Kubernetes: all its requirements must hold."""
 
     match_labels: dict[str, LabelValue] = Field(
         default_factory=dict,
@@ -104,7 +104,7 @@ class Selector(PolicyModel):
 
 
 class Approval(StrEnum):
-    """Whether a person has to say yes to each version."""
+    """Whether a person has to approve each version."""
 
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"
@@ -114,7 +114,7 @@ _SPAN: Final[dict[str, Any]] = {"min_length": 2, "max_length": 12, "pattern": SP
 
 
 class Window(PolicyModel):
-    """A time in which upgrades may start, again and again."""
+    """A recurring time in which upgrades may start."""
 
     model_config = ConfigDict(
         json_schema_extra=_rules(
@@ -126,12 +126,12 @@ class Window(PolicyModel):
     )
 
     name: str = Field(
-        description="Its name, for messages.", min_length=1, max_length=63, pattern=NAME_PATTERN
+        description="A name for messages.", min_length=1, max_length=63, pattern=NAME_PATTERN
     )
     schedule: str = Field(
-        description="When it opens: five fields of cron in upper case, such as 0 2 * * SAT. "
-        "Minutes and hours are numbers; day of month and day of week are not both given; at most "
-        "24 starts a day.",
+        description="When the window opens: five cron fields in upper case, such as 0 2 * * SAT. "
+        "Minutes and hours are numbers. Give the day of month or the day of week, not both. At "
+        "most 24 starts a day.",
         min_length=9,
         max_length=100,
         pattern=CRON_PATTERN,
@@ -143,8 +143,8 @@ class Window(PolicyModel):
         ),
     )
     duration: str = Field(
-        description="How long it is open, from 5m to 168h, in hours and minutes that pass: 8h are "
-        "eight hours also where clocks change.",
+        description="How long the window is open, from 5m to 168h of elapsed time: 8h are eight "
+        "hours even if clocks change meanwhile.",
         **_SPAN,
         json_schema_extra=_rules(
             (
@@ -155,7 +155,7 @@ class Window(PolicyModel):
     )
     cutoff: str = Field(
         default="0m",
-        description="No upgrade starts in the last part of it, such as 1h.",
+        description="How long before the window's end no upgrade starts any more, such as 1h.",
         **_SPAN,
     )
     time_zone: str = Field(
@@ -198,21 +198,21 @@ class Freeze(PolicyModel):
 
     start: Moment = Field(
         alias="from",
-        description="When it begins, with an offset: 2026-12-20T00:00:00Z.",
+        description="When the freeze begins, with an offset: 2026-12-20T00:00:00Z.",
         json_schema_extra={"maxLength": 40},
     )
     end: Moment = Field(
         alias="to",
-        description="When it is over; this moment is free again.",
+        description="When the freeze is over: from this moment on upgrades may start again.",
         json_schema_extra={"maxLength": 40},
     )
     reason: str = Field(
-        default="", description="Why; shown with each engine that it holds.", max_length=200
+        default="", description="The reason, shown with each held engine.", max_length=200
     )
 
     @model_validator(mode="after")
     def _is_a_time(self) -> Self:
-        """Refuse what the API server refuses: a stored policy may be older than that rule."""
+        """Apply the API server's rule again: a stored policy may be older than the rule."""
         if not self.start < self.end:
             raise ValueError("from must be before to")
         if self.end.year >= LAST_YEAR:
@@ -221,20 +221,20 @@ class Freeze(PolicyModel):
 
 
 class Wave(PolicyModel):
-    """A part of the engines that goes before the next one."""
+    """A group of engines that upgrades before the next group."""
 
     name: str = Field(
-        description="Its name, for messages.", min_length=1, max_length=63, pattern=NAME_PATTERN
+        description="A name for messages.", min_length=1, max_length=63, pattern=NAME_PATTERN
     )
     selector: Selector | None = Field(
         default=None,
-        description="The engines in it; none: all that are in no wave before. What is in no wave "
-        "at all comes last.",
+        description="The engines in the wave; none: all that are in no earlier wave. Engines in no "
+        "wave come last.",
     )
     soak: str = Field(
         default="0m",
-        description="How long each engine of it must have been well at the version before the next "
-        "wave goes.",
+        description="How long each engine of the wave must have been well at the version before "
+        "the next wave goes.",
         **_SPAN,
         json_schema_extra=_rules(
             ("duration(self) <= duration('720h')", "soak must be at most 720h")
@@ -243,25 +243,25 @@ class Wave(PolicyModel):
 
 
 class PolicySpec(PolicyModel):
-    """When the engines that it selects may start. All policies that select one must allow it."""
+    """When the selected engines may start. All policies that select an engine must allow it."""
 
     selector: Selector | None = Field(
-        default=None, description="The engines that it holds; none: all in its scope."
+        default=None, description="The engines that the policy selects; none: all in its scope."
     )
     suspend: bool = Field(default=False, description="True: nothing starts.")
     approval: Approval = Field(
         default=Approval.AUTOMATIC,
-        description="Manual: a version needs a yes, by the annotation "
+        description="Manual: a version needs an approval, by the annotation "
         "cse-operator.io/approved-version on the engine or in approvedVersions.",
     )
     approved_versions: tuple[ApprovedVersion, ...] = Field(
         default=(),
-        description="Versions that are approved for all engines that it selects.",
+        description="Versions that are approved for all selected engines.",
         max_length=64,
     )
     windows: tuple[Window, ...] | None = Field(
         default=None,
-        description="When upgrades may start; none: always. What runs is never stopped.",
+        description="When upgrades may start; none: always. A running upgrade is never stopped.",
         min_length=1,
         max_length=MOST_WINDOWS,
         json_schema_extra=_BY_NAME,
@@ -271,39 +271,39 @@ class PolicySpec(PolicyModel):
     )
     max_concurrent: int | None = Field(
         default=None,
-        description="How many of the engines may be upgrading at once; none: any number.",
+        description="How many selected engines may upgrade at once; none: any number.",
         ge=1,
         le=100_000,
     )
     waves: tuple[Wave, ...] = Field(
         default=(),
-        description="Which engines go first, by the versions that they run.",
+        description="Which engines go first; waves are judged by the versions that engines run.",
         max_length=MOST_WAVES,
         json_schema_extra=_BY_NAME,
     )
     max_failures: int | None = Field(
         default=None,
-        description="With more failed engines than this, no other engine starts. By default 0 "
-        "where waves are set, and any number elsewhere.",
+        description="With more failed engines than this, no other engine starts. The default is 0 "
+        "with waves, and any number without.",
         ge=0,
         le=100_000,
     )
 
 
 class ClusterPolicySpec(PolicySpec):
-    """The same, for the namespaces that it selects."""
+    """When the selected engines of the selected namespaces may start."""
 
     namespace_selector: Selector | None = Field(
-        default=None, description="The namespaces that it holds; none: all."
+        default=None, description="The namespaces that the policy selects; none: all."
     )
 
 
 class WaveStatus(Model):
-    """How far a wave is."""
+    """The progress of a wave."""
 
-    name: str = Field(description="Its name.")
-    engines: int = Field(description="Engines in it.")
-    reached: int = Field(description="Of these, at the version that they want.")
+    name: str = Field(description="The wave's name.")
+    engines: int = Field(description="Engines in the wave.")
+    reached: int = Field(description="Engines of the wave that are at their desired version.")
 
 
 class PolicyCondition(Model):
@@ -311,39 +311,35 @@ class PolicyCondition(Model):
 
     type: str = Field(description="Valid, EmptyWave, AlwaysOpen, NeverOpens or WaveCycle.")
     status: Literal["True", "False"] = Field(description="True or False.")
-    observed_generation: int = Field(description="The generation it speaks of.")
-    last_transition_time: Timestamp = Field(description="When its status changed last.")
-    reason: str = Field(description="Why, in a word.")
-    message: str = Field(description="Why, in a sentence.")
+    observed_generation: int = Field(description="The generation that the condition describes.")
+    last_transition_time: Timestamp = Field(description="When the condition's status last changed.")
+    reason: str = Field(description="The reason in one word.")
+    message: str = Field(description="The reason in a sentence.")
 
 
 class PolicyStatus(Model):
-    """What the operator makes of a policy. Only the operator writes it."""
+    """What the operator found about a policy. Only the operator writes it."""
 
     observed_generation: int = Field(
-        default=NEVER_OBSERVED, description="The generation this status speaks of."
+        default=NEVER_OBSERVED, description="The generation that this status describes."
     )
     gate: Literal["Open", "Closed"] | None = Field(
         default=None, description="Whether its windows, freezes and suspend let engines start."
     )
-    next_open: Timestamp | None = Field(default=None, description="When it opens next.")
-    next_close: Timestamp | None = Field(default=None, description="When it closes next.")
-    selected: int = Field(default=0, description="Engines that it selects.")
-    reached: int = Field(default=0, description="Of these, at the version that they want.")
+    next_open: Timestamp | None = Field(default=None, description="When the gate opens next.")
+    next_close: Timestamp | None = Field(default=None, description="When the gate closes next.")
+    selected: int = Field(default=0, description="Engines that the policy selects.")
+    reached: int = Field(default=0, description="Of these, at their desired version.")
     in_flight: int = Field(default=0, description="Of these, upgrading or with an open call.")
-    slots: tuple[str, ...] = Field(
-        default=(), description="The engines that are in flight, five at most."
-    )
-    failed: int = Field(default=0, description="Of these, failed at the version that they want.")
+    slots: tuple[str, ...] = Field(default=(), description="The engines in flight, five at most.")
+    failed: int = Field(default=0, description="Of these, failed at their desired version.")
     waiting: int = Field(default=0, description="Of these, held by a policy.")
     next: tuple[str, ...] = Field(
         default=(), description="The next engines that wait for a slot, five at most."
     )
-    waves: tuple[WaveStatus, ...] = Field(default=(), description="The waves.")
+    waves: tuple[WaveStatus, ...] = Field(default=(), description="The progress of each wave.")
     window_missed: Timestamp | None = Field(
         default=None,
         description="The end of the last window in which an engine that was due did not start.",
     )
-    conditions: tuple[PolicyCondition, ...] = Field(
-        default=(), description="Valid, and what is worth a warning."
-    )
+    conditions: tuple[PolicyCondition, ...] = Field(default=(), description="Valid, and warnings.")

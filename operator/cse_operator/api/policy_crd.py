@@ -11,18 +11,18 @@ from cse_operator.api.schema import structural
 from cse_operator.api.status import NEVER_OBSERVED
 
 _COLUMNS: Final[tuple[Column, ...]] = (
-    ("Gate", "string", ".status.gate", "Do its times let engines start", 0),
-    ("Selected", "integer", ".status.selected", "Engines that it selects", 0),
-    ("Reached", "integer", ".status.reached", "Engines at the version that they want", 0),
+    ("Gate", "string", ".status.gate", "Whether its times let engines start", 0),
+    ("Selected", "integer", ".status.selected", "Engines that the policy selects", 0),
+    ("Reached", "integer", ".status.reached", "Engines at their desired version", 0),
     ("In Flight", "integer", ".status.inFlight", "Engines that upgrade", 0),
     ("Failed", "integer", ".status.failed", "Engines that failed", 0),
-    ("Next Open", "date", ".status.nextOpen", "When it opens next", 0),
+    ("Next Open", "date", ".status.nextOpen", "When the gate opens next", 0),
     ("Waiting", "integer", ".status.waiting", "Engines that are held", 1),
     (
         "Valid",
         "string",
         '.status.conditions[?(@.type=="Valid")].status',
-        "Can the operator evaluate it",
+        "Whether the operator can evaluate it",
         1,
     ),
     ("Age", "date", ".metadata.creationTimestamp", "Age of the policy", 1),
@@ -30,11 +30,11 @@ _COLUMNS: Final[tuple[Column, ...]] = (
 
 
 def upgrade_policy() -> dict[str, Any]:
-    """The definition of the policy of one namespace."""
+    """Return the definition of UpgradePolicy, the policy of one namespace."""
     return custom_resource(
         Names(names.POLICY_KIND, names.POLICY_PLURAL, "upgradepolicy", "upol"),
-        description="Says when the engines of its namespace may start to upgrade. It only ever "
-        "says: not yet.",
+        description="Says when the engines of its namespace may start to upgrade. A policy can "
+        "only delay an upgrade.",
         columns=_COLUMNS,
         spec=structural(PolicySpec),
         status=_status(),
@@ -42,7 +42,7 @@ def upgrade_policy() -> dict[str, Any]:
 
 
 def cluster_upgrade_policy() -> dict[str, Any]:
-    """The definition of the policy of the cluster."""
+    """Return the definition of ClusterUpgradePolicy, the policy of the cluster."""
     return custom_resource(
         Names(
             names.CLUSTER_POLICY_KIND,
@@ -52,7 +52,7 @@ def cluster_upgrade_policy() -> dict[str, Any]:
             scope="Cluster",
         ),
         description="Says when the engines of the namespaces that it selects may start to upgrade. "
-        "It only ever says: not yet.",
+        "A policy can only delay an upgrade.",
         columns=_COLUMNS,
         spec=structural(ClusterPolicySpec),
         status=_status(),
@@ -60,12 +60,12 @@ def cluster_upgrade_policy() -> dict[str, Any]:
 
 
 def render_policy() -> str:
-    """The definition of UpgradePolicy as it stands in `crds/`."""
+    """Return the definition of UpgradePolicy as YAML, as in `crds/`."""
     return as_yaml(upgrade_policy())
 
 
 def render_cluster_policy() -> str:
-    """The definition of ClusterUpgradePolicy as it stands in `crds/`."""
+    """Return the definition of ClusterUpgradePolicy as YAML, as in `crds/`."""
     return as_yaml(cluster_upgrade_policy())
 
 

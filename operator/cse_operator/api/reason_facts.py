@@ -1,4 +1,4 @@
-"""What the runbook says about every reason."""
+"""The runbook's facts about all reasons."""
 
 from __future__ import annotations
 

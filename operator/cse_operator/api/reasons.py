@@ -1,11 +1,10 @@
 """The reasons a condition or an Event can carry: one list, for code, documents and alerts.
 
-What the runbook says about each is in `engine_reasons.py` and `policy_reasons.py`.
+The runbook's facts about each reason are in `engine_reasons.py` and `policy_reasons.py`.
 
-A reason says what is going on in a word. Where it stands decides what tools make of it:
-`Ready` is True only for `UpToDate`; a reason that heals by itself comes with
-`Reconciling=True` (kstatus: InProgress); one that only a person can mend comes with
-`Stalled=True` (kstatus: Failed).
+Tools judge a resource by the conditions that carry the reason: `Ready` is True only for
+`UpToDate`; a reason that passes by itself comes with `Reconciling=True` (kstatus: InProgress);
+a reason that needs a person comes with `Stalled=True` (kstatus: Failed).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Final, Literal
 
 
 class ConditionType(StrEnum):
-    """Which condition accompanies `Ready` for a reason."""
+    """The condition that accompanies `Ready` for a reason."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -24,7 +23,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a resource is as it is; also the reason of the Event posted when it becomes so."""
+    """The reason of a resource's conditions; also of the Event that reports the change to it."""
 
     UP_TO_DATE = "UpToDate"
     SUBMITTING = "Submitting"
@@ -56,7 +55,7 @@ class Reason(StrEnum):
     VERSION_NOT_COMPARABLE = "VersionNotComparable"
     RETRY_REQUIRED = "RetryRequired"
     UNREADABLE_STATUS = "UnreadableStatus"
-    # Held by a policy; of several, the first of this list is shown.
+    # Held by a policy: if several of these apply, the first in this list is shown.
     NEVER_OPENS = "NeverOpens"
     POLICIES_UNKNOWN = "PoliciesUnknown"
     POLICY_INVALID = "PolicyInvalid"
@@ -72,21 +71,21 @@ class Reason(StrEnum):
 
 
 HELD: Final = tuple(Reason)[tuple(Reason).index(Reason.NEVER_OPENS) :]
-"""The reasons of a policy, the one that is shown first of several first."""
+"""The reasons of holds by policies: if several apply, the first in this order is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonFacts:
-    """What the runbook says about a reason."""
+    """The runbook's facts about a reason."""
 
     condition: ConditionType
     event_type: Literal["Normal", "Warning"]
-    """The type of the Event posted when it becomes so."""
+    """The type of the Event that reports the change to this reason."""
     meaning: str
     cause: str
-    """What usually leads to it."""
+    """The usual cause."""
     way_out: str
 
 
-BY_ITSELF: Final = "None needed: it goes on by itself."
-"""The way out of what passes."""
+BY_ITSELF: Final = "None needed: the operator goes on by itself."
+"""The way out of a reason that needs no person."""

@@ -1,8 +1,8 @@
 """Turns models into the schemas of CustomResourceDefinitions.
 
 The API server wants a *structural* schema: no `$ref`, no `anyOf` with null, a type on every
-node. pydantic's JSON schema is turned into one here. What it cannot say (rules, list kinds) is
-given by a field's `json_schema_extra`, under the API server's own keys, and kept.
+node. This module makes one from pydantic's JSON schema. Rules and list types, for which pydantic
+has no word, stand in a field's `json_schema_extra` under the API server's own keys, and are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT = (
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
-    """The structural schema of a model."""
+    """Return the structural schema of a model."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _structural(schema, schema.get("$defs", {}))
 

@@ -1,8 +1,8 @@
-"""The spec of `MicroserviceEngine`: which engine, and at what version it is wanted.
+"""The spec of `MicroserviceEngine`: the engine and its desired version.
 
-It and `status.py` are the source of the CRD and of every read of a resource. Field names in Python
-are the manifest's, in snake case; aliases give the camel case. The descriptions are what
-`kubectl explain` shows.
+This module and `status.py` are the source of the CRD and of every read of a resource. Field names
+in Python are the manifest's, in snake case; aliases give the camel case. `kubectl explain` shows
+the descriptions.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ VERSION_ADVICE: Final = (
 
 
 def _whole_version(value: str) -> str:
-    """Refuse a version that the vendor would not write so: `v2.4.0`, `2.4`."""
+    """Refuse a version in a form that the vendor does not use: `v2.4.0`, `2.4`."""
     if not re.fullmatch(VERSION_FORM.strip("^$"), value, re.ASCII):
         raise ValueError(VERSION_ADVICE)
     return value
 
 
 class UpgradeOptions(Model):
-    """How an upgrade is to be done."""
+    """Options of upgrades."""
 
     timeout: str = Field(
         default="2h",
         description="How long a job may run before it is reported as overdue, such as 90m or "
-        "2h. It is followed to its end all the same.",
+        "2h. An overdue job is still followed to its end.",
         pattern=duration.PATTERN,
         max_length=16,
     )
@@ -50,14 +50,14 @@ class UpgradeOptions(Model):
     )
     priority: int = Field(
         default=0,
-        description="Where engines wait for a policy's slot, the highest goes first.",
+        description="Order among the engines that wait for a policy's slot: the highest first.",
         ge=-1000,
         le=1000,
     )
 
 
 class Spec(Model):
-    """Which engine, and at what version it is wanted."""
+    """The engine and its desired version."""
 
     region: str = Field(
         description="The vendor's region, such as cn-north-4. Immutable.",
@@ -66,7 +66,7 @@ class Spec(Model):
         pattern=r"^[a-z]{2,}(-[a-z0-9]+)+$",
     )
     project_id: str = Field(
-        description="Id of the project the engine is in. Immutable.",
+        description="Id of the engine's project. Immutable.",
         min_length=1,
         max_length=64,
         pattern=r"^[0-9a-zA-Z]([-0-9a-zA-Z_]*[0-9a-zA-Z])?$",
@@ -79,13 +79,13 @@ class Spec(Model):
     )
     enterprise_project_id: str | None = Field(
         default=None,
-        description="Id of the enterprise project; without it the vendor takes the default one.",
+        description="Id of the enterprise project; without it the vendor uses the default one.",
         min_length=1,
         max_length=64,
         pattern=r"^[0-9a-zA-Z]([-0-9a-zA-Z_]*[0-9a-zA-Z])?$",
     )
     version: Annotated[str, AfterValidator(_whole_version)] = Field(
-        description="The wanted version, such as 2.4.0 (Nacos: four parts, such as 2.1.0.16), "
+        description="The desired version, such as 2.4.0 (Nacos: four parts, such as 2.1.0.16), "
         "without a leading v. Versions only go up. A later patch in the last part is accepted.",
         min_length=1,
         max_length=24,
@@ -94,7 +94,7 @@ class Spec(Model):
     credentials_ref: CredentialsReference | None = Field(
         default=None,
         description="The Secret with the credentials, or a ServiceAccount, in the same namespace. "
-        "Without it the operator's own identity is used, where its administrator lets this "
+        "Without it the operator uses its own identity, if its administrator allows that for this "
         "namespace.",
     )
     suspend: bool = Field(
@@ -102,5 +102,5 @@ class Spec(Model):
         description="True: keep observing the engine and following its jobs, start nothing.",
     )
     upgrade: UpgradeOptions = Field(
-        default_factory=UpgradeOptions, description="How an upgrade is to be done."
+        default_factory=UpgradeOptions, description="Options of upgrades."
     )

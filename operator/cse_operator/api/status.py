@@ -12,11 +12,11 @@ from cse_operator.api.status_model import StatusModel, Timestamp
 from cse_operator.api.upgrade_record import HISTORY_LIMIT, HistoryEntry, Result, UpgradeRecord
 
 NEVER_OBSERVED: Final = -1
-"""`status.observedGeneration` of a resource that no operator has looked at yet (CRD default)."""
+"""`status.observedGeneration` of a resource that no operator has seen yet (CRD default)."""
 
 
 class Phase(StrEnum):
-    """Where the resource stands, in a word."""
+    """The state of a resource in one word."""
 
     PENDING = "Pending"
     WAITING = "Waiting"
@@ -35,32 +35,32 @@ class EngineInfo(StatusModel):
 
 
 class Condition(StatusModel):
-    """A condition as Kubernetes and its tools read them."""
+    """A condition in the form that Kubernetes and its tools read."""
 
     type: Literal["Ready", "Reconciling", "Stalled"] = Field(
         description="Ready, and Reconciling or Stalled while they are true."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
-    observed_generation: int = Field(description="The generation it speaks of.")
-    last_transition_time: Timestamp = Field(description="When its status changed last.")
-    reason: str = Field(description="Why, in a word.", min_length=1, max_length=64)
-    message: str = Field(description="Why, in a sentence.", max_length=2048)
+    observed_generation: int = Field(description="The generation that the condition describes.")
+    last_transition_time: Timestamp = Field(description="When the condition's status last changed.")
+    reason: str = Field(description="The reason in one word.", min_length=1, max_length=64)
+    message: str = Field(description="The reason in a sentence.", max_length=2048)
 
 
 @dataclass(frozen=True, slots=True)
 class KeptApart:
-    """What is stored in a status and not understood by this build: written back as it came."""
+    """The parts of a stored status that this build does not understand: written back unchanged."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     """Entries of lists, by the list's name."""
     unreadable: str | None = None
-    """Why no call may be decided on this status."""
+    """Why no call may follow from this status; None if one may."""
 
     def put_back_into(self, data: dict[str, Any]) -> dict[str, Any]:
-        """A status as it is stored, with what was kept apart in its place again.
+        """Return the status to store: `data` with the kept parts back in their places.
 
-        What this build writes itself comes first, except for a record that it cannot read.
+        A field in `data` replaces a kept one, except for a record that this build cannot read.
         """
         data = self.fields | data
         if self.unreadable is not None:
@@ -72,16 +72,16 @@ class KeptApart:
 
 
 class HeldBy(StatusModel):
-    """One policy that does not let the engine start, and why."""
+    """A policy that holds the engine, and the reason."""
 
     kind: str | None = Field(
         default=None,
-        description="UpgradePolicy or ClusterUpgradePolicy; absent where no policy is meant.",
+        description="UpgradePolicy or ClusterUpgradePolicy; absent if no policy is the cause.",
     )
     policy: str | None = Field(default=None, description="The policy's name.")
-    reason: str = Field(description="Why, in a word.")
+    reason: str = Field(description="The reason in one word.")
     until: Timestamp | None = Field(
-        default=None, description="When it lets the engine go; absent where nobody knows."
+        default=None, description="When the hold ends; absent if that is not known."
     )
 
 
@@ -89,10 +89,10 @@ class Status(StatusModel):
     """What the operator found and did. Only the operator writes it."""
 
     observed_generation: int = Field(
-        default=NEVER_OBSERVED, description="The generation this status speaks of."
+        default=NEVER_OBSERVED, description="The generation that this status describes."
     )
-    phase: Phase | None = Field(default=None, description="Where the resource stands.")
-    message: str | None = Field(default=None, description="Why, in a sentence.")
+    phase: Phase | None = Field(default=None, description="The state in one word.")
+    message: str | None = Field(default=None, description="The reason in a sentence.")
     current_version: str | None = Field(default=None, description="The engine's version.")
     version_since: Timestamp | None = Field(
         default=None, description="Since when the engine has been seen at that version."
@@ -100,22 +100,20 @@ class Status(StatusModel):
     latest_version: str | None = Field(
         default=None, description="The version the vendor offers for this engine."
     )
-    held: tuple[HeldBy, ...] = Field(
-        default=(), description="The policies that do not let the engine start."
-    )
+    held: tuple[HeldBy, ...] = Field(default=(), description="The policies that hold the engine.")
     held_since: Timestamp | None = Field(
         default=None, description="Since when policies have held the engine."
     )
     engine: EngineInfo | None = Field(default=None, description="The engine.")
     job_id: int | None = Field(default=None, description="Job of the latest upgrade call.")
     result: Result | None = Field(
-        default=None, description="What became of the latest upgrade call."
+        default=None, description="The result of the latest upgrade call."
     )
     upgrade: UpgradeRecord | None = Field(default=None, description="The latest upgrade.")
     history: tuple[HistoryEntry, ...] = Field(
         default=(),
         description="The last ten upgrades, newest first.",
-        # Not max_length: a longer one, of another build, is read all the same.
+        # Not max_length: a longer history, written by another build, must still be read.
         json_schema_extra={"maxItems": HISTORY_LIMIT},
     )
     conditions: tuple[Condition, ...] = Field(
@@ -123,41 +121,41 @@ class Status(StatusModel):
     )
     settled_versions: tuple[str, ...] = Field(
         default=(),
-        description="Wanted versions that were found reached, passed or not comparable since the "
-        "last call. While one of them is wanted, it is not new.",
+        description="Desired versions that were found reached, passed or not comparable since the "
+        "last call. None of them counts as newly desired.",
         json_schema_extra={"maxItems": HISTORY_LIMIT},
     )
     last_handled_reconcile_at: str | None = Field(
         default=None,
-        description="The value of the annotation reconcile-requested-at that was answered last; "
-        "its digest if it is longer than 256 characters.",
+        description="The last answered value of the annotation reconcile-requested-at; its digest "
+        "if it is longer than 256 characters.",
     )
     last_handled_retry_at: str | None = Field(
         default=None,
-        description="The value of the annotation retry-requested-at that was answered last; its "
-        "digest if it is longer than 256 characters.",
+        description="The last answered value of the annotation retry-requested-at; its digest if "
+        "it is longer than 256 characters.",
     )
 
     _kept: KeptApart = PrivateAttr(default_factory=KeptApart)
 
     @property
     def unreadable(self) -> str | None:
-        """Why this build cannot read what is stored (`status_reader.py`); None if it can."""
+        """Return why this build cannot read the stored status (`status_reader.py`), or None."""
         return self._kept.unreadable
 
     def with_kept(self, kept: KeptApart) -> Self:
-        """The same status, with what is written back as it came."""
+        """Return the same status with the parts that are written back unchanged."""
         copy = self.model_copy()
         copy._kept = kept  # noqa: SLF001 - its own class
         return copy
 
     def with_ended(self, entry: HistoryEntry) -> Self:
-        """The same status with one more upgrade at the head of its history."""
+        """Return the same status with one more upgrade at the head of its history."""
         room = max(HISTORY_LIMIT - len(self._kept.entries.get("history", ())), 1)
         return self.model_copy(update={"history": (entry, *self.history)[:room]})
 
     def to_json(self) -> dict[str, Any]:
-        """The status as it is stored: camel case, without what is not set."""
+        """Return the status to store: camel case, without unset fields."""
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         data = {key: value for key, value in data.items() if value != []}
         if "upgrade" in data and not data["upgrade"]["answeredVersions"]:
@@ -166,5 +164,5 @@ class Status(StatusModel):
 
     @property
     def ready(self) -> Condition | None:
-        """The condition `Ready`, once there is one."""
+        """Return the condition `Ready`; None if there is none yet."""
         return next((c for c in self.conditions if c.type == "Ready"), None)

@@ -1,4 +1,4 @@
-"""What the parts of a status share: fields of a newer build stay, and moments are whole seconds."""
+"""The base of all parts of a status: keeps fields of a newer build, writes whole seconds."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 
 
 class StatusModel(Model):
-    """A part of the status. Fields of a newer build are kept and written back as they came."""
+    """A part of the status. Fields of a newer build are kept and written back unchanged."""
 
     model_config = ConfigDict(extra="allow")

@@ -1,10 +1,11 @@
-"""Reads a stored status, whoever wrote it: this build, an older one, a newer one, a person.
+"""Reads a stored status that this build, an older one, a newer one or a person wrote.
 
 Two rules, because an upgrade cannot be taken back:
 
-* A record under `upgrade` that this build does not understand makes the whole status
-  *unreadable*. Nothing is called for it, and nothing is written over it.
-* Anything else that is not understood decides nothing: it is kept as it came, and ignored.
+* A part whose loss could lead to a call makes the whole status *unreadable* if this build does not
+  understand it: the record under `upgrade`, `lastHandledRetryAt` and `settledVersions`. The
+  operator then calls nothing and overwrites nothing.
+* Any other part that this build does not understand is ignored, and written back unchanged.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from cse_operator.api.upgrade_record import READER, UpgradeRecord
 _RECORD: Final = "upgrade"
 _LISTS: Final = frozenset({"conditions", "history"})
 _DECIDES: Final = frozenset({"lastHandledRetryAt", "settledVersions"})
-"""A call could follow from the loss of one of these."""
+"""Fields whose loss could lead to a call."""
 
 
 def read_status(stored: object) -> Status:
-    """Read a stored status; never fails. `Status.unreadable` says if no call may follow from it."""
+    """Read a stored status; never fails. If `Status.unreadable` is set, no call may follow."""
     if stored is None:
         return Status()
     if not isinstance(stored, dict):
@@ -43,7 +44,7 @@ def read_status(stored: object) -> Status:
 
 
 def _is_ours(entry: object) -> bool:
-    """Whether an entry is a condition that this build writes anew in any case."""
+    """Whether an entry is a condition of a type that this build always writes anew."""
     return isinstance(entry, dict) and entry.get("type") in set(ConditionType)
 
 
@@ -51,10 +52,10 @@ def _read_record(record: object) -> UpgradeRecord:
     """Read the record of an upgrade.
 
     Raises:
-        ValueError: This build does not understand it; the text goes on after the field's name.
+        ValueError: This build does not understand the record; the text follows the field's name.
     """
     if not isinstance(record, dict):
-        raise ValueError(" is not an object")  # noqa: TRY004 - one kind for all
+        raise ValueError(" is not an object")  # noqa: TRY004 - one type for all
     wanted = record.get("minReader", READER)
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted > READER:
         raise ValueError(f" asks for reader {wanted!r:.20}, and this build is reader {READER}")
@@ -67,7 +68,7 @@ def _read_record(record: object) -> UpgradeRecord:
 
 
 def _without_record(stored: dict[str, Any]) -> Status:
-    """Read all but the record; what does not fit is kept apart, entry by entry in the lists."""
+    """Read all but the record; keep apart the fields, and entries of lists, that do not fit."""
     fields: dict[str, Any] = {}
     entries: dict[str, tuple[Any, ...]] = {}
     try:

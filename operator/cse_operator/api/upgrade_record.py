@@ -1,4 +1,4 @@
-"""What the status records of an upgrade: from its intent to its result, and the history of them."""
+"""The status's record of an upgrade, from its intent to its result, and the history of upgrades."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cse_operator.api.status_model import StatusModel, Timestamp
 HISTORY_LIMIT: Final = 10
 
 READER: Final = 1
-"""What this build can read of a record under `status.upgrade`, and what it writes as `minReader`.
+"""The version of the record `status.upgrade` that this build reads, and writes as `minReader`.
 
-A build that gives `phase`, `action`, `result`, an error's `kind` or a condition type a new value
-raises it: an older build then leaves the record alone. A new fact that needs no new reader is an
-optional field whose loss makes no call.
+A build that adds a value of `phase`, `action`, `result`, an error's `kind` or a condition type
+raises this number, so that an older build leaves the record alone. An optional field whose loss
+leads to no call needs no new number.
 """
 
 
 class Result(StrEnum):
-    """What became of an upgrade call."""
+    """The result of an upgrade call."""
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -33,16 +33,16 @@ class Result(StrEnum):
 
 
 class Action(StrEnum):
-    """The vendor's call an upgrade was started with."""
+    """The vendor's call that started an upgrade."""
 
     UPGRADE = "Upgrade"
     RETRY = "Retry"
     ADOPTED = "Adopted"
-    """None of ours: someone else started the job, and it is followed all the same."""
+    """No call of the operator: somebody else started the job, and the operator follows it."""
 
 
 class Progress(StatusModel):
-    """How far a job is."""
+    """The progress of a job."""
 
     completed: int = Field(description="Steps that are finished.")
     total: int = Field(description="Steps in all.")
@@ -50,10 +50,10 @@ class Progress(StatusModel):
 
 
 class CallError(StatusModel):
-    """What the vendor said when a call or a job failed."""
+    """The vendor's error of a failed call or job."""
 
     kind: FailureKind | None = Field(
-        default=None, description="What the answer to a call means; none for a job."
+        default=None, description="The kind of a call's failure; none for a job."
     )
     http_status: int | None = Field(default=None, description="HTTP status of the answer.")
     code: str | None = Field(default=None, description="The vendor's error code.")
@@ -65,8 +65,8 @@ class CallError(StatusModel):
 class UpgradeRecord(StatusModel):
     """One upgrade from its intent to its result.
 
-    Written before the call (the intent), after its answer (the job) and at its end (the
-    result). Without `jobId` and without `result` it is an intent whose answer is not known.
+    Written before the call (the intent), after its answer (the job) and at the job's end (the
+    result). A record without `jobId` and `result` is an intent whose answer is not known.
     """
 
     min_reader: int = Field(
@@ -74,54 +74,54 @@ class UpgradeRecord(StatusModel):
         description="The oldest reader that understands this record; older builds call nothing.",
     )
     action: Action = Field(
-        description="The call it was started with: Upgrade, Retry, or Adopted when someone "
-        "else started it.",
+        description="The call that started the upgrade: Upgrade or Retry; Adopted if someone else "
+        "started it.",
     )
     wanted_version: str = Field(
-        description="The spec.version that was wanted then. With its end recorded here, only a "
-        "retry request calls for it again.",
+        description="The spec.version at that time. Once the result is recorded, only a retry "
+        "request leads to another call for this version.",
         min_length=1,
     )
     answered_versions: tuple[str, ...] = Field(
         default=(),
-        description="Versions wanted before, whose ends stand as well: no call for another "
-        "wanted version came after them.",
+        description="Versions desired before whose results stand as well, because no call for "
+        "another desired version came after them.",
         json_schema_extra={"maxItems": HISTORY_LIMIT},
     )
-    from_version: str | None = Field(default=None, description="The version it started from.")
-    target_version: str | None = Field(default=None, description="The version it leads to.")
+    from_version: str | None = Field(default=None, description="The engine's version before.")
+    target_version: str | None = Field(default=None, description="The version to be reached.")
     requested_at: Timestamp = Field(description="When the intent was recorded.")
     baseline_job_id: int | None = Field(
         default=None, description="The engine's latest job before the call."
     )
     baseline_at: Timestamp | None = Field(
-        default=None, description="When the engine was looked at before the call (vendor's clock)."
+        default=None, description="The vendor's time of the last look before the call."
     )
     attempts: int = Field(
         default=1,
-        description="How many times the call was made; 0 while it certainly was not yet.",
+        description="How many times the call was made; 0 while it certainly was not made yet.",
     )
-    retries: int = Field(default=0, description="How many of them were Retry calls.")
+    retries: int = Field(default=0, description="How many times the job was retried.")
     retry_due: Literal[True] | None = Field(
         default=None,
         description="True while a failed job of the operator's own waits for its Retry call.",
     )
     retry_request: str | None = Field(
         default=None,
-        description="The value of the annotation retry-requested-at that it answers.",
+        description="The value of the annotation retry-requested-at that led to the call.",
     )
     job_id: int | None = Field(default=None, description="The vendor's job.")
     own_job: Literal[True] | None = Field(
         default=None,
-        description="True where the vendor named the job in its answer to the operator's call. One "
+        description="True if the vendor named the job in its answer to the operator's call. A job "
         "that was found by looking may be somebody else's, and is not retried by itself.",
     )
     job_status: str | None = Field(default=None, description="The job's status at the vendor.")
-    progress: Progress | None = Field(default=None, description="How far the job is.")
+    progress: Progress | None = Field(default=None, description="The job's progress.")
     started_at: Timestamp | None = Field(default=None, description="When the job started.")
     finished_at: Timestamp | None = Field(default=None, description="When the job ended.")
-    result: Result | None = Field(default=None, description="What became of it.")
-    error: CallError | None = Field(default=None, description="What the vendor said.")
+    result: Result | None = Field(default=None, description="The result.")
+    error: CallError | None = Field(default=None, description="The vendor's error.")
 
     @property
     def unanswered(self) -> bool:
@@ -130,14 +130,14 @@ class UpgradeRecord(StatusModel):
 
     @property
     def running(self) -> bool:
-        """Whether its job has to be followed."""
+        """Whether the record's job has to be followed."""
         return self.job_id is not None and self.result is None
 
     def answers(self, wanted: str) -> bool:
-        """Whether it ended for a wanted version, so that only a request calls for that again.
+        """Whether a result stands for a desired version: only a retry request calls it again.
 
-        Somebody else's job, or a Retry, that succeeded at another version leaves open what was
-        never called.
+        The success of somebody else's job or of a Retry does not stand for the version: no Upgrade
+        to it was called.
         """
         if self.result is None:
             return False
@@ -151,14 +151,12 @@ class UpgradeRecord(StatusModel):
 class HistoryEntry(StatusModel):
     """One ended upgrade."""
 
-    action: Action | None = Field(default=None, description="The call it was started with.")
-    wanted_version: str | None = Field(
-        default=None, description="The spec.version that was wanted then."
-    )
-    from_version: str | None = Field(default=None, description="The version before.")
-    target_version: str | None = Field(default=None, description="The version it led to.")
+    action: Action | None = Field(default=None, description="The call that started the upgrade.")
+    wanted_version: str | None = Field(default=None, description="The spec.version at that time.")
+    from_version: str | None = Field(default=None, description="The engine's version before.")
+    target_version: str | None = Field(default=None, description="The version to be reached.")
     job_id: int | None = Field(default=None, description="The vendor's job.")
-    result: Result = Field(description="What became of it.")
-    started_at: Timestamp | None = Field(default=None, description="When it started.")
-    finished_at: Timestamp | None = Field(default=None, description="When it ended.")
-    error: CallError | None = Field(default=None, description="What the vendor said.")
+    result: Result = Field(description="The result.")
+    started_at: Timestamp | None = Field(default=None, description="When the upgrade started.")
+    finished_at: Timestamp | None = Field(default=None, description="When the upgrade ended.")
+    error: CallError | None = Field(default=None, description="The vendor's error.")

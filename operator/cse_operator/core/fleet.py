@@ -1,8 +1,7 @@
-"""The fleet at one moment: which engines each policy selects, who is in flight, who stands in line.
+"""The fleet at one moment: each policy's engines, the engines in flight, the engines in line.
 
-Made anew whenever anything changed, and lazily: what nobody asks for is not computed. What many
-engines have in common (a policy's rollout of a version, the holds of engines alike) is computed
-once.
+A change leads to a new fleet. Its values are computed on demand, and once for all engines that
+share them: a policy's rollout of a version, the holds of engines alike.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class Fleet:
         members: the engines.
         policies: the policies.
         now: the moment, in UTC.
-        reserved: keys of engines that this process has let go and whose intent is not seen yet.
-        stumbled: keys of engines whose last step did not end: they stand in no line until one does.
+        reserved: keys of engines that this process has let start, until their intent is seen.
+        stumbled: keys of engines whose last step failed: they stand in no line until one succeeds.
     """
 
     def __init__(
@@ -43,10 +42,10 @@ class Fleet:
         self._stumbled = frozenset(stumbled)
         self._rollouts: dict[Any, Rollout] = {}
         self.memo: dict[Any, Any] = {}
-        """What `permit` remembers of engines alike."""
+        """The results of `permit` that engines alike share."""
 
     def selection(self, member: Member) -> Selection:
-        """The policies that select an engine."""
+        """Return the policies that select an engine."""
         return self.policies.selecting(member.namespace, member.labels)
 
     @cached_property
@@ -60,7 +59,7 @@ class Fleet:
         return found
 
     def selected(self, policy: Policy) -> Sequence[Member]:
-        """The engines that a policy selects."""
+        """Return the engines that a policy selects."""
         return self._selected[policy.key]
 
     @cached_property
@@ -72,11 +71,14 @@ class Fleet:
         return found
 
     def wave_of(self, policy: Policy, member: Member) -> int:
-        """The index of the wave of a policy that takes one of its engines."""
+        """Return the index of the policy's wave that takes an engine."""
         return self.selection(member).waves[policy]
 
     def rollout(self, policy: Policy, type_: str | None, target: str) -> Rollout:
-        """How far a version is with a policy's engines of one type, and those that may be its."""
+        """Return the progress of a version among the engines that a policy selects or may select.
+
+        Only engines of one type count, and engines whose type is not known.
+        """
         key = (policy.key, type_, target)
         if key not in self._rollouts:
             members = [
@@ -90,7 +92,7 @@ class Fleet:
     # -- slots -----------------------------------------------------------------------------------
 
     def is_in_flight(self, member: Member) -> bool:
-        """Whether a call or a job of an engine may be at the vendor, or is about to be."""
+        """Whether an engine's call or job may be at the vendor, or is about to be."""
         return member.in_flight or member.key in self._reserved
 
     @cached_property
@@ -104,11 +106,11 @@ class Fleet:
         return found
 
     def in_flight(self, policy: Policy) -> set[str]:
-        """The keys of a policy's engines that are in flight, with those that may be its own."""
+        """Return the keys of the engines in flight that a policy selects or may select."""
         return self._in_flight[policy.key]
 
     def holders(self, policy: Policy) -> list[Member]:
-        """The engines that hold a policy's slots."""
+        """Return the engines that hold a policy's slots."""
         flying = self.in_flight(policy)
         return [member for member in self.members if member.key in flying]
 
@@ -124,5 +126,5 @@ class Fleet:
         return sorted(waiting, key=lambda m: m.place)
 
     def in_line(self) -> Sequence[Member]:
-        """The engines that were held when they asked last, in the order in which they go."""
+        """Return the engines that were held when they last asked, in the order of their start."""
         return self._line

@@ -1,7 +1,7 @@
-"""Why a policy holds an engine, in words: absolute times, and few names.
+"""The text of a hold: absolute times, and few names.
 
-Names of engines are told within their own namespace only: a policy of the cluster does not tell one
-tenant of another's.
+A text names only engines in the held engine's namespace: a cluster policy does not tell one tenant
+about another's engines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_NAMES: Final = 3
 
 
 def sentence(engine: Member, fleet: Fleet, holds: Sequence[Hold]) -> str:
-    """Why an engine waits: the first hold in a clause, the others by name."""
+    """Return why an engine waits: the first hold in a clause, the others by name."""
     first, *others = holds
     told = _clause(engine, fleet, first, holds)
     more = [f"{hold.reason} ({name_of(hold.policy)})" for hold in others]
@@ -31,14 +31,14 @@ def sentence(engine: Member, fleet: Fleet, holds: Sequence[Hold]) -> str:
 
 
 def name_of(policy: Policy | None) -> str:
-    """A policy as a person looks for it."""
+    """Return a policy's kind and name in words."""
     if policy is None:
         return "the operator"
     return f"policy {policy.name}" if policy.namespace else f"cluster policy {policy.name}"
 
 
 def moment(at: datetime, policy: Policy) -> str:
-    """A moment in the zone that the policy's window is written in, and in UTC."""
+    """Return a moment in the time zone of the policy's window, and in UTC."""
     local = at.astimezone(policy.windows.zone_of(at))
     utc = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     name = str(local.tzinfo)
@@ -46,7 +46,7 @@ def moment(at: datetime, policy: Policy) -> str:
 
 
 def names(members: Sequence[Member], namespace: str) -> str:
-    """Up to three names of one namespace, and how many there are beside them."""
+    """Return up to three names of one namespace, and the number of the other engines."""
     own = sorted(member.name for member in members if member.namespace == namespace)
     shown = own[:_MOST_NAMES]
     rest, others = len(own) - len(shown), len(members) - len(own)
@@ -65,7 +65,7 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
         case Reason.POLICIES_UNKNOWN if policy is None:
             return f"the policies cannot be read: {fleet.policies.why_unknown(engine.namespace)}"
         case Reason.POLICIES_UNKNOWN if engine.labels is None:
-            return f"it has too many labels for them to be compared, and {who} may select it"
+            return f"the engine has too many labels to compare, and {who} may select it"
         case Reason.POLICIES_UNKNOWN:
             return f"the labels of the namespace are not known, and {who} may select it"
         case Reason.NO_POLICY:
@@ -81,10 +81,10 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
             said = f" ({engine.approved} is approved)" if engine.approved else ""
             return f"{who} asks for an approval of {engine.wanted}{said}"
         case Reason.WAITING_FOR_SLOT:
-            assert policy is not None  # noqa: S101 - a slot is always a policy's
+            assert policy is not None  # noqa: S101 - only a policy limits slots
             return _of_slots(engine, fleet, policy)
         case _:
-            assert policy is not None  # noqa: S101 - the others are always a policy's
+            assert policy is not None  # noqa: S101 - all other holds have a policy
             return _of_times_and_waves(engine, fleet, hold, policy)
 
 
@@ -98,18 +98,18 @@ def _of_slots(engine: Member, fleet: Fleet, policy: Policy) -> str:
 
 def _of_times_and_waves(engine: Member, fleet: Fleet, hold: Hold, policy: Policy) -> str:
     who = name_of(policy)
-    until = moment(hold.until, policy) if hold.until is not None else "at a time nobody knows"
+    until = moment(hold.until, policy) if hold.until is not None else "at an unknown time"
     if hold.reason is Reason.CHANGE_FREEZE:
         why = policy.freezes.reason_at(fleet.now)
         return f"{who} has a freeze{f' ({why})' if why else ''}; opens {until}"
     if hold.reason is Reason.OUTSIDE_WINDOW:
-        return f"outside of the windows of {who}; opens {until}"
+        return f"outside the windows of {who}; opens {until}"
     rollout = fleet.rollout(policy, engine.type, engine.wanted)
     if hold.reason is Reason.FAILURES_EXCEEDED:
         failed = names(rollout.failed, engine.namespace)
         return f"engines of {who} failed at {engine.wanted}: {failed}"
     wave = rollout.before(policy.wave_of(engine.labels))
-    assert wave is not None  # noqa: S101 - it holds
+    assert wave is not None  # noqa: S101 - the wave holds the engine
     if hold.reason is Reason.SOAKING:
         return f"wave {wave.name} of {who} soaks at {engine.wanted}; over {until}"
     waits_for = names(wave.blockers, engine.namespace)

@@ -1,6 +1,6 @@
-"""How an upgrade begins: the rows of `machine.py` that record an intent, or adopt a job.
+"""The beginnings of an upgrade: the changes in `machine.py` that record an intent or adopt a job.
 
-Each public function takes what was observed and returns the status with the new record, before any
+Each public function takes the observation and returns the status with the new record, before any
 call goes out.
 """
 
@@ -32,7 +32,7 @@ def intent_to_upgrade(o: Observation) -> Status:
 
 
 def intent_to_retry(o: Observation) -> Status:
-    """Record the intent to call Retry, which goes on with the failed job to its own target."""
+    """Record the intent to call Retry, which continues the failed job to the job's own target."""
     engine, old = o.seen_engine, o.record
     same_job = old is not None and old.job_id == engine.latest_job_id
     retried = old if old is not None and same_job else None
@@ -51,7 +51,7 @@ def intent_to_retry(o: Observation) -> Status:
 
 
 def called_again(o: Observation) -> Status:
-    """Renew the intent: its call had no effect, and goes out once more."""
+    """Renew an intent whose call had no effect, to make the call once more."""
     moment = _moment_of_intent(o, o.seen_engine)
     changes = {**moment, "attempts": open_record(o.status).attempts + 1, "error": None}
     if not o.retry_requested:
@@ -60,7 +60,7 @@ def called_again(o: Observation) -> Status:
 
 
 def adopted(o: Observation) -> Status:
-    """Follow a job that somebody else started."""
+    """Record a job that somebody else started, to follow it."""
     engine = o.seen_engine
     job = o.shown_job(engine.latest_job_id)
     record = UpgradeRecord(
@@ -78,12 +78,12 @@ def adopted(o: Observation) -> Status:
 
 
 def handled_retry(o: Observation) -> str | None:
-    """The request for a retry that is honoured with this step (or was, if there is none)."""
+    """Return the retry request that this step handles; without one, the last handled request."""
     return o.desired.retry_request or o.status.last_handled_retry_at
 
 
 def _answered_by(old: UpgradeRecord | None) -> tuple[str, ...]:
-    """The versions for which an ended record stands, to be carried on by the one after it."""
+    """Return the versions for which an ended record stands; the next record carries them on."""
     if old is None:
         return ()
     own = (old.wanted_version,) if old.answers(old.wanted_version) else ()

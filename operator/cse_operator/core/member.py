@@ -1,6 +1,6 @@
-"""An engine as the policies judge it: what its resource and its status say, and nothing else.
+"""An engine as the policies judge it: from its resource and its status alone.
 
-So a process that has just begun judges as the one before it did.
+So a new process judges as the process before it did.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _WAITS_WELL: Final = frozenset(
         Reason.RETRY_REQUIRED.value,
     }
 )
-"""Reasons of an engine that is not Ready only because it is wanted at another version."""
+"""Reasons of an engine that is not Ready only because another version is desired."""
 
 _NOT_SEEN: Final = frozenset({Reason.ENGINE_ALREADY_MANAGED.value, Reason.ENGINE_NOT_FOUND.value})
-"""Reasons under which the engine's status is one of an earlier look, and is not looked at again."""
+"""Reasons with which the engine's status is from an earlier look, and is not refreshed."""
 
 _NOTHING_ON_ITS_WAY: Final = frozenset(
     {*(reason.value for reason in HELD), Reason.SUSPENDED.value, Reason.OBSERVE_ONLY.value}
 )
-"""Reasons of a lost answer whose call is made again only when a person or a policy lets it."""
+"""Reasons after a lost answer with which a person or a policy must first allow the next call."""
 
 _UNWELL: Final = frozenset(
     reason.value
@@ -53,9 +53,9 @@ _UNWELL: Final = frozenset(
 
 _BAD: Final = frozenset({Result.FAILED, Result.TIMED_OUT, Result.REJECTED})
 _TO_RETRY: Final = _BAD | {Result.UNKNOWN}
-"""Ends after which a person's request is one for another try."""
+"""Results after which a person's retry request asks for another try."""
 _ENDED_ELSEWHERE: Final = frozenset({Reason.VERSION_MISMATCH.value, Reason.OUTCOME_UNCERTAIN.value})
-"""Ends that are no failure of the vendor's, and need a person all the same."""
+"""Reasons of ends that are no failure at the vendor but need a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Member:
     namespace: str
     name: str
     labels: frozenset[tuple[str, str]] | None
-    """None: more than are kept, so that nobody knows what selects it."""
+    """None: too many to be kept, so the policies that select the engine are not known."""
     wanted: str
     priority: int = 0
     suspended: bool = False
@@ -82,25 +82,28 @@ class Member:
     reason: str = ""
     state: State = State.IDLE
     in_flight: bool = False
-    """Whether a call of it may be at the vendor, or a job of anybody runs."""
+    """Whether a call for the engine may be at the vendor, or any job of it runs."""
     ends: tuple[tuple[frozenset[str | None], Result], ...] = ()
-    """The ended upgrades, newest first: the versions that they were for, and their results."""
+    """The ended upgrades, newest first: the versions of each, and its result."""
     held_since: datetime | None = None
 
     @property
     def key(self) -> str:
-        """Its key."""
+        """Return the engine's key, `namespace/name`."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def excused(self) -> bool:
-        """Whether nobody waits for it; an engine that another resource drives counts there."""
+        """Whether policies excuse the engine: it is suspended, deleted or has another owner.
+
+        With another owner, the engine counts by the owner's member.
+        """
         managed_elsewhere = self.reason == Reason.ENGINE_ALREADY_MANAGED
         return self.suspended or self.deleting or managed_elsewhere
 
     @property
     def tries_again(self) -> bool:
-        """Whether its next call follows a bad end: its own, or one that a person asks to repeat."""
+        """Whether the next call follows a failure at the desired version, or retries on request."""
         if self.failed_at(self.wanted):
             return True
         newest = next((result for versions, result in self.ends if self.wanted in versions), None)
@@ -109,18 +112,19 @@ class Member:
 
     @property
     def place(self) -> tuple[int, float, str]:
-        """Its place in a line: the lowest goes first."""
+        """Return the engine's place in a line: the lowest goes first."""
         since = self.held_since.timestamp() if self.held_since is not None else float("inf")
         return -self.priority, since, self.key
 
     def runs(self, target: str) -> bool:
-        """Whether it runs a version, or one beyond it."""
+        """Whether the engine runs a version or a later one."""
         return self.current is not None and compare(self.current, target) in _RUNS
 
     def well_since(self, target: str) -> datetime | None:
-        """Since when it has been well at a version or beyond it; None if it is not.
+        """Return since when the engine has been well at a version or a later one; None if not well.
 
-        One that is not Ready only because it already wants more is well while it is Available.
+        An engine that is not Ready only because a later version is desired is well while it is
+        Available.
         """
         if not self.runs(target):
             return None
@@ -131,9 +135,9 @@ class Member:
         return self.version_since if waits and not self.in_flight else None
 
     def failed_at(self, target: str) -> bool:
-        """Whether its upgrade to a version ended badly and it is not Ready there since.
+        """Whether the upgrade to a version ended badly and the engine is not Ready there since.
 
-        A retry that runs does not cure it.
+        A running retry does not change that.
         """
         if self.ready and self.runs(target):
             return False
@@ -147,7 +151,7 @@ class Member:
         return wanted and newest is not None and self.reason in _ENDED_ELSEWHERE
 
     def seen_as(self, engine: EngineView) -> Member:
-        """The same, with what a look at the engine has just shown."""
+        """Return the same member with the values of a new look at the engine."""
         same = engine.version == self.current
         return replace(
             self,
@@ -170,7 +174,7 @@ def member_of(
     spec: Mapping[str, Any],
     status: Status,
 ) -> Member:
-    """The engine of a resource, whoever wrote it."""
+    """Return the engine of a resource; its spec may be invalid."""
     ready, engine = status.ready, status.engine
     upgrade = spec.get("upgrade")
     priority = upgrade.get("priority", 0) if isinstance(upgrade, dict) else 0
@@ -202,10 +206,11 @@ def member_of(
 
 
 def may_run(status: Status) -> bool:
-    """Whether what is recorded may stand for a call or a job.
+    """Whether a recorded call or its job may be at the vendor.
 
-    Not where none was sent for certain, and not where the whole grace has shown nothing of it and
-    only the next call is waited for: such a reason is shown after the grace alone.
+    False if certainly no call was sent. False also if the whole outcome grace showed no effect and
+    only the next call is waited for: the reasons of `_NOTHING_ON_ITS_WAY` are shown only after the
+    grace.
     """
     state, record = state_of(status), status.upgrade
     if state is not State.UNANSWERED or record is None:
@@ -223,7 +228,7 @@ def _ends(status: Status) -> tuple[tuple[frozenset[str | None], Result], ...]:
 
 
 def _versions(end: Any) -> frozenset[str | None]:
-    """The versions that an upgrade was for; of somebody else's job, where it led to, if known."""
+    """Return the versions of an ended upgrade; for an adopted job, also the desired version."""
     if end.action is Action.ADOPTED:
         return frozenset({end.target_version, end.wanted_version} - {None})
     return frozenset({end.target_version or end.wanted_version} - {None})

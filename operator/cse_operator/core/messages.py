@@ -1,7 +1,7 @@
-"""The sentence a person reads for each row of the table.
+"""The message of each row in `machine.py`, for people.
 
-No text contains a duration that passes or a time, so that an unchanged situation writes no status.
-Each function takes what was observed and the status with its record moved on.
+No text contains an elapsed duration or a time, so that an unchanged situation writes no status.
+Each function takes the observation and the status with the changed record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try ag
 
 
 def unreadable(_: Observation, status: Status) -> str:
-    """A record of another build: nothing is called, and the way out is a person's."""
+    """Say that another build wrote the record, so that a person has to act."""
     return (
         f"{status.unreadable}: another version of the operator wrote it, so nothing is called and "
         "nothing is written over it; run that version again, or look at the engine's jobs in the "
@@ -31,14 +31,14 @@ def unreadable(_: Observation, status: Status) -> str:
 
 
 def submitting(_: Observation, status: Status) -> str:
-    """The intent is recorded."""
+    """Say that the recorded call goes out."""
     record = _record(status)
     again = f", call {record.attempts}" if record.attempts > 1 else ""
     return f"calling {_call(record)} from {record.from_version}{_to(record)}{again}"
 
 
 def verifying(_: Observation, status: Status) -> str:
-    """A call has no clear answer."""
+    """Say that a call has no clear answer."""
     record = _record(status)
     return (
         f"the call {_call(record)}{_to(record)} has no clear answer{_in_words(record)}; looking at "
@@ -47,45 +47,45 @@ def verifying(_: Observation, status: Status) -> str:
 
 
 def jobs_unreadable(o: Observation, status: Status) -> str:
-    """The list that may hold the lost job cannot be read."""
+    """Say that the list which may contain the lost job cannot be read."""
     record, failure = _record(status), o.jobs_failure
     said = f" ({failure.sentence()})" if failure else ""
     return (
         f"the answer of the call {_call(record)}{_to(record)} was lost, and the engine's list of "
-        f"jobs, which may hold its job, cannot be read{said}; it is not called again before that, "
-        f"unless you {_RETRY_HINT}"
+        f"jobs, which may contain its job, cannot be read{said}; the call is not made again before "
+        f"the list is read, unless you {_RETRY_HINT}"
     )
 
 
 def called_again_later(o: Observation, status: Status) -> str:
-    """A call had no visible effect, and the engine is busy."""
+    """Say that a call had no visible effect, and the engine is busy."""
     record = _record(status)
     return (
-        f"the call {_call(record)}{_to(record)} had no effect that is seen, and the engine is "
-        f"{o.seen_engine.status}; it is called again when the engine is Available"
+        f"the call {_call(record)}{_to(record)} had no visible effect, and the engine is "
+        f"{o.seen_engine.status}; the call is made again when the engine is Available"
     )
 
 
 def called_again_on_resume(_: Observation, status: Status) -> str:
-    """A call had no visible effect, and the resource is suspended."""
+    """Say that a call had no visible effect, and the resource is suspended."""
     record = _record(status)
     return (
-        f"the call {_call(record)}{_to(record)} had no effect that is seen; it is called again "
-        "when spec.suspend is false"
+        f"the call {_call(record)}{_to(record)} had no visible effect; it is made again when "
+        "spec.suspend is false"
     )
 
 
 def observes_a_lost_answer(_: Observation, status: Status) -> str:
-    """A call had no visible effect, and an administrator said that none is made."""
+    """Say that a call had no visible effect, and an administrator forbids calls."""
     record = _record(status)
     return (
-        f"the call {_call(record)}{_to(record)} had no effect that is seen; the operator only "
-        "observes (--observe-only), and calls it again when it runs without that"
+        f"the call {_call(record)}{_to(record)} had no visible effect; the operator only observes "
+        "(--observe-only), and makes the call again when it runs without this option"
     )
 
 
 def no_effect_seen(_: Observation, status: Status) -> str:
-    """No call had an effect, as often as it was made."""
+    """Say that no call had a visible effect and that no further call is made."""
     record = _record(status)
     times = f" after {record.attempts} calls" if record.attempts > 1 else ""
     return (
@@ -95,22 +95,23 @@ def no_effect_seen(_: Observation, status: Status) -> str:
 
 
 def uncertain(o: Observation, status: Status) -> str:
-    """The answer was lost, and another job ran since.
+    """Say that the answer was lost and another job ran since.
 
-    The same words from every process, whatever it saw before: two would take turns otherwise.
+    Every process writes the same words, whatever it saw before. Otherwise two processes would
+    overwrite each other's message in turn.
     """
     latest = o.engine.latest_job_id if o.engine else None
     job = o.shown_job(latest)
     kind = f" ({job.type})" if job is not None else ""
     return (
         f"the answer of the upgrade call{_to(_record(status))} was lost and job {latest}{kind} ran "
-        "since, so its effect cannot be known; look at the engine's jobs in the CSE console, then "
-        + _RETRY_HINT
+        "since, so the call's effect cannot be known; look at the engine's jobs in the CSE "
+        f"console, then {_RETRY_HINT}"
     )
 
 
 def follows(_: Observation, status: Status) -> str:
-    """What runs, as far as it is known."""
+    """Say which job runs, and its progress if that is known."""
     record = _record(status)
     if record.action is Action.ADOPTED:
         return f"following job {record.job_id}, an upgrade that someone else started"
@@ -124,50 +125,50 @@ def follows(_: Observation, status: Status) -> str:
 
 
 def overdue(o: Observation, status: Status) -> str:
-    """The job runs for longer than the time-out."""
+    """Say that the job has run for longer than the time-out."""
     limit = format_duration(timedelta(seconds=o.desired.timeout.total_seconds()))
     return f"{follows(o, status)}; running for longer than {limit}, still followed"
 
 
 def just_ended(_: Observation, status: Status) -> str:
-    """A job ended, and reads may lag behind that."""
+    """Say that a job has ended and that the engine may not show its result yet."""
     job_id = status.upgrade.job_id if status.upgrade else None
     what = f"job {job_id}" if job_id is not None else "an upgrade"
     return f"{what} has ended; waiting for the engine to show its result"
 
 
 def forbidden(_: Observation, status: Status) -> str:
-    """The call was not allowed."""
+    """Say that the credentials lack the right to the call."""
     record = _record(status)
     return (
         f"the credentials may not do the upgrade{_to(record)}{_said(record)}; grant cse:engine:"
-        "upgrade and update, or set enterpriseProjectId where they hold in one enterprise project "
-        f"only, then {_RETRY_HINT}"
+        "upgrade and update, or set enterpriseProjectId where these are granted in one enterprise "
+        f"project only, then {_RETRY_HINT}"
     )
 
 
 def rejected(_: Observation, status: Status) -> str:
-    """The vendor refused the call."""
+    """Say that the vendor refused the call."""
     record = _record(status)
     hint = f"set spec.version to one the engine offers, or {_RETRY_HINT}"
     return f"the vendor refused the upgrade{_to(record)}{_said(record)}; {hint}"
 
 
 def failed(_: Observation, status: Status) -> str:
-    """The job failed."""
+    """Say that the job failed."""
     return _ended_badly(_record(status), "failed")
 
 
 def timed_out(_: Observation, status: Status) -> str:
-    """The vendor ended the job by its own time-out."""
+    """Say that the vendor ended the job by the vendor's own time-out."""
     return _ended_badly(_record(status), "timed out at the vendor")
 
 
 def mismatched(o: Observation, status: Status) -> str:
-    """The job finished, and the engine is somewhere else."""
+    """Say that the job finished and the engine is at another version."""
     record = _record(status)
     version = o.engine.version if o.engine else "another version"
-    what = f"job {record.job_id} is finished" if record.job_id else "the upgrade was there"
+    what = f"job {record.job_id} is finished" if record.job_id else "the upgrade succeeded"
     return (
         f"{what}, but the engine is at {version} and not at {o.desired.version}; compare with the "
         f"CSE console, then {_RETRY_HINT}"
@@ -175,7 +176,7 @@ def mismatched(o: Observation, status: Status) -> str:
 
 
 def answered(o: Observation, _: Status) -> str:
-    """The upgrade to the desired version ended, and another job ran since."""
+    """Say that the upgrade to the desired version ended and another job ran since."""
     return (
         f"the upgrade to {o.desired.version} was called before and ended, and another job ran "
         f"since; compare with the CSE console, then {_RETRY_HINT}"
@@ -186,49 +187,49 @@ def answered(o: Observation, _: Status) -> str:
 
 
 def other_owner(o: Observation, _: Status) -> str:
-    """Another resource drives the engine; its name only within the own namespace."""
+    """Say that another resource drives the engine; name it only in its own namespace."""
     owner = o.other_owner
     if owner is not None and owner.name:
         seen = "which is older" if owner.older else "which sees the engine with its credentials"
         why = "which has an upgrade under way" if owner.upgrading else seen
         other = f"{owner.name}, {why},"
     else:
-        # Nothing of what another namespace does is told.
+        # A tenant learns nothing about another namespace.
         other = "a resource in another namespace"
     return f"{other} manages the same engine; delete one of the two (no engine is touched)"
 
 
 def at_target(o: Observation, _: Status) -> str:
-    """All is well."""
+    """Say that the engine is at the desired version or a later patch of it."""
     version, wanted = _version(o), o.desired.version
     patch = "" if version == wanted else f", a later patch of {wanted}"
-    # So that nobody wonders why the next version will start nothing.
+    # People should not wonder why the next version starts no upgrade.
     return f"engine is at {version}{patch}" + ("; suspended" if o.desired.suspend else "")
 
 
 def beyond_target(o: Observation, _: Status) -> str:
-    """Versions cannot go back."""
+    """Say that the engine is beyond the desired version, and versions cannot go back."""
     version = _version(o)
     return (
-        f"engine is at {version}, beyond the wanted {o.desired.version}, and versions cannot go "
+        f"engine is at {version}, beyond the desired {o.desired.version}, and versions cannot go "
         f"back; set spec.version to {version} or higher"
     )
 
 
 def not_comparable(o: Observation, _: Status) -> str:
-    """Which of the two versions is the later one cannot be known."""
+    """Say that the operator cannot know which of the two versions is later."""
     engine = o.seen_engine
     offered = f" (the vendor's latest is {engine.latest_version})" if engine.latest_version else ""
     return (
-        f"engine is at {engine.version}, which cannot be ordered with the wanted "
+        f"engine is at {engine.version}, which cannot be ordered with the desired "
         f"{o.desired.version}, so nothing is called{offered}; set spec.version to "
-        f"{engine.version}, or to a later version in numbers only; to have the vendor's latest "
-        f"called all the same, want it and set the annotation {RETRY_REQUESTED_AT} to a new value"
+        f"{engine.version}, or to a later version in numbers only; to call the vendor's latest all "
+        f"the same, set spec.version to it and the annotation {RETRY_REQUESTED_AT} to a new value"
     )
 
 
 def not_yet(o: Observation, _: Status) -> str:
-    """A call is due, and the process has just begun."""
+    """Say that a call is due and the process has just started."""
     return (
         f"engine is at {_version(o)}; the upgrade to {o.desired.version} is called soon: the "
         "operator has just started, and waits until no call of an earlier process can be on its way"
@@ -236,15 +237,16 @@ def not_yet(o: Observation, _: Status) -> str:
 
 
 def observes(o: Observation, _: Status) -> str:
-    """A call is due, and an administrator said that none is made."""
+    """Say that a call is due and an administrator forbids calls."""
     return (
-        f"engine is at {_version(o)}; nothing is called for {o.desired.version}, because the "
-        "operator only observes (--observe-only); it is called when the operator runs without that"
+        f"engine is at {_version(o)}; the upgrade to {o.desired.version} is not called, because "
+        "the operator only observes (--observe-only); it is called when the operator runs without "
+        "this option"
     )
 
 
 def suspended(o: Observation, _: Status) -> str:
-    """A person said wait."""
+    """Say that the upgrade waits because a person suspended the resource."""
     return (
         f"engine is at {_version(o)}; the upgrade to {o.desired.version} waits until "
         "spec.suspend is false"
@@ -252,22 +254,22 @@ def suspended(o: Observation, _: Status) -> str:
 
 
 def busy(o: Observation, _: Status) -> str:
-    """The engine does something else."""
+    """Say that the engine is busy with something else."""
     return f"engine is {_status(o)} at {_version(o)}{_waits(o)}"
 
 
 def unusable(o: Observation, _: Status) -> str:
-    """The engine needs its owner."""
+    """Say that the engine needs its owner."""
     return f"engine is {_status(o)} at {_version(o)}; look at it in the CSE console{_waits(o)}"
 
 
 def unavailable(o: Observation, _: Status) -> str:
-    """The engine is not well."""
+    """Say that the engine is not Available."""
     return f"engine is {_status(o)} at {_version(o)}; waiting for it to be Available"
 
 
 def engine_gone(o: Observation, _: Status) -> str:
-    """The engine of an open record cannot be seen any more."""
+    """Say that the engine of an open record cannot be seen any more."""
     return why_not_seen(o.failure) if o.failure else "there is no such engine any more"
 
 
@@ -289,7 +291,7 @@ def _status(o: Observation) -> str:
 
 
 def _waits(o: Observation) -> str:
-    """Nothing where the engine has the wanted version already."""
+    """Return a clause on the waiting upgrade; empty if the engine is at the desired version."""
     if _version(o) == o.desired.version:
         return ""
     return f"; the upgrade to {o.desired.version} waits until it is Available"
@@ -300,7 +302,7 @@ def _call(record: UpgradeRecord) -> str:
 
 
 def _to(record: UpgradeRecord) -> str:
-    """Nothing where the target is somebody else's and not known."""
+    """Return a phrase with the target; empty if it is not known, as for somebody else's job."""
     return f" to {record.target_version}" if record.target_version else ""
 
 
@@ -309,7 +311,7 @@ def _in_words(record: UpgradeRecord) -> str:
 
 
 def _said(record: UpgradeRecord) -> str:
-    """What the vendor said, with its status and code, to stand after a clause."""
+    """Return a suffix with the vendor's message, HTTP status and code; empty without an error."""
     error = record.error
     if error is None:
         return ""

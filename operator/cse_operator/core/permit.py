@@ -1,8 +1,8 @@
-"""May this engine start now? The policies' one answer: yes, or not yet, with every reason.
+"""May this engine start now? The policies' common answer: yes, or not yet with every reason.
 
-Pure, with no state of its own: waves, soak, failures and slots are read from what the engines'
-statuses say. Asked for each start, and once more right before each PUT. All policies that select an
-engine must let it; none is stronger than another.
+Pure and stateless: waves, soak, failures and slots are read from the engines' statuses. The gate
+asks for each start, and again right before each PUT. All policies that select an engine must let
+it start; no policy overrides another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ORDER: Final = {reason: place for place, reason in enumerate(HELD)}
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One policy that does not let an engine go."""
+    """A policy that holds an engine, and the reason; without a policy, the operator holds it."""
 
     reason: Reason
     policy: Policy | None
@@ -34,27 +34,27 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Not yet: every reason, the one that is shown first."""
+    """Not yet, with every hold; the first hold is the one that is shown."""
 
     holds: tuple[Hold, ...]
     text: str
-    """Why, in a clause without ticking words."""
+    """The reason in a clause, without durations that pass."""
 
     @property
     def reason(self) -> Reason:
-        """The reason that is shown."""
+        """Return the reason that is shown."""
         return self.holds[0].reason
 
     @property
     def until(self) -> datetime | None:
-        """When it may be over, if that is known of all holds."""
+        """Return when the last hold ends; None unless the end of every hold is known."""
         ends = [hold.until for hold in self.holds if hold.until is not None]
         return max(ends) if len(ends) == len(self.holds) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """It may start now, as far as policies go."""
+    """The policies let the engine start now."""
 
 
 ALLOWED: Final = Allowed()
@@ -76,9 +76,9 @@ def permit(engine: Member, fleet: Fleet) -> Allowed | Held:
 
 
 def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
-    """What holds an engine, limits aside; engines that are alike are held alike."""
+    """Return the holds on an engine, except those by limits; engines alike share the result."""
     selection = fleet.selection(engine)
-    # Whoever failed itself, or is asked to try again, is not held by waves, soak and failures.
+    # Waves, soak and failures do not hold an engine that failed itself or is asked to try again.
     exempt = engine.tries_again
     alike = (selection, engine.namespace, engine.type, engine.wanted, engine.approved, exempt)
     if alike not in fleet.memo:
@@ -89,14 +89,14 @@ def holds_of(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
 
 
 def let_go(fleet: Fleet) -> tuple[list[Member], datetime | None]:
-    """The engines in line that may start now, and when one more may, as far as that is known."""
+    """Return the engines in line that may start now, and when the next known hold ends."""
     holds = {hold for member in fleet.in_line() for hold in holds_of(member, fleet)}
     ends = [hold.until for hold in holds if hold.until is not None]
     return _take_slots(free(fleet), fleet, None), min(ends, default=None)
 
 
 def free(fleet: Fleet) -> Sequence[Member]:
-    """The engines in line that nothing but a limit holds."""
+    """Return the engines in line that only a limit can hold."""
     if "free" not in fleet.memo:
         fleet.memo["free"] = [m for m in fleet.in_line() if not holds_of(m, fleet)]
     found: list[Member] = fleet.memo["free"]
@@ -104,7 +104,7 @@ def free(fleet: Fleet) -> Sequence[Member]:
 
 
 def gates_change_at(fleet: Fleet) -> datetime | None:
-    """When the times of a policy open or close it next, if that is known."""
+    """Return when the windows or freezes of any policy next open or close, if known."""
     gates = (
         gate for policy in fleet.policies.policies for gate in (policy.windows, policy.freezes)
     )
@@ -113,7 +113,7 @@ def gates_change_at(fleet: Fleet) -> datetime | None:
 
 
 def closes_at(engine: Member, fleet: Fleet) -> datetime | None:
-    """When the first of the times that let an engine start now is over, if that is known."""
+    """Return when the first open gate of an engine's policies closes, if known."""
     policies = fleet.selection(engine).policies
     periods = (gate.at(fleet.now) for p in policies for gate in (p.windows, p.freezes))
     return min((s.until for s in periods if s.open and s.until is not None), default=None)
@@ -166,7 +166,7 @@ def _is_approved(engine: Member, policy: Policy) -> bool:
 
 
 def _progress(engine: Member, policy: Policy, fleet: Fleet) -> Iterator[Hold]:
-    """Failures and waves."""
+    """Yield the holds by failures and waves."""
     if policy.max_failures is None and not policy.spec.waves:
         return
     rollout = fleet.rollout(policy, engine.type, engine.wanted)
@@ -183,12 +183,12 @@ def _progress(engine: Member, policy: Policy, fleet: Fleet) -> Iterator[Hold]:
 
 
 def _without_slot(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
-    """The limits that leave no room; all of an engine's limits are taken together or not at all."""
+    """Return the holds by limits without a free slot: an engine needs a slot of each limit."""
     limits = _limits(engine, fleet)
     if not limits:
         return ()
     if engine.in_flight:
-        # Its own call holds a slot already, unless others have taken them all.
+        # The engine's own call has a slot already, unless others have taken them all.
         full = [p for p in limits if len(fleet.in_flight(p) - {engine.key}) >= _limit(p)]
     elif any(winner.key == engine.key for winner in _winners(fleet, engine)):
         return ()
@@ -198,7 +198,7 @@ def _without_slot(engine: Member, fleet: Fleet) -> tuple[Hold, ...]:
 
 
 def _winners(fleet: Fleet, asking: Member | None) -> list[Member]:
-    """Who gets the free slots: in their order, and only those whom nothing else holds."""
+    """Return the engines that get the free slots, in their order; other holds exclude an engine."""
     line = [m for m in fleet.in_line() if asking is None or m.key != asking.key]
     if asking is not None:
         line = sorted([*line, asking], key=lambda m: m.place)
@@ -206,7 +206,7 @@ def _winners(fleet: Fleet, asking: Member | None) -> list[Member]:
 
 
 def _take_slots(line: Sequence[Member], fleet: Fleet, asking: Member | None) -> list[Member]:
-    """Give the free slots to those who stand in line, all that one needs or none."""
+    """Give the free slots to the engines in line: each gets all slots that it needs, or none."""
     taken: dict[tuple[str, str, str], int] = {}
     winners = []
     for member in line:
@@ -228,5 +228,5 @@ def _limits(engine: Member, fleet: Fleet) -> list[Policy]:
 
 
 def _limit(policy: Policy) -> int:
-    assert policy.spec.max_concurrent is not None  # noqa: S101 - asked of those with a limit
+    assert policy.spec.max_concurrent is not None  # noqa: S101 - the policy has a limit
     return policy.spec.max_concurrent

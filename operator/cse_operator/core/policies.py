@@ -1,4 +1,4 @@
-"""Policies as they are evaluated: read whole or not at all, and asked which engines they select."""
+"""Policies: read completely or not at all, and asked which engines they select."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _NO_WINDOWS: Final = Windows(())
 _NO_FREEZES: Final = Freezes(())
 
 MOST_REMEMBERED: Final = 10_000
-"""Answers of one kind that a set remembers, the newest: labels change, and come and go."""
+"""The most answers of one kind that a set remembers; the oldest go, because labels change."""
 
 MOST_GIVEN_UP: Final = 4
-"""Long searches for an opening at one moment; the others are made at later ones."""
+"""The most long searches for an opening at one moment; further searches wait for a later moment."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """One policy. Where `invalid` says why it cannot be evaluated, it holds what it selects."""
+    """A policy. If `invalid` is set, it cannot be evaluated, and holds the engines it selects."""
 
     kind: str
     namespace: str
-    """Empty for one of the cluster."""
+    """Empty for a cluster policy."""
     name: str
     uid: str
     generation: int
@@ -49,20 +49,20 @@ class Policy:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What names it in the cluster."""
+        """Return what identifies the policy in the cluster: kind, namespace and name."""
         return self.kind, self.namespace, self.name
 
     @property
     def max_failures(self) -> int | None:
-        """How many engines may have failed before the others stop; None: any number."""
+        """Return how many engines may have failed before no other starts; None: any number."""
         if self.spec.max_failures is None and self.spec.waves:
             return 0
         return self.spec.max_failures
 
     def wave_of(self, labels: frozenset[tuple[str, str]] | None) -> int:
-        """The index of the first wave that takes an engine; behind the last if none does.
+        """Return the index of the first wave that takes an engine; past the last if none does.
 
-        An engine whose labels are not known may be of any wave, and so is of the first.
+        An engine whose labels are not known may be in any wave, and so counts in the first.
         """
         waves = self.spec.waves
         if not waves or labels is None:
@@ -73,9 +73,9 @@ class Policy:
 
 
 def read_policy(obj: Mapping[str, Any]) -> Policy:
-    """Read a policy as the API server has it; one that is not understood is invalid.
+    """Read a policy from the API server; a policy that is not understood is invalid.
 
-    A selector that cannot be read either takes all of the policy's scope.
+    If the selector cannot be read either, the policy selects all engines in its scope.
     """
     spec = obj.get("spec")
     cluster = obj.get("kind") == CLUSTER_POLICY_KIND
@@ -100,7 +100,7 @@ def read_policy(obj: Mapping[str, Any]) -> Policy:
 
 
 def unreadable_policy(obj: Mapping[str, Any], why: str) -> Policy:
-    """A policy whose reading broke for a reason that nobody foresaw: it holds all of its scope."""
+    """Return a policy whose reading failed unexpectedly: it holds all engines in its scope."""
     return Policy(**_named(obj), spec=PolicySpec(), invalid=why)
 
 
@@ -126,7 +126,7 @@ def _invalid(read: dict[str, Any], spec: object, why: str) -> Policy:
 
 
 def _selector(spec: object, name: str) -> Selector | None:
-    """A selector of a spec that cannot be read whole; None, which takes all, where it cannot."""
+    """Return a selector of an invalid spec; None, which selects all, if it cannot be read."""
     try:
         found = spec.get(name) if isinstance(spec, Mapping) else None
         return None if found is None else Selector.model_validate(found)
@@ -136,24 +136,24 @@ def _selector(spec: object, name: str) -> Selector | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The policies that select an engine; engines that are alike to all of them share one."""
+    """The policies that select an engine; engines with the same policies and waves share one."""
 
     policies: tuple[Policy, ...]
     unsure: tuple[Policy, ...] = ()
     """Policies that may select it: its labels, or those of its namespace, are not known."""
     waves: Mapping[Policy, int] = field(default_factory=dict)
-    """The index of the wave that takes it, in each of these policies."""
+    """For each of these policies, the index of the engine's wave."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """All policies that are served, as one version of them.
+    """One version of all served policies.
 
     Args:
         policies: the policies.
         namespaces: the labels of each namespace that is known.
         unknown: why the policies are not known; then nothing starts.
-        unknown_in: the same for those of one namespace.
+        unknown_in: the same for single namespaces, by their names.
         required: whether an engine that no policy selects is held.
     """
 
@@ -163,7 +163,7 @@ class PolicySet:
     unknown_in: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
     _given_up: dict[datetime, int] = field(default_factory=dict, repr=False)
-    """Searches for an opening that were given up at the last moment."""
+    """How many searches for an opening were given up at the moment of the last such search."""
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _alike: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _openings: dict[tuple[Policy, ...], tuple[datetime, NextOpening]] = field(
@@ -172,16 +172,16 @@ class PolicySet:
 
     @property
     def gates_nothing(self) -> bool:
-        """Whether no engine can be held at all."""
+        """Whether no engine can be held: the policies are known, and there is and need be none."""
         known = self.unknown is None and not self.unknown_in
         return known and not self.policies and not self.required
 
     def why_unknown(self, namespace: str) -> str | None:
-        """Why the policies of a namespace are not known; None if they are."""
+        """Return why the policies of a namespace are not known; None if they are."""
         return self.unknown or self.unknown_in.get(namespace)
 
     def selecting(self, namespace: str, labels: frozenset[tuple[str, str]] | None) -> Selection:
-        """The policies that select an engine by its namespace and labels, None if not known."""
+        """Return the policies that select an engine; its labels are None if not known."""
         known = self._selections.get((namespace, labels))
         if known is None:
             known = self._select_by(namespace, labels)
@@ -203,7 +203,7 @@ class PolicySet:
         return self._alike[alike]
 
     def _may_hold(self, policy: Policy, namespace: str) -> bool:
-        """Whether a policy selects engines of a namespace, as far as its labels are known."""
+        """Whether a policy may select engines of a namespace, also one with unknown labels."""
         if policy.namespace or policy.namespace_selector is None:
             return policy.namespace in {"", namespace}
         known = self.namespaces.get(namespace)
@@ -212,7 +212,7 @@ class PolicySet:
     def _select(
         self, namespace: str, labels: Mapping[str, str]
     ) -> tuple[list[Policy], list[Policy]]:
-        """The policies that select an engine, and those that may."""
+        """Return the policies that select an engine, and the policies that may."""
         sure, unsure = [], []
         for policy in self.policies:
             if policy.namespace and policy.namespace != namespace:
@@ -228,9 +228,9 @@ class PolicySet:
         return sure, unsure
 
     def opens_at(self, policies: Sequence[Policy], now: datetime) -> NextOpening:
-        """When all these policies' times are open next.
+        """Return when the windows and freezes of all these policies are next open together.
 
-        An answer holds until it comes; that there is none is asked again each day.
+        A known opening is kept until it comes; without one, the search is repeated each day.
         """
         key = tuple(policies)
         if key in self._openings:
@@ -251,7 +251,7 @@ class PolicySet:
         return found
 
     def remember(self, before: PolicySet) -> None:
-        """Keep what the set before this one found out about policies that are the same in both."""
+        """Take over the openings that the previous set found for policies that are in both."""
         same = frozenset(self.policies)
         kept = {key: known for key, known in before._openings.items() if same.issuperset(key)}
         self._openings.update(kept)

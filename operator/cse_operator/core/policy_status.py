@@ -1,4 +1,4 @@
-"""What a policy's status shows: its gate, its engines, its waves, and what is worth a warning."""
+"""The status of a policy: its gate, its engines, its waves, and warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Told = tuple[str, str, str, str]
 
 
 def policy_status(policy: Policy, fleet: Fleet, old: PolicyStatus) -> PolicyStatus:
-    """The status of a policy at the fleet's moment."""
+    """Return the status of a policy at the fleet's moment."""
     members = fleet.selected(policy)
     shown = _gate(policy, fleet)
     missed = missed_window(policy, members, fleet.now)
@@ -44,9 +44,10 @@ def policy_status(policy: Policy, fleet: Fleet, old: PolicyStatus) -> PolicyStat
 def missed_window(
     policy: Policy, members: Sequence[Member], now: datetime
 ) -> tuple[datetime, list[Member]] | None:
-    """The window that closed last, if an engine waited before it and did not start in it.
+    """Return the end of the window that closed last, and the engines that missed it.
 
-    Read from what the statuses say, so that it is found after a restart too.
+    These waited before the window and did not start in it. They are read from the statuses, so
+    that a new process finds them too. None if no engine missed the window.
     """
     if policy.invalid is not None or not policy.windows.openings:
         return None
@@ -117,18 +118,18 @@ def _conditions(policy: Policy, fleet: Fleet, old: PolicyStatus) -> tuple[Policy
 
 def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
     if policy.invalid is not None:
-        yield "Valid", "False", "Invalid", f"{policy.invalid}; it holds all that it selects"
+        yield "Valid", "False", "Invalid", f"{policy.invalid}; it holds all engines it selects"
         return
-    yield "Valid", "True", "Valid", "the operator evaluates it"
+    yield "Valid", "True", "Valid", "the operator evaluates the policy"
     members = fleet.selected(policy)
     if members and (empty := "; ".join(_empty_waves(policy, fleet))):
         yield "EmptyWave", "True", "EmptyWave", f"{empty}: the next wave may go"
     period = policy.windows.at(fleet.now)
     if policy.windows.openings and period.open and period.until is None:
-        yield "AlwaysOpen", "True", "AlwaysOpen", "the windows leave no time in which it is closed"
+        yield "AlwaysOpen", "True", "AlwaysOpen", "the windows never close"
     timed = policy.windows.at(fleet.now).open and policy.freezes.at(fleet.now).open
     if not (policy.spec.suspend or timed) and fleet.policies.opens_at((policy,), fleet.now).never:
-        yield "NeverOpens", "True", "NeverOpens", "it does not open within 400 days"
+        yield "NeverOpens", "True", "NeverOpens", "the policy does not open within 400 days"
     if (cycle := _cycle(policy, fleet)) is not None:
         other, *pair = cycle
         first, second = (name if policy.namespace else key for name, key in _names(pair))
@@ -137,9 +138,9 @@ def _told(policy: Policy, fleet: Fleet) -> Iterator[_Told]:
 
 
 def _empty_waves(policy: Policy, fleet: Fleet) -> Iterator[str]:
-    """The waves in which no engine is waited for, or none of a type that the policy selects.
+    """Yield the waves that wait for no engine, or for no engine of a type that the policy selects.
 
-    A wave is judged for each type by itself, so one without engines of a type passes for it.
+    Each type is judged by itself, so a wave without engines of a type passes for that type.
     """
     members = fleet.selected(policy)
     types = sorted({m.type for m in members if m.type is not None and not m.excused})
@@ -161,10 +162,10 @@ def _names(pair: Iterable[Member]) -> Iterator[tuple[str, str]]:
 
 
 def _cycle(policy: Policy, fleet: Fleet) -> tuple[Policy, Member, Member] | None:
-    """Two engines that a policy lets go in one order, and another policy in the other order.
+    """Return two engines that this policy and another policy start in opposite orders.
 
-    Engines alike are looked at once, and not more than a few hundred of the others: it is a
-    warning, and costs every policy.
+    Engines alike are compared once, and at most `_MOST_COMPARED` others: this is only a warning,
+    and every policy pays for it.
     """
     if not policy.spec.waves:
         return None
@@ -182,7 +183,7 @@ def _cycle(policy: Policy, fleet: Fleet) -> tuple[Policy, Member, Member] | None
 
 
 def _opposed(places: dict[tuple[int, int], Member]) -> tuple[Member, Member] | None:
-    """Two engines of which one goes first by the first number and last by the second."""
+    """Return two engines that the first and the second wave index put in opposite orders."""
     last: tuple[int, Member] | None = None
     waiting: list[tuple[int, Member]] = []
     before = -1

@@ -1,9 +1,9 @@
-"""How a recorded upgrade changes by the answer to its call and by looks at its job.
+"""The changes to a recorded upgrade by the answer to its call and by looks at its job.
 
-Its beginning is in `intents.py`, its end in `ends.py`. Values in, values out.
+A record begins in `intents.py` and ends in `ends.py`. All functions are pure.
 
-Each public function is the change of a row in `machine.py`: it takes what was observed and returns
-the status with its record changed. Phase, message and conditions are made from it later.
+Each public function is the change of a row in `machine.py`: it takes the observation and returns
+the status with the changed record. Phase, message and conditions are derived from that later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def unchanged(o: Observation) -> Status:
 
 
 def settled(o: Observation) -> Status:
-    """No Retry is due by itself any more: what is shown now stands until a person asks."""
+    """Cancel the automatic Retry: the shown state stays until a person requests a retry."""
     record = o.record
     if record is None or record.retry_due is None:
         return o.status
@@ -42,19 +42,22 @@ def settled(o: Observation) -> Status:
 
 
 def settled_for_the_desired_version(o: Observation) -> Status:
-    """The same, and the wanted version counts as compared: it is not new any more."""
+    """Settle, and record the desired version as compared, so that it is not new any more."""
     versions = dict.fromkeys((o.desired.version, *o.status.settled_versions))
     return settled(o).model_copy(update={"settled_versions": tuple(versions)[:HISTORY_LIMIT]})
 
 
 def settled_if_judged(o: Observation) -> Status:
-    """The same, if the look said what the vendor offers: only then was the version judged."""
+    """Settle; record the desired version as compared only if the look showed the vendor's latest.
+
+    Without the vendor's latest version, the desired version was not judged.
+    """
     judged = o.engine is not None and o.engine.latest_version
     return settled_for_the_desired_version(o) if judged else settled(o)
 
 
 def progressed(o: Observation) -> Status:
-    """Note how far the running job is, at most once a minute."""
+    """Record the running job's progress, at most once a minute."""
     record = o.record
     job = o.shown_job(record.job_id) if record else None
     if record is None or job is None or not o.progress_due:
@@ -71,28 +74,28 @@ def progressed(o: Observation) -> Status:
 
 
 def accepted(o: Observation) -> Status:
-    """The vendor named the job of the call."""
+    """Record the job that the vendor named in its answer."""
     if not isinstance(o.answer, Accepted):
         raise TypeError("only an accepted call has a job")
     return _with_job(o, o.answer.job_id, own=True)
 
 
 def refused(o: Observation) -> Status:
-    """The vendor refused the call for good: that is the result."""
+    """Record the vendor's final refusal as the result."""
     record = open_record(o.status)
     changes = {"result": Result.REJECTED, "error": call_error(_failure(o)), **_called(record)}
     return _nothing_settled(with_ended(o, record.model_copy(update=changes)), record)
 
 
 def unclear(o: Observation) -> Status:
-    """The answer does not say whether the call took effect; what the vendor said is kept."""
+    """Record the vendor's error; the answer does not say whether the call took effect."""
     failure = _failure(o)
     changes = {"error": call_error(failure) if failure.code else None}
     return with_record(o.status, open_record(o.status).model_copy(update=changes))
 
 
 def not_sent(o: Observation) -> Status:
-    """The call certainly had no effect: the intent stays, and all that led to it."""
+    """Uncount a call that certainly had no effect; keep the intent, and reopen its request."""
     record = open_record(o.status)
     changes = {"attempts": max(record.attempts - 1, 0), "error": None}
     status = with_record(o.status, record.model_copy(update=changes))
@@ -100,26 +103,26 @@ def not_sent(o: Observation) -> Status:
 
 
 def following_the_latest(o: Observation) -> Status:
-    """The engine's latest job is the call's."""
+    """Record the engine's latest job as the call's."""
     return _following(o, o.shown_job(o.seen_engine.latest_job_id))
 
 
 def following_the_listed(o: Observation) -> Status:
-    """A job in the vendor's list is the call's."""
+    """Record a job in the vendor's list as the call's."""
     return _following(o, listed_job(o))
 
 
 def unanswered_again(o: Observation) -> Status:
-    """The job that the call was answered with is not its own: as good as unanswered."""
+    """Remove the recorded job, which may not be the call's: the call is unanswered again."""
     unknown = dict.fromkeys(("job_id", "own_job", "job_status", "progress", "started_at"))
     return with_record(o.status, recorded(o).model_copy(update=unknown))
 
 
 def dropped(o: Observation) -> Status:
-    """Go back to before an intent whose call certainly had no effect.
+    """Undo an intent whose call certainly had no effect.
 
-    A request for a retry that led to it is open again, and the upgrade that ended before it stands
-    as it did.
+    The retry request that led to the intent is open again, and the upgrade that ended before it is
+    the recorded one again.
     """
     record = open_record(o.status)
     status = _request_open_again(o.status, record)
@@ -150,7 +153,7 @@ def dropped(o: Observation) -> Status:
 
 
 def call_error(failure: Failure) -> CallError:
-    """A failure in the words of the resource."""
+    """Return a failure as the status stores it."""
     return CallError(
         kind=failure.kind,
         http_status=failure.http_status,
@@ -168,10 +171,10 @@ def _failure(o: Observation) -> Failure:
 
 
 def recorded(o: Observation) -> UpgradeRecord:
-    """The recorded upgrade.
+    """Return the recorded upgrade.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No upgrade is recorded.
     """
     if o.record is None:
         raise ValueError("no upgrade is recorded")
@@ -179,10 +182,10 @@ def recorded(o: Observation) -> UpgradeRecord:
 
 
 def open_record(status: Status) -> UpgradeRecord:
-    """The open intent.
+    """Return the open intent.
 
     Raises:
-        ValueError: There is none: an answer has nowhere to go.
+        ValueError: No intent is open that could take an answer.
     """
     if status.upgrade is None or not status.upgrade.unanswered:
         raise ValueError("a call was answered although no intent is open")
@@ -190,17 +193,18 @@ def open_record(status: Status) -> UpgradeRecord:
 
 
 def vendors_now(o: Observation) -> datetime | None:
-    """What the vendor's clock shows now at the least, by the last look and a steady clock.
+    """Return the earliest time that the vendor's clock can show now.
 
-    The time that the look itself took may lie before the vendor dated its answer: added to
-    that date, it would put the job of the call that follows before the intent.
+    It is the date of the last look plus the steady seconds since its answer arrived. The duration
+    of the look is not added: part of it may lie before that date, and the job of the next call
+    would then seem older than the intent.
     """
     seen_at = o.engine.observed_at if o.engine else None
     return seen_at and seen_at + timedelta(seconds=o.engine_since)
 
 
 def with_record(status: Status, record: UpgradeRecord | None) -> Status:
-    """The record, and the two fields of the top level that repeat it for `kubectl get`."""
+    """Return the status with a record, and the two fields that repeat it for `kubectl get`."""
     return status.model_copy(
         update={
             "upgrade": record,
@@ -213,7 +217,7 @@ def with_record(status: Status, record: UpgradeRecord | None) -> Status:
 def _with_job(
     o: Observation, job_id: int, started_at: datetime | None = None, *, own: bool = False
 ) -> Status:
-    """The open call has a job."""
+    """Return the status in which the open call has a job."""
     record = open_record(o.status)
     changes: dict[str, object] = {
         "job_id": job_id,
@@ -226,7 +230,7 @@ def _with_job(
 
 
 def _called(record: UpgradeRecord) -> dict[str, object]:
-    """A call of Upgrade was made: from here on, versions wanted before are new again."""
+    """Return the changes of a made call: after Upgrade, earlier desired versions are new again."""
     return {"answered_versions": ()} if record.action is Action.UPGRADE else {}
 
 
@@ -237,7 +241,7 @@ def _nothing_settled(status: Status, record: UpgradeRecord) -> Status:
 
 
 def _request_open_again(status: Status, record: UpgradeRecord) -> Status:
-    """A request for a retry that led to a call which had no effect is open again."""
+    """Reopen the retry request that led to a call without effect."""
     if record.retry_request is None:
         return status
     return status.model_copy(update={"last_handled_retry_at": None})
@@ -250,7 +254,7 @@ def _following(o: Observation, job: JobView | None) -> Status:
 
 
 def with_ended(o: Observation, ended: UpgradeRecord) -> Status:
-    """The record at its end, at the head of the history too."""
+    """Return the status with the ended record, which also heads the history."""
     if ended.result is None:
         raise ValueError("only an ended upgrade belongs into the history")
     entry = HistoryEntry(
@@ -268,7 +272,7 @@ def with_ended(o: Observation, ended: UpgradeRecord) -> Status:
 
 
 def progress_of(job: JobView) -> Progress | None:
-    """How far a job is, in the words of the resource."""
+    """Return a job's progress as the status stores it."""
     if job.progress is None:
         return None
     return Progress(

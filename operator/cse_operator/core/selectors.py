@@ -8,7 +8,7 @@ from cse_operator.api.policy import Operator, Requirement, Selector
 
 
 def matches(selector: Selector | None, labels: Mapping[str, str]) -> bool:
-    """Whether a selector takes an object with these labels; none takes all."""
+    """Whether a selector takes an object with these labels; without a selector, all match."""
     if selector is None:
         return True
     if any(labels.get(key) != value for key, value in selector.match_labels.items()):

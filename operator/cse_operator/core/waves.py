@@ -1,7 +1,7 @@
-"""Waves and failures of one policy, for the engines of one type and one wanted version.
+"""Waves and failures of one policy, for the engines of one type and one desired version.
 
-A wave is judged by the version that its engines run, not by what they want: so it does not matter
-in which order the events of one commit arrive.
+A wave is judged by the versions that its engines run, not by their desired versions, so the order
+in which the events of one commit arrive does not matter.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from cse_operator.core.policies import Policy
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """How a wave stands."""
+    """The state of a wave."""
 
     name: str
     engines: int
     blockers: tuple[Member, ...]
     """Engines that do not run the version, or are not well at it."""
     soaks_until: datetime | None
-    """When the last of the others has been well for long enough; None if all have."""
+    """When the last of the other engines has been well for long enough; None if all have."""
 
     @property
     def passed(self) -> bool:
@@ -34,13 +34,13 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How far a version is with the engines of one type that a policy selects."""
+    """The progress of a version among the engines of one type that a policy selects."""
 
     waves: tuple[Wave, ...]
     failed: tuple[Member, ...]
 
     def before(self, wave: int) -> Wave | None:
-        """The first wave before one that holds it."""
+        """Return the first wave before the given one that has not passed; None if all have."""
         return next((before for before in self.waves[:wave] if not before.passed), None)
 
 
@@ -51,9 +51,9 @@ def rollout(
     target: str,
     now: datetime,
 ) -> Rollout:
-    """Judge the waves and failures of a version, for engines and the waves that take them.
+    """Return the waves and failures of a version, from engines and the indexes of their waves.
 
-    An engine that nobody has seen yet may be of any type, and so counts for each.
+    An engine that no operator has seen yet may be of any type, and so counts for each type.
     """
     counted = [(m, wave) for m, wave in members if not m.excused and m.type in {type_, None}]
     by_wave: dict[int, list[Member]] = {}

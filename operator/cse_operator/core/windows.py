@@ -1,8 +1,9 @@
-"""Windows and freezes: whether upgrades may start at a moment, and until when that stays so.
+"""Windows and freezes: whether upgrades may start at a moment, and how long that stays so.
 
-A window is a cron start and a duration. It is open at t if some start s has s <= t < s + duration,
-less its cutoff. Starts follow Debian's cron where clocks change (a start in the gap comes right
-after it, a repeated one once), and durations are real time: everything is compared in UTC.
+A window is a cron start and a duration. It is open at t if a start s has
+s <= t < s + duration - cutoff. Where clocks change, starts follow Debian's cron: a start in the
+gap comes right after it, a repeated start comes once. Durations are elapsed time: everything is
+compared in UTC.
 """
 
 from __future__ import annotations
@@ -20,32 +21,32 @@ from cse_operator.api.policy import Freeze, Window
 from cse_operator.core.zones import zone
 
 _AROUND_A_CHANGE: Final = timedelta(hours=3)
-"""cronsim forgets which of two equal wall times it was given. Beginning further away than any
-clock changes, and leaving out what is on the wrong side, is right on both."""
+"""cronsim forgets which of two equal wall times it was given. So a search begins further away than
+any clock changes, and skips starts on the wrong side of the moment."""
 
 _LONGEST: Final = timedelta(hours=168)
 
 _ALWAYS: Final = timedelta(days=15)
-"""What stays open for so long has no end worth telling: twice the longest window, and a day."""
+"""A gate that stays open for longer counts as always open: twice the longest window, and a day."""
 
 _MOST_JOINED: Final = 40
-"""Windows that are joined to tell one end. With more of them the end is told in parts, which
-costs nothing but another look at that moment."""
+"""How many adjoining windows are joined to find one end. With more, an earlier end is returned,
+which costs only another look at that moment."""
 
 FURTHEST: Final = timedelta(days=400)
-"""How far an opening is looked for."""
+"""How far ahead an opening is looked for."""
 
 MOST_A_DAY: Final = 24
-"""Starts of one window in a day: windows are not made of minutes."""
+"""The most starts of one window in a day: a window is not a matter of minutes."""
 
 _MOST_LOOKS: Final = 8_000
-"""Looks at schedules in one search for a common opening: a second or less. Beyond it, when the
-gates are open together is not known: windows that never meet must not keep the process busy."""
+"""The most looks at schedules in one search for a common opening: a second or less. A longer search
+ends with `NOT_KNOWN`, because windows that never meet must not keep the process busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """How a gate stands, and until when."""
+    """Whether a gate is open, and until when that stays so."""
 
     open: bool
     until: datetime | None
@@ -54,16 +55,16 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class NextOpening:
-    """When gates are open together next."""
+    """When several gates are next open together."""
 
     at: datetime | None
     """None: not known, or never."""
     never: bool = False
-    """Whether it is known that there is none in 400 days."""
+    """Whether the search found no opening within 400 days."""
 
 
 NOT_KNOWN: Final = NextOpening(None)
-"""It would take too long to find out."""
+"""The search would take too long."""
 
 
 class Opening:
@@ -78,7 +79,7 @@ class Opening:
         self.zone: ZoneInfo = zone(window.time_zone)
         self.duration = parse_duration(window.duration)
         self.length = self.duration - parse_duration(window.cutoff)
-        """For how long upgrades may start after it has opened."""
+        """How long upgrades may start after the window opens."""
         if not timedelta(0) < self.length <= self.duration <= _LONGEST:
             raise ValueError(f"window {self.name}: duration and cutoff leave no time, or too much")
         self._schedule = window.schedule
@@ -94,19 +95,19 @@ class Opening:
             raise ValueError(f"window {self.name}: schedule {self._schedule!r}: {why}") from None
 
     def last_start(self, moment: datetime) -> datetime | None:
-        """The last start at a moment or before it, in UTC."""
+        """Return the last start at a moment or before it, in UTC."""
         away = (moment + _AROUND_A_CHANGE).astimezone(self.zone)
         starts = (start.astimezone(UTC) for start in CronSim(self._schedule, away, reverse=True))
         return next((start for start in starts if start <= moment), None)
 
     def next_start(self, moment: datetime) -> datetime | None:
-        """The first start after a moment, in UTC."""
+        """Return the first start after a moment, in UTC."""
         away = (moment - _AROUND_A_CHANGE).astimezone(self.zone)
         starts = (start.astimezone(UTC) for start in CronSim(self._schedule, away))
         return next((start for start in starts if start > moment), None)
 
     def end_at(self, moment: datetime) -> datetime | None:
-        """When it closes, if it is open at a moment."""
+        """Return when the window closes if it is open at a moment; None if it is closed."""
         start = self.last_start(moment)
         if start is None or moment >= start + self.length:
             return None
@@ -115,28 +116,28 @@ class Opening:
 
 @dataclass(slots=True, eq=False)
 class Windows:
-    """The windows of a policy, as one gate; none means always open."""
+    """The windows of a policy as one gate; without windows, it is always open."""
 
     openings: tuple[Opening, ...]
     _known: tuple[datetime, Period] | None = field(default=None, repr=False)
-    """The last answer and the moment it was for: it holds until its end."""
+    """The moment of the last answer, and the answer, which is valid until its end."""
 
     @classmethod
     def of(cls, windows: Sequence[Window]) -> Windows:
-        """The windows of a spec.
+        """Return the windows of a spec.
 
         Raises:
-            ValueError: One of them cannot be evaluated.
+            ValueError: A window cannot be evaluated.
         """
         return cls(tuple(Opening(window) for window in windows))
 
     def at(self, moment: datetime) -> Period:
-        """How the gate stands at a moment."""
+        """Return whether the gate is open at a moment, and until when."""
         if not self.openings:
             return Period(open=True, until=None)
         if self._known is not None:
             since, period = self._known
-            # What has no end in sight is looked at again now and then.
+            # An answer without an end is computed again now and then.
             if since <= moment < (period.until or since + _ALWAYS / 2):
                 return period
         period = self._period(moment)
@@ -144,7 +145,7 @@ class Windows:
         return period
 
     def ahead(self, moment: datetime) -> Period:
-        """Whether it is open at a moment far ahead, and if not, until when: no more is asked."""
+        """Return whether the gate is open at a moment far ahead; only if closed, until when."""
         if not self.openings or self._end_at(moment) is not None:
             return Period(open=True, until=None)
         return self._period(moment)
@@ -168,7 +169,7 @@ class Windows:
         return max((end for end in ends if end is not None), default=None)
 
     def last_closed(self, moment: datetime) -> tuple[datetime, datetime] | None:
-        """Start and end of the window that closed last before a moment at which none is open."""
+        """Return start and end of the window that closed last; None while a window is open."""
         spans = []
         for opening in self.openings:
             start = opening.last_start(moment)
@@ -180,7 +181,7 @@ class Windows:
         return start, end
 
     def zone_of(self, start: datetime) -> ZoneInfo:
-        """The zone of the window that opens at a moment: the one that people wrote."""
+        """Return the time zone of the window that opens at a moment; UTC if none does."""
         for opening in self.openings:
             if opening.last_start(start) == start:
                 return opening.zone
@@ -189,12 +190,12 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Freezes:
-    """The freezes of a policy, as one gate: from their first moment on, without their last."""
+    """The freezes of a policy as one gate, closed from each `from` to right before its `to`."""
 
     freezes: tuple[Freeze, ...]
 
     def at(self, moment: datetime) -> Period:
-        """How the gate stands at a moment; overlapping freezes are one."""
+        """Return whether the gate is open at a moment, and until when; join adjoining freezes."""
         end = self._end_at(moment)
         if end is None:
             starts = [freeze.start for freeze in self.freezes if freeze.start > moment]
@@ -204,11 +205,11 @@ class Freezes:
         return Period(open=False, until=end)
 
     def ahead(self, moment: datetime) -> Period:
-        """How the gate stands at a moment far ahead."""
+        """Return the same as `at` for a moment far ahead."""
         return self.at(moment)
 
     def reason_at(self, moment: datetime) -> str:
-        """Why nothing starts, in the words of the freeze that began last."""
+        """Return the reason of the freeze that began last; empty without a freeze."""
         now = [freeze for freeze in self.freezes if freeze.start <= moment < freeze.end]
         return max(now, key=lambda freeze: freeze.start).reason if now else ""
 
@@ -218,9 +219,10 @@ class Freezes:
 
 
 def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) -> NextOpening:
-    """The first moment from now on at which all gates are open.
+    """Return the first moment, from the given one on, at which all gates are open.
 
-    From one end of what is closed to the next, never minute by minute, and with a bound.
+    The search goes from the end of one closed period to the next, not minute by minute, and is
+    bounded.
     """
     at, last = moment, moment + FURTHEST
     windows = sum(len(gate.openings) for gate in gates if isinstance(gate, Windows))
@@ -238,7 +240,7 @@ def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) ->
 
 
 def _most_hours(hours: str) -> int:
-    """Hours of a day that a schedule names, at the most."""
+    """Return an upper bound of the hours of a day that a schedule names."""
     spans = (part.split("-") for part in hours.split(","))
     named = sum((int(span[-1]) - int(span[0])) % 24 + 1 for span in spans)
     return min(named, 24)

@@ -1,7 +1,7 @@
-"""Time zones: those of the pinned tzdata package, whatever the machine has.
+"""Time zones from the pinned tzdata package, not from the machine.
 
-The files of a machine are as old as its image, and two machines may differ; so the search path is
-emptied here, once, and every zone comes from the package (PEP 615).
+A machine's zone files are as old as its image, and two machines may differ. So this module empties
+the search path once, and every zone comes from the package (PEP 615).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _names() -> frozenset[str]:
 
 
 def zone(name: str) -> ZoneInfo:
-    """A time zone by its name in the IANA database.
+    """Return a time zone by its name in the IANA database.
 
     Raises:
         ValueError: The package has no such zone; the text names its version.

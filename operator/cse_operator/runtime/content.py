@@ -1,7 +1,7 @@
-"""The parts of an object that the cache keeps, and what a later version of it changes.
+"""The parts of an object that the cache keeps, and the change between two versions of them.
 
-That is the spec, the status, three annotations and the labels, of which one that has thousands
-keeps a digest.
+The parts are the spec, the status, three annotations, the labels and a digest of them. Of more than
+`MOST_LABELS` labels only the digest is kept.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from cse_operator.api.names import APPROVED_VERSION, RECONCILE_REQUESTED_AT, RET
 from cse_operator.core.observation import bounded
 
 SHORT: Final = 20
-"""Characters of texts that many resources share: versions, words, times."""
+"""The most characters of a text that resources share: versions, words, times."""
 
 MOST_LABELS: Final = 100
-"""Labels of a resource that are kept; the API server takes a megabyte of them. With more nobody
-knows which policies select it."""
+"""The most labels of a resource that are kept; the API server takes a megabyte of them. With more,
+the policies that select the resource are not known."""
 
 
 class Change(Enum):
-    """What an object brings that was not known."""
+    """The change that a new version of an object brings."""
 
-    NOTHING = "nothing that decides"
-    STATUS = "somebody else wrote the status"
+    NOTHING = "nothing on which decisions depend"
+    STATUS = "the status, written by somebody else"
     DESIRED = "the spec, the labels, a request, or a deletion"
 
 
 class Content(NamedTuple):
-    """What decides, of an object as the API server gave it."""
+    """The parts of an object from the API server on which decisions depend."""
 
     spec: dict[str, Any]
     status: dict[str, Any]
@@ -46,7 +46,7 @@ class Content(NamedTuple):
 
     @classmethod
     def of(cls, obj: Mapping[str, Any]) -> Content:
-        """What decides, of an object as it came."""
+        """Return the kept parts of an object from the API server."""
         metadata = obj["metadata"]
         annotations = metadata.get("annotations") or {}
         labels = metadata.get("labels") or {}
@@ -63,7 +63,7 @@ class Content(NamedTuple):
         )
 
     def change_since(self, before: Content) -> Change:
-        """What has changed since another version."""
+        """Return the change from another version to this one."""
         if self == before:
             return Change.NOTHING
         same_desired = self._replace(status=before.status) == before
@@ -71,7 +71,7 @@ class Content(NamedTuple):
 
 
 def _shared(value: Any) -> Any:
-    """The same JSON data, in which names and short texts are the same objects in all resources."""
+    """Return the same JSON data with interned names and short texts, which resources share."""
     if isinstance(value, dict):
         return {sys.intern(name): _shared(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,9 +1,10 @@
-"""The gate: asks the policies for each start, reserves slots, and wakes who is let go.
+"""The gate: asks the policies for each start, reserves slots, and wakes engines that may start.
 
-A slot is reserved from the answer "yes" to the end of the step, when the intent is in the cache or
-there is none: both count. So two steps of one moment never take the same slot. Nothing else is
-remembered: a sweep over the cache finds who may go, whenever anything changed and at each moment at
-which a gate opens or closes. Who stays held gets no step, and asks the vendor nothing.
+A slot is reserved from the answer "yes" until the end of the step, when the intent is in the cache
+or there is none. Reservations and intents both count, so two simultaneous steps never take the same
+slot. Nothing else is remembered: after each change, and when a window or freeze opens or closes, a
+sweep over the cache finds the engines that may start. Held engines get no step, and the vendor no
+request for them.
 """
 
 from __future__ import annotations
@@ -40,34 +41,34 @@ from cse_operator.runtime.workqueue import WorkQueue
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP: Final = 600.0
-"""Seconds between sweeps at most: wall clocks step, and machines sleep."""
+"""The most seconds between sweeps: wall clocks step, and machines sleep."""
 
 BETWEEN_SWEEPS: Final = 0.25
-"""Seconds between sweeps at least, while engines change all the time."""
+"""The least seconds between sweeps, however often engines change."""
 
 SWEEP_REST: Final = 3.0
-"""How many times as long as a sweep took no other one is made: the loop has more to do."""
+"""The pause after a sweep, as a multiple of its duration: the event loop has other work."""
 
 UNLISTED: Final = 15.0
-"""Seconds until a start is tried again that the list of all engines is waited for."""
+"""Seconds until a start is tried again that waits for the list of all engines."""
 
 SOON: Final = 1.0
-"""Seconds until a start is tried again that the list of the policies is waited for."""
+"""Seconds until a start is tried again that waits for the list of the policies."""
 
 FRESH: Final = timedelta(seconds=0.5)
-"""How old a view of the fleet may be for a first question. Right before a call it is made anew."""
+"""The greatest age of a fleet for a first question. Right before a call, a new fleet is made."""
 
 
 class Gate:
-    """Answers for one process.
+    """Lets engines of one process start, or holds them.
 
     Args:
-        cache: all engines that are served.
-        queue: where who is let go is added.
-        policies: the policies as they are now.
-        listed: whether all engines were listed since this process leads: before that, an intent of
-            the leader before it may not be seen.
-        policies_listed: the same of the policies: before that, one may have closed unseen.
+        cache: all served engines.
+        queue: takes the engines that may start.
+        policies: returns the current policies.
+        listed: whether all engines were listed since this process became the leader: before that,
+            an intent of the previous leader may not be in the cache.
+        policies_listed: the same for the policies: before that, a policy may have closed unseen.
         clock: now, in UTC.
     """
 
@@ -97,29 +98,29 @@ class Gate:
 
     @property
     def in_force(self) -> bool:
-        """Whether any engine can be held at all."""
+        """Whether any engine can be held."""
         return not self._policies().gates_nothing
 
     def changed(self) -> None:
-        """Engines or policies have changed."""
+        """Sweep soon with a new fleet: engines or policies have changed."""
         self._fleet = None
         self._changed.set()
 
     def may_call_in(self) -> float:
-        """Seconds until this process may start anything, as far as it knows the fleet.
+        """Return the seconds until this process may start an engine, as far as lists decide that.
 
-        No limit is exact before all engines were listed since this process leads. The list begins
-        with that, and is there long before the outcome grace of the start is over.
+        No limit is exact before this process has listed all engines as the leader. The list begins
+        with the leadership, and ends long before the outcome grace of the start is over.
         """
         if not self._policies_listed():
             return SOON
         return 0.0 if self._listed() or not self.in_force else UNLISTED
 
     def policies_changed(self) -> None:
-        """There are other policies: who is held for another reason now says so with its next step.
+        """Take new policies: requeue held engines whose shown reason is now another.
 
-        People change policies seldom, so this is no load. What engines and clocks change is said
-        at the next look.
+        People change policies seldom, so this is no load. Reasons that change by engines or by time
+        are shown at the next look.
         """
         self.changed()
         fleet = self.fleet()
@@ -131,7 +132,7 @@ class Gate:
                 self._queue.add(member.key, resync=True)
 
     def ask(self, key: str, engine: EngineView | None) -> Allowed | Held:
-        """Ask for a start, with what the look of this step showed; a yes reserves a slot."""
+        """Ask for a start with the engine as this step saw it; a yes reserves a slot."""
         now = self._clock()
         if self._fleet is None or not timedelta(0) <= now - self._fleet.now < FRESH:
             self._fleet = self.fleet()
@@ -142,36 +143,39 @@ class Gate:
         return answer
 
     def ask_again(self, key: str, engine: EngineView | None) -> Allowed | Held:
-        """Ask once more, right before the call: of the fleet as it is at this very moment."""
+        """Ask once more, right before the call, with a new fleet."""
         if not self.in_force:
             return ALLOWED
         return self._answer(key, engine, self.fleet())
 
     def open_for(self, key: str) -> float:
-        """Seconds in which the times of an engine's policies still let a call go out."""
+        """Return for how many seconds the windows and freezes still let an engine's call go out."""
         cached = self._cache.get(key)
         fleet = self.fleet()
         closes = closes_at(cached.member, fleet) if cached is not None else None
         return (closes - fleet.now).total_seconds() if closes is not None else float("inf")
 
     def release(self, key: str) -> None:
-        """The step is over: what it did is in the cache."""
+        """Free a reserved slot after the step: its result is in the cache."""
         if key in self._reserved:
             self._reserved.discard(key)
             self.changed()
 
     def removed(self, resource: CachedResource, engine: EngineKey | None) -> None:
-        """A resource is gone: what of it may be at the vendor keeps its slot."""
+        """Keep the slot of a deleted resource whose call or job may be at the vendor."""
         if resource.member.in_flight or resource.key in self._reserved:
             self._ghosts.add(resource, engine, self._clock())
 
     def stumbled(self, key: str) -> None:
-        """A step did not end: until one does, the engine blocks no line; its retry asks again."""
+        """Take an engine whose step failed out of all lines until a step succeeds.
+
+        It blocks no other engine meanwhile, and its next step asks again.
+        """
         self._stumbled.add(key)
         self.changed()
 
     def steady(self, key: str) -> None:
-        """A step has ended, or the resource is gone."""
+        """Let an engine stand in line again: its step succeeded, or its resource is gone."""
         if key in self._stumbled:
             self._stumbled.discard(key)
             self.changed()
@@ -184,7 +188,7 @@ class Gate:
         return permit(member, fleet)
 
     def fleet(self) -> Fleet:
-        """The fleet as it is now."""
+        """Return the fleet as it is now."""
         now = self._clock()
         members = [resource.member for resource in self._cache] + self._ghosts.at(now)
         return Fleet(members, self._policies(), now, self._reserved, self._stumbled)
@@ -192,15 +196,15 @@ class Gate:
     # -- sweeps ----------------------------------------------------------------------------------
 
     def sweep(self) -> float:
-        """Wake who may start now.
+        """Queue the engines that may start now.
 
         Returns:
-            Seconds until the next sweep is due, if nothing changes before.
+            Seconds until the next sweep, if nothing changes before.
         """
         fleet = self.fleet()
         winners, until = let_go(fleet)
         for member in winners:
-            # Whoever was let go and may not call yet comes by itself.
+            # An engine that was let start but may not call yet has a due time already.
             if not self._queue.is_due_later(member.key):
                 self._queue.add(member.key)
         self.on_sweep(fleet)
@@ -210,7 +214,7 @@ class Gate:
         return min(max((min(moments) - self._clock()).total_seconds(), 0.0), LONGEST_SLEEP)
 
     async def run(self) -> None:
-        """Sweep whenever something changed or opens, until cancelled."""
+        """Sweep after each change, and when a gate opens or closes, until cancelled."""
         while True:
             self._changed.clear()
             began = time.monotonic()

@@ -1,8 +1,8 @@
 """Ghosts: the slots of resources that were deleted while a call or a job of theirs was under way.
 
-`kubectl replace --force` and a prune delete a resource in the middle of its upgrade, and the vendor
-upgrades on. So its slot stays taken until another resource of the engine has looked at it, or until
-the time-out of the upgrade is over. A process that begins anew knows no ghosts.
+`kubectl replace --force` and a prune may delete a resource in the middle of its upgrade, but the
+vendor's job goes on. So the slot stays taken until another resource has looked at the same engine,
+or until the time-out of the upgrade has passed. A new process knows no ghosts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cse_operator.runtime.cache import Cache, CachedResource, InvalidSpecError
 from cse_operator.runtime.ownership import EngineKey
 
 DEFAULT_STAY: Final = timedelta(hours=2)
-"""How long a slot stays taken where the time-out of the spec cannot be read."""
+"""How long a slot stays taken if the time-out of the spec cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class _Ghost:
 
 
 class Ghosts:
-    """The ghosts that one process knows.
+    """The ghosts of one process.
 
     Args:
-        cache: the resources, of which one may have looked at a ghost's engine since.
+        cache: the resources; one of them may have looked at a ghost's engine meanwhile.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -41,12 +41,12 @@ class Ghosts:
         self._ghosts: dict[str, _Ghost] = {}
 
     def add(self, resource: CachedResource, engine: EngineKey | None, now: datetime) -> None:
-        """A resource is gone whose call or job may be at the vendor."""
+        """Add a deleted resource whose call or job may be at the vendor."""
         member = replace(resource.member, in_flight=True, deleting=True)
         self._ghosts[resource.reference.uid] = _Ghost(member, engine, now + _stay(resource))
 
     def at(self, now: datetime) -> list[Member]:
-        """The ghosts that there are at a moment."""
+        """Return the ghosts at a moment, and drop those that are over."""
         if not self._ghosts:
             return []
         seen = set(self._seen())
@@ -58,7 +58,7 @@ class Ghosts:
         return [ghost.member for ghost in self._ghosts.values()]
 
     def _seen(self) -> Iterator[EngineKey | None]:
-        """The engines that a resource has looked at and drives: what it shows counts by itself."""
+        """Yield the engines that a resource drives and has seen: its own status counts for them."""
         for resource in self._cache:
             member = resource.member
             looked = member.engine_status is not None and not member.deleting

@@ -1,9 +1,9 @@
-"""The policies as the API server has them: listed whole, and listed again when a watch stirs.
+"""The informer of policies: lists all of them, and lists again after each watch event.
 
-There are few, so what a watch shows is not taken in: it only says that a list is due. A list that
-is refused holds everything (with the last known policies, so that the other reasons stay true). So
-does one that fails for another reason once what is known is too old: a policy that changed must not
-be overlooked because lists alone do not succeed.
+There are few policies, so a watch event is not applied to the cache: it only makes a list due. A
+refused list holds all engines; the last known policies stay, so that the other reasons stay true. A
+list that fails for another reason does so once the last list is too old, because a changed policy
+must not be overlooked while lists fail.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from cse_operator.kube.policy_reader import PolicyReader
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 60.0
-"""Seconds between lists when the watch shows nothing."""
+"""Seconds between lists while the watch delivers no event."""
 
 SETTLE: Final = 0.1
-"""Seconds from an event to its list: a commit changes several policies."""
+"""Seconds from an event to its list: one commit may change several policies."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 15.0
 
 _Mark = tuple[str, int | None, Any]
-"""What makes a version of a policy: its uid, its generation and its spec."""
+"""What identifies a version of a policy: its uid, its generation and its spec."""
 
 OUTDATED_AFTER: Final = 5.0
-"""Seconds from an event until what was listed before it is not believed any more."""
+"""Seconds after an event until a list from before the event is too old."""
 
 OLDEST: Final = 3 * INTERVAL
-"""Seconds for which a list is believed when the watch shows nothing."""
+"""Seconds until a list is too old while the watch delivers no event."""
 
 MOST_IN_A_NAMESPACE: Final = 100
-"""With more policies in one namespace none of them is evaluated, and its engines are held."""
+"""With more policies in a namespace, none of them is evaluated, and its engines are held."""
 
-OUTDATED: Final = "a list of them does not succeed, and the last one is too old"
+OUTDATED: Final = "they cannot be listed, and the last list of them is too old"
 NOT_LISTED: Final = "they are not listed yet"
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
 
 class PolicyInformer:
-    """Keeps the set of policies.
+    """Keeps the set of policies current.
 
     Args:
-        reader: lists them.
-        namespaces: the namespaces to serve; none means all, and the policies of the cluster.
+        reader: lists the policies.
+        namespaces: the namespaces to serve; none means all of them, and the cluster policies.
         required: whether an engine that no policy selects is held.
         clock: monotonic seconds, of the event loop by default.
     """
@@ -73,50 +73,51 @@ class PolicyInformer:
         self._clock = clock or asyncio.get_running_loop().time
         self._stirred_at: float | None = None
         self.listed_at: float | None = None
-        """When the last list that succeeded was begun, by the clock of the loop."""
+        """When the last successful list began, by the event loop's clock."""
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._soon = asyncio.Event()
         self._known: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         self._required = required
         self._refused_in: dict[str, str] = {}
         self.objects: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-        """The policies as they were listed last, by kind, namespace and name."""
+        """The policies of the last list, by kind, namespace and name."""
         self.policies = PolicySet(unknown=NOT_LISTED, required=required)
         self.on_change: Callable[[PolicySet], None] = lambda _before: None
-        """Called with the set before, when there is another one."""
+        """Called with the previous set when a new one replaces it."""
         self.asked = asyncio.Event()
         """Set once the API server has answered: with the policies, or with a refusal."""
         self.listed = asyncio.Event()
-        """Set once there was a list: what may not be listed, or is not there, is not watched."""
+        """Set after the first successful list. The watch waits for it: without the right or the
+        CRD, there is nothing to watch."""
         self.begin_watch_again: Callable[[], None] = lambda: None
-        """Called when the policies can be listed again: the watch may have begun without them."""
+        """Called when policies can be listed again: the watch may have begun without them."""
 
     def served(self) -> tuple[str, ...]:
-        """The namespaces to watch; none means all."""
+        """Return the namespaces to watch; none means all."""
         served = tuple(n for n in self._namespaces if n not in self._refused_in)
         return served or self._namespaces
 
     def not_ready(self) -> str | None:
-        """Why engines are held although no policy says so; None if all is well."""
+        """Return why engines are held although no policy holds them; None if none is held so."""
         unknown = self.policies.unknown
         if unknown is None:
             return None
         return f"the policies cannot be read, so no upgrade starts: {unknown}\n"
 
     def on_event(self, _type: str | None, _obj: Mapping[str, Any]) -> None:
-        """A watch has shown a policy."""
+        """Make a list due: the watch has delivered an event."""
         self._stirred_at = self._stirred_at or self._clock()
         self._soon.set()
 
     def list_soon(self) -> None:
-        """Have the policies listed now."""
+        """Make a list due now."""
         self._soon.set()
 
     async def run(self) -> None:
-        """List again and again, until cancelled."""
+        """List after each event and interval, until cancelled."""
         if self._namespaces:
             logger.info(
-                "only UpgradePolicies of %s are served; a ClusterUpgradePolicy needs an operator "
+                "serving only the UpgradePolicies of %s; a ClusterUpgradePolicy needs an operator "
                 "without --namespaces",
                 ", ".join(self._namespaces),
             )
@@ -137,7 +138,7 @@ class PolicyInformer:
             self._soon.clear()
 
     async def list_once(self) -> bool:
-        """List all, and replace what is known; False if that did not succeed."""
+        """List all policies, replace the known ones; False if a list failed or was refused."""
         began, stirred = self._clock(), self._stirred_at
         self._stirred_at = None
         try:
@@ -175,11 +176,11 @@ class PolicyInformer:
         return found, unknown
 
     def _read(self) -> tuple[Policy, ...]:
-        """The policies; one in a version that is known already keeps what it remembers."""
+        """Read the policies; an unchanged one stays the same object and keeps its memory."""
         read: dict[tuple[str, str, str], tuple[_Mark, Policy]] = {}
         for key, obj in self.objects.items():
             metadata = obj["metadata"]
-            # A restored etcd may give one generation to two specs.
+            # After a restore of etcd, two specs may have the same generation.
             mark = (metadata["uid"], metadata.get("generation"), obj.get("spec"))
             known = self._known.get(key)
             read[key] = known if known and known[0] == mark else (mark, _read_one(obj))
@@ -187,7 +188,7 @@ class PolicyInformer:
         return tuple(read[key][1] for key in sorted(read))
 
     def _failed(self, error: KubeError) -> None:
-        logger.warning("the policies could not be listed, again soon: %s", error)
+        logger.warning("the policies could not be listed; trying again soon: %s", error)
         before = self.policies
         if _is_refusal(error):
             why = error.sentence
@@ -198,7 +199,7 @@ class PolicyInformer:
         self._replace(PolicySet(before.policies, before.namespaces, why, required=self._required))
 
     def _is_outdated(self) -> bool:
-        """Whether what is known may not be what there is: a policy stirred, or nobody could ask."""
+        """Whether the last list is too old: since an event, or because later lists failed."""
         now = self._clock()
         stirred = self._stirred_at is not None and now - self._stirred_at > OUTDATED_AFTER
         return stirred or self.listed_at is None or now - self.listed_at > OLDEST
@@ -220,22 +221,22 @@ class PolicyInformer:
 
 
 def _read_one(obj: Mapping[str, Any]) -> Policy:
-    """Read a policy; whatever one of them contains, the others are read and the process goes on."""
+    """Read a policy; none can stop the process or the reading of the others, whatever it holds."""
     try:
         return read_policy(obj)
     except Exception as error:
         policy = unreadable_policy(obj, f"the operator cannot read it: {type(error).__name__}")
-        logger.exception("%s cannot be read, and holds all in its scope", name_of(policy))
+        logger.exception("%s cannot be read, and holds all engines in its scope", name_of(policy))
         return policy
 
 
 def _selects_namespaces(obj: Mapping[str, Any]) -> bool:
-    """Whether a policy asks for namespaces; an empty selector does, and takes all."""
+    """Whether a policy has a namespace selector; an empty selector takes all namespaces."""
     return (obj.get("spec") or {}).get("namespaceSelector") is not None
 
 
 def _crowded(objects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The namespaces with more policies than are evaluated: no tenant costs the others theirs."""
+    """Return the namespaces with too many policies: one tenant must not block the others."""
     numbers = Counter(obj["metadata"]["namespace"] for obj in objects)
     told = f"there are more than {MOST_IN_A_NAMESPACE} in this namespace"
     return {name: told for name, number in numbers.items() if number > MOST_IN_A_NAMESPACE}
@@ -246,7 +247,7 @@ def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _is_refusal(error: KubeError) -> bool:
-    """Whether the answer says that these policies are not to be had: no right, or no CRD."""
+    """Whether the API server refused the list: no right, or no CRD."""
     return error.status in _REFUSALS
 
 

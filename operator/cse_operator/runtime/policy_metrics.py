@@ -1,6 +1,6 @@
-"""Metrics of policies and of what they hold; shown by the leader.
+"""Metrics of policies and of held engines; only the leader shows them.
 
-A scrape shows what was found out for the policies' statuses, so that it costs nothing anew.
+A scrape reuses the results of the policies' statuses, so it computes nothing again.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _EACH: Final = "(of the leader, up to --metrics-resource-limit)"
 
 
 class PolicyMetrics(Prepared):
-    """Shows the policies as they are now.
+    """Collects the metrics of the current policies.
 
     Args:
-        policies: the policies as they are now.
-        shown: the status of a policy as it was made last.
+        policies: returns the current policies.
+        shown: returns the latest status of a policy.
         cache: the engines.
-        leading: whether this process leads.
-        resource_limit: engines with series of their own, as of `Fleet`.
+        leading: whether this process is the leader.
+        resource_limit: with more engines, no engine has its own series, as in `Fleet`.
         clock: now, in UTC.
     """
 
@@ -54,15 +54,15 @@ class PolicyMetrics(Prepared):
         self._prepared: list[Metric] = []
 
     def prepare(self) -> None:
-        """Take down all figures of this moment."""
+        """Compute all metrics of this moment."""
         self._prepared = list(self._figures())
 
     def describe(self) -> list[Metric]:
-        """Nothing is collected when the collector is registered."""
+        """Return nothing, so that registration collects no metrics."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What was taken down."""
+        """Yield the prepared metrics."""
         yield from self._prepared
 
     def _figures(self) -> Iterator[Metric]:

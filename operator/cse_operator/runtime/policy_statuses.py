@@ -1,4 +1,4 @@
-"""Writes the policies' statuses, each at most once in ten seconds, and tells what policies did."""
+"""Writes the policies' statuses, each at most once in ten seconds, and posts policies' Events."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from cse_operator.runtime.policy_informer import PolicyInformer
 logger = logging.getLogger(__name__)
 
 BETWEEN_WRITES: Final = 10.0
-"""Seconds between two writes of one policy's status, at least."""
+"""The least seconds between two writes of one policy's status."""
 
 BETWEEN_LOOKS: Final = 2.0
-"""Seconds until a status that was made and is as it was is made again, at least."""
+"""The least seconds until a policy's status is computed again after it did not change."""
 
 Key = tuple[str, str, str]
 
@@ -43,7 +43,7 @@ class PolicyStatuses:
         informer: the policies as they were listed.
         cache: the engines, for the Events about them.
         events: where Events go.
-        metrics: told of missed windows.
+        metrics: counts missed windows.
         clock: steady seconds.
     """
 
@@ -65,22 +65,22 @@ class PolicyStatuses:
         self._clock = clock
         self._due: dict[Key, float] = {}
         self._judged: dict[Key, Fleet] = {}
-        """The fleet that each policy's status was made of last."""
+        """The fleet from which each policy's latest status was computed."""
         self._shown: dict[Key, PolicyStatus] = {}
         self._fleet: Fleet | None = None
         self._swept = asyncio.Event()
 
     def swept(self, fleet: Fleet) -> None:
-        """A sweep has seen the fleet so."""
+        """Take the fleet of a sweep, to write the statuses from it."""
         self._fleet = fleet
         self._swept.set()
 
     def shown(self, policy: Policy) -> PolicyStatus | None:
-        """The status of a policy as it was made last; None if there is none."""
+        """Return the latest status of a policy; None if there is none."""
         return self._shown.get(policy.key)
 
     async def run(self) -> None:
-        """Write after each sweep what is due, until cancelled."""
+        """Write the due statuses after each sweep, until cancelled."""
         while True:
             await self._swept.wait()
             self._swept.clear()
@@ -90,10 +90,10 @@ class PolicyStatuses:
                     asyncio.get_running_loop().call_later(due, self._swept.set)
 
     async def write(self, fleet: Fleet) -> float:
-        """Write the statuses that changed, as far as they are due.
+        """Write the changed statuses that are due.
 
         Returns:
-            Seconds until one that was written lately may be written again; 0 if there is none.
+            Seconds until all statuses that are not due yet are due; 0 if all were due.
         """
         left = [0.0]
         known = {policy.key for policy in fleet.policies.policies}
@@ -107,7 +107,7 @@ class PolicyStatuses:
             if wait > 0:
                 left.append(wait)
                 continue
-            await asyncio.sleep(0)  # there may be many, and everything else goes on between them
+            await asyncio.sleep(0)  # there may be many: let other tasks run between them
             self._due[policy.key] = self._clock() + BETWEEN_LOOKS
             try:
                 await self._write(policy, fleet)
@@ -118,7 +118,7 @@ class PolicyStatuses:
                 self._due[policy.key] = self._clock() + BETWEEN_WRITES
                 logger.warning("the status of %s could not be written: %s", name_of(policy), error)
             except Exception:
-                # One policy that nobody foresaw must not end the process, at every start again.
+                # One unforeseen policy must not end the process again at every start.
                 self._due[policy.key] = self._clock() + BETWEEN_WRITES
                 logger.exception("the status of %s could not be made", name_of(policy))
         return max(left)
@@ -143,18 +143,18 @@ class PolicyStatuses:
                 self._missed(policy, member)
 
     def _missed(self, policy: Policy, member: Member) -> None:
-        """An engine was due, and a window passed without its start."""
+        """Report an engine that was due but did not start in a window that has passed."""
         self._metrics.window_missed(policy.kind, policy.namespace, policy.name)
         told = f"a window of {name_of(policy)} passed, and the upgrade did not start in it"
         self._post(member.key, "WindowMissed", told)
 
     def policies_changed(self, before: PolicySet) -> None:
-        """There are other policies now: tell the engines whose policy is gone."""
+        """Post an Event about each engine that a deleted policy held."""
         kept = {policy.key for policy in self._informer.policies.policies}
         for policy in before.policies:
             if policy.key in kept:
                 continue
-            told = f"{name_of(policy)} was deleted, and holds this engine no longer"
+            told = f"{name_of(policy)} was deleted and no longer holds this engine"
             for resource in self._cache:
                 held = resource.raw_status.get("held") or ()
                 scope = policy.namespace in {"", resource.reference.namespace}
@@ -170,7 +170,7 @@ class PolicyStatuses:
 
 
 def _parsed(raw: Mapping[str, Any]) -> PolicyStatus:
-    """A stored status; a new one where this build cannot read it, for all of it is made anew."""
+    """Read a stored status; if that fails, return an empty one: all of it is made anew."""
     try:
         return PolicyStatus.model_validate(raw)
     except ValidationError:

@@ -103,7 +103,7 @@ def test_a_forbidden_call_says_so_now_and_at_the_next_look():
     forbidden = failure(FailureKind.FORBIDDEN, http_status=403, code="APIGW.0302")
     decision = after_call(o, forbidden, LIMITS)
     assert reason_of(decision) == Reason.PERMISSION_DENIED
-    assert "set enterpriseProjectId where they hold in one" in (decision.status.message or "")
+    assert "where these are granted in one" in (decision.status.message or "")
     next_look = decide(replace(o, status=decision.status), LIMITS)
     assert next_look.status == decision.status
     assert next_look.effect is Effect.NONE

@@ -187,7 +187,7 @@ def test_who_is_authorised_in_one_enterprise_project_is_told_which_field_names_i
     forbidden = failure(FailureKind.FORBIDDEN, http_status=403, code="APIGW.0302")
     message = decide(observed(failure=forbidden, failures=9), LIMITS).status.message
     assert message is not None
-    assert "set enterpriseProjectId where they hold in one enterprise project only" in message
+    assert "where these are granted in one enterprise project only" in message
     assert "`enterpriseProjectId`" in FACTS[Reason.PERMISSION_DENIED].way_out
 
 

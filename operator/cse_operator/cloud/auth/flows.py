@@ -1,7 +1,7 @@
-"""How a call proves who makes it, as flows that httpx runs around each request.
+"""Authentication of calls, as flows that httpx runs around each request.
 
-The flows do no I/O: what they need, such as a token, they yield as a request of its own. Each
-passes a `CredentialBreaker` before it shows what the vendor may refuse.
+The flows do no I/O: a flow that needs a token yields a separate request for it. Each flow passes a
+`CredentialBreaker` before it sends credentials that the vendor may refuse.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 
 _NOTABLE_CLOCK_DIFFERENCE = 600.0
-"""Seconds between the vendor's clock and ours worth mentioning: it refuses above 900."""
+"""Seconds between the vendor's clock and ours worth mentioning: the vendor refuses above 900."""
 _SIGNATURE_EXPIRED = re.compile(r"signature\W+(is |has |was )?expired", re.IGNORECASE)
-"""The gateway's words in a 401 for a request whose time is too far off its own clock."""
+"""The gateway's words in a 401 for a request whose time differs too much from its clock."""
 _CLOCK_DIFFERS = "this machine's clock differs from the vendor's"
 
 
 class CloudAuth(httpx.Auth, ABC):
-    """What all kinds of authentication share: the breaker, and the values no message may hold."""
+    """Base of all kinds of authentication: the breaker, and the values that no text may contain."""
 
     def __init__(self, breaker: CredentialBreaker | None = None) -> None:
         self.breaker = breaker or CredentialBreaker()
@@ -52,25 +52,25 @@ class CloudAuth(httpx.Auth, ABC):
         """How many tokens were bought from IAM; none for other kinds."""
 
     async def prepare(self) -> None:
-        """Be ready for a call that is begun now, before anything is recorded of it.
+        """Prepare for a call that begins now, before its intent is recorded.
 
         Raises:
-            CloudError: The call could not be made: an identity has no key that outlives it.
+            CloudError: The call cannot be made: an identity has no key that outlives the call.
         """
 
     @abstractmethod
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The values that must not appear in any text."""
+        """Return the values that must not appear in any text."""
 
     def held_back(self) -> Failure | None:
-        """Why no call would be sent now, before it waits for anything; `None` if one would."""
+        """Return why no call would be sent now, without waiting; None if a call would be sent."""
         return self.breaker.refusal()
 
     def sync_auth_flow(
         self,
         request: httpx.Request,  # noqa: ARG002
     ) -> Generator[httpx.Request, httpx.Response, None]:
-        """Not available: the flows wait for each other.
+        """Refuse synchronous clients: the flows wait for each other asynchronously.
 
         Raises:
             RuntimeError: Always.
@@ -78,7 +78,7 @@ class CloudAuth(httpx.Auth, ABC):
         raise RuntimeError("the operator's authentication needs an asynchronous client")
 
     def refusal_in(self, request: httpx.Request, response: httpx.Response) -> Failure:
-        """The refusal that an answer holds, and whether a clock is its cause."""
+        """Return the refusal in an answer; its message says if a wrong clock is the cause."""
         failure = failure_of_response(
             request.extensions.get(OPERATION, Operation.SHOW_ENGINE),
             response.status_code,
@@ -96,16 +96,16 @@ class CloudAuth(httpx.Auth, ABC):
 
 
 class _ShownEachTime(CloudAuth):
-    """A credential that the vendor judges with each call."""
+    """Credentials that the vendor checks with each call."""
 
     @abstractmethod
     def show(self, request: httpx.Request) -> None:
-        """Add the headers that prove who calls."""
+        """Add the headers that authenticate the request."""
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Show the credential; the breaker learns from the answer."""
+        """Send the credentials with the request, and report the verdict to the breaker."""
         async with self.breaker.attempt(*whose(request)):
             self.show(request)
             response = yield request
@@ -118,14 +118,14 @@ class _ShownEachTime(CloudAuth):
 
 
 class StaticTokenAuth(_ShownEachTime):
-    """A token from the Secret, as it is (header `X-Auth-Token`)."""
+    """A token from the Secret, sent unchanged (header `X-Auth-Token`)."""
 
     def __init__(self, credentials: StaticToken, breaker: CredentialBreaker | None = None) -> None:
         super().__init__(breaker)
         self._token = credentials.token
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The token."""
+        """Return the token."""
         return (self._token,)
 
     def show(self, request: httpx.Request) -> None:
@@ -150,7 +150,7 @@ class AccessKeyAuth(_ShownEachTime):
         self._now = now
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The two halves of the key, and the security token of a temporary one."""
+        """Return the two halves of the key, and the security token of a temporary key."""
         return self._credentials.secrets()
 
     def show(self, request: httpx.Request) -> None:
@@ -159,11 +159,11 @@ class AccessKeyAuth(_ShownEachTime):
 
 
 def whose(request: httpx.Request) -> tuple[Turn, str]:
-    """For whom a request is, and its project, which another region has under the same id."""
+    """Return a request's turn, and its project with the host: regions may share project ids."""
     turn, project = request.extensions.get(TURN, (Turn(), ""))
     return turn, f"{request.url.host}/{project}"
 
 
 def is_clocks_fault(refusal: Failure) -> bool:
-    """Whether credentials were refused because this machine's clock is wrong."""
+    """Whether the vendor refused credentials because this machine's clock is wrong."""
     return refusal.message.endswith(f"({_CLOCK_DIFFERS})")

@@ -1,4 +1,4 @@
-"""Which authentication belongs to which kind of credentials."""
+"""The authentication for each kind of credentials."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def auth_for(
     project_id: str,
     iam_endpoint: str,
 ) -> CloudAuth:
-    """Make the authentication that belongs to a kind of credentials.
+    """Return the authentication for credentials.
 
     Args:
         credentials: From `parse_secret`.
-        breaker: Shared by all calls in which the same Secret can be refused.
-        project_id: The project the calls are about.
+        breaker: Shared by all calls in which the vendor can refuse the same Secret.
+        project_id: The project of the calls.
         iam_endpoint: The origin of the region's IAM, where a password buys tokens.
     """
     if isinstance(credentials, StaticToken):

@@ -1,4 +1,4 @@
-"""How a call proves who makes it where a user's password buys tokens from IAM."""
+"""Authentication with a user's password, which buys tokens from IAM."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 _WRONG_PASSWORD = 401
 _TOKEN_PAUSE = 5.0
-"""Seconds before IAM is asked again after it failed without refusing."""
+"""Seconds until IAM is asked again after a failure that was no refusal."""
 
 
 class PasswordTokenAuth(CloudAuth):
-    """A user whose password buys tokens from IAM, kept until shortly before they expire.
+    """A user whose password buys tokens from IAM; a token is kept until shortly before it expires.
 
-    One token serves all calls. When it is refused, one new token is bought and a read is made
-    once more. A changing call is not: whoever made it looks at the engine first.
+    One token serves all calls. When it is refused, a read buys one new token and is sent once more.
+    A changing call is not sent again: its caller looks at the engine first.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class PasswordTokenAuth(CloudAuth):
         self._ask_again_at = 0.0
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The user's name, password and domain, the current token and the one before it."""
+        """Return the user's name, password and domain, the current token and the previous one."""
         tokens = tuple(token.value for token in (self._token, self._spent) if token)
         return (*self._credentials.secrets(), *tokens)
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add a token, buying one where needed; buy one more if it is refused."""
+        """Add a token, bought if needed; if the vendor refuses it, buy one more for a read."""
         for again in (False, True):
             bought = False
             if not self._is_being_renewed():
@@ -88,7 +88,7 @@ class PasswordTokenAuth(CloudAuth):
                                 answer = yield self._token_request(request)
                                 self._remember(await self._read(answer))
                         except (GeneratorExit, asyncio.CancelledError):
-                            # httpx ends the flow there when no answer came, or in time.
+                            # httpx ends the flow here if no answer comes, or none in time.
                             self._note_no_answer()
                             raise
                         bought = True
@@ -99,7 +99,7 @@ class PasswordTokenAuth(CloudAuth):
             if verdict is not Verdict.REFUSED:
                 return
             if again or bought:
-                # A fresh token that one project does not take says nothing of the password.
+                # A fresh token that one project refuses does not mean a wrong password.
                 self._hold_back(self.refusal_in(request, response))
                 return
             self._forget(token)
@@ -107,7 +107,7 @@ class PasswordTokenAuth(CloudAuth):
                 return
 
     def held_back(self) -> Failure | None:
-        """Why no token would be bought now; `None` if one would, or is at hand."""
+        """Return why no token would be bought now; None if one would be, or is at hand."""
         if self._is_valid(self._token):
             return None
         refused = self._failure if self._clock() < self._ask_again_at else None
@@ -118,19 +118,19 @@ class PasswordTokenAuth(CloudAuth):
         return (self._token is None or now >= self._renew_at) and now >= self._ask_again_at
 
     def _is_being_renewed(self) -> bool:
-        """Whether somebody else waits for IAM, and the token at hand is good meanwhile."""
+        """Whether another flow waits for IAM while the current token is still valid."""
         return self._buying.locked() and self._is_valid(self._token)
 
     def _is_valid(self, token: Token | None) -> TypeGuard[Token]:
         return token is not None and self._clock() < self._expires_at
 
     def _note_no_answer(self) -> None:
-        """Leave IAM alone for a moment: the next attempt goes out with the token at hand."""
+        """Ask IAM nothing for a moment; meanwhile calls use the current token."""
         self._ask_again_at = self._clock() + _TOKEN_PAUSE * (1 + self._jitter())
         self._failure = Failure(FailureKind.TRANSIENT, "IAM did not answer")
 
     def _hold_back(self, failure: Failure) -> None:
-        """Ask for nothing with this user in this project for a while."""
+        """Stop all requests of this user in this project for the breaker's cool-down."""
         self._replace_token(None)
         self._failure = failure
         self._ask_again_at = self._clock() + self.breaker.cooling
@@ -156,7 +156,7 @@ class PasswordTokenAuth(CloudAuth):
             self._expires_at = now + answer.lifetime
             self._ask_again_at = now
             self.breaker.accepted()
-            # Well before the end, and not all processes at the same moment.
+            # Renew well before the end, and not in all processes at the same moment.
             self._renew_at = now + answer.lifetime * (0.8 + 0.1 * self._jitter())
             return
         if answer.kind is FailureKind.UNAUTHENTICATED:
@@ -170,10 +170,10 @@ class PasswordTokenAuth(CloudAuth):
         self._ask_again_at = now + pause
 
     def _usable_token(self) -> Token:
-        """The token, also one that should have been renewed while IAM does not answer.
+        """Return the token, also one whose renewal is due while IAM does not answer.
 
         Raises:
-            CloudError: There is none; what IAM last said.
+            CloudError: There is no valid token; the error is IAM's last one.
         """
         if self._is_valid(self._token):
             return self._token
@@ -187,6 +187,6 @@ class PasswordTokenAuth(CloudAuth):
         self._token = token
 
     def _forget(self, token: Token) -> None:
-        """Do not use a refused token again; one bought meanwhile by somebody else stays."""
+        """Drop a refused token; a token that another flow bought meanwhile stays."""
         if self._token is token:
             self._replace_token(None)
