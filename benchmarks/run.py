@@ -82,7 +82,7 @@ def _given_up(contestant: Contestant, plan: Plan, error: Exception, log: Path) -
         log.replace(kept)
     late = isinstance(error, TimeoutError)
     why = f"not done within {plan.seconds:g} s" if late else f"failed: {error}".partition("\n")[0]
-    print(f"  {error!r}; what it said last is in {kept}", file=sys.stderr, flush=True)
+    print(f"  {error!r}; the log is {kept}", file=sys.stderr, flush=True)
     return {
         "contestant": contestant.name,
         "resources": plan.resources,
@@ -118,7 +118,7 @@ def _guarded(results: list[dict[str, Any]]) -> int:
     if found:
         print(f"all calls of the burst: {ours['burst']['kube']} {ours['burst']['cloud']}")
     if not found:
-        print("every count is what it must be; times are for information only")
+        print("every count is right; times are for information only")
     return 1 if found else 0
 
 

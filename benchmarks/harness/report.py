@@ -69,18 +69,18 @@ def markdown(document: Result) -> str:
     results: list[Result] = document["results"]
     intro = (
         f"{document['machine']}, {document['date']}; the operators in Python run on Python "
-        f"{document['python']}. Jobs take 3 s (0.5 s for lone changes), running jobs are looked at "
-        "every second. CPU is the operator's process alone. Times mean something only within this "
-        "page, and best as ratios: API server, etcd, simulator and load share the machine with "
-        "whom they measure. Peers have the resource as kubebuilder defines it by default; "
-        "`-our-crd` are the same ones on ours, whose status is an atomic map. No time holds our "
-        "start's grace, in which no upgrade begins.\n"
+        f"{document['python']}. Jobs take 3 s (0.5 s for lone changes); running jobs are polled "
+        "every second. CPU is that of the operator's process alone. Compare times only within this "
+        "page, and best as ratios: the API server, etcd, the simulator and the load share the "
+        "machine with the operators. Peers have the CRD that kubebuilder generates by default; "
+        "`-our-crd` are the same peers on our CRD, whose status is an atomic map. No time includes "
+        "the grace at our start, in which no upgrade begins.\n"
     )
     parts = ["# Results\n", intro]
     for limits, size in sorted({(result["limits"], result["resources"]) for result in results}):
         of_size = _alike(results, size, limits=limits)
         told = (
-            ", the vendor taking 200 calls a second of each kind, jobs of 60 s, looks every 5 s"
+            ", the vendor limiting each API to 200 calls a second, jobs of 60 s, polls every 5 s"
             if limits
             else ""
         )
@@ -97,7 +97,7 @@ def _alike(results: list[Result], size: int, *, limits: bool) -> list[Result]:
 
 def _given_up(document: Result) -> str:
     lines = [f"- {row(result)}" for result in document["given_up"]]
-    return "\n".join(["## Not through\n", *lines, ""]) if lines else ""
+    return "\n".join(["## Given up\n", *lines, ""]) if lines else ""
 
 
 def _burst_table(results: list[Result]) -> str:

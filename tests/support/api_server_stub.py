@@ -55,7 +55,7 @@ class ApiServerStub:
             )
         )
         answer = self.answers.pop(0) if self.answers else self.otherwise
-        assert answer is not None, f"nobody said how to answer {self.asked[-1]}"
+        assert answer is not None, f"the test set no answer to {self.asked[-1]}"
         return await answer(request)
 
 

@@ -114,7 +114,7 @@ class UpgradeRun:
             log = operator.process.output()
             mine = [line for line in log.splitlines() if self.scene.namespace in line]
             unforeseen = [line for line in mine if "unforeseen error" in line]
-            self.check(not unforeseen, f"an error that nobody foresaw: {unforeseen}")
+            self.check(not unforeseen, f"an unforeseen error in the log: {unforeseen}")
             self.check(PASSWORD not in log, "the password is in the log")
         return reason
 

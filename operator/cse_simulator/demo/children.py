@@ -138,7 +138,7 @@ class OperatorProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C must reach only the demo, which then stops this
+                start_new_session=True,  # Ctrl-C goes to the demo, which stops the operator
             )
 
     def _ended(self) -> bool:

@@ -37,7 +37,7 @@ class AdminClient:
 
         Args:
             url: The simulator's URL, with or without the path of the admin API.
-            certificate: PEM file to trust, where the simulator serves HTTPS.
+            certificate: PEM file to trust if the simulator serves HTTPS.
         """
         self._call = AdminTransport(url, certificate).call
 
@@ -201,8 +201,8 @@ class AdminClient:
         """Accept these credentials from now on, and no others.
 
         Args:
-            credentials: Any of the settings `tokens`, `users`, `access_keys` and
-                `security_tokens`, in their form there.
+            credentials: Credentials as in `Settings`: `tokens`, `users`, `access_keys`,
+                `security_tokens`, `identity_providers` and `pod_identities`.
         """
         body = {wire.camel_case(name): value for name, value in credentials.items()}
         self._call("POST", "credentials", body)

@@ -25,7 +25,7 @@ class AdminTransport:
 
         Args:
             url: The simulator's URL, with or without the path of the admin API.
-            certificate: PEM file to trust, where the simulator serves HTTPS.
+            certificate: PEM file to trust if the simulator serves HTTPS.
         """
         parts = urlsplit(url)
         host, port = parts.hostname or "127.0.0.1", parts.port

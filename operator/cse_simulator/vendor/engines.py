@@ -22,7 +22,7 @@ FIRST_VERSIONS = {
     "NACOS": ("2.1.0.1", "2.1.0.16"),
     "MICROGATEWAY": ("1.0.0", "1.1.0"),
 }
-"""Installed and latest version of an engine whose description names none."""
+"""Default installed and latest version of an engine."""
 
 DEFAULT_PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 _NAMESPACE = uuid.UUID("6f0c1c6e-90a3-5b52-9d0f-2f7c4a3f8d11")

@@ -165,7 +165,7 @@ class Recorder:
         }
 
     def count(self, phase: Phase, operation: str, engine_id: str, status: int) -> int:
-        """Return one counter."""
+        """Return one counter; an empty engine id or a zero status counts all."""
         if phase == "accepted":
             return sum(
                 count for (engine, _), count in self.accepted.items() if engine_id in {"", engine}

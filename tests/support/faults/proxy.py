@@ -240,10 +240,10 @@ class Client(Protocol):
 
 class _Nobody:
     async def kill(self) -> None:
-        raise AssertionError("a rule kills, and nobody said whom")
+        raise AssertionError("a rule kills, but the proxy has no client process")
 
     def signal(self, number: signal.Signals) -> None:
-        raise AssertionError(f"a rule sends {number.name}, and nobody said to whom")
+        raise AssertionError(f"a rule sends {number.name}, but the proxy has no client process")
 
 
 class FaultProxy:

@@ -223,7 +223,7 @@ class ModelWorld:
                 if other.owner == call.owner and other.target != call.target
             ]
             asked = [at for at in (*requests, *others) if since < at <= call.sent_at]
-            assert asked, f"{call.target} was called again and nobody asked"
+            assert asked, f"{call.target} was called again without a request"
 
     def retries_stay_within_what_was_asked_for(self):
         for uid, requests in self.cluster.requests.items():
@@ -267,7 +267,7 @@ class ModelWorld:
         return iter(sorted(found, key=lambda entry: entry[1]))
 
     def _left_no_trace(self, call: Call) -> bool:
-        """Return whether the residual risk applies: a refusal for the sender, and a forgotten job."""
+        """Return whether the residual risk applies: the sender saw a refusal, the job is gone."""
         jobs = [job for job in self.vendor.jobs.values() if job.owner == call.owner]
         forgotten = any(job.gone_from < float("inf") for job in jobs)
         return call.fault == "delivered twice" and forgotten
