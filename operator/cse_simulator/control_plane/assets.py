@@ -83,7 +83,7 @@ def find_assets() -> Assets | None:
 
 
 def ensure_assets(report: Report = report_to_stderr) -> Assets:
-    """Return the binaries; build them if they are missing. Processes may call this at once.
+    """Return the binaries, and build them if they are missing; safe in several processes at once.
 
     Args:
         report: Called with a line for a person at each step, and at least every 20 seconds.

@@ -67,7 +67,7 @@ def operator_flags(namespace: str, vendor: str) -> list[str]:
 
 
 class OperatorProcess:
-    """`cse-operator run` as a child process that can be restarted, as a cluster does."""
+    """`cse-operator run` as a child process, restarted whenever it ends, as in a cluster."""
 
     def __init__(self, flags: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         """Prepare the process without starting it.
