@@ -80,9 +80,7 @@ class Settings:
 
     upgrade_policy: UpgradePolicy = field(
         default="offered",
-        metadata={
-            "help": "Accepted target versions: offered and higher, any higher, or any."
-        },
+        metadata={"help": "Accepted target versions: offered and higher, any higher, or any."},
     )
 
     retry_job_id: RetryJobId = field(
