@@ -1,8 +1,8 @@
 """The benchmark: our operator and its peers on the same work, one table.
 
-`make bench` runs all of it, `make bench QUICK=1` a small part, `make bench-guard` what CI runs, and
-`python benchmarks/run.py --help` shows how to run less. Each contestant's row is printed when it is
-known, and none takes longer than its limit. docs/performance.md explains the figures.
+`make bench` runs all rounds, `make bench QUICK=1` a small part, `make bench-guard` the part for CI.
+`python benchmarks/run.py --help` shows how to run less. Each contestant has a time limit, and its
+row is printed as soon as it is known. docs/performance.md explains the figures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 
 HERE = Path(__file__).resolve().parent
-# The tests' way to start processes that cannot outlive this one serves here, too.
+# The benchmark shares the tests' helper that starts processes which die with this one.
 sys.path.append(str(HERE.parent / "tests"))
 
 from harness import guard, plot, report  # noqa: E402
@@ -45,7 +45,7 @@ def main() -> int:
         "results": [],
         "given_up": [],
     }
-    # What CI runs needs no peer, and so no Go.
+    # The part for CI runs no peer, so it needs no Go.
     binary = None if options.guard else ensure_binary()
     known = everyone(binary)
     python, document["python"] = _python(options)
@@ -60,7 +60,7 @@ def main() -> int:
             log = output / "log"
             result = _measured(known[name], plan, Manner(python, plan.limits), log)
         except (RuntimeError, TimeoutError) as error:
-            # The others are still worth measuring. A peer that is too slow is a result, too.
+            # Go on with the others. A peer that is too slow is a result, too.
             failed += name == OURS or not isinstance(error, TimeoutError)
             result = _given_up(known[name], plan, error, log)
             document["given_up"].append(result)
@@ -82,7 +82,7 @@ def _given_up(contestant: Contestant, plan: Plan, error: Exception, log: Path) -
         log.replace(kept)
     late = isinstance(error, TimeoutError)
     why = f"not done within {plan.seconds:g} s" if late else f"failed: {error}".partition("\n")[0]
-    print(f"  {error!r}; what it said last is in {kept}", file=sys.stderr, flush=True)
+    print(f"  {error!r}; the log is {kept}", file=sys.stderr, flush=True)
     return {
         "contestant": contestant.name,
         "resources": plan.resources,
@@ -92,10 +92,10 @@ def _given_up(contestant: Contestant, plan: Plan, error: Exception, log: Path) -
 
 
 def _python(options: argparse.Namespace) -> tuple[tuple[str, ...], str]:
-    """The Python of the contestants that need one: the image's where it can be had.
+    """Choose the Python of the Python contestants: the image's if it is available.
 
     Returns:
-        The beginning of its command line, and what the results say of it.
+        The beginning of its command line, and its description in the results.
     """
     here = platform.python_version()
     if options.guard:
@@ -105,7 +105,7 @@ def _python(options: argparse.Namespace) -> tuple[tuple[str, ...], str]:
     )
     if answer.returncode == 0:
         return (str(IMAGE_PYTHON),), f"{answer.stdout.strip()}, as in the image"
-    told = f"{here}, because the image's could not be had here"
+    told = f"{here}, because the image's is not available here"
     print(f"The contestants in Python run on {told}.", file=sys.stderr, flush=True)
     return (sys.executable,), told
 
@@ -118,7 +118,7 @@ def _guarded(results: list[dict[str, Any]]) -> int:
     if found:
         print(f"all calls of the burst: {ours['burst']['kube']} {ours['burst']['cloud']}")
     if not found:
-        print("every count is what it must be; times are for information only")
+        print("every count is right; times are for information only")
     return 1 if found else 0
 
 
@@ -126,13 +126,13 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--guard", action="store_true", help="fail if a count is wrong (for CI)")
     parser.add_argument("--quick", action="store_true", help="1,000 resources, in some minutes")
-    parser.add_argument("--resources", type=int, help="so many resources instead")
+    parser.add_argument("--resources", type=int, help="this number of resources instead")
     parser.add_argument("--only", action="append", help="only this contestant (repeatable)")
-    parser.add_argument("--lone", type=int, help="so many lone changes")
-    parser.add_argument("--idle", type=float, help="seconds of rest that are measured")
+    parser.add_argument("--lone", type=int, help="number of lone changes")
+    parser.add_argument("--idle", type=float, help="seconds of rest to measure")
     parser.add_argument("--no-burst", action="store_true", help="only start, rest, lone changes")
     parser.add_argument("--limits", action="store_true", help="only with the vendor's limits on")
-    parser.add_argument("--seconds", type=float, help="give a contestant up after so long")
+    parser.add_argument("--seconds", type=float, help="give a contestant up after this time")
     parser.add_argument("--output", type=Path, help="where the results go")
     options = parser.parse_args()
     if options.output is None:
@@ -158,7 +158,7 @@ def _measured(contestant: Contestant, plan: Plan, manner: Manner, log: Path) -> 
 
 
 def _simulator_capacity(binary: Path) -> int:
-    """How many calls a second the simulator answers to a client that does nothing else."""
+    """Return how many calls a second the simulator answers to a client that only calls it."""
     with start_simulator(engines=SMALL) as simulation:
         return _load(binary, simulation, f"/{simulation.admin.engines()[0].id}")
 
@@ -171,7 +171,7 @@ def _load(binary: Path, simulation: Simulation, path: str) -> int:
 
 
 def _write(document: dict[str, Any], output: Path) -> None:
-    """Write after each contestant: a run that is stopped has told what it knew."""
+    """Write the results after each contestant, so that a stopped run keeps them."""
     (output / "results.json").write_text(json.dumps(document, indent=1) + "\n")
     (output / "results.md").write_text(report.markdown(document) + "\n")
     (output / "bursts.svg").write_text(plot.bars(document["results"]))

@@ -1,6 +1,6 @@
-"""The benchmark's parts: what is measured, against whom, and how it is told.
+"""The parts of the benchmark.
 
-`contestants` starts them, `load` changes and watches the resources, `measures` reads what the
-kernel, the API server and the simulator counted, `phases` puts these together, and `report` and
-`plot` tell the result. Nothing here imports the operator: it is a process like the others.
+`contestants` starts the operators, `load` changes and watches the resources, `measures` reads the
+counters of the kernel, the API server and the simulator, `phases` combines these, and `report` and
+`plot` present the results. Nothing here imports the operator: it is a process like its peers.
 """

@@ -1,4 +1,4 @@
-"""Who is measured, and how each is started: alike in everything that can be alike."""
+"""The measured operators and their start, with settings as equal as possible."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ OURS = "ours"
 CAREFUL = "careful"
 POLL_SECONDS = 1
 POLL_SECONDS_WITH_LIMITS = 5
-"""Our default. A look a second at each of a thousand jobs would be five times the limit."""
+"""The operator's default. With 1 s, a thousand jobs would need five times the vendor's limit."""
 READY_SECONDS = 180.0
 OUTCOME_GRACE_SECONDS = 10.0
-"""As short as the settings below allow. The default is 35; no time in the results holds it."""
+"""As short as the settings below allow. The default is 35; no measured time includes it."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How the contestants are run."""
+    """The conditions under which the contestants run."""
 
     python: tuple[str, ...] = (sys.executable,)
-    """The beginning of a command line of Python."""
+    """The beginning of the command line of a Python contestant."""
     limits: bool = False
     """Whether the vendor limits calls."""
 
     @property
     def poll_seconds(self) -> int:
-        """Between looks at a running job."""
+        """The interval between polls of a running job."""
         return POLL_SECONDS_WITH_LIMITS if self.limits else POLL_SECONDS
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contestant works, and how."""
+    """A contestant's cluster, vendor and port, and its conditions."""
 
     kubeconfig: Path
     cloud: str
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One operator: its name, and how it is told where to work."""
+    """One operator: its name, its command line and its environment."""
 
     name: str
     describes: str
@@ -60,13 +60,13 @@ class Contestant:
     command: Callable[[Place], list[str]]
     environment: Callable[[Place], dict[str, str]] = lambda _place: {}
     begins_after: float = 0.0
-    """Seconds after it is ready in which it looks at engines and calls no Upgrade."""
+    """Seconds after it is ready in which it reads engines but calls no Upgrade."""
     our_crd: bool = False
-    """Whether the resource is defined as by us, and not as kubebuilder would by default."""
+    """Whether the cluster has our CRD; else the CRD is as kubebuilder generates it by default."""
 
 
 def everyone(go_peers: Path | None) -> dict[str, Contestant]:
-    """All contestants, by name; without the binary, those in Python."""
+    """Return all contestants by name; without the binary, only those in Python."""
     found = [*_in_python(), *(_in_go(go_peers) if go_peers else ())]
     return {contestant.name: contestant for contestant in found}
 
@@ -121,14 +121,14 @@ def _ours(place: Place) -> list[str]:
         f"--iam-endpoint={place.cloud}",
         "--allow-insecure-endpoint",
         f"--poll-interval={place.manner.poll_seconds}",
-        # No Upgrade before the process has held the right to act for one outcome grace: the lone
-        # changes and the burst begin after that, and what goes into the grace is short.
+        # The operator calls no Upgrade until it has held the right to act for one outcome grace.
+        # The lone changes and the burst begin after that; the parts of the grace are short here.
         "--request-timeout=5",
         "--send-window=2",
         "--read-lag=1",
         "--clock-tolerance=1",
         f"--outcome-grace={OUTCOME_GRACE_SECONDS:g}",
-        # The peers have no such limit. Where the vendor has one, ours is the default.
+        # The peers have no client-side limit. If the vendor limits calls, ours has its default.
         *([] if place.manner.limits else ["--calls-per-second=100000"]),
         "--log-level=warning",
     ]
@@ -171,10 +171,10 @@ class Running:
                 self._process.wait()
 
     async def until_ready(self) -> None:
-        """Wait until it says that it serves.
+        """Wait until the contestant reports that it is ready.
 
         Raises:
-            RuntimeError: It ended, or took too long.
+            RuntimeError: The contestant ended, or took too long.
         """
         deadline = time.monotonic() + READY_SECONDS
         while not self._is_ready():
@@ -186,7 +186,7 @@ class Running:
         self._begins_at = time.monotonic() + self._contestant.begins_after
 
     async def until_it_begins(self) -> None:
-        """Wait until it calls Upgrade at once when a resource wants it."""
+        """Wait until the contestant no longer delays its upgrade calls after the start."""
         await asyncio.sleep(self._begins_at - time.monotonic())
 
     def _is_ready(self) -> bool:

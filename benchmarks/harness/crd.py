@@ -1,4 +1,4 @@
-"""The resource's definition: ours, and as kubebuilder would make it of the same types."""
+"""The CRD of the resource: ours, and as kubebuilder generates it from the same types."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MARKER = "x-kubernetes-map-type"
 
 
 def definition(*, ours: bool) -> dict[str, Any]:
-    """Read the definition; without `ours`, with no map that is atomic.
+    """Read our CRD; without `ours`, remove the markers of atomic maps.
 
-    Nobody gets an atomic status from kubebuilder who does not ask for it by a marker, and it saves
-    the API server work for each write: who owns which field is noted for the status as a whole.
+    kubebuilder makes the status atomic only if a marker asks for it. An atomic status saves the API
+    server work on each write, because it tracks the owner of the status as a whole, not per field.
     """
     found: dict[str, Any] = yaml.safe_load(OURS.read_text())
     if not ours and not _strip(found):
@@ -24,13 +24,13 @@ def definition(*, ours: bool) -> dict[str, Any]:
 
 
 def policies() -> list[dict[str, Any]]:
-    """Read the definitions of the policies: our operator is not ready without them."""
+    """Read the CRDs of the policies: our operator is not ready without them."""
     kinds = ("upgradepolicies", "clusterupgradepolicies")
     return [yaml.safe_load((OURS.parent / f"{kind}.yaml").read_text()) for kind in kinds]
 
 
 def _strip(node: Any) -> int:
-    """Remove the marker everywhere below; return how often it was there."""
+    """Remove the marker from a tree, and return how often it was there."""
     if isinstance(node, dict):
         own = node.pop(_MARKER, None) is not None
         return own + sum(_strip(child) for child in node.values())

@@ -1,4 +1,4 @@
-"""What every run must have cost, to the call: CI fails when it cost more, or less than it must."""
+"""The exact counts of calls and writes that a run must have; CI fails on any other count."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SIZE = 100
 LONE_CHANGES = 5
 IDLE_SECONDS = 5.0
 LOOKS = 2
-"""At an engine, for one upgrade: one to decide on, and one to see the new version."""
+"""Reads of the engine for one upgrade: one before the decision, one to see the new version."""
 CALLS = 4
-"""To the vendor for one upgrade: two looks, the Upgrade, and the poll that shows the job's end."""
+"""Vendor calls for one upgrade: two reads, the Upgrade, and the poll that shows the job's end."""
 
 
 def broken(ours: Result) -> list[str]:
-    """The counts of a run of our operator that are not what they must be, in sentences."""
+    """Return a sentence for each wrong count in a run of our operator."""
     exact, most = dict(_exact(ours)), dict(_most(ours))
     return [
         *(f"{what}: {got}, and not {due}" for what, (got, due) in exact.items() if got != due),
@@ -45,7 +45,7 @@ def _exact(ours: Result) -> Iterator[tuple[str, tuple[int, int]]]:
 def _most(ours: Result) -> Iterator[tuple[str, tuple[int, int]]]:
     jobs = {"the burst": BURST_JOB_SECONDS, "the lone changes": LONE_JOB_SECONDS}
     for when, phase, upgrades in _upgrades(ours):
-        # A job that takes three intervals is looked at thrice, and the end may need one more.
+        # A job that takes three intervals is polled three times, and its end may need one more.
         polls = int(jobs[when] / POLL_SECONDS)
         yield (
             f"calls to the vendor in {when}",

@@ -1,4 +1,4 @@
-"""The people of the benchmark: they create and change resources, and watch what becomes of them."""
+"""The users of the benchmark: they create, change and watch resources."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 
 def name_of(index: int) -> str:
-    """The name of a resource."""
+    """Return the name of a resource."""
     return f"engine-{index:05d}"
 
 
 class Load:
-    """Calls the API server over 40 connections, and counts its own calls."""
+    """Calls the API server over 40 connections, and counts these calls."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -63,7 +63,7 @@ class Load:
         await _each(range(len(engine_ids)), one)
 
     async def change(self, indexes: Iterable[int], version: str) -> None:
-        """Want another version of these resources."""
+        """Set another desired version in these resources."""
 
         async def one(index: int) -> None:
             path = f"{_PATH}/{name_of(index)}"
@@ -72,10 +72,10 @@ class Load:
         await _each(indexes, one)
 
     async def intent_write_seconds(self, times: int) -> list[float]:
-        """How long the write of an intent takes before a lone change, by itself.
+        """Measure the write of an intent alone, as it happens before a lone change.
 
-        It has an intent's size, somebody watches, and there is a rest before each: as it is when
-        an operator writes one.
+        The conditions are those of an operator's write: the status has an intent's size, a watch is
+        open, and there is a pause before each write.
         """
         name, taken = "measured", []
         manifest = _manifest(0, "00000000-0000-0000-0000-000000000000", "0.0.1")
@@ -101,7 +101,7 @@ class Load:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Onlooker]:
-        """Watch all resources for as long as the context is open."""
+        """Watch all resources while the context is open."""
         self.made["LIST", PLURAL] += 1
         async with self._session.get(_PATH, params={"limit": "1"}) as answer:
             version = (await answer.json())["metadata"]["resourceVersion"]
@@ -123,20 +123,20 @@ class Load:
             async with self._session.get(_PATH, params=query) as answer:
                 async for line in answer.content:
                     onlooker.see(line)
-            # The API server ends watches when it takes in a CRD: on from where this one was.
+            # The API server ends watches when a CRD is installed: resume at the last version.
             self.made["WATCH", PLURAL] += 1
 
 
 class Onlooker:
-    """Sees each version of each resource, and wakes those who wait for one."""
+    """Sees each version of each resource, and wakes the waiters for it."""
 
     def __init__(self, version: str) -> None:
         self._waiting: dict[str, list[tuple[Callable[[Any], bool], asyncio.Future[float]]]] = {}
         self.version = version
-        """The resource version of what was seen last."""
+        """The last seen resource version."""
 
     def watch_ended(self, task: asyncio.Task[None]) -> None:
-        """Nothing more will be seen: tell those who wait, if it was not meant so."""
+        """Pass the watch's failure, if any, to all waiters."""
         error = None if task.cancelled() else task.exception()
         for waiting in self._waiting.values():
             for _, future in waiting:
@@ -144,7 +144,7 @@ class Onlooker:
                     future.set_exception(error)
 
     def see(self, line: bytes) -> None:
-        """Take in one line of the watch."""
+        """Process one line of the watch."""
         event = from_json(line)
         if event["type"] == "ERROR":
             raise RuntimeError(f"the watch failed: {event['object']}")
@@ -162,14 +162,14 @@ class Onlooker:
                     future.set_result(now)
 
     def expect(self, index: int, predicate: Callable[[Any], bool]) -> asyncio.Future[float]:
-        """A future of the (wall clock) time at which the resource will be as wanted."""
+        """Return a future of the wall-clock time at which the predicate first holds."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(name_of(index), []).append((predicate, future))
         return future
 
 
 def upgraded_to(version: str) -> Callable[[Any], bool]:
-    """Whether the upgrade to a version has its result."""
+    """Return a predicate: the upgrade to a version has succeeded."""
 
     def predicate(resource: Any) -> bool:
         status = resource.get("status") or {}
@@ -183,7 +183,7 @@ def upgraded_to(version: str) -> Callable[[Any], bool]:
 
 
 def has_job_for(version: str) -> Callable[[Any], bool]:
-    """Whether the job of an upgrade that has not ended is in the status."""
+    """Return a predicate: the status has the job of an upgrade that has not ended."""
 
     def predicate(resource: Any) -> bool:
         status = resource.get("status") or {}
@@ -198,7 +198,7 @@ def has_job_for(version: str) -> Callable[[Any], bool]:
 
 
 def settled_at(version: str) -> Callable[[Any], bool]:
-    """Whether a resource without any upgrade is known to be at its version."""
+    """Return a predicate: the status shows that the engine is at its version already."""
 
     def predicate(resource: Any) -> bool:
         status = resource.get("status") or {}
@@ -223,7 +223,7 @@ def _manifest(index: int, engine_id: str, version: str) -> dict[str, Any]:
 
 
 def _intent(number: int) -> dict[str, Any]:
-    """A status with an intent, and otherwise than the one with the number before."""
+    """Return a status with an intent, different for each number."""
     moment = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
     condition = {
         "status": "True",
@@ -259,7 +259,7 @@ def _intent(number: int) -> dict[str, Any]:
 
 
 async def _each(indexes: Iterable[int], do: Callable[[int], Any]) -> None:
-    """Do it for each, 40 at a time."""
+    """Call a function for each index, 40 at a time."""
     left = iter(indexes)
 
     async def work() -> None:

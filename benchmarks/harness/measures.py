@@ -1,4 +1,4 @@
-"""What the kernel, the API server and the simulator counted."""
+"""The counters of the kernel, the API server and the simulator."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _DONE = {"0", "200", "201"}
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 KubeCall = tuple[str, str]
-"""Verb, and resource with its subresource, and in brackets the status of a refusal."""
+"""Verb, and resource with subresource; a refusal has its status in brackets."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process that is measured."""
+    """A measured process."""
 
     pid: int
 
     def cpu_seconds(self) -> float:
-        """User and system time so far."""
+        """Return the user and system time so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def rss_mib(self) -> float:
-        """Memory in use now."""
+        """Return the memory in use."""
         return self._status("VmRSS")
 
     def peak_rss_mib(self) -> float:
-        """The most memory in use since the start or `forget_peak`."""
+        """Return the peak memory since the start or the last `forget_peak`."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
-        """Begin a new peak from what is in use now."""
+        """Reset the peak to the memory in use."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _status(self, name: str) -> float:
@@ -56,7 +56,7 @@ class Process:
 
 
 def kube_calls(cluster: Cluster) -> Counter[KubeCall]:
-    """What the API server has answered so far, whoever asked."""
+    """Return the API server's count of requests from all clients so far."""
     found: Counter[KubeCall] = Counter()
     for line in str(cluster.request("GET", "/metrics")).splitlines():
         sample = _SAMPLE.match(line)
@@ -82,7 +82,7 @@ class Snapshot:
 
 
 class Meter:
-    """Takes snapshots and says what happened between two of them."""
+    """Takes snapshots, and returns the difference between two of them."""
 
     def __init__(
         self,
@@ -96,8 +96,8 @@ class Meter:
         Args:
             cluster: The API server.
             admin: The simulator's counters; reset at each `start`.
-            processes: Whose CPU is counted, by name.
-            own_kube: The calls that the harness itself made so far.
+            processes: The processes whose CPU is counted, by name.
+            own_kube: Returns the calls that the harness itself made so far.
         """
         self._cluster = cluster
         self._admin = admin
@@ -110,11 +110,11 @@ class Meter:
         return await self._snapshot()
 
     async def since(self, before: Snapshot, *, wall: float | None = None) -> dict[str, object]:
-        """Everything that was counted since `before`, as plain data.
+        """Return all counts since `before`, as plain data.
 
         Args:
-            before: From `start`.
-            wall: Seconds that the phase took, where its end was earlier than now.
+            before: The snapshot from `start`.
+            wall: The phase's duration in seconds, if it ended before this call.
         """
         now = await self._snapshot()
         kube = now.kube - before.kube
@@ -130,7 +130,7 @@ class Meter:
         }
 
     async def _snapshot(self) -> Snapshot:
-        # CPU before the API server's long page of metrics, which costs all of them some.
+        # Read CPU before the API server's metrics: that long page costs every process some CPU.
         cpu = {name: process.cpu_seconds() for name, process in self._processes.items()}
         own, moment = self._own_kube(), time.monotonic()
         kube = await asyncio.to_thread(kube_calls, self._cluster)
@@ -138,18 +138,18 @@ class Meter:
 
 
 async def until_quiet(process: Process, *, window: float = 1.5, limit: float = 600.0) -> float:
-    """Wait until a process has next to no work left.
+    """Wait until a process is nearly idle.
 
     Args:
-        process: Whose.
-        window: Seconds for which it must have used less than a thirtieth of a core.
-        limit: Seconds after which it counts as never quiet.
+        process: The process.
+        window: Seconds in which it must use less than a thirtieth of a core.
+        limit: Seconds after which to give up.
 
     Returns:
-        The monotonic time since when it is quiet.
+        The monotonic time at which the quiet window began.
 
     Raises:
-        TimeoutError: It was never quiet.
+        TimeoutError: The process did not become quiet.
     """
     begun = quiet_since = time.monotonic()
     used = process.cpu_seconds()

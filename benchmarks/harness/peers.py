@@ -1,4 +1,4 @@
-"""The Go peers' binary: built once from `benchmarks/peers`, kept in the user's cache."""
+"""The binary of the Go peers: built once from `benchmarks/peers` and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FILES = ("go.mod", "go.sum", "*.go")
 
 
 def ensure_binary() -> Path:
-    """Return the binary, building it if these very sources were not built before.
+    """Return the binary; build it if the cache has none of these sources.
 
     Raises:
-        ControlPlaneError: There is no Go that is new enough, and none can be installed.
+        ControlPlaneError: No Go is new enough, and none can be installed.
         subprocess.CalledProcessError: The build failed.
     """
     cache = cache_directory()
@@ -47,7 +47,7 @@ def _digest() -> str:
 
 
 def _go(cache: Path) -> Path:
-    """A Go for the peers' go.mod: found or installed as for the control plane."""
+    """Return a Go for the peers' go.mod, found or installed as for the control plane."""
     text = (SOURCES / "go.mod").read_text()
     found = re.search(r"^go (\d+(?:\.\d+)*)$", text, re.MULTILINE)
     control_plane = building.recipe()

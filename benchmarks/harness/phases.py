@@ -1,4 +1,4 @@
-"""What each contestant goes through: start, rest, lone changes, a burst."""
+"""The phases of a measurement: start, rest, lone changes, and a burst."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from harness.measures import Meter, Process, until_quiet
 FIRST, LONE, BURST = "2.3.1", "2.4.0", "2.5.0"
 BURST_JOB_SECONDS = 3.0
 LONE_JOB_SECONDS = 0.5
-"""Short, so that fifty changes one after the other end in time; the poll decides what they take."""
+"""Short, so that fifty changes in sequence end in time; the poll interval dominates the result."""
 VENDOR_CALLS_PER_SECOND = 200.0
-"""The vendor's documented limit, for each of its calls and project; beyond it is a 429."""
+"""The vendor's documented limit for each API and project; calls beyond it get a 429."""
 VENDOR_JOB_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured of one contestant."""
+    """The measurements of one contestant."""
 
     resources: int
     lone_changes: int
     idle_seconds: float
     burst: bool = True
     limits: bool = False
-    """Whether the vendor limits calls, and its jobs take their time."""
+    """Whether the vendor limits calls and runs long jobs."""
     seconds: float = 1800.0
-    """After which the contestant is given up."""
+    """The time after which the contestant is given up."""
 
     @property
     def job_seconds(self) -> float:
-        """How long the jobs of the burst take."""
+        """The duration of the jobs in the burst."""
         return VENDOR_JOB_SECONDS if self.limits else BURST_JOB_SECONDS
 
 
@@ -68,11 +68,11 @@ class _Scene:
 
 
 async def measure(contestant: Contestant, plan: Plan, manner: Manner, log: Path) -> dict[str, Any]:
-    """Run all phases for one contestant on an API server and a simulator of its own.
+    """Run all phases for one contestant, with a new API server and a new simulator.
 
     Raises:
-        TimeoutError: It was not through within the plan's seconds.
-        RuntimeError: It ended, or something else went wrong.
+        TimeoutError: The phases took longer than the plan's seconds.
+        RuntimeError: The contestant ended, or a call failed.
     """
     async with asyncio.timeout(plan.seconds):
         return await _measure(contestant, plan, manner, log)
@@ -119,7 +119,7 @@ async def _measure(contestant: Contestant, plan: Plan, manner: Manner, log: Path
 
 
 async def _first_contact(scene: _Scene, plan: Plan) -> None:
-    """Have every resource looked at once, so that the start that is measured meets them at rest."""
+    """Let the contestant settle every resource, so that the measured start finds them at rest."""
     async with scene.load.watching() as onlooker:
         seen = [onlooker.expect(index, settled_at(FIRST)) for index in range(plan.resources)]
         with scene.running as running:
@@ -134,7 +134,7 @@ async def _start(scene: _Scene) -> dict[str, Any]:
     await scene.running.until_ready()
     ready = time.monotonic() - begun
     settled = await until_quiet(scene.process) - begun
-    # The process began a moment before the first snapshot; all of its time is its start's.
+    # The process began before the first snapshot: count all of its CPU time as its start's.
     cpu = scene.process.cpu_seconds()
     counted = await meter.since(before, wall=settled)
     return {
@@ -154,7 +154,7 @@ async def _idle(scene: _Scene, seconds: float) -> dict[str, Any]:
 
 
 async def _lone(scene: _Scene, changes: int) -> dict[str, Any]:
-    """Change one resource at a time, each only when the one before has its result."""
+    """Change one resource after the other; wait for each result before the next change."""
     admin = scene.simulation.admin
     admin.change_settings(job_seconds=LONE_JOB_SECONDS)
     taken: dict[str, list[float]] = {"put": [], "job": [], "result": []}
@@ -171,7 +171,7 @@ async def _lone(scene: _Scene, changes: int) -> dict[str, Any]:
                 taken["result"].append(await result - changed)
             put = admin.calls("Upgrade")[-1]
             taken["put"].append(put.time - changed)
-            # Long enough for what follows a result, such as an Event, to be over.
+            # Leave time for the work after a result, such as an Event.
             await asyncio.sleep(0.1)
     counted = await meter.since(before)
     admin.change_settings(job_seconds=BURST_JOB_SECONDS)
@@ -179,7 +179,7 @@ async def _lone(scene: _Scene, changes: int) -> dict[str, Any]:
 
 
 async def _burst(scene: _Scene, resources: int) -> dict[str, Any]:
-    """Change all resources at once and wait until each has its result."""
+    """Change all resources at once, and wait for the result of each."""
     await until_quiet(scene.process)
     scene.process.forget_peak()
     meter = scene.meter()
@@ -191,7 +191,7 @@ async def _burst(scene: _Scene, resources: int) -> dict[str, Any]:
         changed = time.monotonic() - begun
         await asyncio.gather(*done)
         wall = time.monotonic() - begun
-    # What is left to do, such as Events, belongs to the burst's cost though not to its time.
+    # Work after the last result, such as Events, counts as cost of the burst but not as time.
     await until_quiet(scene.process)
     counted = await meter.since(before, wall=wall)
     accepted = scene.simulation.admin.accepted_upgrades().values()

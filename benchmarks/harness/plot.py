@@ -1,4 +1,4 @@
-"""A small bar chart as SVG, by hand: a plotting library would weigh more than the benchmark."""
+"""A small bar chart as SVG, without a plotting library, which would outweigh the benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OURS, _OTHERS = "#2f6feb", "#8b949e"
 
 
 def bars(results: list[dict[str, Any]]) -> str:
-    """Draw time, CPU, memory and calls of the bursts, each as bars of one scale."""
+    """Draw time, CPU, memory and calls of the bursts, each as bars on one scale."""
     parts: list[str] = []
     y = 10.0
     results = [result for result in results if not result["limits"]]

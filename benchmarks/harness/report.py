@@ -1,4 +1,4 @@
-"""Tells the results: one Markdown page with the tables, the ratios and the budgets."""
+"""The results as one Markdown page with tables, ratios and budgets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.contestants import CAREFUL, OURS
 Result = dict[str, Any]
 
 SMALLEST_BUDGET = 1_000
-"""Budgets are for so many resources and more: with fewer, what happens once weighs too much."""
+"""Budgets apply from this number of resources: with fewer, one-time costs weigh too much."""
 
 MANY = 10_000
 _OBJECT = "microserviceengines"
@@ -20,32 +20,32 @@ _WRITES = ("POST", "PUT", "PATCH", "APPLY", "DELETE")
 
 
 def status_writes(phase: Result) -> int:
-    """Writes of the status subresource."""
+    """Return the number of writes of the status subresource."""
     return _sum(phase["kube"], lambda call: call.endswith(f" {_OBJECT}/status"))
 
 
 def other_object_writes(phase: Result) -> int:
-    """Writes of the resource itself: annotations, finalizers, or anything else."""
+    """Return the number of writes of the resource itself: annotations, finalizers and so on."""
     return _sum(phase["kube"], lambda call: _is_write(call) and call.endswith(f" {_OBJECT}"))
 
 
 def api_writes(phase: Result) -> int:
-    """All writes to the API server, Events included."""
+    """Return the number of writes to the API server, Events included."""
     return _sum(phase["kube"], _is_write)
 
 
 def events(phase: Result) -> int:
-    """Events that were posted or repeated."""
+    """Return the number of Events that were posted or repeated."""
     return _sum(phase["kube"], lambda call: _is_write(call) and call.endswith(" events"))
 
 
 def cloud_calls(phase: Result) -> int:
-    """All calls to the vendor."""
+    """Return the number of calls to the vendor."""
     return sum(phase["cloud"].values())
 
 
 def row(result: Result) -> str:
-    """What is known of one contestant, in a line: printed as soon as it is."""
+    """Return the results of one contestant in a line."""
     name = f"{result['contestant']}, {result['resources']:,}"
     name += ", with limits" if result["limits"] else ""
     if "given_up" in result:
@@ -65,22 +65,22 @@ def row(result: Result) -> str:
 
 
 def markdown(document: Result) -> str:
-    """The whole page."""
+    """Return the whole page."""
     results: list[Result] = document["results"]
     intro = (
         f"{document['machine']}, {document['date']}; the operators in Python run on Python "
-        f"{document['python']}. Jobs take 3 s (0.5 s for lone changes), running jobs are looked at "
-        "every second. CPU is the operator's process alone. Times mean something only within this "
-        "page, and best as ratios: API server, etcd, simulator and load share the machine with "
-        "whom they measure. Peers have the resource as kubebuilder defines it by default; "
-        "`-our-crd` are the same ones on ours, whose status is an atomic map. No time holds our "
-        "start's grace, in which no upgrade begins.\n"
+        f"{document['python']}. Jobs take 3 s (0.5 s for lone changes); running jobs are polled "
+        "every second. CPU is that of the operator's process alone. Compare times only within this "
+        "page, and best as ratios: the API server, etcd, the simulator and the load share the "
+        "machine with the operators. Peers have the CRD that kubebuilder generates by default; "
+        "`-our-crd` are the same peers on our CRD, whose status is an atomic map. No time includes "
+        "the grace at our start, in which no upgrade begins.\n"
     )
     parts = ["# Results\n", intro]
     for limits, size in sorted({(result["limits"], result["resources"]) for result in results}):
         of_size = _alike(results, size, limits=limits)
         told = (
-            ", the vendor taking 200 calls a second of each kind, jobs of 60 s, looks every 5 s"
+            ", the vendor limiting each API to 200 calls a second, jobs of 60 s, polls every 5 s"
             if limits
             else ""
         )
@@ -97,7 +97,7 @@ def _alike(results: list[Result], size: int, *, limits: bool) -> list[Result]:
 
 def _given_up(document: Result) -> str:
     lines = [f"- {row(result)}" for result in document["given_up"]]
-    return "\n".join(["## Not through\n", *lines, ""]) if lines else ""
+    return "\n".join(["## Given up\n", *lines, ""]) if lines else ""
 
 
 def _burst_table(results: list[Result]) -> str:
@@ -205,7 +205,7 @@ _FIGURES: dict[str, Callable[[Result], float]] = {
 
 
 def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
-    """What was promised, what was measured, and whether that keeps it."""
+    """Return each budget's name, limit and measured value, and whether it was kept."""
     found: list[tuple[str, str, str, bool]] = []
 
     def judge(what: str, limit: float, measured: float, unit: str = "") -> None:
@@ -246,7 +246,7 @@ def budgets(results: list[Result]) -> list[tuple[str, str, str, bool]]:
 
 
 def _growth(results: list[Result]) -> str:
-    """How ours costs more with more resources."""
+    """Return the table of how our costs grow with the number of resources."""
     ours = [r for r in results if r["contestant"] == OURS and not r["limits"]]
     if len(ours) < 2:
         return ""
@@ -304,7 +304,7 @@ def _simulator(document: Result) -> str:
 
 
 def machine() -> str:
-    """The machine in a few words."""
+    """Describe the machine in a few words."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return f"{os.cpu_count()} cores ({models[0] if models else 'unknown'})"

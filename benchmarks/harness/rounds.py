@@ -1,4 +1,4 @@
-"""What is measured, and of whom: each round is one contestant with one plan."""
+"""The rounds of the benchmark: each is one contestant with one plan."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ TINY, SMALL, LARGE, HUGE = 100, 1_000, 10_000, 50_000
 IN_FULL = {
     TINY: (OURS,),
     SMALL: (OURS, CAREFUL, "careful-our-crd", "tuned", "tuned-our-crd", "default", "usual-kopf"),
-    # The other two would take a quarter of an hour and some gigabytes here.
+    # At this size, the other two would take a quarter of an hour and some gigabytes.
     LARGE: (OURS, CAREFUL, "careful-our-crd", "tuned", "tuned-our-crd"),
-    # Memory and start alone: how they grow.
+    # Only start and memory, to see how they grow.
     HUGE: (OURS,),
 }
 IN_BRIEF = {SMALL: (OURS, CAREFUL, "careful-our-crd", "tuned", "default", "usual-kopf")}
 WITH_LIMITS = (OURS, CAREFUL)
 SECONDS = {TINY: 300.0, SMALL: 600.0, LARGE: 1800.0, HUGE: 1800.0}
 SECONDS_IN_BRIEF = 300.0
-"""After so long a contestant is given up: usual-kopf is known to hang for a quarter of an hour."""
+"""The time limit of a contestant: usual-kopf is known to hang for a quarter of an hour."""
 
 
 def rounds(options: argparse.Namespace) -> Iterator[tuple[str, Plan]]:
-    """Who is measured by what, in this order."""
+    """Yield the contestants with their plans, in order."""
     sizes = _sizes(options)
     for size in (size for size in sizes if size <= SMALL):
         for name in sizes[size]:

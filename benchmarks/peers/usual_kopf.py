@@ -1,7 +1,7 @@
-"""A peer: the same upgrades by an operator as kopf's documentation would have it written.
+"""A peer: an operator for the same upgrades, written as kopf's documentation suggests.
 
-Handlers for creation and update, a timer per resource that looks at its job, and plain httpx.
-It keeps no promise beyond what these give: no intent, no precondition.
+It has handlers for creation and update, a timer per resource that polls its job, and plain httpx.
+It promises nothing beyond that: it writes no intent and uses no precondition.
 """
 
 from __future__ import annotations

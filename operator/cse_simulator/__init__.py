@@ -1,1 +1,1 @@
-"""Stand-ins for rehearsals: the vendor's API with faults on demand, and a local API server."""
+"""For rehearsals: the vendor's API with faults on demand, a local API server, and a demo."""

@@ -1,4 +1,4 @@
-"""`python -m cse_simulator`: the vendor's stand-in for shell users."""
+"""`python -m cse_simulator`: the simulator for shell users."""
 
 import sys
 

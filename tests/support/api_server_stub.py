@@ -1,7 +1,7 @@
-"""A stand-in for the API server, for what the real one does not do on command.
+"""A stub of the API server, for answers that the real one does not give on command.
 
-It answers what it is told to, in order, and keeps what it was asked. What the API server
-itself does with a request is tested against the real one (tests/integration/test_kube_*.py).
+The stub gives configured answers in order, and records the requests. How the API server handles
+a request is tested against the real one (tests/integration/test_kube_*.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Asked:
 
 @dataclass
 class ApiServerStub:
-    """Answers in order with what is in `answers`, and with `otherwise` when none is left."""
+    """Gives the `answers` in order, then `otherwise`."""
 
     url: str
     answers: list[Answer] = field(default_factory=list)
@@ -55,12 +55,12 @@ class ApiServerStub:
             )
         )
         answer = self.answers.pop(0) if self.answers else self.otherwise
-        assert answer is not None, f"nobody said how to answer {self.asked[-1]}"
+        assert answer is not None, f"the test set no answer to {self.asked[-1]}"
         return await answer(request)
 
 
 OBJECT = {"kind": "It", "metadata": {"resourceVersion": "1"}}
-"""The least that an object of the API has."""
+"""A minimal API object."""
 
 
 def reply(
@@ -70,7 +70,7 @@ def reply(
     text: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """An answer with a JSON body (some object unless another one is given), or with a text."""
+    """Return an answer with a JSON body (by default a minimal object) or with a text."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if text is not None:
@@ -83,20 +83,20 @@ def reply(
 
 
 def refusal(status: int, reason: str, message: str = "no", **headers: str) -> Answer:
-    """An answer with a `Status` object, as the API server refuses things."""
+    """Return a refusal with a `Status` object, as the API server sends it."""
     body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message}
     return reply(status, body, headers=headers)
 
 
 async def hang_up(request: web.Request) -> web.StreamResponse:
-    """Close the connection without a word."""
+    """Close the connection without an answer."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
 
 
 def silence(until: asyncio.Event) -> Answer:
-    """Say nothing until the event is set."""
+    """Return an answer that waits until the event is set."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         await until.wait()
@@ -107,7 +107,7 @@ def silence(until: asyncio.Event) -> Answer:
 
 @asynccontextmanager
 async def api_server_stub(folder: Path) -> AsyncIterator[tuple[ApiServerStub, ApiClient]]:
-    """A running stub and a connection to it, made the way the operator makes its own."""
+    """Run a stub, and connect to it in the same way as the operator."""
     app = web.Application()
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     stub = ApiServerStub("")

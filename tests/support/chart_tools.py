@@ -1,4 +1,4 @@
-"""Helm, with folders of its own, and where the chart is."""
+"""Helm with private folders, and the path of the chart."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CHART = ROOT / "deploy" / "helm" / "cse-operator"
 
 
 class Helm:
-    """Helm with folders of its own, so that nothing of this user's configuration counts."""
+    """Helm with private folders, so that this user's configuration has no effect."""
 
     def __init__(
         self, folder: Path, cluster: Cluster | None = None, *, kubeconfig: Path | None = None
     ) -> None:
-        """Use `folder` for caches; without a cluster, only what needs none works.
+        """Use `folder` for caches; without a cluster, only commands that need none work.
 
-        Whose rights it has is told by `kubeconfig`; the administrator's when there is none.
+        Helm has the rights of `kubeconfig`, by default the administrator's.
         """
         own = cluster.kubeconfig if cluster else folder / "none"
         self._command = [str(tool("helm"))]
@@ -36,7 +36,7 @@ class Helm:
         }
 
     def __call__(self, *arguments: str) -> str:
-        """Run it and return its standard output; fails with everything it wrote."""
+        """Run Helm and return its standard output; if it fails, show all its output."""
         result = self.run(*arguments)
         assert result.returncode == 0, (
             f"helm {' '.join(arguments)} exited with {result.returncode}:\n"
@@ -45,7 +45,7 @@ class Helm:
         return result.stdout
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run it and return whatever came of it."""
+        """Run Helm and return its result, whether it failed or not."""
         return subprocess.run(
             [*self._command, *arguments],
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What the tests of the cloud side share: a client in its usual surroundings."""
+"""Shared by the tests of the cloud side: a client with its usual parts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ JOB_ANSWER: dict[str, Any] = {
 
 
 class FakeTime:
-    """A clock that moves when somebody sleeps, and counts how long that was."""
+    """A clock that `sleep` advances, and that records the sleeps."""
 
     def __init__(self, start: float = 1000.0) -> None:
         self.now = start
@@ -66,13 +66,13 @@ class FakeTime:
         self.now += seconds
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """As a loop does, with a clock that moves at once."""
+        """Advance the clock at once, then call back as an event loop does."""
         self.now += seconds
         asyncio.get_running_loop().call_soon(callback)
 
 
 def project_limits(rate: float = 1000, time: FakeTime | None = None) -> ProjectLimits:
-    """The limits of one project, of its own clock where one is given."""
+    """Return the limits of one project, with the given clock if there is one."""
     return ProjectLimits(
         (lambda: RateLimit(rate))
         if time is None
@@ -94,7 +94,7 @@ def make_client(
     enterprise_project_id: str | None = None,
     **others: Any,
 ) -> CseClient:
-    """A client of `http` with a static token, unless told otherwise."""
+    """Return a client of `http`, by default with a static token."""
     timing = {name: others.pop(name) for name in ("clock", "sleep", "jitter") if name in others}
     if "jitter" in timing:
         others["jitter"] = timing["jitter"]
@@ -131,7 +131,7 @@ class Caught:
 
 @contextmanager
 def fails(kind: FailureKind) -> Iterator[Caught]:
-    """The block has to raise a cloud error of exactly this kind."""
+    """Require that the block raises a cloud error of exactly this kind."""
     caught = Caught()
     with pytest.raises(CloudError) as info:
         yield caught

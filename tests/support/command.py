@@ -1,4 +1,4 @@
-"""The commands of `cse-operator` as processes, with a vendor and a cluster to ask."""
+"""Runs the commands of `cse-operator` as processes, with a vendor and a cluster."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def run(
     stdin: str = "",
     settings: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came of it.
+    """Run a command and return its result.
 
     Args:
         arguments: The command and its flags.
-        vendor: The URL of the vendor's stand-in.
-        kubeconfig: The cluster; without one there is none.
+        vendor: The simulator's URL.
+        kubeconfig: The cluster's kubeconfig; by default there is no cluster.
         access_key: Whether the environment has an access key.
         folder: The working directory.
-        stdin: What is on its standard input.
-        settings: Variables of the operator's settings.
+        stdin: The standard input.
+        settings: Environment variables of the operator's settings.
     """
     endpoint = (
         [f"--cse-endpoint={vendor}", f"--iam-endpoint={vendor}", "--allow-insecure-endpoint"]

@@ -11,7 +11,7 @@ GROUP_VERSION = "cse-operator.io/v1alpha1"
 
 
 def engine_manifest(name: str, *, namespace: str, **spec: Any) -> dict[str, Any]:
-    """Return a manifest; `spec` holds the fields to set in place of the usual ones."""
+    """Return a manifest; the fields in `spec` replace the usual ones."""
     usual = {
         "region": "cn-north-4",
         "projectId": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
@@ -28,13 +28,13 @@ def engine_manifest(name: str, *, namespace: str, **spec: Any) -> dict[str, Any]
 
 
 def engine_path(namespace: str, name: str = "") -> str:
-    """Return the path of a namespace's engines, or of one of them."""
+    """Return the API path of a namespace's engines, or of one engine."""
     base, _, plural = ENGINES.rpartition("/")
     return f"/{base}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 
 def create_engine(cluster: Cluster, name: str, *, namespace: str, **spec: Any) -> dict[str, Any]:
-    """Create one as the administrator, and return it as stored."""
+    """Create an engine resource as the administrator, and return the stored object."""
     manifest = engine_manifest(name, namespace=namespace, **spec)
     created: dict[str, Any] = cluster.request("POST", engine_path(namespace), manifest)
     return created
@@ -43,7 +43,7 @@ def create_engine(cluster: Cluster, name: str, *, namespace: str, **spec: Any) -
 def patch_engine(
     cluster: Cluster, name: str, patch: dict[str, Any], *, namespace: str
 ) -> dict[str, Any]:
-    """Merge a patch into one, such as `{"spec": {"version": "2.5.0"}}`."""
+    """Merge a patch into a resource, such as `{"spec": {"version": "2.5.0"}}`."""
     patched: dict[str, Any] = cluster.request(
         "PATCH", engine_path(namespace, name), patch, content_type="application/merge-patch+json"
     )

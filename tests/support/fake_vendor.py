@@ -1,4 +1,4 @@
-"""The reading half of the vendor's API, held in the hand: what it shows, and when it answers."""
+"""A fake of the vendor's reads: a test controls their content and the time of the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 
 
 def engine_view(engine_id: str = "engine", **fields: object) -> EngineView:
-    """An engine at 2.3.1 that offers 2.4.0, unless told otherwise."""
+    """Return an engine, by default at 2.3.1 with 2.4.0 as latest version."""
     usual = EngineView(
         engine_id=engine_id,
         name="orders",
@@ -31,7 +31,7 @@ def engine_view(engine_id: str = "engine", **fields: object) -> EngineView:
 
 
 def job_view(job_id: int = 101, engine_id: str = "engine", **fields: object) -> JobView:
-    """An upgrade job that runs, unless told otherwise."""
+    """Return a job, by default a running upgrade."""
     usual = JobView(
         job_id=job_id,
         engine_id=engine_id,
@@ -47,26 +47,26 @@ def job_view(job_id: int = 101, engine_id: str = "engine", **fields: object) -> 
 
 
 def failure(kind: FailureKind = FailureKind.TRANSIENT, **fields: object) -> Failure:
-    """A failure of a kind."""
+    """Return a failure of a kind."""
     return replace(Failure(kind, "the vendor's words"), **fields)  # type: ignore[arg-type]
 
 
 async def until_idle() -> None:
-    """Let everything run that can run while nobody answers."""
+    """Let all tasks run until they wait for an answer."""
     for _ in range(50):
         await asyncio.sleep(0)
 
 
 @dataclass
 class FakeReader:
-    """Answers with what it is given; while `gate` is closed, it keeps everybody waiting."""
+    """Answers from its fields; while `gate` is closed, all calls wait."""
 
     engines: dict[str, EngineView] = field(default_factory=dict)
     jobs: dict[int, JobView | Exception] = field(default_factory=dict)
     listing_failures: list[Exception] = field(default_factory=list)
-    """What the next listings fail with, one each."""
+    """The errors of the next lists, one each."""
     asked: list[str] = field(default_factory=list)
-    """The calls in the order in which they came: `list`, `engine X` or `job 7`."""
+    """The calls in order of arrival: `list`, `engine X` or `job 7`."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -96,6 +96,6 @@ class FakeReader:
         return answer
 
     def take_calls(self) -> list[str]:
-        """The calls since this was asked last."""
+        """Return the calls since the last call of this method."""
         calls, self.asked = self.asked, []
         return calls

@@ -15,7 +15,7 @@ _SETTINGS = {
     **{f"GIT_{who}_NAME": "A person" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "person@example.com" for who in ("AUTHOR", "COMMITTER")},
 }
-"""Whoever runs the tests may sign commits, or have hooks of their own."""
+"""They shut out the user's git configuration, which may sign commits or run hooks."""
 
 
 class GitRepository:
@@ -43,7 +43,7 @@ class GitRepository:
         self._push()
 
     def checkout(self) -> Path:
-        """The folder with the files of the newest commit that was pushed."""
+        """Check out the newest pushed commit, and return its folder."""
         _git(self._tool, "fetch", "--quiet", "origin", "main")
         _git(self._tool, "checkout", "--quiet", "--detach", "FETCH_HEAD")
         return self._tool
@@ -54,7 +54,7 @@ class GitRepository:
 
 def _git(folder: Path, *arguments: str) -> None:
     command = ["git", "-C", str(folder), *arguments]
-    # Hooks and other programs around the tests may have set such variables for theirs.
+    # If a git hook or another program runs the tests, it may have set such variables.
     around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     result = subprocess.run(
         command, env=around | _SETTINGS, capture_output=True, text=True, check=False, timeout=60

@@ -1,7 +1,7 @@
 """Go programs and other projects' files, made once per machine from the modules that pin them.
 
-`python -m support.go_tools NAME…` builds tools ahead of the tests that need them; the name
-`control-plane` is kube-apiserver, etcd and kubectl. With `--print` it says where the tools are.
+`python -m support.go_tools NAME…` builds tools before the tests need them; the name
+`control-plane` means kube-apiserver, etcd and kubectl. With `--print` it prints the tools' paths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cse_simulator.control_plane.assets import Report, cache_directory, report_t
 from cse_simulator.control_plane.building import Recipe, build, find_go, recipe
 from support.repository import ROOT
 
-# Pinned by the module of the control plane, most of whose packages they share.
+# The control plane's module pins them, because they share most of its packages.
 TOOLS = {
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint",
     "helm": "helm.sh/helm/v4/cmd/helm",
@@ -32,20 +32,20 @@ TOOLS = {
 }
 
 BUILD_SECONDS = 1800
-"""Time-out of the tests that may have to build first: some minutes on two cores."""
+"""Time-out, in seconds, of tests that may have to build first: some minutes on two cores."""
 
 
 def tool(name: str) -> Path:
-    """Return the path of one of `TOOLS`, building it unless it is in the cache."""
+    """Return the path of one of `TOOLS`; build it if it is not in the cache."""
     return tools([name], lambda _line: None)[name]
 
 
 def tools(names: Sequence[str], report: Report) -> dict[str, Path]:
-    """Return the paths of some of `TOOLS`, building together those that are not in the cache.
+    """Return the paths of some of `TOOLS`; build all that are not in the cache in one go.
 
     Args:
         names: Keys of `TOOLS`.
-        report: Is given lines for a person while they are built.
+        report: Called with a line for a person before a build and during it.
     """
     wanted = recipe()
     assert wanted is not None
@@ -56,7 +56,7 @@ def tools(names: Sequence[str], report: Report) -> dict[str, Path]:
             report(f"Building {', '.join(missing)} from Go modules, once")
             cache = cache_directory()
             partial = cache / "tools.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # what an interrupted run left
+            shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted run
             packages = [TOOLS[name] for name in missing]
             build(wanted, find_go(wanted, cache, report), partial, report, packages)
             for name in missing:
@@ -73,22 +73,23 @@ def _digest(wanted: Recipe, name: str) -> str:
 
 
 def module_tool(module: str, name: str) -> Path:
-    """Return the path of a tool that has a module of its own, building it unless it is cached.
+    """Return the path of a tool with its own module; build it if it is not in the cache.
 
     Args:
         module: The folder in `tests/tools` whose go.mod names the tool.
-        name: The tool's.
+        name: The tool's name.
     """
     return _cached(module, _build) / name
 
 
 def files(module: str, dependency: str, folder: str) -> Path:
-    """Return the path of a folder of another module, downloading it unless it is in the cache.
+    """Return the path of a folder in another module; download it if it is not in the cache.
 
     Args:
-        module: The folder in `tests/tools` whose go.mod requires it, and whose go.sum has its hash.
+        module: The folder in `tests/tools` whose go.mod requires the other module, and whose
+            go.sum has its hash.
         dependency: The other module's path.
-        folder: The folder in it.
+        folder: The folder in the other module.
     """
 
     def download(go: Path, directory: Path, target: Path) -> None:
@@ -102,7 +103,7 @@ def files(module: str, dependency: str, folder: str) -> Path:
 
 
 def _cached(module: str, make: Callable[[Path, Path, Path], None]) -> Path:
-    """Return what is made from a module's go.mod and go.sum, once per machine."""
+    """Return the folder that `make` makes from a module's go.mod and go.sum, once per machine."""
     directory = ROOT / "tests" / "tools" / module
     inputs = b"".join((directory / file).read_bytes() for file in ("go.mod", "go.sum"))
     cache = cache_directory()
@@ -113,7 +114,7 @@ def _cached(module: str, make: Callable[[Path, Path, Path], None]) -> Path:
             assert wanted is not None
             go = find_go(wanted, cache, lambda _line: None)
             partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)  # what an interrupted run left
+            shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted run
             make(go, directory, partial)
             partial.rename(folder)
     return folder
@@ -139,8 +140,8 @@ def _environment() -> dict[str, str]:
 
 
 def main(names: Sequence[str]) -> int:
-    """Build what is named, and return the exit code."""
-    # Ended with SIGTERM, it ends its children.
+    """Build or print the named tools, and return the exit code."""
+    # On SIGTERM, raise SystemExit, which ends the children.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if names[:1] == ["--print"]:

@@ -1,8 +1,8 @@
-"""A container of the image, run with what Linux has and a Pod gets: no container engine.
+"""A container of the image, run without a container engine under the conditions of a Pod.
 
 A Pod of `deploy/base` runs as user 65532, as process 1 of its own process tree, with a read-only
 root, without capabilities and without a way to regain them, and finds its service account's token
-in a file. All of this is the kernel's doing, and made here with `unshare` and `chroot`.
+in a file. The kernel provides all of this, so `unshare` and `chroot` are enough here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from support import processes
 SERVICE_ACCOUNT = "run/secrets/kubernetes.io/serviceaccount"
 USER = 65532
 
-# The arguments: the root, a folder with the token, and a command of this machine. The mounts are
-# seen by this process and its children only, and end with them.
+# The arguments: the root, a folder with the token, and a command of this machine. Only this process
+# and its children see the mounts, which end with them.
 _SETUP = f"""
 set -eu
 root=$1 account=$2
@@ -50,10 +50,10 @@ def _program(name: str) -> str:
 
 
 class Image:
-    """The image that `make image-test` built, with a file system of this test's own."""
+    """The image that `make image-test` built, with a private file system."""
 
     def __init__(self, folder: Path) -> None:
-        """Make a container's file system from the image; `close` removes it."""
+        """Create a container's file system from the image; `close` removes it."""
         assert "IMAGE_TEST_IMAGE" in os.environ, "run these tests by `make image-test`"
         name = os.environ["IMAGE_TEST_IMAGE"]
         self._folder = folder
@@ -74,7 +74,7 @@ class Image:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def files(self) -> dict[str, Path]:
-        """Each file that is no link, by its path in the image."""
+        """Return all files except links, by path in the image."""
         return {
             f"/{path.relative_to(self.root)}": path
             for path in self.root.rglob("*")
@@ -84,24 +84,24 @@ class Image:
     def command(
         self, command: Sequence[str], environment: Mapping[str, str], account: Path
     ) -> list[str]:
-        """The command line that runs a command in a container of this image."""
+        """Return the command line that runs a command in a container of this image."""
         inside = dict(entry.split("=", 1) for entry in self.config["Env"])
         variables = [f"{name}={value}" for name, value in {**inside, **environment}.items()]
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         setup = ["sh", "-c", _SETUP, "sh", str(self.root), str(account)]
         # The directory and the user are the image's; HOME and PATH come from its variables.
         assert self.config["WorkingDir"] == "/"
-        # The image has no program but its own, so this machine's enter it.
+        # The image has no other programs, so programs of this machine enter it.
         enter = [_program("env"), "-i", *variables, _program("setpriv"), "--no-new-privs"]
         enter += [_program("chroot"), f"--userspec={USER}:{USER}", str(self.root)]
         return [*unshare, *setup, *enter, *command]
 
     def run(self, *arguments: str, as_entrypoint: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in a container of its own and return what came of it.
+        """Run a command in a new container and return its result.
 
         Args:
             arguments: The arguments of the entrypoint, or a whole command.
-            as_entrypoint: Whether the image's entrypoint is what runs.
+            as_entrypoint: Whether to run the image's entrypoint.
         """
         command = [*self.config["Entrypoint"], *arguments] if as_entrypoint else list(arguments)
         return subprocess.run(
@@ -114,12 +114,12 @@ class Image:
 
 
 class Container:
-    """A started container: its process 1, which a test can look at, signal and wait for."""
+    """A started container; a test can inspect, signal and wait for its process 1."""
 
     def __init__(
         self, image: Image, environment: Mapping[str, str], account: Path, log: Path
     ) -> None:
-        """Start the image's own command; `account` has the files of the service account."""
+        """Start the image's default command; `account` has the files of the service account."""
         command = [*image.config["Entrypoint"], *image.config["Cmd"]]
         self.log = log
         self._outside = processes.start(
@@ -131,7 +131,7 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         if self._outside.poll() is None:
-            self._outside.kill()  # and its child with it
+            self._outside.kill()  # this also kills its child
             self._outside.wait()
 
     @property
@@ -142,28 +142,28 @@ class Container:
         return int(child)
 
     def status(self) -> dict[str, str]:
-        """What the kernel says of the container's process 1 (proc_pid_status(5))."""
+        """Return the kernel's status of the container's process 1 (proc_pid_status(5))."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     def mounts(self) -> dict[str, list[str]]:
-        """The options of the container's mounts, by where they are (proc_pid_mountinfo(5))."""
+        """Return the options of the container's mounts by mount point (proc_pid_mountinfo(5))."""
         lines = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
         return {line.split()[4]: line.split()[5].split(",") for line in lines}
 
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Return whether the container still runs."""
         return self._outside.poll() is None
 
     def terminate(self, grace: float) -> int:
-        """Do as the kubelet: SIGTERM to process 1, and return the exit code.
+        """Send SIGTERM to process 1 as the kubelet does, and return the exit code.
 
         Raises:
-            subprocess.TimeoutExpired: It is still there after the grace period.
+            subprocess.TimeoutExpired: The container still runs after the grace period.
         """
         os.kill(self.pid, signal.SIGTERM)
         return self._outside.wait(grace)
 
     def output(self) -> str:
-        """Everything it has written so far."""
+        """Return the container's output so far."""
         return self.log.read_text(errors="replace")

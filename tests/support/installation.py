@@ -1,4 +1,4 @@
-"""What an installation is made of, and an operator that runs as the installation says."""
+"""The parts of an installation, and an operator with its rights and settings."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ IN_THE_CLUSTER: set[Right] = {
     ("cse-operator.io", "clusterupgradepolicies/status", "*", "patch"),
     ("", "namespaces", "*", "list"),
 }
-"""What an operator needs besides that serves all namespaces."""
+"""The further rights of an operator that serves all namespaces."""
 
 
 def where_it_runs(lease: str = "cse-operator") -> set[Right]:
-    """What leader election needs, on the Lease of that name."""
+    """Return the rights that leader election needs on the Lease of that name."""
     return {
         ("coordination.k8s.io", "leases", "*", "create"),
         ("coordination.k8s.io", "leases", lease, "get"),
@@ -61,12 +61,12 @@ def where_it_runs(lease: str = "cse-operator") -> set[Right]:
 
 
 def parsed(text: str) -> list[Manifest]:
-    """The objects of a stream of YAML documents."""
+    """Return the objects in a stream of YAML documents."""
     return [document for document in yaml.safe_load_all(text) if document]
 
 
 def kustomized(kubectl: Kubectl, folder: Path) -> list[Manifest]:
-    """What `kubectl kustomize` makes of a folder."""
+    """Return the objects that `kubectl kustomize` renders from a folder."""
     return parsed(kubectl("kustomize", str(folder)))
 
 
@@ -87,7 +87,7 @@ def kustomization(folder: Path, *components: str, namespace: str = SYSTEM, **fie
 
 
 def the(manifests: Sequence[Manifest], kind: str, name: str | None = None) -> Manifest:
-    """The one object of a kind, or of a kind and a name."""
+    """Return the only object of a kind, or of a kind and a name."""
     [found] = [
         manifest
         for manifest in manifests
@@ -97,7 +97,7 @@ def the(manifests: Sequence[Manifest], kind: str, name: str | None = None) -> Ma
 
 
 def environment_of(deployment: Manifest) -> dict[str, str]:
-    """The environment that the kubelet would give the operator's container."""
+    """Return the environment that the kubelet would give the operator's container."""
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: _value_of(entry, deployment) for entry in container["env"]}
 
@@ -110,7 +110,7 @@ def _value_of(entry: Manifest, deployment: Manifest) -> str:
 
 
 def install_steps_before(kubectl: Kubectl) -> None:
-    """What an administrator of the cluster does once: the CRDs and the operator's namespace."""
+    """Do the one-time steps of a cluster administrator: install the CRDs and the namespace."""
     kubectl("apply", "-k", str(ROOT / "crds"))
     kubectl("apply", "-k", str(DEPLOY / "namespace"))
 
@@ -119,7 +119,7 @@ def install_steps_before(kubectl: Kubectl) -> None:
 
 
 def rights(cluster: Cluster, token: str, namespace: str) -> set[Right]:
-    """What the owner of a token may do in a namespace, as the API server sees it."""
+    """Return the rights of a token in a namespace, as the API server reports them."""
     review = cluster.request(
         "POST",
         "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
@@ -139,7 +139,7 @@ def rights(cluster: Cluster, token: str, namespace: str) -> set[Right]:
 
 
 def rights_in(manifests: Sequence[Manifest]) -> set[Right]:
-    """What the Roles and ClusterRoles among these objects give."""
+    """Return the rights in the Roles and ClusterRoles among these objects."""
     return {
         (group, resource, name, verb)
         for manifest in manifests
@@ -155,7 +155,7 @@ def rights_in(manifests: Sequence[Manifest]) -> set[Right]:
 def rights_once_granted(
     cluster: Cluster, token: str, namespace: str, granted: set[Right]
 ) -> set[Right]:
-    """The same, as soon as all that was granted is there: the authoriser watches the roles."""
+    """Return the rights once all granted ones are there: the authoriser may lag behind."""
     deadline = time.monotonic() + 30.0
     while True:
         found = rights(cluster, token, namespace)
@@ -171,7 +171,7 @@ def await_crd(cluster: Cluster, kubectl: Kubectl) -> None:
     """Wait until the CRD that was just applied is served."""
     kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
     deadline = time.monotonic() + 30.0
-    while not _is_served(cluster):  # which it is a moment after it is established
+    while not _is_served(cluster):  # it is served shortly after it is established
         assert time.monotonic() < deadline, f"{CRD} is established and not served"
         time.sleep(0.05)
 
@@ -196,16 +196,16 @@ def operator_of(
     environment: Mapping[str, str] | None = None,
     name: str = "operator",
 ) -> OperatorProcess:
-    """The operator with the rights and the settings of a Deployment, as a process.
+    """Return an operator process with the rights and the settings of a Deployment.
 
     Args:
-        deployment: As rendered; its ServiceAccount has to be there.
-        cluster: Where.
-        folder: For its kubeconfig and its log.
+        deployment: The rendered Deployment; its ServiceAccount must exist.
+        cluster: The cluster.
+        folder: The folder for the operator's kubeconfig and log.
         cse_endpoint: The simulator's URL.
         flags: Further flags.
         environment: Further variables.
-        name: Of the files in the folder.
+        name: The name of the files in the folder.
     """
     namespace = deployment["metadata"]["namespace"]
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
@@ -214,7 +214,7 @@ def operator_of(
         cluster.write_kubeconfig(folder / f"{name}.kubeconfig", token, namespace),
         folder / f"{name}.log",
         flags=flags,
-        # The ports of a Pod are not those of a machine that many tests share.
+        # A Pod's fixed ports would collide on a machine that many tests share.
         environment={
             **environment_of(deployment),
             "CSE_OPERATOR_PROBE_LISTEN": "",

@@ -1,4 +1,4 @@
-"""Asks real GitOps tools what they make of an object: kstatus, CEL and Lua as they run it."""
+"""Evaluates objects with the code of real GitOps tools: kstatus, CEL and Lua."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Judge:
         self._process.stdout.close()
 
     def kstatus(self, manifest: dict[str, Any]) -> str:
-        """What Flux's library makes of a live object: Current, InProgress, Failed, …"""
+        """Return Flux's kstatus of a live object: Current, InProgress, Failed and so on."""
         return str(self._ask({"object": manifest})["status"])
 
     def flux(self, expressions: dict[str, str], manifest: dict[str, Any]) -> str:
-        """What Flux makes of a live object by one entry of `healthCheckExprs`."""
+        """Return Flux's status of a live object by one entry of `healthCheckExprs`."""
         return str(self._ask({"object": manifest, "exprs": expressions})["status"])
 
     def lua(self, script: str, manifest: dict[str, Any]) -> Any:
-        """What a script returns for a live object."""
+        """Return a Lua script's result for a live object."""
         return self._ask({"object": manifest, "lua": script})["result"]
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

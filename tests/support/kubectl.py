@@ -1,4 +1,4 @@
-"""The real kubectl, for what people see and type."""
+"""The real kubectl, as people use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Kubectl:
         self._cache = cluster.directory / "kubectl-cache"
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60.0) -> str:
-        """Run it and return its standard output; fails with everything it wrote."""
+        """Run kubectl and return its standard output; if it fails, show all its output."""
         result = self.run(*arguments, stdin=stdin, timeout=timeout)
         assert result.returncode == 0, (
             f"kubectl {' '.join(arguments)} exited with {result.returncode}:\n"
@@ -35,7 +35,7 @@ class Kubectl:
     def run(
         self, *arguments: str, stdin: str | None = None, timeout: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run it and return whatever came of it."""
+        """Run kubectl and return its result, whether it failed or not."""
         return subprocess.run(
             [*self._command, f"--cache-dir={self._cache}", *arguments],
             input=stdin if stdin is not None else "",
@@ -48,7 +48,7 @@ class Kubectl:
 
     @asynccontextmanager
     async def lines(self, *arguments: str) -> AsyncIterator[AsyncIterator[str]]:
-        """Run it as long as this lasts, for what it writes line by line (`--watch`)."""
+        """Run kubectl for the `async with` block; yield its output line by line (`--watch`)."""
         process = await asyncio.create_subprocess_exec(
             *self._command,
             f"--cache-dir={self._cache}",
@@ -64,5 +64,5 @@ class Kubectl:
             await process.wait()
 
     def json(self, *arguments: str) -> Any:
-        """Run it with `-o json` and return the parsed answer."""
+        """Run kubectl with `-o json` and return the parsed output."""
         return json.loads(self(*arguments, "-o", "json"))

@@ -1,4 +1,4 @@
-"""A wall clock for an operator that a test moves while it runs."""
+"""A wall clock that a test can move while the operator runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SKEWED = Path(__file__).parent / "faults" / "skewed"
 
 
 class MovedClock:
-    """The wall clock of a process; its steady clocks stay as they are.
+    """The wall clock of a process; its monotonic clocks are unchanged.
 
     Args:
-        directory: where the file is kept that tells the process how far its clock is ahead.
+        directory: The folder for the file from which the process reads its clock's offset.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -25,10 +25,10 @@ class MovedClock:
             "PYTHONPATH": os.pathsep.join([str(SKEWED), sources]),
             "SKEW_FILE": str(self._file),
         }
-        """What the process is started with."""
+        """The environment to start the process with."""
 
     def move_to(self, moment: datetime) -> None:
-        """Have the process read this moment from now on, and go on from there."""
+        """Set the process's clock to this moment, from which it runs on."""
         fresh = self._file.with_suffix(".new")
         fresh.write_text(str((moment - datetime.now(UTC)).total_seconds()))
         fresh.replace(self._file)

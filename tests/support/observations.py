@@ -1,7 +1,7 @@
-"""Observations for the decision core, in few words: what is not said is the ordinary case.
+"""Short constructors of observations for the decision core; fields left out have usual values.
 
-The ordinary case: the resource wants 2.4.0, its engine is Available at 2.3.0 and was looked at
-right now, job 100 is the engine's latest, and nothing is recorded.
+The usual values: the desired version is 2.4.0, the engine was just observed as Available at 2.3.0,
+job 100 is the engine's latest, and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMITS = Limits()
 
 
 def at(seconds: float) -> datetime:
-    """A moment, in seconds since noon."""
+    """Return a moment, given in seconds since noon."""
     return NOON + timedelta(seconds=seconds)
 
 
@@ -55,7 +55,7 @@ def engine(**changes: Any) -> EngineView:
 
 
 def failed_engine(**changes: Any) -> EngineView:
-    """An engine whose upgrade failed, and that offers Retry."""
+    """Return an engine whose upgrade failed and that offers Retry."""
     return engine(
         **{"status": "UpgradeFailed", "latest_job_id": 101, "additional_actions": ("Retry",)}
         | changes
@@ -63,7 +63,7 @@ def failed_engine(**changes: Any) -> EngineView:
 
 
 def job(**changes: Any) -> JobView:
-    """Job 101, an upgrade that started ten seconds ago."""
+    """Return job 101, an upgrade that started ten seconds ago."""
     usual: dict[str, Any] = {
         "job_id": 101,
         "engine_id": "engine-1",
@@ -79,7 +79,7 @@ def job(**changes: Any) -> JobView:
 
 
 def record(**changes: Any) -> UpgradeRecord:
-    """The intent of an upgrade, recorded ten seconds ago."""
+    """Return the intent of an upgrade, recorded ten seconds ago."""
     usual: dict[str, Any] = {
         "action": Action.UPGRADE,
         "wanted_version": "2.4.0",
@@ -93,12 +93,12 @@ def record(**changes: Any) -> UpgradeRecord:
 
 
 def running(**changes: Any) -> UpgradeRecord:
-    """An upgrade whose job 101 is followed."""
+    """Return an upgrade whose job 101 runs."""
     return record(**{"job_id": 101} | changes)
 
 
 def ended(result: Result, seconds_ago: float = 3600, **changes: Any) -> UpgradeRecord:
-    """An upgrade that is over since an hour."""
+    """Return an upgrade that ended an hour ago by default."""
     usual: dict[str, Any] = {
         "requested_at": at(-2 * seconds_ago),
         "baseline_at": at(-2 * seconds_ago),
@@ -110,12 +110,12 @@ def ended(result: Result, seconds_ago: float = 3600, **changes: Any) -> UpgradeR
 
 
 def intent_of_retry(**changes: Any) -> UpgradeRecord:
-    """The intent to retry job 101."""
+    """Return the intent to retry job 101."""
     return record(**{"action": Action.RETRY, "retries": 1, "baseline_job_id": 101} | changes)
 
 
 def status(upgrade: UpgradeRecord | None = None, **changes: Any) -> Status:
-    """A status with this upgrade recorded, in the history too once it has ended."""
+    """Return a status with this upgrade; an upgrade that has ended is also in the history."""
     if upgrade is None:
         return Status(**changes)
     usual: dict[str, Any] = {
@@ -158,12 +158,12 @@ REFUSED = failure(FailureKind.REJECTED, http_status=400, code="SVCSTG.00501999")
 
 
 def ready_conditions() -> tuple[Condition, ...]:
-    """The conditions of a resource that is Ready."""
+    """Return the conditions of a Ready resource."""
     return conditions(Status(), Reason.UP_TO_DATE, "engine is at 2.4.0", 3, NOON)
 
 
 def unreadable(**changes: Any) -> Observation:
-    """A resource whose open upgrade a newer build recorded in a word that is not known here."""
+    """Return a resource whose open upgrade has an action that only a newer build knows."""
     stored = status(record()).to_json()
     stored["upgrade"]["action"] = "Rollback"
     return observed(status=read_status(stored), **changes)

@@ -1,4 +1,4 @@
-"""The real operator, as a process of its own that a test can kill."""
+"""The real operator as a child process that a test can kill."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ HASTE = (
     "--clock-tolerance=1",
     "--outcome-grace=5.6",
 )
-"""The outcome grace, which has to pass before the first call, is short. On a busy machine, two
-seconds may pass between an intent and its call."""
+"""The outcome grace, which must pass before the first call, is short. The send window allows for
+two seconds between an intent and its call on a busy machine."""
 
 
 class OperatorProcess:
-    """`python -m cse_operator run …` against a cluster, ended with the `with` block.
+    """`python -m cse_operator run …` against a cluster, killed at the end of the `with` block.
 
-    Entering the block starts it and waits until it is ready. Its output is in `log`, over all
-    restarts; `output()` reads it.
+    Entering the block starts the operator and waits until it is ready. `log` has its output over
+    all restarts; `output()` reads it.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class OperatorProcess:
         cse_endpoint: str | None = None,
         ready_timeout: float = 60.0,
     ) -> None:
-        """Prepare one.
+        """Prepare an operator without starting it.
 
         Args:
-            kubeconfig: The rights it runs under.
-            log: The file that its output is appended to.
-            flags: Further flags of `run`, which go before `HASTE`.
+            kubeconfig: The kubeconfig, which gives the operator its rights.
+            log: The file to append the output to.
+            flags: Further flags of `run`; they override `HASTE`.
             environment: Further variables.
-            namespaces: What it watches; all when empty.
-            cse_endpoint: The simulator's URL, which serves IAM too and is plain HTTP.
+            namespaces: The watched namespaces; all when empty.
+            cse_endpoint: The simulator's URL, which serves IAM, too, and is plain HTTP.
             ready_timeout: Seconds until `/readyz` must answer 200.
         """
         self.port = processes.free_port()
@@ -88,12 +88,12 @@ class OperatorProcess:
         self.kill()
 
     def start(self) -> None:
-        """Start it without waiting."""
+        """Start the operator without waiting."""
         assert self.process is None, "it is running already"
         self.process = processes.start(self._command, self.log, self._environment)
 
     def wait_until_ready(self) -> None:
-        """Wait until `/readyz` answers 200; fails with its output if it exits or takes too long."""
+        """Wait until `/readyz` answers 200; fail if the operator exits or takes too long."""
         deadline = time.monotonic() + self._ready_timeout
         while self.get("/readyz")[0] != 200:
             if self.running().poll() is not None:
@@ -103,21 +103,21 @@ class OperatorProcess:
             time.sleep(0.05)
 
     def wait_until_it_may_call(self) -> None:
-        """Wait until it has held the right to act for one outcome grace."""
+        """Wait until the operator has held the right to act for one outcome grace."""
         deadline = time.monotonic() + 120
         while not self.may_call():
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.1)
 
     def wait_until_shown(self, pattern: str) -> None:
-        """Wait until the metrics have a line like this; a page is kept for a second."""
+        """Wait until a line of the metrics matches; the operator caches the page for a second."""
         deadline = time.monotonic() + 60
         while not re.search(pattern, page := self.get("/metrics")[1], re.MULTILINE):
             assert time.monotonic() < deadline, page
             time.sleep(0.1)
 
     def may_call(self) -> bool:
-        """Whether it says that it has held the right to act for one outcome grace."""
+        """Return whether the metrics say that the right to act is one outcome grace old."""
         return "\ncse_operator_start_wait_seconds 0.0\n" in self.get("/metrics")[1]
 
     def get(self, path: str) -> tuple[int, str]:
@@ -133,7 +133,7 @@ class OperatorProcess:
             connection.close()
 
     def running(self) -> subprocess.Popen[bytes]:
-        """Return the process; a test that stopped it before has no use for it."""
+        """Return the process; fail if the operator does not run."""
         assert self.process is not None, "it is not running"
         return self.process
 
@@ -147,7 +147,7 @@ class OperatorProcess:
         return self.wait(timeout)
 
     def wait(self, timeout: float = 60.0) -> int:
-        """Wait until it ends by itself and return the exit code (negative: the signal)."""
+        """Wait until the operator ends by itself; return the exit code (negative: the signal)."""
         try:
             code = self.running().wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -156,18 +156,18 @@ class OperatorProcess:
         return code
 
     def kill(self) -> None:
-        """Kill it with SIGKILL, if it runs."""
+        """Kill the operator with SIGKILL if it runs."""
         process, self.process = self.process, None
         if process is not None:
             process.kill()
             process.wait()
 
     def restart(self) -> None:
-        """Start it again after it ended or was killed, and wait until it is ready."""
+        """Kill the operator if it runs, start it again, and wait until it is ready."""
         self.kill()
         self.start()
         self.wait_until_ready()
 
     def output(self) -> str:
-        """Return everything it has written so far."""
+        """Return the operator's output so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

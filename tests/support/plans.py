@@ -18,12 +18,12 @@ OFFLINE = ("--offline", "-o", "json")
 
 
 def git(*arguments: str) -> None:
-    """Run git as nobody."""
+    """Run git without a user's configuration."""
     subprocess.run(["git", *arguments], check=True, env={**os.environ, "HOME": "/nowhere"})
 
 
 def commit(message: str, folder: Path = Path()) -> None:
-    """Commit all that is in a repository's folder."""
+    """Commit all files in a repository's folder."""
     here, who = ("-C", str(folder)), ("-c", "user.name=a", "-c", "user.email=a@b.c")
     git(*here, "add", ".")
     git(*here, *who, "commit", "--quiet", "-m", message)
@@ -37,12 +37,12 @@ def write(name: str, folder: str = "engines", *, namespace: str = "payments", **
 
 
 def answer(capsys: pytest.CaptureFixture[str], *flags: str, code: int = 0) -> dict[str, Any]:
-    """All that a plan says to programs."""
+    """Return a plan's output for programs."""
     assert main(["plan", *flags, *OFFLINE]) == code
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
 def planned(capsys: pytest.CaptureFixture[str], *flags: str, code: int = 0) -> dict[str, Any]:
-    """What a plan says of each engine."""
+    """Return a plan's entries by engine name."""
     return {one["name"]: one for one in answer(capsys, *flags, code=code)["engines"]}

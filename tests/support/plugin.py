@@ -1,4 +1,4 @@
-"""`kubectl cse` as its users have it: the zip file in PATH, called by the real kubectl."""
+"""`kubectl cse` as users run it: the zip file in PATH, called by the real kubectl."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from support.repository import ROOT
 
 
 def build(folder: Path) -> Path:
-    """Make the plug-in and its completion in a folder, which becomes a part of PATH."""
+    """Build the plug-in and its completion in a folder for PATH."""
     subprocess.run([sys.executable, str(ROOT / "hack" / "kubectl_cse.py"), str(folder)], check=True)
     (folder / "kubectl_complete-cse").symlink_to(folder / "kubectl-cse")
     return folder
 
 
 class Plugin:
-    """kubectl with the plug-in, as one user."""
+    """kubectl with the plug-in, for one user."""
 
     def __init__(self, cluster: Cluster, folder: Path, kubeconfig: Path | None = None) -> None:
         assert cluster.kubectl is not None
@@ -38,7 +38,7 @@ class Plugin:
         )
 
     def run(self, *arguments: str, verb: str = "cse") -> subprocess.CompletedProcess[str]:
-        """Run `kubectl cse …` and return what came of it."""
+        """Run `kubectl cse …` and return its result."""
         return subprocess.run(
             [str(self.kubectl), verb, *arguments],
             stdin=subprocess.DEVNULL,
@@ -49,7 +49,7 @@ class Plugin:
         )
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run `kubectl cse …`, which has to end with a code, and return all it said."""
+        """Run `kubectl cse …`, check its exit code, and return all its output."""
         result = self.run(*arguments)
         said = result.stdout + result.stderr
         assert result.returncode == code, f"{arguments}: {result.returncode}\n{said}"

@@ -1,4 +1,4 @@
-"""Policies, in few words."""
+"""Short constructors of policies and fleets."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cse_simulator.vendor.simulation import Simulation
 
 
 def policy_manifest(namespace: str, name: str = "production", **spec: Any) -> dict[str, Any]:
-    """An UpgradePolicy."""
+    """Return the manifest of an UpgradePolicy."""
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": API_VERSION, "kind": POLICY_KIND, "metadata": metadata, "spec": spec}
 
 
 def cluster_policy_manifest(name: str = "cluster", **spec: Any) -> dict[str, Any]:
-    """A ClusterUpgradePolicy."""
+    """Return the manifest of a ClusterUpgradePolicy."""
     metadata = {"name": name}
     return {
         "apiVersion": API_VERSION,
@@ -35,21 +35,21 @@ def cluster_policy_manifest(name: str = "cluster", **spec: Any) -> dict[str, Any
 
 
 def policy(namespace: str = "payments", name: str = "production", **spec: Any) -> Policy:
-    """A policy as it is evaluated; its spec as in a manifest."""
+    """Return a policy for evaluation; `spec` is as in a manifest."""
     obj = policy_manifest(namespace, name, **spec)
     obj["metadata"]["uid"] = f"uid-{namespace}-{name}"
     return read_policy(obj)
 
 
 def cluster_policy(name: str = "cluster", **spec: Any) -> Policy:
-    """A policy of the cluster as it is evaluated."""
+    """Return a cluster policy for evaluation."""
     obj = cluster_policy_manifest(name, **spec)
     obj["metadata"]["uid"] = f"uid-{name}"
     return read_policy(obj)
 
 
 def utc(text: str) -> datetime:
-    """A moment such as 2026-12-05T02:00."""
+    """Parse a moment such as 2026-12-05T02:00."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
@@ -57,7 +57,7 @@ LONG_AGO = utc("2026-01-01T00:00")
 
 
 def member(name: str = "orders", **changes: Any) -> Member:
-    """An engine that is wanted at 2.4.0 and waits at 2.3.0, since long ago."""
+    """Return an engine with desired version 2.4.0 that has waited at 2.3.0 for a long time."""
     usual: dict[str, Any] = {
         "namespace": "payments",
         "name": name,
@@ -76,13 +76,13 @@ def member(name: str = "orders", **changes: Any) -> Member:
 
 
 def done(name: str = "canary", version: str = "2.4.0", **changes: Any) -> Member:
-    """An engine that is Ready at the version that it wants."""
+    """Return an engine that is Ready at its desired version."""
     usual = {"wanted": version, "current": version, "ready": True, "reason": "UpToDate"}
     return member(name, **(usual | changes))
 
 
 def failed(name: str = "canary", version: str = "2.4.0", **changes: Any) -> Member:
-    """An engine whose upgrade to a version failed."""
+    """Return an engine whose upgrade to a version failed."""
     usual = {
         "wanted": version,
         "reason": "UpgradeFailed",
@@ -100,7 +100,7 @@ def ask(
     reserved: Sequence[str] = (),
     **of_the_set: Any,
 ) -> list[str]:
-    """The reasons for which an engine may not start; none if it may."""
+    """Return the reasons that hold an engine; empty if it may start."""
     answer = permit(
         engine, fleet(engine, *others, policies=policies, now=now, reserved=reserved, **of_the_set)
     )
@@ -114,7 +114,7 @@ def held(
     others: Sequence[Member] = (),
     **of_the_set: Any,
 ) -> Held:
-    """How an engine is held; fails if it is not."""
+    """Return the hold on an engine; fail if there is none."""
     answer = permit(engine, fleet(engine, *others, policies=policies, now=now, **of_the_set))
     assert isinstance(answer, Held)
     return answer
@@ -127,12 +127,12 @@ def fleet(
     reserved: Sequence[str] = (),
     **of_the_set: Any,
 ) -> Fleet:
-    """Engines and policies at a moment."""
+    """Return a fleet of engines with policies at a moment."""
     return Fleet(members, PolicySet(tuple(policies), **of_the_set), now, reserved)
 
 
 def most_at_once(simulation: Simulation) -> int:
-    """How many upgrades the vendor had at once at most, by its own record of their jobs."""
+    """Return the largest number of simultaneous upgrades, from the vendor's records of jobs."""
     moments: list[tuple[str, int]] = []
     for engine in simulation.admin.engines():
         if engine.latest_job_id:
@@ -149,6 +149,6 @@ def most_at_once(simulation: Simulation) -> int:
 
 
 def install_policy_crds(cluster: Cluster) -> None:
-    """Install the CRDs of the policies, without which an operator is not ready."""
+    """Install the CRDs of the policies, which an operator needs to be ready."""
     for definition in (policy_crd.upgrade_policy(), policy_crd.cluster_upgrade_policy()):
         cluster.install_crd(definition)

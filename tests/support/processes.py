@@ -15,11 +15,11 @@ import cse_simulator
 from support.repository import ROOT
 
 _BELOW_CONNECTIONS = (10_000, 32_000)
-"""Linux gives connections those from 32,768 on (ip_local_port_range)."""
+"""Linux uses the ports from 32,768 on for outgoing connections (ip_local_port_range)."""
 
 BYTECODE = ROOT / ".build" / "bytecode"
-"""Where children keep what they compile: without it each start would take three times as long,
-on machines that keep Python from writing beside the sources."""
+"""The children's bytecode cache. On machines where Python may not write beside the sources, each
+start would take three times as long without it."""
 
 LAUNCHER = Path(__file__).with_name("die_with_parent.py")
 
@@ -27,8 +27,8 @@ LAUNCHER = Path(__file__).with_name("die_with_parent.py")
 def python_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment for a Python child that imports the same packages as this process.
 
-    Variables that would change what the operator does are left out: its own settings, a
-    kubeconfig, and proxies (everything here is on 127.0.0.1).
+    It leaves out variables that would change the operator's behaviour: its settings, a kubeconfig,
+    and proxies (everything here is on 127.0.0.1).
     """
     unwanted = (
         *("CSE_OPERATOR_", "KUBERNETES_", "KUBECONFIG", "PYTEST_", "COV_"),
@@ -48,7 +48,7 @@ def python_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]
 def start(
     command: Sequence[str], log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a command whose output is appended to `log` and that dies with this process."""
+    """Start a command that dies with this process; append its output to `log`."""
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -63,8 +63,8 @@ def start(
 def free_port() -> int:
     """Return a port of 127.0.0.1 that is free now.
 
-    Below those that the kernel gives to connections: the tests beside open many, and one of them
-    would have it before the process does that it is meant for.
+    It is below the kernel's range for outgoing connections: other tests open many connections, and
+    one of them could take the port before the intended process does.
     """
     while True:
         port = random.randint(*_BELOW_CONNECTIONS)

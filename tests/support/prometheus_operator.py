@@ -1,4 +1,4 @@
-"""The Prometheus operator's kinds, as its own module defines them."""
+"""The CRDs of the Prometheus operator, from its Go module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("ServiceMonitor", "PrometheusRule")
 
 
 def definitions() -> list[dict[str, Any]]:
-    """The CRDs of the kinds that monitoring is made of."""
+    """Return the CRDs of the kinds that the monitoring uses."""
     folder = go_tools.files("prometheus-operator", MODULE, "example/prometheus-operator-crd")
     names = [f"monitoring.coreos.com_{kind.lower()}s.yaml" for kind in KINDS]
     return [yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in names]

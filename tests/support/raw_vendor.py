@@ -1,4 +1,4 @@
-"""A server that speaks bytes: for what only happens on the wire, such as a dying connection."""
+"""A server at the level of bytes, for faults on the wire such as a broken connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Act(Enum):
-    """What the server may do instead of answering."""
+    """An action of the server instead of an answer."""
 
     CLOSE = "end the connection in good order, without a word"
     RESET = "end it with a reset"
@@ -36,7 +36,7 @@ Behaviour = Callable[[RawRequest], bytes | Act]
 def answer(
     status: int = 200, body: Any = b"", headers: dict[str, str] | None = None, *, length: int = -1
 ) -> bytes:
-    """An HTTP answer; `length` overrides the truth in Content-Length."""
+    """Return an HTTP answer; `length` overrides the true Content-Length."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Whatever"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -49,7 +49,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve connections on a free port, which is given; at the end all of them are gone."""
+    """Serve connections on a free port, and yield the port; at the end, close all connections."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,8 +60,8 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
             await handler(reader, writer)
             writer.close()
         except (ConnectionError, asyncio.CancelledError):
-            # A client that left, or the end of the test: nobody's business above. asyncio's
-            # streams would report a cancelled handler as an error.
+            # The client left, or the test ended; neither is an error. asyncio's streams would
+            # report a cancelled handler as one.
             writer.transport.abort()
         finally:
             tasks.discard(task)
@@ -74,13 +74,13 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks)
-        # What was closed or aborted is gone after a few more turns of the loop.
+        # The loop needs a few more turns to drop closed and aborted connections.
         for _ in range(5):
             await asyncio.sleep(0)
 
 
 class RawVendor:
-    """Serves while used as an asynchronous context manager, and keeps what it was sent."""
+    """Serves inside its `async with` block, and records the requests."""
 
     def __init__(self, behave: Behaviour, tls: ssl.SSLContext | None = None) -> None:
         self.behave = behave

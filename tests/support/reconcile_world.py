@@ -1,7 +1,7 @@
-"""A reconciler with real queue, cache and decisions, between a cluster and a cloud in the hand.
+"""A reconciler with real queue, cache and decisions, between a fake cluster and a fake cloud.
 
-What happens in between is up to the test: `cluster.before_write` and `cloud.during` run at the
-moments at which the real world has time to change.
+A test can change both worlds in between: `cluster.before_write` and `cloud.during` run at the
+moments at which the real worlds can change.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ Hook = Callable[[], Awaitable[None] | None]
 
 @dataclass
 class FakeCluster:
-    """Objects with resource versions; writes and reads of the operator go here."""
+    """Objects with resource versions; it takes the operator's writes and reads."""
 
     objects: dict[str, Object] = field(default_factory=dict)
     before_write: list[Hook] = field(default_factory=list)
-    """Run before the next writes, one each."""
+    """Hooks to run before the next writes, one each."""
     after_write: list[Hook] = field(default_factory=list)
-    """Run after the next writes, before the operator has their answer, one each."""
+    """Hooks to run after the next writes, before the operator has the answer, one each."""
     refusals: list[Exception] = field(default_factory=list)
-    """What every write is answered with, if there is one; it has no effect."""
+    """If there is one, every write fails with the first, without effect."""
     deeds: list[str] = field(default_factory=list)
-    """What the operator did to cluster and cloud, in order."""
+    """The operator's actions on cluster and cloud, in order."""
 
     async def write(
         self,
@@ -61,7 +61,7 @@ class FakeCluster:
         old_status: Object,
         new_status: Object,
     ) -> Object | None:
-        """As `StatusWriter.write`."""
+        """Do the same as `StatusWriter.write`."""
         patch = merge_patch(old_status, new_status)
         if not patch:
             return None
@@ -85,7 +85,7 @@ class FakeCluster:
         return copy.deepcopy(after)
 
     async def get(self, reference: ObjectReference) -> Object | None:
-        """As `ResourceReader.get`."""
+        """Do the same as `ResourceReader.get`."""
         found = self.objects.get(f"{reference.namespace}/{reference.name}")
         if found is None or found["metadata"]["uid"] != reference.uid:
             return None
@@ -93,7 +93,7 @@ class FakeCluster:
 
 
 def _merged(old: Object, patch: Object) -> Object:
-    """A JSON merge patch, applied."""
+    """Apply a JSON merge patch, and return the result."""
     merged = dict(old)
     for key, value in patch.items():
         if value is None:
@@ -114,26 +114,26 @@ async def _run(hook: Hook) -> None:
 
 @dataclass
 class FakeCloud:
-    """One project of the vendor's: engines, jobs, and what becomes of calls."""
+    """One project at the vendor: its engines, its jobs, and the outcomes of calls."""
 
     cluster: FakeCluster
     time: FakeTime
     engines: dict[str, EngineView] = field(default_factory=dict)
     jobs: dict[int, JobView | Exception] = field(default_factory=dict)
     outcomes: list[Exception] = field(default_factory=list)
-    """What the next changing calls are answered with; they have no effect."""
+    """The errors of the next changing calls, which then have no effect."""
     during: dict[str, list[Hook]] = field(default_factory=dict)
-    """Run during the next `look` or `call`, one each."""
+    """Hooks to run during the next `look` or `call`, one each."""
     send_before: list[float] = field(default_factory=list)
     attached: set[str] = field(default_factory=set)
     no_access: Exception | None = None
     region_refused: bool = False
-    """The region is not allowed: what runs is followed, and nothing else."""
+    """Whether the region is not allowed: then only running jobs are followed."""
     listed: tuple[JobView, ...] | None = None
-    """The vendor's list of jobs; None where the site does not have it."""
+    """The vendor's list of jobs; None if the site has no such list."""
     live_reads: int = 0
     rotations: list[object] = field(default_factory=list)
-    """Other projects that the next live reads of the Secret lead to; an exception is raised."""
+    """The projects after the next live reads of the Secret, one each; an exception is raised."""
     ids: Any = field(default_factory=lambda: itertools.count(101))
 
     def __post_init__(self) -> None:
@@ -209,7 +209,7 @@ class FakeCloud:
 
 
 class World:
-    """All of it together, with the watch in the test's hand."""
+    """The reconciler with its fakes; the test controls the watch."""
 
     def __init__(
         self,
@@ -282,56 +282,56 @@ class World:
 
     @property
     def deeds(self) -> list[str]:
-        """What the operator did since this was asked last."""
+        """The operator's actions since the last read of this property."""
         deeds, self.cluster.deeds = self.cluster.deeds, []
         return deeds
 
     def apply(self, obj: Object, *, watched: bool = True) -> Object:
-        """Store an object in the cluster, and let the watch deliver it."""
+        """Store an object in the cluster, and deliver it by the watch."""
         self.cluster.objects[_key(obj)] = obj
         if watched:
             self.watch(_key(obj))
         return obj
 
     def watch(self, key: str) -> None:
-        """Let the watch deliver an object as it is now."""
+        """Deliver the newest version of an object by the watch."""
         self.cache.watched(copy.deepcopy(self.cluster.objects[key]))
 
     def delete(self, key: str, *, watched: bool = True) -> None:
-        """Delete an object, and let the watch say so."""
+        """Delete an object, and deliver that by the watch."""
         obj = self.cluster.objects.pop(key)
         if watched:
             self.cache.remove(key, uid=obj["metadata"]["uid"])
 
     def status(self, key: str = "payments/orders") -> Object:
-        """The status as it is stored."""
+        """Return the stored status."""
         status: Object = self.cluster.objects[key]["status"]
         return status
 
     def reason(self, key: str = "payments/orders") -> str:
-        """The reason of the condition Ready."""
+        """Return the reason of the condition Ready."""
         ready = next(c for c in self.status(key)["conditions"] if c["type"] == "Ready")
         return str(ready["reason"])
 
     def cached(self, key: str = "payments/orders") -> CachedResource:
-        """What the operator knows of a resource."""
+        """Return a resource from the operator's cache."""
         found = self.cache.get(key)
         assert found is not None
         return found
 
     def due_in(self, key: str = "payments/orders") -> float:
-        """Seconds until the resource comes again by itself."""
+        """Return the seconds until the resource is requeued."""
         return self.queue._delays._due[key][0] - self.time()
 
     async def step(self, key: str = "payments/orders") -> list[str]:
-        """Do one step for a resource, and return what it did."""
+        """Reconcile a resource once, and return the actions."""
         _ = self.deeds
         self.queue._delays.drop(key)
         await self.reconciler.reconcile(key)
         return self.deeds
 
     async def run(self, seconds: float) -> int:
-        """Let the queue do what is due in the next seconds; returns how many steps it were."""
+        """Reconcile all that is due in the next seconds; return the number of reconciles."""
         end, steps = self.time() + seconds, 0
         while True:
             while (key := self.queue._next()) is not None:

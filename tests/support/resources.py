@@ -1,4 +1,4 @@
-"""Objects as the API server gives them, made without an API server."""
+"""Objects as the API server returns them, made without an API server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stored(
     annotations: dict[str, str] | None = None,
     **spec: Any,
 ) -> Object:
-    """A new object; each has a later resource version than the one before."""
+    """Return a new object, with a later resource version than all before."""
     manifest = engine_manifest(name, namespace=namespace, **spec)
     manifest["metadata"] |= {
         "uid": uid or f"uid-of-{name}",
@@ -40,7 +40,7 @@ def stored(
 def changed(
     obj: Object, *, status: Object | None = None, annotations: Any = None, **spec: Any
 ) -> Object:
-    """The object in its next version, with these changes."""
+    """Return the object's next version, with these changes."""
     after = copy.deepcopy(obj)
     after["metadata"]["resourceVersion"] = str(next(_versions))
     if spec:
@@ -54,7 +54,7 @@ def changed(
 
 
 def deleting(obj: Object) -> Object:
-    """The object in its next version, on its way out."""
+    """Return the object's next version, in deletion."""
     after = changed(obj)
     after["metadata"]["deletionTimestamp"] = "2025-06-01T13:00:00Z"
     return after

@@ -1,7 +1,7 @@
-"""One test's corner of the world: a namespace, a cloud project of its own, and who serves them.
+"""One test's part of the world: a namespace, a cloud project, and the cluster and simulator.
 
 Tests that share an operator and a simulator do not see each other: each has another namespace
-and another project id, and asks only for calls of its own engines.
+and another project id, and reads only the calls for its own engines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JOB_CHANGING_CALLS = ("Upgrade", "Retry")
 
 @dataclass
 class Scene:
-    """What a test of the whole works with."""
+    """The tools of an end-to-end test."""
 
     cluster: Cluster
     namespace: str
@@ -43,29 +43,29 @@ class Scene:
     # --- the cloud ----------------------------------------------------------------------------
 
     def engine(self, name: str = "orders", **fields: str) -> EngineSummary:
-        """Have an engine at 2.3.1 that offers 2.4.0, unless told otherwise."""
+        """Create an engine, by default at 2.3.1 with 2.4.0 as latest version."""
         usual = {"version": "2.3.1", "latest_version": "2.4.0", "project": self.project}
         return self.admin.create_engine(name, **{**usual, **fields})
 
     def calls(self, operation: str | None = None, **filters: Any) -> list[ReceivedCall]:
-        """The calls about this test's project."""
+        """Return the calls for this test's project."""
         received = self.admin.calls(operation, **filters)
         return [call for call in received if call.project_id == self.project]
 
     def changing_calls(self, engine: EngineSummary | None = None) -> list[ReceivedCall]:
-        """The calls that start something, for one engine or for all of the project."""
+        """Return the calls that start jobs, for one engine or for the whole project."""
         filters = {"engine": engine.id} if engine else {}
         return [c for c in self.calls(**filters) if c.operation in JOB_CHANGING_CALLS]
 
     def accepted(self, engine: EngineSummary) -> dict[str, int]:
-        """How often an upgrade call took effect on an engine, per target version."""
+        """Return how often an upgrade call took effect on an engine, per target version."""
         upgrades = self.admin.accepted_upgrades()
         return {version: n for (id_, version), n in upgrades.items() if id_ == engine.id}
 
     # --- the cluster --------------------------------------------------------------------------
 
     def secret(self, name: str = SECRET, **values: str) -> None:
-        """Create the Secret with the credentials, a token unless told otherwise."""
+        """Create the Secret with the credentials, by default a token."""
         engines.create_secret(
             self.cluster, name, namespace=self.namespace, **(values or {"token": TOKEN})
         )
@@ -76,7 +76,7 @@ class Scene:
         self.cluster.request("PUT", path, {"metadata": {"name": name}, "stringData": values})
 
     def resource(self, engine: EngineSummary, name: str | None = None, **spec: Any) -> str:
-        """Create a resource for an engine that wants 2.4.0, and return its name."""
+        """Create an engine's resource, by default with desired version 2.4.0; return its name."""
         name = name or engine.name
         wanted = {"projectId": self.project, "engineId": engine.id, **spec}
         engines.create_engine(self.cluster, name, namespace=self.namespace, **wanted)
@@ -95,7 +95,7 @@ class Scene:
         return engines.patch_engine(self.cluster, name, patch, namespace=self.namespace)
 
     def get(self, name: str) -> Object:
-        """The resource as it is now."""
+        """Return the current resource."""
         found: Object = self.cluster.request("GET", engines.engine_path(self.namespace, name))
         return found
 
@@ -108,7 +108,7 @@ class Scene:
         return await wait.wait_for_resource(self.cluster, self.namespace, name, predicate)
 
     async def until_reason(self, name: str, reason: str) -> Object:
-        """Wait until the resource is there for this reason, spoken of its present spec."""
+        """Wait until Ready has this reason for the current generation."""
         return await self.until(
             name,
             lambda item: (
@@ -128,7 +128,7 @@ class Scene:
 
     @asynccontextmanager
     async def versions_of(self, name: str) -> AsyncIterator[list[Object]]:
-        """Collect each version that a resource goes through, oldest first and none left out."""
+        """Collect every version of a resource, oldest first, without gaps."""
         seen: list[Object] = []
         begun, changed = asyncio.Event(), asyncio.Event()
 
@@ -156,18 +156,18 @@ class Scene:
 
 
 def ready(item: Object) -> Object:
-    """The condition `Ready`; a KeyError while there is none."""
+    """Return the condition `Ready`; raise KeyError if there is none."""
     conditions: dict[str, Object] = {c["type"]: c for c in item["status"]["conditions"]}
     return conditions["Ready"]
 
 
 def condition_types(item: Object) -> dict[str, str]:
-    """The conditions' statuses by their types."""
+    """Return the conditions' statuses by type."""
     return {c["type"]: c["status"] for c in item["status"]["conditions"]}
 
 
 def status_writes(versions: list[Object]) -> list[Object]:
-    """Those versions of a resource that differ from the one before in their status."""
+    """Return the versions of a resource whose status differs from the version before."""
     return [
         after for before, after in pairwise(versions) if before.get("status") != after.get("status")
     ]

@@ -1,8 +1,8 @@
 """One control plane for a whole pytest session, shared by the xdist workers.
 
-The process that people started (the xdist controller, or pytest itself without xdist) owns it
-and starts it when the first test that needs it was selected. Workers ask for it over a socket;
-it outlives each of them and ends with the session.
+The main process (the xdist controller, or pytest itself without xdist) owns it, and starts it if a
+selected test needs it. Workers ask for it over a socket. It outlives each worker and ends with the
+session.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class SharedControlPlane:
         self._listener: Listener | None = None
 
     def cluster(self) -> Cluster:
-        """Start it unless it runs, with this repository's CRDs installed, and describe it.
+        """Return the connection; on first use, start the control plane and install our CRDs.
 
         Raises:
-            ControlPlaneError: It cannot be started; asked again, the same at once.
+            ControlPlaneError: It cannot be started; later calls raise the same error at once.
         """
         with self._lock:
             if self._failure is not None:
@@ -58,18 +58,18 @@ class SharedControlPlane:
             control_plane = undo.enter_context(LocalControlPlane(ensure_assets(self._report)))
             for path in sorted(CRDS.glob("*.yaml")):
                 control_plane.cluster.install_crd(yaml.safe_load(path.read_text()))
-            undo.pop_all()  # it stays; `close` ends it
+            undo.pop_all()  # it keeps running until `close`
         return control_plane
 
     def ensure_assets(self) -> None:
-        """Build the binaries unless they are there."""
+        """Build the binaries if they are missing."""
         ensure_assets(self._report)
 
     def address(self) -> dict[str, Any]:
-        """Return what a worker needs to call `AskedControlPlane`, listening from now on."""
+        """Listen for workers, and return the arguments of their `AskedControlPlane`."""
         if self._listener is None:
             self._key = secrets.token_hex(16)
-            # Not a Unix socket, whose file a killed session would leave behind.
+            # No Unix socket: a killed session would leave its file behind.
             self._listener = Listener(("127.0.0.1", 0), authkey=self._key.encode())
             threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
         return {"port": self._listener.address[1], "key": self._key}
@@ -107,7 +107,7 @@ class SharedControlPlane:
 
 
 class AskedControlPlane:
-    """A worker's side: the same questions, answered by the owner."""
+    """A worker's side: forwards the calls to the owner."""
 
     def __init__(self, port: int, key: str) -> None:
         self._address = ("127.0.0.1", port)

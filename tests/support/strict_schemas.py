@@ -1,7 +1,7 @@
-"""JSON schemas for kubeconform, made from what the API server itself publishes.
+"""JSON schemas for kubeconform, made from the API server's published OpenAPI.
 
-kubeconform would download them; these are of exactly the version that the tests run, and need
-no network. A field that the API does not know is an error in them.
+By default kubeconform downloads schemas. These match exactly the version that the tests run, and
+need no network. They reject fields that the API does not know.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def kubeconform(
     *,
     definitions: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Judge manifests by `kubeconform -strict` and return its report.
+    """Check manifests with `kubeconform -strict` and return its report.
 
     Args:
-        cluster: Whose schemas to judge by.
-        folder: Where the schemas are written.
-        manifests: What to judge.
+        cluster: The cluster that provides the schemas.
+        folder: The folder to write the schemas to.
+        manifests: The manifests to check.
         definitions: CRDs of kinds that the cluster does not know.
     """
     groups = {definition["spec"]["group"] for definition in definitions}

@@ -1,4 +1,4 @@
-"""The operator as Kubernetes keeps it: started again whenever it ends by itself."""
+"""An operator that is restarted as Kubernetes does it: whenever it ends by itself."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ STOP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 8.0
 LONG_LIFE_SECONDS = 10.0
-"""One that ends again soon is started again later and later, as Kubernetes does."""
+"""An operator that soon ends again is restarted with growing pauses, as Kubernetes does."""
 
 
 class SupervisedOperator:
-    """One replica. It runs inside the `async with` block.
+    """One replica, which runs inside the `async with` block.
 
     Attributes:
-        process: What is run.
-        exits: How it ended by itself so far: codes, negative ones for signals.
+        process: The operator's process.
+        exits: The exit codes of its ends by itself; negative for signals.
         kills: How often it was killed.
     """
 
     def __init__(self, kubeconfig: Path, log: Path, **arguments: Any) -> None:
-        """Prepare it; the arguments are those of `OperatorProcess`."""
+        """Prepare the replica; the arguments are those of `OperatorProcess`."""
         self.process = OperatorProcess(kubeconfig, log, **arguments)
         self.exits: list[int] = []
         self.kills = 0
@@ -54,7 +54,7 @@ class SupervisedOperator:
 
     @property
     def ends(self) -> int:
-        """How often it ended so far, in whatever way."""
+        """How often the operator ended so far, by itself or killed."""
         return len(self.exits) + self.kills
 
     def signal(self, number: signal.Signals) -> None:
@@ -62,14 +62,14 @@ class SupervisedOperator:
         self.process.signal(number)
 
     async def kill(self) -> None:
-        """Kill it with SIGKILL; when this returns it is dead, and will be started again."""
+        """Kill the operator with SIGKILL and wait for its end; it is then restarted."""
         running = self.process.running()
         self.kills += 1
         running.kill()
         await _end_of(running)
 
     async def stop(self) -> int:
-        """Send SIGTERM and return the exit code; it is not started again."""
+        """Send SIGTERM, return the exit code, and do not restart the operator."""
         await self._end_supervision()
         running = self.process.running()
         running.terminate()
@@ -79,7 +79,7 @@ class SupervisedOperator:
         return code
 
     async def until_ready(self) -> None:
-        """Wait until `/readyz` answers 200; whoever calls this bounds the time."""
+        """Wait until `/readyz` answers 200, without a time-out."""
         while (await asyncio.to_thread(self.process.get, "/readyz"))[0] != 200:  # noqa: ASYNC110
             await asyncio.sleep(READY_LOOK_SECONDS)
 

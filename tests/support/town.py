@@ -1,4 +1,4 @@
-"""Two namespaces that one operator serves: what happens in one is seen from the other."""
+"""Two namespaces with one operator, to measure how trouble in one affects the other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from support.wait import ENGINES
 
 QUICK = ("--poll-interval=0.2", "--log-format=json")
 MOST_SECONDS = 2.0
-"""That a neighbour may take from its spec to its call; alone it takes a tenth of that."""
+"""Longest time from a neighbour's spec to its call; without trouble it takes a tenth of that."""
 HELD_UP = 20.0
-"""Seconds that no busy machine adds to it."""
+"""Seconds that a busy machine alone cannot explain."""
 ROUNDS = 5
 
 
 class Town:
-    """Two namespaces with a project each, at one vendor, served by one operator."""
+    """Two namespaces, each with a project, with one vendor and one operator."""
 
     def __init__(self, noisy: Scene, lone: Scene, operator: OperatorProcess) -> None:
         self.noisy = noisy
@@ -35,7 +35,7 @@ class Town:
         self.operator = operator
         self.slowest_probe = 0.0
         self.region_of_the_lone: dict[str, str] = {}
-        """In place of the usual one."""
+        """Further spec fields of the lone resource, such as another region."""
 
     def fill(self, manifests: list[dict[str, Any]]) -> None:
         """Create many resources in the noisy namespace, several at once."""
@@ -51,7 +51,7 @@ class Town:
         return engines.engine_manifest(name, namespace=self.noisy.namespace, **spec)
 
     async def lone_upgrade(self, name: str) -> float:
-        """Upgrade one engine of the other namespace; returns the seconds until it was called."""
+        """Upgrade an engine in the lone namespace; return the seconds until the upgrade call."""
         engine = self.lone.engine(name)
         begun = time.time()
         await asyncio.to_thread(self.lone.resource, engine, **self.region_of_the_lone)
@@ -60,7 +60,7 @@ class Town:
         return call.time - begun
 
     async def probe(self) -> None:
-        """Ask `/healthz` again and again, and note the slowest answer."""
+        """Call `/healthz` again and again, and record the slowest answer."""
         while True:
             begun = time.monotonic()
             status, _ = await asyncio.to_thread(self.operator.get, "/healthz")
@@ -69,9 +69,10 @@ class Town:
             await asyncio.sleep(0.1)
 
     async def beside(self, trouble: Callable[[int], object]) -> None:
-        """While there is trouble, probes are answered in a second and a neighbour is in time.
+        """Check that during trouble, probes answer within a second and a neighbour is in time.
 
-        A busy machine may be late by itself, now and then; trouble that holds others up stays.
+        One good round of `ROUNDS` is enough: a busy machine is late now and then, but real trouble
+        is late in every round.
         """
         measured = []
         for number in range(ROUNDS):
@@ -94,7 +95,7 @@ def a_town(
     endpoint: Callable[[Simulation], str] = lambda simulation: simulation.url,
     *flags: str,
 ) -> Iterator[Town]:
-    """Have a town with an operator that may call; its log is in the folder."""
+    """Run a town whose operator may already call; the operator's log is in the folder."""
     suite = secrets.token_hex(4)
     namespaces = [f"town-{suite}-{name}" for name in ("noisy", "lone")]
     for namespace in namespaces:

@@ -1,6 +1,6 @@
-"""One whole upgrade of one engine in a corner of a stage, held to the promise.
+"""One complete upgrade of one engine in a corner of a stage, checked against the promise.
 
-What happens in it is recorded, a rule disturbs it, and `verdict` says what came of it.
+The run's calls are recorded, rules disturb them, and `verdict` checks the end.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ NAME = "orders"
 PASSWORD = "canary-password-5ca1ab1e"
 
 QUIET_SECONDS = 7.0
-"""So long nothing may happen once a run is at rest: longer than any wait of the operator's."""
+"""A run is at rest after this time without a call. It is longer than any wait of the operator."""
 
 WATCHED_SECONDS = 30.0
-"""So long an operator is given to begin its watch before there is something to be seen."""
+"""The time for the operator to begin its watch before the resource is created."""
 
 CHANGING = ("PUT upgrade", "PUT actions")
 
 TRUE_REASONS = frozenset({"UpgradeRejected", "PermissionDenied"})
-"""What a run may come to rest at when a call of its was refused for good."""
+"""The reasons in which a run may come to rest after a call was refused for good."""
 
 MADE_UP = "made up for a test"
 
 
 @dataclass(frozen=True)
 class Course:
-    """What an undisturbed run does.
+    """The course of an undisturbed run.
 
     Attributes:
-        name: What it is called in the matrix.
-        job_ends: How the jobs end, in their order.
-        calls: The calls that the vendor accepts in it.
-        deadline: Seconds until it must be at rest, whatever is done to it. They bound the test
-            on a slow machine; the operator's own waits add up to far less.
+        name: The course's name in the matrix.
+        job_ends: The outcomes of the jobs, in order.
+        calls: The calls that the vendor accepts, in order.
+        deadline: Seconds until the run must be at rest, under any fault. It bounds the test on a
+            slow machine; the operator's own waits add up to far less.
     """
 
     name: str
@@ -62,14 +62,14 @@ RETRY = Course("retry", ("error", "finish"), ("Upgrade", "Retry"))
 
 
 class BrokenPromiseError(AssertionError):
-    """A run did not end as it must."""
+    """A run broke the promise."""
 
 
 class UpgradeRun:
     """One run."""
 
     def __init__(self, stage: Stage, corner: Corner, course: Course = UPGRADE) -> None:
-        """Prepare one on a stage that is open, in a corner that nobody uses."""
+        """Prepare a run on an open stage, in an unused corner."""
         self.stage = stage
         self.scene = corner.scene
         self.traffic = corner.traffic
@@ -79,19 +79,19 @@ class UpgradeRun:
         self._calls_before_retry = 0
 
     def disturb(self, boundary: Boundary, behaviour: Behaviour) -> Rule:
-        """Have something happen to one call of the run."""
+        """Disturb one call of the run."""
         rule = Rule(boundary, behaviour)
         self.traffic.rules.append(rule)
         return rule
 
     async def settle(self) -> Object:
-        """Go through the upgrade, and return the resource once it has come to rest.
+        """Run the upgrade, and return the resource once it is at rest.
 
         Raises:
-            BrokenPromiseError: It has not in the course's time.
+            BrokenPromiseError: The run is not at rest by the course's deadline.
         """
         async with self._bounded("not at rest in time"):
-            # A user of its own for each run, so that none is refused for another's sake.
+            # Each run has its own user, so that no run is refused because of another.
             credentials = {"username": self.scene.project, "domainName": "tests"}
             await asyncio.to_thread(self.scene.secret, password=PASSWORD, **credentials)
             await self._until_watched()
@@ -100,10 +100,10 @@ class UpgradeRun:
             return await self._at_rest()
 
     async def verdict(self, item: Object) -> str:
-        """Hold the run to the promise, and return the reason it came to rest at.
+        """Check the run against the promise, and return the reason at rest.
 
         Raises:
-            BrokenPromiseError: It broke it.
+            BrokenPromiseError: The run broke the promise.
         """
         reason = str(ready(item)["reason"])
         if reason != "UpToDate":
@@ -114,7 +114,7 @@ class UpgradeRun:
             log = operator.process.output()
             mine = [line for line in log.splitlines() if self.scene.namespace in line]
             unforeseen = [line for line in mine if "unforeseen error" in line]
-            self.check(not unforeseen, f"an error that nobody foresaw: {unforeseen}")
+            self.check(not unforeseen, f"an unforeseen error in the log: {unforeseen}")
             self.check(PASSWORD not in log, "the password is in the log")
         return reason
 
@@ -122,7 +122,7 @@ class UpgradeRun:
 
     @asynccontextmanager
     async def _bounded(self, otherwise: str) -> AsyncIterator[None]:
-        """Let jobs end meanwhile, and bound the time."""
+        """End jobs during the block, and bound its time."""
         jobs = asyncio.create_task(self._end_jobs())
         try:
             async with asyncio.timeout(self.course.deadline):
@@ -134,7 +134,7 @@ class UpgradeRun:
             await asyncio.gather(jobs, return_exceptions=True)
 
     async def _end_jobs(self) -> None:
-        """End each job once the operator could see it running."""
+        """End each job once the vendor has answered the first poll of it."""
         while len(self._jobs_ended) < len(self.course.job_ends):
             await self.traffic.until(lambda: self._jobs_shown() - self._jobs_ended)
             job = (self._jobs_shown() - self._jobs_ended).pop()
@@ -152,7 +152,7 @@ class UpgradeRun:
             ends = self.stage.ends
             await self.traffic.until_quiet(QUIET_SECONDS)
             latest = self.traffic.latest
-            await self._until_ready()  # none of them is dead or stopped, and will go on later
+            await self._until_ready()  # so that no operator is dead or stopped and goes on later
             item = await asyncio.to_thread(self.scene.get, NAME)
             if self.stage.ends > ends or self.traffic.latest > latest:
                 continue
@@ -161,17 +161,17 @@ class UpgradeRun:
             await self.traffic.until(lambda latest=latest: self.traffic.latest > latest)
 
     async def _until_watched(self) -> None:
-        """Wait until the operator watches, or seems not to: there may be nothing to show it yet."""
+        """Wait until the operator watches; go on after 30 s, as a fault may prevent the watch."""
         watch = "WATCH microserviceengines"
         with suppress(TimeoutError):
             async with asyncio.timeout(WATCHED_SECONDS):
                 await self.traffic.until(lambda: self.traffic.count("kube", watch))
 
     async def _until_one_may_call(self) -> None:
-        """Wait until the grace of the start is over, so that the intent is the first write.
+        """Wait until the start's grace is over, so that the intent is the first write.
 
-        With a second operator, or on a busy machine, it may be over by itself: without this wait
-        each run would have other calls.
+        With a second operator, or on a busy machine, the grace may be over already. Without this
+        wait, the calls would differ from run to run.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(WATCHED_SECONDS):
@@ -186,7 +186,7 @@ class UpgradeRun:
             await operator.until_ready()
 
     async def _ask_for_retry(self) -> Object:
-        """Take the way out that a refusal names."""
+        """Request a retry, as the message of a refusal advises."""
         async with self._bounded("a requested retry came to nothing"):
             await asyncio.to_thread(self.scene.annotate, NAME, retry_requested_at="now")
             before = self._calls_before_retry
@@ -199,7 +199,7 @@ class UpgradeRun:
     # --- the promise --------------------------------------------------------------------------
 
     async def _check_refusal(self, item: Object) -> None:
-        """A `Stalled` must tell the truth: that nothing runs, and what the vendor said."""
+        """Check that `Stalled` is true: nothing runs, and the message has the vendor's reason."""
         self._calls_before_retry = self.traffic.count("cloud")
         said = ready(item)
         self.check(MADE_UP in said["message"], f"does not say why: {said}")
@@ -208,14 +208,14 @@ class UpgradeRun:
         self.check(engine.version == "2.3.1", "came to rest although the engine is done")
 
     def accepted(self) -> tuple[str, ...]:
-        """The changing calls that took effect, in their order."""
+        """Return the changing calls that took effect, in order."""
         calls = self.scene.changing_calls(self.engine)
         return tuple(call.operation for call in calls if call.status == 200)
 
     def _check_no_call_in_vain(self) -> None:
-        """No changing call may have left after one of its kind that took effect.
+        """Check that no changing call was sent after one of its kind took effect.
 
-        The vendor would refuse it, most of the time: that is the vendor's merit.
+        The vendor refuses most such calls, but the operator must not rely on that.
         """
         by_kind: dict[str, list[Record]] = {}
         for record in self.traffic.records:
@@ -246,12 +246,12 @@ class UpgradeRun:
         self.check(metadata["generation"] == 1, "wrote the spec")
 
     def check(self, holds: bool, otherwise: str) -> None:
-        """Raise with all that is known of the run unless the promise holds."""
+        """Raise an error with all that is known of the run, unless a condition holds."""
         if not holds:
             raise BrokenPromiseError(f"{otherwise}\n{self.told()}")
 
     def told(self) -> str:
-        """All that helps to find out what happened."""
+        """Return the statuses, calls and logs of the run, for the search for a cause."""
         namespace = self.scene.namespace
         items = self.scene.cluster.request("GET", engine_path(namespace))["items"]
         begun = self.traffic.records[0].begun if self.traffic.records else 0.0
@@ -272,7 +272,7 @@ class UpgradeRun:
 
 
 def _settled(item: Object) -> bool:
-    """Whether nothing more will happen by itself; other troubles are looked at again and again."""
+    """Return whether the resource is at rest; for other reasons the operator retries by itself."""
     status = item.get("status", {})
     if status.get("observedGeneration") != item["metadata"]["generation"]:
         return False

@@ -1,4 +1,4 @@
-"""Waiting for the cluster to show something, by watching it."""
+"""Waits for a state of the cluster by a watch."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ Object = dict[str, Any]
 async def watch(
     cluster: Cluster, collection: str, namespace: str | None, name: str | None = None
 ) -> AsyncGenerator[dict[str, Object], None]:
-    """Yield the objects by name, first as they are and then after every change, without end.
+    """Yield the objects by name, first the current ones and then after every change, without end.
 
-    It goes on after a disconnect, such as a restart of the API server, from the then current
-    state.
+    After a disconnect, such as a restart of the API server, go on with the then current state.
 
     Args:
-        cluster: Where, as its administrator.
-        collection: Such as `ENGINES` or `api/v1/events`.
-        namespace: In which one; None for a collection that is not in namespaces, or in all.
-        name: Of a single object; all of the collection without it.
+        cluster: The cluster, watched as its administrator.
+        collection: The resource, such as `ENGINES` or `api/v1/events`.
+        namespace: The namespace; None for all, or for a resource without namespaces.
+        name: The name of a single object; by default the whole collection is watched.
     """
     base, _, plural = collection.rpartition("/")
     scope = f"{base}/namespaces/{namespace}" if namespace is not None else base
@@ -67,7 +66,7 @@ async def watch(
 
 
 async def _drop(response: aiohttp.ClientResponse) -> None:
-    """Close the connection without TLS's farewell, which the test's loop may not live to see."""
+    """Close the connection without TLS's closing messages, for which the loop may end too soon."""
     if response.connection is not None and response.connection.transport is not None:
         response.connection.transport.abort()
         await asyncio.sleep(0)  # the loop closes the socket in its next round
@@ -107,11 +106,11 @@ def wait_for_resource(
 ) -> Awaitable[Object]:
     """Wait until the object exists and the predicate holds for it, and return it.
 
-    A KeyError or IndexError in the predicate counts as "not yet", so that it may reach into
-    a status that is not there.
+    A KeyError or IndexError in the predicate counts as "not yet", so that the predicate may use
+    status fields that do not exist yet.
 
     Raises:
-        AssertionError: It did not happen within `timeout` seconds; shows the object.
+        AssertionError: It did not happen within `timeout` seconds; the message shows the object.
     """
 
     async def wait() -> Object:
@@ -182,7 +181,7 @@ def wait_for_all(
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is waited for, and for how many seconds."""
+    """A condition to wait for, with a time-out in seconds."""
 
     what: str
     found_in: Callable[[list[Object]], list[Object] | None]

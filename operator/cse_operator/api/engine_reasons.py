@@ -133,9 +133,10 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.OUTCOME_UNCERTAIN: ReasonFacts(
         ConditionType.STALLED,
         "Warning",
-        "The answer of a call was lost, and other jobs ran since, so the operator cannot know "
-        "whether the call took effect.",
-        "Somebody changed the engine while the operator looked for the effect of its call.",
+        "The answer of a call was lost, and the operator cannot know whether the call took effect: "
+        "other jobs ran since, or no effect of the last allowed call was seen.",
+        "Somebody changed the engine while the operator looked for the effect of its call, or the "
+        "network lost every call.",
         "Look at the engine's jobs in the CSE console. To have the upgrade called again, set "
         "the annotation `cse-operator.io/retry-requested-at` to a new value.",
     ),

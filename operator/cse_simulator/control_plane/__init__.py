@@ -3,11 +3,11 @@
 For tests and the demo. There are no nodes and no controllers behind it: objects are validated,
 stored, watched and authorised as in any cluster, but no Pod runs and no namespace is emptied.
 
-`find_assets` and `ensure_assets` provide the binaries, `LocalControlPlane` runs them, `Cluster`
-is what a client needs to know. `python -m cse_simulator.control_plane` does both from a shell.
+`find_assets` and `ensure_assets` provide the binaries, `LocalControlPlane` runs them, and `Cluster`
+tells a client how to connect. `python -m cse_simulator.control_plane` does the same from a shell.
 
-Only the standard library is imported here, so that the binaries can be built while everything
-else is still being installed.
+This package imports only the standard library, so that the binaries can be built while other
+packages are still being installed.
 """
 
 from cse_simulator.control_plane.assets import Assets, ensure_assets, find_assets

@@ -39,11 +39,11 @@ def _parser() -> argparse.ArgumentParser:
         description="A real Kubernetes API server (kube-apiserver and etcd) on this machine.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("ensure", help="find or build the binaries, print the folder they are in")
+    commands.add_parser("ensure", help="find or build the binaries, and print their folder")
     run = commands.add_parser("run", help="run until Ctrl-C or SIGTERM")
     run.add_argument("--kubeconfig", type=Path, help="write the administrator's kubeconfig here")
     run.add_argument("--crd", type=Path, action="append", default=[], help="install this CRD file")
-    run.add_argument("--json", action="store_true", help="say how to connect in one line of JSON")
+    run.add_argument("--json", action="store_true", help="print the connection as one line of JSON")
     run.add_argument("--until-eof", action="store_true", help="end when standard input ends")
     return parser
 

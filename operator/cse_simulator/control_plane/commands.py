@@ -12,7 +12,7 @@ CERTIFICATES: Final = "certificates"
 
 
 def etcd(binary: Path, directory: Path, port: int) -> list[str]:
-    """How etcd is started, with its data in the control plane's folder."""
+    """Return etcd's command line; its data are in the control plane's folder."""
     url = f"http://127.0.0.1:{port}"
     return [
         str(binary),
@@ -26,7 +26,7 @@ def etcd(binary: Path, directory: Path, port: int) -> list[str]:
 
 
 def api_server(binary: Path, directory: Path, etcd_port: int, port: int) -> list[str]:
-    """How kube-apiserver is started; it makes its certificates itself."""
+    """Return kube-apiserver's command line; the server makes its certificates itself."""
     key = directory / SERVICE_ACCOUNT_KEY
     return [
         str(binary),
@@ -34,7 +34,7 @@ def api_server(binary: Path, directory: Path, etcd_port: int, port: int) -> list
         f"--secure-port={port}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",  # else a machine without a network cannot start it
-        "--endpoint-reconciler-type=none",  # which would refuse a loopback address
+        "--endpoint-reconciler-type=none",  # others refuse a loopback address
         f"--cert-dir={directory / CERTIFICATES}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={key}",
@@ -42,6 +42,6 @@ def api_server(binary: Path, directory: Path, etcd_port: int, port: int) -> list
         f"--token-auth-file={directory / TOKENS}",
         "--authorization-mode=RBAC",
         "--service-cluster-ip-range=10.0.0.0/24",
-        # Nobody creates the default service accounts that it would ask for.
+        # No controller creates the default service accounts that this plug-in requires.
         "--disable-admission-plugins=ServiceAccount",
     ]

@@ -1,14 +1,14 @@
-"""The process between a control plane and its owner: it outlives the owner just long enough.
+"""The keeper: the process that runs a control plane's servers and cleans up after its owner.
 
-`LocalControlPlane` starts this file as a script of its own. It starts and stops the servers on
-request, and when its owner is gone, however that happened (also SIGKILL), it kills them and
-removes their folder. It notices in two ways: standard input ends, and on Linux a pidfd tells,
-because a child that the owner forked may still hold the other end of the pipe.
-Should this process be killed itself, the kernel kills the servers (PR_SET_PDEATHSIG).
+`LocalControlPlane` starts this file as a script. The keeper starts and stops the servers on
+request. When its owner ends, even by SIGKILL, the keeper kills the servers and removes their
+folder. It notices the owner's end in two ways: standard input ends, and on Linux a pidfd becomes
+readable, because a child that the owner forked may still hold the other end of the pipe.
+If the keeper itself is killed, the kernel kills the servers (PR_SET_PDEATHSIG).
 
-One request is one line of JSON on standard input, and so is the answer on standard output:
+Each request is one line of JSON on standard input, each answer one line on standard output:
 `{"start": NAME, "command": […], "log": PATH}`, `{"stop": NAME, "signal": N}`, `{"poll": NAME}`.
-The answer holds `pid`, or `exit` (null while it runs), or `error`.
+The answer holds `pid`, or `exit` (null while the server runs), or `error`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
-# With open watches kube-apiserver takes a minute to stop by itself; nobody here waits for that.
+# With open watches kube-apiserver takes a minute to stop by itself, too long to wait for.
 STOP_SECONDS = 5.0
 
 
 def main() -> None:
-    """Serve requests until the owner is gone, then leave nothing behind."""
+    """Serve requests until the owner is gone, then kill the servers and remove their folder."""
     owner, directory = int(sys.argv[1]), Path(sys.argv[2])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
@@ -64,7 +64,7 @@ def serve(owner: int, servers: dict[str, subprocess.Popen[bytes]]) -> None:
 
 
 def answer(request: dict[str, Any], servers: dict[str, subprocess.Popen[bytes]]) -> dict[str, Any]:
-    """Do what one request asks for."""
+    """Execute one request and return its answer."""
     match request:
         case {"start": str(name), "command": list(command), "log": str(log)}:
             try:

@@ -1,4 +1,4 @@
-"""Running etcd and kube-apiserver on free ports of 127.0.0.1, for as long as their owner lives."""
+"""Runs etcd and kube-apiserver on free ports of 127.0.0.1, until their owner ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class _PortTakenError(Exception):
-    """Someone took the port between its choice and its use."""
+    """Another process took the port between its choice and its use."""
 
 
 @dataclass
@@ -42,18 +42,18 @@ class _Ports:
 
 
 class LocalControlPlane:
-    """A control plane of one's own, as a context manager; several can run at once.
+    """A private control plane as a context manager; several can run at once.
 
-    Everything ends with the `with` block, and also when this process ends in any other way:
-    no process and no file is left, not even after SIGKILL. Ctrl-C in a terminal reaches only
-    this process, which then leaves the block.
+    It ends with the `with` block, or with this process however that ends: no process and no file
+    is left, not even after SIGKILL. Ctrl-C in a terminal reaches only this process, which then
+    leaves the block.
     """
 
     def __init__(self, assets: Assets | None = None, api_server_flags: Sequence[str] = ()) -> None:
-        """Prepare one; nothing happens before the `with` block is entered.
+        """Prepare a control plane; the `with` block starts it.
 
         Args:
-            assets: The binaries; found or built (`ensure_assets`) when not given.
+            assets: The binaries; `ensure_assets` finds or builds them by default.
             api_server_flags: Further flags of kube-apiserver.
         """
         self._assets = assets
@@ -64,11 +64,11 @@ class LocalControlPlane:
         self._directory = Path()
         self._cluster: Cluster | None = None
         self.process_ids: dict[str, int] = {}
-        """Of the running servers, by `etcd` and `kube-apiserver`, and of their `keeper`."""
+        """The process ids by name: `etcd`, `kube-apiserver` and `keeper`."""
 
     @property
     def cluster(self) -> Cluster:
-        """How to reach the API server; stays the same when it is restarted."""
+        """The connection to the API server, which stays the same across restarts."""
         if self._cluster is None:
             raise ControlPlaneError("the control plane is not running: enter its `with` block")
         return self._cluster
@@ -77,8 +77,8 @@ class LocalControlPlane:
         """Start both servers and wait until the API server is ready.
 
         Raises:
-            ControlPlaneError: No binaries, or a server did not start; the message ends with
-                the last lines of its log.
+            ControlPlaneError: The binaries are missing, or a server did not start; then the
+                message ends with the last lines of its log.
         """
         assets = self._assets = self._assets or ensure_assets()
         self._directory = Path(tempfile.mkdtemp(prefix="cse-control-plane-"))
@@ -105,11 +105,11 @@ class LocalControlPlane:
         self.close()
 
     def close(self) -> None:
-        """End both servers and remove their folder; may be called again."""
+        """End both servers and remove their folder; further calls do nothing."""
         keeper_process, self._keeper, self._cluster = self._keeper, None, None
         if keeper_process is not None:
             self.process_ids.clear()
-            with keeper_process:  # closes its standard input, which ends it, and waits
+            with keeper_process:  # closes the keeper's standard input, which ends it, and waits
                 pass
             shutil.rmtree(self._directory, ignore_errors=True)  # if the keeper was killed
 
@@ -124,10 +124,10 @@ class LocalControlPlane:
         del self.process_ids["kube-apiserver"]
 
     def start_api_server(self) -> None:
-        """Start kube-apiserver again after `stop_api_server`, on its old port, and await it.
+        """Start kube-apiserver again after `stop_api_server`, on its old port, and wait for it.
 
         Raises:
-            ControlPlaneError: It did not get ready.
+            ControlPlaneError: The server did not get ready.
         """
         assets = self._assets
         if assets is None:
@@ -138,25 +138,25 @@ class LocalControlPlane:
             try:
                 self._await_ready(self.cluster)
                 break
-            except _PortTakenError as error:  # a passing client's port: it will be free again
+            except _PortTakenError as error:  # a client's connection has it for a moment
                 if time.monotonic() > deadline:
                     raise ControlPlaneError(str(error)) from error
                 time.sleep(0.5)
 
     def restart_api_server(self, *, gracefully: bool = True) -> None:
-        """Stop and start kube-apiserver: its watch cache is new, the data are the same.
+        """Stop and start kube-apiserver: the watch cache is new, the data stay.
 
         Raises:
-            ControlPlaneError: It did not get ready again.
+            ControlPlaneError: The server did not get ready again.
         """
         self.stop_api_server(gracefully=gracefully)
         self.start_api_server()
 
     def compact_etcd(self) -> int:
-        """Forget all history in etcd up to now, and return the revision.
+        """Compact etcd up to now, and return the revision.
 
-        A running API server may still serve older changes from its watch cache; after
-        `restart_api_server` a watch from before is answered with 410 Gone.
+        A running API server may still serve older changes from its watch cache. After
+        `restart_api_server`, a watch from an older revision is answered with 410 Gone.
 
         Raises:
             ControlPlaneError: etcd refused.
@@ -186,7 +186,7 @@ class LocalControlPlane:
             stdout=subprocess.PIPE,
             bufsize=0,
             cwd="/",
-            start_new_session=True,  # Ctrl-C is for the owner
+            start_new_session=True,  # so that Ctrl-C reaches only the owner
         )
         self.process_ids["keeper"] = self._keeper.pid
 
@@ -236,7 +236,7 @@ class LocalControlPlane:
         self._start("kube-apiserver", [*command, *self._flags])
 
     def _described(self, assets: Assets, token: str) -> Cluster:
-        """Wait for the certificate that kube-apiserver makes for itself, then say how to call."""
+        """Wait for the certificate that kube-apiserver makes, and return the connection."""
         certificate = self._directory / commands.CERTIFICATES / "apiserver.crt"
         deadline = time.monotonic() + START_SECONDS
         while not (certificate.is_file() and "END CERTIFICATE" in certificate.read_text()):
@@ -262,7 +262,7 @@ class LocalControlPlane:
                 self._check_running(deadline)
                 time.sleep(0.05)
             else:
-                # Someone else's server on the same port would have failed the TLS check.
+                # Another server on the same port would have failed the TLS check.
                 return
 
     def _check_running(self, deadline: float) -> None:
@@ -279,7 +279,7 @@ class LocalControlPlane:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now; all are held until the last is known, so they differ."""
+    """Return ports that are free now; all are held until the last is chosen, so they differ."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [listener.getsockname()[1] for listener in listeners]
@@ -289,10 +289,10 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _write_service_account_key(path: Path) -> None:
-    """Write a fresh P-256 private key, with which the API server signs service account tokens.
+    """Write a new P-256 private key, with which the API server signs service account tokens.
 
-    The standard library makes no keys, but an elliptic one is a random number in a fixed frame
-    (RFC 5915), whose optional public half is left out.
+    The standard library cannot generate keys. But an elliptic-curve key is a random number in a
+    fixed frame (RFC 5915), whose public half is optional and left out here.
     """
     number = secrets.randbelow(P256_ORDER - 1) + 1
     head, tail = bytes.fromhex("30310201010420"), bytes.fromhex("a00a06082a8648ce3d030107")

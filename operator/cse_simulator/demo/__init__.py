@@ -1,6 +1,6 @@
-"""The demo: an upgrade end to end, before a newcomer's eyes, with nothing to install.
+"""The demo: shows a newcomer an upgrade end to end, with nothing to install.
 
-It knows the operator as its users do, by its command line and by what `kubectl` shows, and so
-it can live here, beside the simulator and the control plane that it brings along
+The demo uses the operator as its users do, by its command line and `kubectl`. So it does not
+import the operator, and belongs beside the simulator and the control plane that it starts
 (docs/adr/0007). `make demo` runs `python -m cse_simulator.demo`.
 """

@@ -21,7 +21,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and return its exit code; a requested stop is as good an end as any."""
+    """Run the demo and return its exit code; a requested stop is a success."""
     given = _parser().parse_args(arguments)
     options = Options(
         keep=given.keep, current_cluster=given.cluster == "current", assume_yes=given.yes
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _request_stop(*_: Any) -> None:
-    """Begin to end, once: what is then cleaned up is not to be disturbed."""
+    """Stop the demo; ignore further signals, which would disturb the clean-up."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise StopRequested
@@ -51,22 +51,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cse_simulator.demo",
         description="Shows an upgrade of three sample engines end to end, against a simulated "
-        "vendor: nothing leaves this machine, and nothing stays on it.",
+        "vendor. Nothing leaves this machine, and nothing stays on it.",
     )
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="stay up afterwards, for your own kubectl from another terminal, until Ctrl-C",
+        help="stay up afterwards until Ctrl-C, for your kubectl in another terminal",
     )
     parser.add_argument(
         "--cluster",
         choices=("local", "current"),
         default="local",
-        help="local: an API server of the demo's own (the default; built on first use); current: "
-        "the cluster that kubectl is set to, in a namespace of its own that it removes",
+        help="local: start an API server for the demo (the default; built on first use); current: "
+        "use kubectl's current cluster, in a new namespace that the demo removes",
     )
     parser.add_argument(
-        "--yes", action="store_true", help="with --cluster current: do not ask whether it is right"
+        "--yes", action="store_true", help="with --cluster current: do not ask for confirmation"
     )
     return parser
 

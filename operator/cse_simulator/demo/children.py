@@ -22,34 +22,34 @@ _LOG_LINES: Final = 20
 
 
 def operator_environment(kubeconfig: Path) -> dict[str, str]:
-    """The environment of the operator's commands.
+    """Return the environment of the operator's commands.
 
-    Settings that the user has for an operator of their own have no say in the demo. Temporary
-    files are put beside the kubeconfig: what a killed operator leaves there goes with the demo.
+    It leaves out the user's settings for another operator. Temporary files go beside the
+    kubeconfig, so that the demo also removes the files of a killed operator.
     """
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("CSE_OPERATOR_")
     }
-    # The child finds the package also where only this process's import path leads to it.
+    # The child must find the package even if only this process's import path has it.
     path = os.pathsep.join(filter(None, (str(_PACKAGES), os.environ.get("PYTHONPATH"))))
     places = {"KUBECONFIG": str(kubeconfig), "TMPDIR": str(kubeconfig.parent)}
     return {**kept, **places, "PYTHONPATH": path}
 
 
 def tied(command: Sequence[str]) -> list[str]:
-    """The command, made so that it does not outlive this process."""
+    """Return a command line whose process dies with this one."""
     return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command]
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def operator_flags(namespace: str, vendor: str) -> list[str]:
-    """How the demo's operator is set, for one namespace and the URL of a vendor."""
+    """Return the flags of the demo's operator for one namespace and the vendor's URL."""
     return [
         f"--namespaces={namespace}",
         f"--cse-endpoint={vendor}",
@@ -57,7 +57,7 @@ def operator_flags(namespace: str, vendor: str) -> list[str]:
         "--allow-insecure-endpoint",
         "--poll-interval=0.5",
         "--progress-interval=0",
-        # Nothing is called before one outcome grace has passed: half a minute in production.
+        # The operator calls nothing for the first outcome grace, which is 35 s by default.
         "--request-timeout=2",
         "--send-window=0.5",
         "--read-lag=0.5",
@@ -67,15 +67,15 @@ def operator_flags(namespace: str, vendor: str) -> list[str]:
 
 
 class OperatorProcess:
-    """`cse-operator run` as a process of its own, begun anew whenever it ends, as by a cluster."""
+    """`cse-operator run` as a child process, restarted whenever it ends, as in a cluster."""
 
     def __init__(self, flags: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        """Prepare it; nothing is started yet.
+        """Prepare the process without starting it.
 
         Args:
-            flags: Of `cse-operator run`, without the address of the probes.
-            environment: As from `operator_environment`.
-            log: The file that its output is appended to.
+            flags: Flags of `cse-operator run`, without the address of the probes.
+            environment: The result of `operator_environment`.
+            log: The file to append the output to.
         """
         self.log = log
         self.restarts = 0
@@ -87,16 +87,16 @@ class OperatorProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id now."""
+        """The current process id."""
         if self._process is None:
             raise DemoError("the operator is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until it is ready.
+        """Start the operator and wait until it is ready.
 
         Raises:
-            DemoError: It ended, or did not get ready; the message ends with its last words.
+            DemoError: The operator ended or did not get ready; the message has the end of its log.
         """
         self._start()
         deadline = time.monotonic() + _READY_SECONDS
@@ -106,7 +106,7 @@ class OperatorProcess:
             time.sleep(0.05)
 
     def keep_running(self) -> bool:
-        """Start it again if it has ended; returns whether that was so."""
+        """Start the operator again if it has ended; return whether it had."""
         if not self._ended():
             return False
         self.restarts += 1
@@ -114,7 +114,7 @@ class OperatorProcess:
         return True
 
     def stop(self) -> None:
-        """End it as a cluster does: with SIGTERM, and patience for the step in hand."""
+        """Stop the operator as a cluster does: SIGTERM, then time to finish the current step."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -126,7 +126,7 @@ class OperatorProcess:
             process.wait()
 
     def last_words(self) -> str:
-        """The end of its log."""
+        """Return the last lines of the log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-_LOG_LINES:])
 
@@ -138,7 +138,7 @@ class OperatorProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is for the demo, which ends it in its turn
+                start_new_session=True,  # Ctrl-C goes to the demo, which stops the operator
             )
 
     def _ended(self) -> bool:
@@ -158,7 +158,7 @@ class OperatorProcess:
 def run_operator_command(
     arguments: Sequence[str], environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the operator, such as `crd`, to its end."""
+    """Run a command of the operator, such as `crd`, and return its result."""
     return subprocess.run(  # noqa: S603 - this very interpreter
         tied([sys.executable, "-m", "cse_operator", *arguments]),
         stdin=subprocess.DEVNULL,

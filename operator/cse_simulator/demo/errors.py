@@ -1,4 +1,4 @@
-"""What can keep the demo from going on."""
+"""The errors that end the demo."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class DemoError(Exception):
 
 
 class StopRequested(BaseException):
-    """Somebody wants the demo to end: Ctrl-C, SIGTERM, or a closed terminal."""
+    """The user asked the demo to end: Ctrl-C, SIGTERM, or a closed terminal."""

@@ -1,4 +1,4 @@
-"""kubectl, by which the demo does all that a user would do."""
+"""kubectl, which the demo uses for everything that a user would do."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Kubectl:
 
     program: Path
     cache: Path
-    """A folder of its own: what it remembers of a cluster that is gone must not mislead it."""
+    """kubectl's cache folder, private to the demo: an old cluster's cache would mislead kubectl."""
     kubeconfig: Path | None = None
-    """None: the one that the user's own kubectl has."""
+    """None for the user's own kubeconfig."""
 
     def __call__(self, *arguments: str, stdin: str = "") -> str:
-        """Run it and return what it printed.
+        """Run kubectl and return its output.
 
         Raises:
-            DemoError: It failed; the message is what it said.
+            DemoError: kubectl failed; the message has its error output.
         """
         result = self.attempt(*arguments, stdin=stdin)
         if result.returncode != 0:
@@ -43,7 +43,7 @@ class Kubectl:
         return result.stdout
 
     def attempt(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run it and return whatever came of it."""
+        """Run kubectl and return its result, whether it failed or not."""
         try:
             return subprocess.run(  # noqa: S603 - the user's own kubectl
                 tied(self._command(*arguments)),
@@ -58,7 +58,7 @@ class Kubectl:
 
     @contextmanager
     def watch(self) -> Iterator[queue.Queue[dict[str, Any] | None]]:
-        """Watch the resources: a queue of changes, and None when the watch has ended."""
+        """Watch the resources; yield a queue of watch events that ends with None."""
         command = self._command(
             "get", RESOURCES, "--watch", "--output-watch-events", "--output=json"
         )
@@ -87,7 +87,7 @@ class Kubectl:
 
 
 def _read(stream: IO[str] | None, changes: queue.Queue[dict[str, Any] | None]) -> None:
-    """Take apart what `kubectl get --watch -o json` prints: objects, on one or several lines."""
+    """Parse the output of `kubectl get --watch -o json`: objects on one or several lines each."""
     read = ""
     for line in stream or ():
         read += line

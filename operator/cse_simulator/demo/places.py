@@ -1,4 +1,4 @@
-"""Where the demo takes place: an API server of its own, or the cluster that kubectl is set to."""
+"""The demo's cluster: a new API server on this machine, or kubectl's current cluster."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ class Place:
     namespace: str
     server: str
     has_definition: bool
-    """Whether the CustomResourceDefinition was there before the demo."""
+    """Whether the CustomResourceDefinition existed before the demo."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """The context that kubectl is set to."""
+    """kubectl's current context."""
 
     name: str
     server: str
     configuration: dict[str, Any]
-    """A kubeconfig with this context alone, and all that it needs."""
+    """A complete kubeconfig with this context only."""
 
 
 @contextmanager
 def local_place(folder: Path, say: Say) -> Iterator[Place]:
-    """An API server on this machine, gone with the `with` block.
+    """Run an API server on this machine for the `with` block.
 
     Raises:
-        ControlPlaneError: It cannot be built or started.
+        ControlPlaneError: The API server cannot be built or started.
         DemoError: There is no kubectl.
     """
     assets = ensure_assets(say)
     if assets.kubectl is None:
         raise DemoError(
             f"kubectl is neither in PATH nor beside kube-apiserver in {assets.directory}. "
-            "The demo does everything by it: install it, or take binaries that include it."
+            "The demo needs kubectl: install it, or use binaries that include it."
         )
     with LocalControlPlane(assets) as control_plane:
         cluster = control_plane.cluster
@@ -66,19 +66,19 @@ def local_place(folder: Path, say: Say) -> Iterator[Place]:
 
 
 def current_context(folder: Path) -> tuple[Path, Context]:
-    """kubectl, and the context it is set to.
+    """Return kubectl's path and its current context.
 
     Raises:
-        DemoError: There is no kubectl, or it is set to no context.
+        DemoError: There is no kubectl, or it has no current context.
     """
     program = _find_kubectl()
     kubectl = Kubectl(program, folder / "kubectl-cache")
     answer = kubectl.attempt("config", "view", "--minify", "--flatten", "--raw", "--output=json")
     if answer.returncode != 0:
         raise DemoError(
-            f"kubectl is set to no context ({answer.stderr.strip()}). Choose a cluster with "
-            "`kubectl config use-context NAME`, or leave --cluster away: then the demo brings an "
-            "API server of its own."
+            f"kubectl has no current context ({answer.stderr.strip()}). Choose a cluster with "
+            "`kubectl config use-context NAME`, or omit --cluster: then the demo starts its own "
+            "API server."
         )
     found = json.loads(answer.stdout)
     server = found["clusters"][0]["cluster"]["server"]
@@ -87,10 +87,10 @@ def current_context(folder: Path) -> tuple[Path, Context]:
 
 @contextmanager
 def cluster_place(program: Path, context: Context, folder: Path, say: Say) -> Iterator[Place]:
-    """A namespace of its own in a user's cluster, which is removed at the end of the block.
+    """Create a namespace in a user's cluster, and remove it at the end of the block.
 
     Raises:
-        DemoError: The namespace cannot be made, or an operator is at work in the cluster.
+        DemoError: The namespace cannot be created, or an operator runs in the cluster.
     """
     namespace = f"cse-demo-{secrets.token_hex(3)}"
     kubeconfig = folder / "kubeconfig"
@@ -102,10 +102,10 @@ def cluster_place(program: Path, context: Context, folder: Path, say: Say) -> It
     if has_definition:
         _refuse_beside_an_operator(kubectl)
     with ExitStack() as ending:
-        # Before it is made: a stop may come while the cluster makes it.
+        # Registered before the creation: a stop may come while the cluster creates it.
         ending.callback(_remove_namespace, kubectl, namespace, say)
         kubectl("create", "namespace", namespace)
-        say(f"Made the namespace {namespace}. Should the demo be killed, remove it yourself:")
+        say(f"Made the namespace {namespace}. If the demo is killed, remove it yourself:")
         say(f"  kubectl --context {context.name} delete namespace {namespace}")
         if not has_definition:
             ending.callback(_remove_definition, kubectl, namespace, say)
@@ -118,7 +118,7 @@ def _find_kubectl() -> Path:
         return Path(on_path).resolve()
     assets = find_assets()
     if assets is None or assets.kubectl is None:
-        raise DemoError("there is no kubectl in PATH, and so no current context")
+        raise DemoError("kubectl is not in PATH, so there is no current context")
     return assets.kubectl.resolve()
 
 
@@ -127,41 +127,41 @@ def _has_definition(kubectl: Kubectl) -> bool:
 
 
 def _refuse_beside_an_operator(kubectl: Kubectl) -> None:
-    """Two operators would both serve the demo's resources, one of them at the real vendor."""
+    """Refuse a cluster with an operator: it would serve the demo's resources at the real vendor."""
     label = "--selector=app.kubernetes.io/name=cse-operator"
     answer = kubectl.attempt("get", "deployments", "--all-namespaces", label, "--output=name")
     if answer.returncode != 0:
         raise DemoError(
-            "the resource definition is installed in this cluster, and whether an operator is "
-            f"too cannot be seen: {answer.stderr.strip()}. It would serve the demo's resources "
-            "as well; run the demo without --cluster."
+            "the resource definition is installed in this cluster, and the demo cannot see "
+            f"whether an operator is, too: {answer.stderr.strip()}. That operator would also "
+            "serve the demo's resources; run the demo without --cluster."
         )
     if answer.stdout.strip():
         raise DemoError(
-            f"an operator works in this cluster ({answer.stdout.split()[0]}). It would serve the "
-            "demo's resources as well, with made-up credentials at the real vendor; run the "
-            "demo without --cluster, or in another cluster."
+            f"an operator works in this cluster ({answer.stdout.split()[0]}). It would also serve "
+            "the demo's resources, with made-up credentials at the real vendor; run the demo "
+            "without --cluster, or in another cluster."
         )
 
 
 def _remove_namespace(kubectl: Kubectl, namespace: str, say: Say) -> None:
-    # Not waited for: by now it holds nothing that could hold it up.
+    # No need to wait: by now nothing in the namespace can delay its end.
     _attempt(kubectl, say, "delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
 def _remove_definition(kubectl: Kubectl, namespace: str, say: Say) -> None:
-    """Remove the definition, unless somebody else has begun to use it in the meantime."""
+    """Remove the definition, unless another namespace uses it by now."""
     if not _has_definition(kubectl):
         return
     listed = json.loads(kubectl("get", RESOURCES, "--all-namespaces", "--output=json"))
     if any(item["metadata"]["namespace"] != namespace for item in listed["items"]):
-        say("The resource definition stays: others use it by now.")
+        say("The resource definition stays, because another namespace uses it by now.")
         return
     _attempt(kubectl, say, "delete", "crd", RESOURCES, *POLICIES, "--timeout=30s")
 
 
 def _attempt(kubectl: Kubectl, say: Say, *arguments: str) -> None:
-    """Do one part of the cleaning up, or say that it is left to do; the others are done anyway."""
+    """Do one part of the clean-up; if it fails, say what is left to do, and let the rest go on."""
     answer = kubectl.attempt(*arguments)
     command = f"kubectl {' '.join(arguments)}"
     say(f"  {command}" if answer.returncode == 0 else f"  {command}: {answer.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""What the demo shows: headings, commands, and the resources as they change.
+"""The demo's output: headings, commands, and the resources as they change.
 
 On a terminal the resources are a table that changes in place; elsewhere each change is a line.
 """
@@ -35,7 +35,7 @@ Resources = Sequence[Mapping[str, Any]]
 
 
 def row_of(resource: Mapping[str, Any]) -> Row:
-    """A resource as one row, much as `kubectl get mse -o wide` shows it."""
+    """Return a resource as one row, similar to `kubectl get mse -o wide`."""
     status = resource.get("status", {})
     return (
         resource["metadata"]["name"],
@@ -49,7 +49,7 @@ def row_of(resource: Mapping[str, Any]) -> Row:
 
 
 class Screen:
-    """Where the demo is shown."""
+    """Prints the demo to a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -59,7 +59,7 @@ class Screen:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can be asked."""
+        """Whether the demo can ask a person."""
         return self._console.is_terminal
 
     @property
@@ -68,37 +68,37 @@ class Screen:
         return f"{time.monotonic() - self._began:.1f} s"
 
     def title(self, text: str, explanation: str) -> None:
-        """What this is, before anything else."""
+        """Print the demo's title and a line of explanation."""
         self._print(Text(text, "bold"))
         self._print(Text(explanation, "dim"))
 
     def heading(self, text: str) -> None:
-        """The name of what comes next."""
+        """Print the name of the next part."""
         self._print()
         self._print(Text.assemble((text, "bold cyan"), (f"   {self.elapsed}", "dim")))
 
     def say(self, text: str) -> None:
-        """A sentence."""
+        """Print a sentence."""
         self._print(Text(f"  {text}"))
 
     def command(self, text: str, remark: str = "") -> None:
-        """A command as a user would type it, and what it does."""
+        """Print a command as a user would type it, and its purpose."""
         aside = (f"  # {remark}", "dim") if remark else ("", "")
         self._print(Text.assemble(("  $ ", "dim"), (text, "bold"), aside))
 
     def verdict(self, text: str, *, good: bool) -> None:
-        """A sentence about how something came out."""
+        """Print a sentence about a result."""
         mark = ("  ✓ ", "bold green") if good else ("  ✗ ", "bold red")
         self._print(Text.assemble(mark, text))
 
     def ask(self, question: str) -> bool:
-        """Ask a person yes or no; only Yes is a yes."""
+        """Ask a person yes or no; any answer but `y` and `yes` means no."""
         answer = self._console.input(f"  [bold]{escape(question)}[/] [dim]\\[y/N][/] ")
         return answer.strip().lower() in {"y", "yes"}
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
-        """Show on a terminal that something goes on, for the `with` block."""
+        """Show a status on a terminal during the `with` block."""
         if self._in_place:
             with self._console.status(what):
                 yield
@@ -107,7 +107,7 @@ class Screen:
 
     @contextmanager
     def table(self) -> Iterator[_View]:
-        """Show the resources for the `with` block."""
+        """Show the resources during the `with` block."""
         if self._in_place:
             with Live(
                 console=self._console, auto_refresh=False, vertical_overflow="visible"
@@ -119,13 +119,13 @@ class Screen:
             yield _Lines(self)
 
     def changed(self, row: Row) -> None:
-        """Print a row as a line, if it is not as it was printed last."""
+        """Print a row as a line if it differs from its last printed version."""
         if self._shown.get(row[0]) != row:
             self._shown[row[0]] = row
             self._print(Text(_LINE.format(self.elapsed, *(cell or "-" for cell in row))))
 
     def _print(self, text: Text | str = "") -> None:
-        # Never wrapped: what is to be copied must stay on one line.
+        # Never wrapped, so that a command to copy stays on one line.
         self._console.print(text, soft_wrap=True, highlight=False)
 
 
@@ -134,7 +134,7 @@ class _View(ABC):
 
     @abstractmethod
     def show(self, resources: Resources) -> None:
-        """Show them as they are now."""
+        """Show the current state of the resources."""
 
 
 class _Lines(_View):

@@ -1,4 +1,4 @@
-"""The demo from its beginning to its end."""
+"""The course of the demo, from beginning to end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for."""
+    """The user's options."""
 
     keep: bool = False
     current_cluster: bool = False
@@ -45,7 +45,7 @@ class Options:
 
 @dataclass
 class _Scene:
-    """All that takes part, once it is there."""
+    """All parts of a running demo."""
 
     screen: Screen
     place: Place
@@ -56,26 +56,26 @@ class _Scene:
 
 
 def tell(screen: Screen, folder: Path, options: Options) -> int:
-    """Run the demo; whatever way it ends, nothing it started or made is left.
+    """Run the demo; however it ends, stop and remove everything that it started.
 
     Args:
-        screen: Where it is shown.
-        folder: An empty folder for its files.
-        options: What the user asked for.
+        screen: The output.
+        folder: An empty folder for the demo's files.
+        options: The user's options.
 
     Returns:
-        The exit code: 0, or 1 where something came out otherwise than it should.
+        The exit code: 0, or 1 if a result was not as planned.
 
     Raises:
-        ControlPlaneError: There is no API server to be had.
-        DemoError: It cannot go on.
+        ControlPlaneError: There is no API server, and none can be built or started.
+        DemoError: The demo cannot go on.
     """
     screen.title(
         "An engine upgrade, end to end",
-        "The operator as it is, on a real Kubernetes API server, with a stand-in for the vendor.",
+        "The real operator on a real Kubernetes API server, with a simulated vendor.",
     )
     with ExitStack() as stage:
-        # The first to be closed is the operator, as in any uninstallation.
+        # The operator is closed first, as in any uninstallation.
         place = _enter_place(stage, screen, folder, options)
         if place is None:
             return 0
@@ -92,41 +92,39 @@ def tell(screen: Screen, folder: Path, options: Options) -> int:
 
 
 def _enter_place(stage: ExitStack, screen: Screen, folder: Path, options: Options) -> Place | None:
-    """The cluster; None when the user does not want to use the one that kubectl is set to."""
+    """Return the cluster; None if the user declines to use kubectl's current cluster."""
     if not options.current_cluster:
         screen.heading("1  A Kubernetes API server of your own")
         place = stage.enter_context(local_place(folder, screen.say))
-        screen.say(f"kube-apiserver and etcd, real ones, at {place.server}, for this demo only.")
+        screen.say(f"Real kube-apiserver and etcd at {place.server}, for this demo only.")
         return place
-    screen.heading("1  The cluster that kubectl is set to")
+    screen.heading("1  kubectl's current cluster")
     program, context = current_context(folder)
     screen.say(f"Context {context.name}, at {context.server}.")
-    screen.say(
-        "The demo makes a namespace of its own in it, and removes it at the end. It installs"
-    )
-    screen.say("the resource definition if it is missing, and then removes that as well. Operator")
-    screen.say("and simulator run on this machine. Nothing else in the cluster is touched.")
+    screen.say("The demo creates a namespace and removes it at the end. If the resource definition")
+    screen.say("is missing, the demo installs it and removes it, too. Operator and simulator run")
+    screen.say("on this machine. Nothing else in the cluster is touched.")
     ask = screen.interactive and not options.assume_yes
     if ask and not screen.ask(f"Use the context {context.name}?"):
-        screen.say("Nothing was done. Without --cluster the demo brings an API server of its own.")
+        screen.say("Nothing was done. Without --cluster the demo starts its own API server.")
         return None
     return stage.enter_context(cluster_place(program, context, folder, screen.say))
 
 
 def _set_up(stage: ExitStack, screen: Screen, place: Place, folder: Path) -> _Scene:
-    screen.heading("2  A stand-in for the vendor")
+    screen.heading("2  A simulated vendor")
     vendor = stage.enter_context(
         start_simulator(job_seconds=world.JOB_SECONDS, exit_with_stdin=True)
     )
     engine_ids = world.populate(vendor.admin)
     screen.say(f"cse-simulator at {vendor.url} speaks the API of Huawei Cloud CSE.")
-    screen.say(f"Its upgrade jobs take {world.JOB_SECONDS:g} seconds, and nobody's engine.")
+    screen.say(f"Its upgrade jobs take {world.JOB_SECONDS:g} seconds and touch no real engine.")
 
     environment = operator_environment(_kubeconfig(place))
     screen.heading("3  The resource definition, and credentials")
     if not place.has_definition:
         _install_definition(screen, place, environment)
-    screen.command("kubectl apply -f secret.yaml", "an access key; the stand-in takes any")
+    screen.command("kubectl apply -f secret.yaml", "an access key; the simulator accepts any")
     place.kubectl("apply", "--filename=-", stdin=world.secret())
 
     screen.heading("4  The operator")
@@ -139,7 +137,7 @@ def _set_up(stage: ExitStack, screen: Screen, place: Place, folder: Path) -> _Sc
     stage.callback(operator.stop)
     with screen.busy("starting"):
         operator.start()
-    screen.say(f"It runs as process {operator.pid}, and touches the status of resources only.")
+    screen.say(f"It runs as process {operator.pid}, and writes only the status of resources.")
     return _Scene(screen, place, vendor, operator, engine_ids)
 
 
@@ -160,7 +158,7 @@ def _install_definition(screen: Screen, place: Place, environment: Mapping[str, 
 
 
 def _await_schema(place: Place) -> None:
-    """Wait for the schema that `check` reads: it is published a moment after Established."""
+    """Wait for the schema that `check` reads, which is published shortly after Established."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while place.kubectl.attempt("get", "--raw", _SCHEMA).returncode != 0:
         if time.monotonic() > deadline:
@@ -172,7 +170,7 @@ def _check(screen: Screen, flags: list[str], environment: Mapping[str, str]) -> 
     screen.command("cse-operator check …", "rights, definition, endpoint")
     answer = run_operator_command(["check", *flags], environment)
     if answer.returncode != 0:
-        raise DemoError(f"cse-operator check found something:\n{answer.stdout}{answer.stderr}")
+        raise DemoError(f"cse-operator check found a problem:\n{answer.stdout}{answer.stderr}")
 
 
 def _declare(scene: _Scene) -> None:
@@ -190,15 +188,15 @@ def _follow(
     changes: queue.Queue[dict[str, Any] | None],
     until: Callable[[Mapping[str, Resource]], bool] | None = None,
 ) -> None:
-    """Show the resources as they change, and see to it that the operator runs.
+    """Show the resources as they change, and restart the operator whenever it ends.
 
     Args:
-        scene: All that takes part.
-        changes: From `Kubectl.watch`.
-        until: When to return; never, without it.
+        scene: The running demo.
+        changes: The queue from `Kubectl.watch`.
+        until: The condition to return at; without it, never return.
 
     Raises:
-        DemoError: It takes too long, or the watch has ended.
+        DemoError: The condition did not hold in time, or the watch has ended.
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     with scene.screen.table() as view:
@@ -231,7 +229,7 @@ def _note(resources: dict[str, Resource], change: Mapping[str, Any]) -> None:
 
 
 def _in_order(resources: Mapping[str, Resource]) -> list[Resource]:
-    """The samples as they were told of, then whatever else a user has applied, by name."""
+    """Return the samples in their order, then the user's other resources by name."""
     names = [sample.name for sample in world.SAMPLES]
     others = sorted(resources.keys() - set(names))
     return [resources[name] for name in (*names, *others) if name in resources]
@@ -244,7 +242,7 @@ def _all_settled(resources: Mapping[str, Resource]) -> bool:
 
 
 def _settled(resource: Resource) -> bool:
-    """Whether the operator has nothing left to do: the engine is there, or a person is needed."""
+    """Return whether the operator is done: the engine is up to date, or a person is needed."""
     generation = resource["metadata"]["generation"]
     conditions = resource.get("status", {}).get("conditions", [])
     return any(
@@ -256,7 +254,7 @@ def _settled(resource: Resource) -> bool:
 
 
 def _sum_up(scene: _Scene) -> bool:
-    """Say how it came out, and compare it with how it should; returns whether it did."""
+    """Print the results, and return whether they are as planned."""
     screen = scene.screen
     screen.heading("What happened")
     calls = Counter(call.engine_id for call in scene.vendor.admin.calls("Upgrade"))
@@ -281,7 +279,7 @@ def _sum_up(scene: _Scene) -> bool:
         f"The vendor counted {sum(calls.values()) + retries} upgrade calls for {wanted} wanted "
         "upgrades: exactly one each."
         if good
-        else "This is not how it should have come out."
+        else "The demo did not go as planned."
     )
     screen.say("The operator writes down what it is about to do before it calls, and looks at the")
     screen.say("engine when it does not know what became of a call. It never calls on a guess.")
@@ -301,7 +299,7 @@ def _outcome(sample: world.Sample, status: Mapping[str, Any], received: int) -> 
 def _explain_staying(scene: _Scene) -> None:
     screen, place = scene.screen, scene.place
     program = place.kubectl.program
-    screen.heading("It stays up. In another terminal:")
+    screen.heading("The demo stays up. In another terminal:")
     screen.command(f"export KUBECONFIG={place.kubectl.kubeconfig}")
     screen.command(f"export PATH=$PATH:{program.parent}", "if you have no kubectl")
     screen.say("")
@@ -315,7 +313,7 @@ def _explain_staying(scene: _Scene) -> None:
     samples = _CHECKOUT / "deploy" / "samples"
     if samples.is_dir():
         screen.command(f"kubectl apply -f {samples}", "more engines")
-    screen.command(f"kill -9 {scene.operator.pid}", "the operator, in mid-upgrade: it starts again")
+    screen.command(f"kill -9 {scene.operator.pid}", "kill it in mid-upgrade; it starts again")
     screen.command(f"curl {scene.vendor.url}/_admin/accepted", "the upgrades that took effect")
     screen.command(f"tail -f {scene.operator.log}", "what the operator says")
     screen.say("")
@@ -326,9 +324,7 @@ def _explain_staying(scene: _Scene) -> None:
 def _explain_what_next(screen: Screen) -> None:
     screen.heading("All of it is stopped and removed. What to try next")
     screen.command("make demo KEEP=1", "stays up for your own kubectl")
-    screen.command(
-        "make demo CLUSTER=current", "--cluster current: in the cluster kubectl is set to"
-    )
+    screen.command("make demo CLUSTER=current", "--cluster current: use kubectl's current cluster")
     command = shutil.which("cse-operator") or Path(sys.executable).with_name("cse-operator")
-    screen.command(f"{command} check --help", "is a cluster ready, are credentials good")
-    screen.say("README.md says how to install it, docs/simulator.md how to rehearse faults.")
+    screen.command(f"{command} check --help", "check a cluster and credentials")
+    screen.say("README.md says how to install, docs/simulator.md how to rehearse faults.")

@@ -1,4 +1,4 @@
-"""What the demo plays with: engines at the simulated vendor, and the resources that want them."""
+"""The demo's samples: engines at the simulated vendor, and the resources that manage them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ RETRY_REQUESTED_AT: Final = "cse-operator.io/retry-requested-at"
 
 @dataclass(frozen=True)
 class Sample:
-    """A resource of the demo, its engine, and what is to come of the two."""
+    """A resource of the demo, its engine, and the expected result."""
 
     name: str
     type: str
     version: str
-    """The engine's."""
+    """The engine's version at the start."""
     latest_version: str
     wanted: str
     story: str
     phase: str
-    """The phase it settles in."""
+    """The phase that the resource settles in."""
     result: str
-    """What becomes of its upgrade call; empty where there is none."""
+    """The result of the upgrade call; empty if there is no call."""
     plan: JobPlan | None = None
     retry_limit: int | None = None
 
     @property
     def calls(self) -> int:
-        """How many upgrade calls it takes."""
+        """The expected number of upgrade calls."""
         return 1 if self.result else 0
 
 
@@ -87,12 +87,12 @@ ENGINES_OF_DEPLOY_SAMPLES: Final = (
         "7f0d3c9a-4b1e-4c55-9a42-0d8b5c6e1f27",
     ),
 )
-"""Name, type, id and enterprise project of the engines that `deploy/samples` names, so that these
-can be applied while the demo stays up."""
+"""Name, type, id and enterprise project of the engines that `deploy/samples` names, so that a user
+can apply the samples while the demo stays up."""
 
 
 def populate(vendor: AdminClient) -> dict[str, str]:
-    """Put all engines into the simulated vendor.
+    """Create all engines at the simulated vendor.
 
     Returns:
         The engine id of each sample, by the sample's name.
@@ -114,14 +114,14 @@ def populate(vendor: AdminClient) -> dict[str, str]:
 
 
 def manifests(engine_ids: dict[str, str]) -> str:
-    """The resources as a user would write them, as YAML."""
+    """Return the resources as a user would write them, as YAML."""
     return yaml.safe_dump_all(
         [_manifest(sample, engine_ids[sample.name]) for sample in SAMPLES], sort_keys=False
     )
 
 
 def secret() -> str:
-    """A Secret with an access key, as YAML; the simulated vendor accepts any."""
+    """Return a Secret with an access key, as YAML; the simulated vendor accepts any key."""
     keys = {"accessKey": "demo-access-key", "secretKey": "demo-secret-key"}
     return yaml.safe_dump(
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": keys},

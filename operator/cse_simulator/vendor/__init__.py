@@ -1,1 +1,1 @@
-"""The vendor's API with faults on demand: server, world, and the admin API beside it."""
+"""The simulated vendor: its API with faults on demand, its world, and an admin API."""

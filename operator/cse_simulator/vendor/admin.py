@@ -1,7 +1,7 @@
 """A client of the simulator's admin API.
 
-Its calls block for well under a millisecond, so asynchronous code may use them as they are; those
-that wait have an asynchronous twin.
+Most calls block for well under a millisecond, so asynchronous code may make them directly. Each
+method that waits has an `_async` variant.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class AdminClient:
 
         Args:
             url: The simulator's URL, with or without the path of the admin API.
-            certificate: PEM file to trust, where the simulator serves HTTPS.
+            certificate: PEM file to trust if the simulator serves HTTPS.
         """
         self._call = AdminTransport(url, certificate).call
 
-    # --- what was received --------------------------------------------------------------------
+    # --- received calls -----------------------------------------------------------------------
 
     def calls(
         self, operation: str | None = None, engine: str | None = None, after: int = 0
     ) -> list[ReceivedCall]:
-        """Return received calls, oldest first; only the newest are kept.
+        """Return received calls, oldest first; the simulator keeps only the newest.
 
         Args:
             operation: Only this operation, such as `Upgrade`.
@@ -85,16 +85,16 @@ class AdminClient:
         phase: Phase = "handled",
         timeout: float = 10.0,
     ) -> int:
-        """Wait until so many calls came in since the last reset, and return how many did.
+        """Wait until `count` calls came in since the last reset, and return how many did.
 
         Args:
             operation: The operation to count.
-            count: How many to wait for.
+            count: The number of calls to wait for.
             engine: Count only calls for this engine id.
             status: Count only calls answered with this HTTP status.
             phase: `received`: count on arrival; `handled`: when answered, reset or left hanging;
                 `accepted`: upgrades that took effect.
-            timeout: How long to wait at most, in seconds.
+            timeout: The longest wait, in seconds.
 
         Raises:
             TimeoutError: Fewer calls came in.
@@ -117,14 +117,14 @@ class AdminClient:
     async def wait_for_async(
         self, operation: str = "Upgrade", count: int = 1, **options: Any
     ) -> int:
-        """Do as `wait_for` without blocking the event loop."""
+        """Do the same as `wait_for` without blocking the event loop."""
         return await asyncio.to_thread(self.wait_for, operation, count, **options)
 
     def authentications(self) -> dict[str, Authentications]:
-        """Return how each credential fared since the last reset.
+        """Return how often each credential was accepted and refused since the last reset.
 
-        The names are `key AK`, `user NAME` (the tokens issued to that user included), and `token`
-        with a short hash of a static one.
+        The names are `key AK`, `user NAME` (which includes the tokens issued to that user), and
+        `token HASH` for a static token.
         """
         answer = self._call("GET", "authentications")
         return {
@@ -139,10 +139,10 @@ class AdminClient:
         *,
         timeout: float = 60.0,
     ) -> int:
-        """Wait until a credential was accepted or refused so often, and return how often it was.
+        """Wait until a credential was accepted or refused `count` times; return how often it was.
 
         Raises:
-            TimeoutError: It was less often.
+            TimeoutError: It happened fewer times within `timeout` seconds.
         """
         parameters = {
             "credential": credential,
@@ -164,26 +164,26 @@ class AdminClient:
         count: int = 1,
         **options: Any,
     ) -> int:
-        """Do as `wait_for_authentication` without blocking the event loop."""
+        """Do the same as `wait_for_authentication` without blocking the event loop."""
         wait = self.wait_for_authentication
         return await asyncio.to_thread(wait, credential, outcome, count, **options)
 
     # --- faults -------------------------------------------------------------------------------
 
     def add_fault(self, fault: Fault) -> str:
-        """Put a fault rule in use and return its id."""
+        """Activate a fault rule and return its id."""
         return str(self._call("POST", "faults", wire.write(fault))["id"])
 
     def faults(self) -> dict[str, int]:
-        """Return how many calls each rule in use has caught, by its id."""
+        """Return how many calls each active rule has caught, by rule id."""
         return {one["id"]: one["caught"] for one in self._call("GET", "faults")["faults"]}
 
     def clear_faults(self, fault: str | None = None) -> None:
-        """Put one rule or all out of use, and let go the calls they left hanging."""
+        """Remove one rule or all rules, and release the calls they left hanging."""
         self._call("DELETE", f"faults/{fault}" if fault else "faults")
 
     def plan_jobs(self, plan: JobPlan, engine: str | None = None) -> None:
-        """Say what becomes of the next jobs of one engine, or of any engine without own plans."""
+        """Plan the next jobs of one engine, or of all engines that have no plans."""
         body = wire.write(plan) | {"times": plan.times}
         self._call("POST", "plans", body | ({"engineId": engine} if engine else {}))
 
@@ -194,15 +194,15 @@ class AdminClient:
     def refuse_tokens(
         self, reason: Literal["revoked", "expired"] = "revoked", token: str | None = None
     ) -> None:
-        """Make one token, or all that were issued or configured, invalid from now on."""
+        """Make one token, or all issued and configured tokens, invalid from now on."""
         self._call("POST", "tokens", {"as": reason} | ({"token": token} if token else {}))
 
     def accept_only(self, **credentials: Any) -> None:
         """Accept these credentials from now on, and no others.
 
         Args:
-            credentials: Any of the settings `tokens`, `users`, `access_keys` and
-                `security_tokens`, in their form there.
+            credentials: Credentials as in `Settings`: `tokens`, `users`, `access_keys`,
+                `security_tokens`, `identity_providers` and `pod_identities`.
         """
         body = {wire.camel_case(name): value for name, value in credentials.items()}
         self._call("POST", "credentials", body)
@@ -210,7 +210,7 @@ class AdminClient:
     # --- the world ----------------------------------------------------------------------------
 
     def engines(self, project: str | None = None) -> list[EngineSummary]:
-        """Return all engines, of one project or of all."""
+        """Return all engines of one project or of all projects."""
         answer = self._call("GET", "engines", parameters={"project": project})
         return [engine_summary(one) for one in answer["engines"]]
 
@@ -229,7 +229,7 @@ class AdminClient:
         return engine_summary(self._call("POST", "engines", body)["engines"][0])
 
     def generate_engines(self, generation: Generation) -> list[EngineSummary]:
-        """Create many engines alike."""
+        """Create many similar engines."""
         answer = self._call("POST", "engines", {"generate": [wire.write(generation)]})
         return [engine_summary(one) for one in answer["engines"]]
 
@@ -242,7 +242,7 @@ class AdminClient:
         status: str | None = None,
         actions: Sequence[str] | None = None,
     ) -> EngineSummary:
-        """Change an engine from outside: the vendor's patch, a new release, a broken node."""
+        """Change an engine without a call: a vendor's patch, a new release, a broken node."""
         changes = {
             "version": version,
             "latestVersion": latest_version,
@@ -262,7 +262,7 @@ class AdminClient:
         Args:
             engine: The engine's id.
             version: The target version.
-            user: Whose job it is (`createUser`): a caller's own name shows one of ours.
+            user: The job's `createUser`; a caller's name makes the job look like the caller's.
         """
         body = {"engineId": engine, "version": version, "user": user}
         return int(self._call("POST", "upgrades", body)["id"])
@@ -276,6 +276,6 @@ class AdminClient:
         self._call("POST", f"jobs/{job}", {"outcome": outcome})
 
     def change_settings(self, **changes: Any) -> dict[str, Any]:
-        """Change settings under their Python names, and return all under their JSON names."""
+        """Change settings by their Python names, and return all settings by their JSON names."""
         body = {wire.camel_case(name): value for name, value in changes.items()}
         return dict(self._call("PATCH", "settings", body))

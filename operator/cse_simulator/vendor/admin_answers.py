@@ -1,4 +1,4 @@
-"""What the simulator's admin API answers, as values."""
+"""The answers of the simulator's admin API, as dataclasses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 class ReceivedCall:
     """A call the simulator received; `time` is in seconds since the epoch.
 
-    Credentials are replaced in `headers` (whose names are lower-case) and `body`. `outcome` is
-    answered, reset, hung or truncated, or "" while the call is being handled; `status` is 0 while
-    nothing was answered.
+    Header names are lower-case. Credentials in `headers` and `body` are replaced. `outcome` is
+    answered, reset, hung or truncated, or "" while the call is being handled. `status` is 0 if no
+    answer was sent.
     """
 
     number: int
@@ -35,7 +35,7 @@ class ReceivedCall:
 
 @dataclass(frozen=True, slots=True)
 class EngineSummary:
-    """An engine as it is, whatever the vendor's API shows of it now."""
+    """An engine's true state, without the read lag of the vendor's API."""
 
     id: str
     name: str
@@ -50,7 +50,7 @@ class EngineSummary:
 
 @dataclass(frozen=True, slots=True)
 class Authentications:
-    """How often a credential was accepted and refused, and how often refused in a row at most."""
+    """How often a credential was accepted and refused, and its longest run of refusals."""
 
     credential: str
     accepted: int
@@ -59,7 +59,7 @@ class Authentications:
 
 
 def engine_summary(answer: Mapping[str, Any]) -> EngineSummary:
-    """Read an engine from an answer, which may hold more about it."""
+    """Read an engine from an answer, which may have further fields."""
     return EngineSummary(
         id=answer["id"],
         name=answer["name"],

@@ -1,4 +1,4 @@
-"""The simulator's own API under /_admin/: the world, the faults, and what was received."""
+"""The simulator's own API under /_admin/: the world, the faults, and the received calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Handler = Callable[[list[str], Parameters, Any], Any]
 
 @dataclass(slots=True)
 class EngineChange:
-    """What may be changed about an engine from outside; None leaves it as it is."""
+    """The fields of an engine that an admin call may change; None leaves a field unchanged."""
 
     status: str | None = None
     version: str | None = None
@@ -65,7 +65,7 @@ class AdminApi:
         self._routes = self._handlers()
 
     def _handlers(self) -> dict[tuple[str, str, int], Handler]:
-        """By method, name and the number of further path segments."""
+        """Return the handlers by method, name and number of further path segments."""
         return {
             ("GET", "calls", 0): self._calls,
             ("GET", "counts", 0): self._counts,
@@ -109,7 +109,7 @@ class AdminApi:
         except ValueError as wrong:
             return _problem(HTTPStatus.BAD_REQUEST, str(wrong))
 
-    # --- what was received --------------------------------------------------------------------
+    # --- received calls -----------------------------------------------------------------------
 
     def _calls(self, _: list[str], parameters: Parameters, __: Any) -> Any:
         records = self._recorder.calls(

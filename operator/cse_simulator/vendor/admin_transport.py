@@ -1,4 +1,4 @@
-"""How calls to the simulator's admin API travel: one connection for each."""
+"""The HTTP transport of the simulator's admin API: one connection per call."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class AdminError(Exception):
 
 
 class AdminTransport:
-    """Carries the calls to one simulator. Safe to use from several threads."""
+    """Makes the calls to one simulator. Safe to use from several threads."""
 
     def __init__(self, url: str, certificate: Path | None = None) -> None:
         """Remember where the simulator is.
 
         Args:
             url: The simulator's URL, with or without the path of the admin API.
-            certificate: PEM file to trust, where the simulator serves HTTPS.
+            certificate: PEM file to trust if the simulator serves HTTPS.
         """
         parts = urlsplit(url)
         host, port = parts.hostname or "127.0.0.1", parts.port
@@ -46,13 +46,13 @@ class AdminTransport:
         parameters: Mapping[str, Any] | None = None,
         patience: float = 0.0,
     ) -> Any:
-        """Make a call, and return the JSON of its answer.
+        """Make a call and return its parsed JSON answer.
 
         Args:
             method: The HTTP method.
             path: The path below the admin API's.
-            body: What is sent, as JSON.
-            parameters: The query; those that are None are left out.
+            body: The content to send as JSON.
+            parameters: The query parameters; those with the value None are left out.
             patience: How long the simulator may wait before it answers, in seconds.
 
         Raises:

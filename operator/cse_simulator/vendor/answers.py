@@ -1,4 +1,4 @@
-"""What the simulated vendor answers, and the two shapes its errors have.
+"""The simulated vendor's answers, and the two shapes of its errors.
 
 The engine manager (codes SVCSTG.*) and the API gateway in front of it (codes APIGW.*) write
 different bodies; they share no field beyond `error_code` and `error_msg` (Huawei Cloud CSE API
@@ -20,7 +20,7 @@ ERROR_KEYS: dict[ErrorKeys, tuple[str, str]] = {
     "error_message": ("error_code", "error_message"),
     "errorMessage": ("errorCode", "errorMessage"),
 }
-"""Names of code and message in engine-level errors: the documented ones, and two seen elsewhere."""
+"""Keys of code and message in engine-level errors: the documented ones, and two seen elsewhere."""
 
 
 class Answer(NamedTuple):
@@ -32,8 +32,8 @@ class Answer(NamedTuple):
 
 
 @dataclass(eq=False)
-class EngineRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours
-    """The engine manager says no."""
+class EngineRefusal(Exception):  # noqa: N818 - a refusal is an answer, not an error here
+    """The engine manager refuses a call."""
 
     code: str
     message: str
@@ -43,7 +43,7 @@ class EngineRefusal(Exception):  # noqa: N818 - a refusal is an answer, not a fa
 
 @dataclass(eq=False)
 class GatewayRefusal(Exception):  # noqa: N818 - see EngineRefusal
-    """The API gateway says no, before the engine manager sees the call."""
+    """The API gateway refuses a call before the engine manager sees it."""
 
     status: int
     code: str
@@ -62,7 +62,7 @@ def encode(value: Any) -> bytes:
 
 
 def engine_error(refusal: EngineRefusal, keys: ErrorKeys) -> Answer:
-    """Return the engine manager's error body, under the names that some of its versions use."""
+    """Return the engine manager's error body; its versions differ in the `keys`."""
     code, message = ERROR_KEYS[keys]
     body = {
         code: refusal.code,
@@ -83,6 +83,6 @@ def gateway_error(refusal: GatewayRefusal, request_id: str) -> Answer:
 
 
 def unauthenticated(reason: str, code: str = "APIGW.0301") -> GatewayRefusal:
-    """Return the gateway's 401 with the reason it gives behind its fixed words."""
+    """Return the gateway's 401: a fixed text, followed by the reason."""
     message = f"Incorrect IAM authentication information: {reason}"
     return GatewayRefusal(HTTPStatus.UNAUTHORIZED, code, message)

@@ -1,4 +1,4 @@
-"""The vendor's operations: from a call to an answer, without I/O and without waiting."""
+"""The vendor's operations: each turns a call into an answer, without I/O and without waiting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INVALID_PARAMETER = "SVCSTG.00501100"
 
 
 class VendorApi:
-    """The simulated vendor as a function of calls."""
+    """The simulated vendor: takes a call and returns an answer."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class VendorApi:
 
         Args:
             call: The call.
-            forced: Take an upgrade without the vendor's own checks.
+            forced: Accept an upgrade without the vendor's checks.
         """
         try:
             return self._answer(call, forced=forced)
@@ -121,7 +121,7 @@ class VendorApi:
         return Answer(HTTPStatus.OK, b'{"total":%d,"data":[%b]}' % (total, rows))
 
     def _part(self, call: Call) -> tuple[int, int]:
-        """The first row that a list call asks for, and how many."""
+        """Return the first row and the number of rows that a list call asks for."""
         parameters = call.parameters()
         limit = _natural(parameters.get("limit", ""), self._settings.default_limit)
         limit = min(limit, self._settings.maximum_limit)

@@ -1,7 +1,7 @@
-"""Who may call: tokens, users and access keys, as the API gateway and IAM treat them.
+"""Authentication by tokens, users and access keys, as the API gateway and IAM do it.
 
-Without any configured credential the simulator is open: every non-empty token and every
-well-formed signature is taken. Tokens it issued itself are always held to their lifetime.
+A simulator without configured credentials is open: it accepts every non-empty token and every
+well-formed signature. The tokens that it issues expire in any case.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AuthenticationOutcome = Literal["accepted", "refused"]
 
 
 class Caller(NamedTuple):
-    """Who called: a user's or key's name, and the project its credential is scoped to."""
+    """The caller: the name of its user or key, and the project its credential is scoped to."""
 
     name: str
     project: str = ""
@@ -42,7 +42,7 @@ class IssuedToken:
 
 @dataclass(slots=True)
 class Tally:
-    """How often a credential was accepted and refused, and how often refused in a row at most."""
+    """How often a credential was accepted and refused, and its longest run of refusals."""
 
     accepted: int = 0
     refused: int = 0
@@ -55,7 +55,7 @@ class Tally:
         self.in_a_row = 0
 
     def refuse(self) -> None:
-        """Count a refused one."""
+        """Count a refused call."""
         self.refused += 1
         self.in_a_row += 1
         self.most_in_a_row = max(self.most_in_a_row, self.in_a_row)
@@ -63,13 +63,13 @@ class Tally:
 
 @dataclass(slots=True)
 class Failures:
-    """Failures in a row of an access key or a user, and until when it is locked."""
+    """Consecutive failures of an access key or a user, and when its lock ends (epoch seconds)."""
 
     count: int = 0
     locked_until: float = 0.0
 
     def add(self, now: float, survived: int, lock_seconds: float) -> None:
-        """Count one more, and lock when that is more than `survived`."""
+        """Count a failure; after more than `survived` of them, lock for `lock_seconds`."""
         self.count += 1
         if self.count > survived:
             self.count = 0
@@ -89,13 +89,13 @@ class Authenticator:
         self._number = 0
         self.federation = Federation(settings, clock)
         self.tallies: dict[str, Tally] = {}
-        """By credential: `key AK`, `user NAME` (its tokens included), `token` and a short hash."""
+        """By credential: `key AK`, `user NAME` (including its tokens), `token HASH`."""
 
     def caller(self, call: Call) -> Caller:
-        """Return who calls.
+        """Return the caller.
 
         Raises:
-            GatewayRefusal: The call has no valid credential, or one of another project.
+            GatewayRefusal: The credential is missing, invalid, or scoped to another project.
         """
         tally = self._tally(self._credential_of(call))
         try:
@@ -113,11 +113,11 @@ class Authenticator:
     def accept_only(self, credentials: dict[str, Any]) -> None:
         """Accept these credentials from now on, and no others.
 
-        Tokens that were issued to a user whose password or domain is another now are revoked, as
-        the vendor does within half an hour.
+        Revoke the tokens issued to each user whose password or domain changed; the vendor does so
+        within half an hour.
 
         Raises:
-            ValueError: They are not credentials.
+            ValueError: `credentials` has another setting or an incomplete credential.
         """
         before = self._settings.users
         replace_credentials(self._settings, credentials)
@@ -127,14 +127,14 @@ class Authenticator:
                 self._refused_tokens[token] = "revoked"
 
     def revoke_tokens(self, token: str | None = None, *, expire: bool = False) -> int:
-        """Make tokens invalid from now on, as a password or permission change does.
+        """Make tokens invalid from now on, as a change of password or permissions does.
 
         Args:
-            token: The one token; all that were issued by default.
-            expire: Let them look expired instead of revoked.
+            token: The only token to revoke; None for all issued and configured tokens.
+            expire: Make them look expired instead of revoked.
 
         Returns:
-            How many tokens that were.
+            The number of these tokens.
         """
         chosen = [token] if token is not None else [*self._issued, *self._settings.tokens]
         for one in chosen:
@@ -164,7 +164,7 @@ class Authenticator:
         return self._issue(str(name), str(domain), str(project))
 
     def _refused_password(self, name: Any, password: Any, domain: Any) -> str:
-        """IAM's words where it takes no password of this user, or not this one."""
+        """Return IAM's message if the user is locked or the password wrong, else an empty text."""
         settings, now = self._settings, self._clock.now()
         failures = self._wrong_passwords.setdefault((str(name), str(domain)), Failures())
         if now < failures.locked_until:
@@ -266,7 +266,7 @@ class Authenticator:
         return Caller(temporary.whose if temporary is not None else key)
 
     def _wrong_with(self, authorization: signature.Authorization, call: Call, now: float) -> str:
-        """The gateway's words for what is wrong with a signature; empty where nothing is."""
+        """Return the gateway's message about a wrong signature; empty if the signature is right."""
         moment = signature.signed_at(call.headers.get("X-Sdk-Date"))
         if moment is not None and abs(moment - now) > self._settings.key_clock_skew_seconds:
             return "signature expired"

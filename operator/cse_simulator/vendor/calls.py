@@ -1,4 +1,4 @@
-"""A received call, before anybody judged it: which operation it is and what it names."""
+"""Received calls, parsed but not yet judged: the operation, and the ids in the path."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Call:
         project: Project id in the path, or "".
         engine_id: Engine id in the path, or "".
         job_id: Job id in the path, or "".
-        request_id: The id this server gave the call.
+        request_id: The id that this server gave the call.
     """
 
     operation: str
@@ -97,12 +97,12 @@ class Call:
         return cls(operation, method, path, query, headers, body, *values, request_id)
 
     def parameters(self) -> dict[str, str]:
-        """Return the query's parameters, the last one of a name."""
+        """Return the query parameters; of equal names, the last one counts."""
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     @property
     def address(self) -> Address:
-        """How the call names an engine."""
+        """The engine's address as the call gives it."""
         enterprise_project = self.headers.get("X-Enterprise-Project-ID")
         return Address(self.project, self.engine_id, enterprise_project)
 
@@ -123,7 +123,7 @@ def _values(segments: list[str], pattern: tuple[str, ...]) -> tuple[str, str, st
 
 
 def as_json(text: bytes) -> Any:
-    """Return a body as JSON, or as text where it is none."""
+    """Return a body parsed as JSON, or as text if it is not JSON."""
     try:
         return json.loads(text) if text else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""The command line of the vendor's stand-in: `python -m cse_simulator`."""
+"""The simulator's command line: `python -m cse_simulator`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cse_simulator.vendor.settings import Settings
 from cse_simulator.vendor.world import AGE_AT_START_SECONDS, UnknownNameError
 
 _BACKLOG = 4096
-"""Connections the kernel holds for us; a burst of a thousand must not be refused."""
+"""Length of the kernel's accept queue; a burst of a thousand connections must not be refused."""
 _SHUTDOWN_SECONDS = 1.0
 _STDIN_CHUNK = 4096
 
@@ -47,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(coroutine: Any) -> None:
-    """Run a coroutine on uvloop where there is one."""
+    """Run a coroutine on uvloop, except on Windows."""
     if sys.platform == "win32":
         asyncio.run(coroutine)
     else:
-        import uvloop  # noqa: PLC0415 - not to be had on Windows
+        import uvloop  # noqa: PLC0415 - not available on Windows
 
         uvloop.run(coroutine)
 
@@ -83,19 +83,21 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exit-with-stdin",
         action="store_true",
-        help="end when standard input closes, so as not to outlive the process that started this",
+        help="exit when standard input closes, which happens when the parent process ends",
     )
 
 
 def _add_world_options(parser: argparse.ArgumentParser) -> None:
     world = parser.add_argument_group("the world at the start")
     world.add_argument("--seed", type=Path, help="YAML file with engines, faults and job plans")
-    world.add_argument("--engines", type=int, default=0, help="generate so many engines")
+    world.add_argument("--engines", type=int, default=0, help="number of engines to generate")
     world.add_argument("--project", default=DEFAULT_PROJECT, help="project of generated engines")
     world.add_argument("--prefix", default="engine", help="name prefix of generated engines")
-    world.add_argument("--type", choices=sorted(ENGINE_TYPES), default="CSE", help="their type")
-    world.add_argument("--version", default="", help="their version")
-    world.add_argument("--latest", default="", help="their latest version")
+    world.add_argument(
+        "--type", choices=sorted(ENGINE_TYPES), default="CSE", help="type of generated engines"
+    )
+    world.add_argument("--version", default="", help="version of generated engines")
+    world.add_argument("--latest", default="", help="latest version of generated engines")
     world.add_argument(
         "--fault", action="append", default=[], metavar="JSON", help="a fault rule, repeatable"
     )
@@ -185,7 +187,7 @@ def _credentials(options: argparse.Namespace) -> dict[str, Any]:
 def _split(text: str, flag: str, count: int) -> list[str]:
     parts = text.split(":", count - 1)
     if len(parts) != count:
-        raise ValueError(f"{flag} needs {count} parts between colons")
+        raise ValueError(f"{flag} needs {count} parts, separated by colons")
     return parts
 
 

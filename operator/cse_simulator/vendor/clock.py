@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 
 class Clock:
-    """Wall time that never runs backwards, and may be off from the machine's on purpose."""
+    """A wall clock that never runs backwards, with a configurable offset from the machine's."""
 
     def __init__(self, offset_seconds: float = 0.0) -> None:
         self.offset_seconds = offset_seconds
@@ -25,5 +25,5 @@ def http_date(moment: float) -> str:
 
 
 def milliseconds(moment: float) -> int:
-    """Return a time in seconds since the epoch as the vendor writes it: epoch milliseconds."""
+    """Convert a time from epoch seconds to epoch milliseconds, which the vendor uses."""
     return int(moment * 1000)

@@ -1,4 +1,4 @@
-"""Engines: what never changes about one, and what it was like at which time."""
+"""Engines: their fixed descriptions, and their states over time."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ FIRST_VERSIONS = {
     "NACOS": ("2.1.0.1", "2.1.0.16"),
     "MICROGATEWAY": ("1.0.0", "1.1.0"),
 }
-"""Installed and latest version of an engine whose description names none."""
+"""Default installed and latest version of an engine."""
 
 DEFAULT_PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 _NAMESPACE = uuid.UUID("6f0c1c6e-90a3-5b52-9d0f-2f7c4a3f8d11")
 _HISTORY = 32
-"""States kept per engine for lagging reads; a lag that reaches further back shows the oldest."""
+"""States kept per engine for lagging reads; a longer lag shows the oldest kept state."""
 
 
 def engine_id(project: str, name: str) -> str:
-    """Return the id of an engine, the same for the same project and name on every run."""
+    """Return an engine's id, which depends on its project and name only."""
     return str(uuid.uuid5(_NAMESPACE, f"{project}/{name}"))
 
 
 class Address(NamedTuple):
-    """How a call names an engine; the enterprise project is None where its header is missing."""
+    """The address of an engine in a call; the enterprise project is None without its header."""
 
     project: str
     engine_id: str = ""
@@ -45,7 +45,7 @@ class Address(NamedTuple):
 
 @dataclass(slots=True)
 class EngineDescription:
-    """What a seed file or an administrator says about an engine that shall exist."""
+    """An engine to create, as a seed file or an administrator describes it."""
 
     name: str
     project: str = DEFAULT_PROJECT
@@ -61,7 +61,7 @@ class EngineDescription:
     create_user: str = "simulator"
 
     def __post_init__(self) -> None:
-        """Fill in what was left out."""
+        """Check the type, and fill in the fields that were left out."""
         if self.type not in ENGINE_TYPES:
             raise ValueError(f"engine type {self.type!r} is none of {sorted(ENGINE_TYPES)}")
         installed, latest = FIRST_VERSIONS[self.type]
@@ -72,12 +72,12 @@ class EngineDescription:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """An engine from one moment on, until its next state.
+    """The state of an engine from one moment until the next state.
 
     Attributes:
-        since: When the engine became so, in seconds since the epoch.
-        exists: False after its deletion.
-        cache: Its rendered JSON, filled when first read.
+        since: When the state began, in seconds since the epoch.
+        exists: False after the engine's deletion.
+        cache: The rendered JSON, filled by the first read.
     """
 
     since: float
@@ -100,13 +100,13 @@ class Engine:
     number: int
     plans: list[JobPlan] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
-    """Its jobs, in the order in which they first began."""
+    """The engine's jobs, in the order of their first starts."""
 
     @classmethod
     def create(
         cls, description: EngineDescription, moment: float, job_id: int, number: int
     ) -> Engine:
-        """Make an engine that exists from this moment on."""
+        """Create an engine that exists from this moment on."""
         state = EngineState(
             since=moment,
             status=description.status,
@@ -124,11 +124,11 @@ class Engine:
 
     @property
     def state(self) -> EngineState:
-        """The engine as it is now, whatever readers see."""
+        """The newest state, without read lag."""
         return self.states[-1]
 
     def state_at(self, moment: float) -> EngineState | None:
-        """Return the engine as it was at a moment, None if it did not exist then."""
+        """Return the state at a moment, or None if the engine did not exist then."""
         for state in reversed(self.states):
             if state.since <= moment:
                 return state if state.exists else None

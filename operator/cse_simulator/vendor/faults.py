@@ -12,11 +12,11 @@ from cse_simulator.vendor.calls import OPERATIONS, Call
 
 @dataclass(slots=True)
 class Fault:
-    """A rule: which calls it catches, and what it does to them.
+    """A rule that catches some calls and disturbs them.
 
-    The first fields say which calls are caught; a field left out catches all. The rest say what
-    happens. Unless `after_effect` is set, a call that is reset, left hanging or answered with
-    `status` takes no effect; one that is only delayed, truncated or altered does.
+    The first fields select the calls; a field left out matches all. The other fields say what
+    happens to a caught call. Unless `after_effect` is set, a call that is reset, left hanging or
+    answered with `status` takes no effect. A call that is only delayed, truncated or altered does.
 
     Attributes:
         operation: Name of the operation, such as `Upgrade`.
@@ -25,26 +25,26 @@ class Fault:
         method: HTTP method.
         skip: Let this many matching calls pass first.
         times: Catch this many calls, then no more; None for all.
-        probability: Catch a matching call with this chance.
-        seed: Where the dice for `probability` start, so that a run can be repeated.
-        delay_ms: Wait before the call takes effect, at most until the rule is cleared.
-        delay_answer_ms: Wait between effect and answer, at most until the rule is cleared.
+        probability: Catch a matching call with this probability.
+        seed: The seed of the random numbers for `probability`, so that a run can be repeated.
+        delay_ms: Wait before the call takes effect; clearing the rule ends the wait.
+        delay_answer_ms: Wait between effect and answer; clearing the rule ends the wait.
         after_effect: The call takes effect before it is reset, hangs or gets `status`.
         reset: Reset the connection instead of answering.
         hang: Never answer, until the faults are cleared.
         status: Answer with this HTTP status.
-        body: Body to `status`: JSON, or a string sent as HTML; a gateway error by default.
-        headers: Headers to `status`.
+        body: The body with `status`: JSON, or a string sent as HTML; a gateway error by default.
+        headers: The headers with `status`.
         retry_after: Retry-After header: seconds, or `date+5` for an HTTP date 5 s from then.
-        truncate_at: Send only so many bytes of the announced body, then close.
-        close_unannounced: Answer, then close the connection without having said so, as a gateway
-            does whose idle time is shorter than the client's.
-        replace: Fields of the answer's JSON to overwrite, with any type; `data.*.version` means
-            the version in every row of `data`, `data.0.version` in the first.
+        truncate_at: Send only this many bytes of the announced body, then close.
+        close_unannounced: Answer, then close the connection without announcing it, as a gateway
+            does whose idle time-out is shorter than the client's.
+        replace: Fields of the answer's JSON to overwrite with values of any type. `data.*.version`
+            means the version in every row of `data`, `data.0.version` that in the first row.
         drop: Fields of the answer's JSON to leave out, named in the same way.
-        deliver_twice: Deliver the call twice, and return the answer of the first or second.
-        forced: Let the second delivery take effect even where the vendor's checks refuse it.
-        token: Let the caller's token expire or be revoked before the call is judged.
+        deliver_twice: Deliver the call twice, and return the first or the second answer.
+        forced: Let the second delivery take effect even if the vendor's checks would refuse it.
+        token: Expire or revoke the caller's token before the call is authenticated.
     """
 
     operation: str | None = None
@@ -73,7 +73,7 @@ class Fault:
     token: Literal["expired", "revoked"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a rule that could never do what it says."""
+        """Reject a rule whose fields contradict each other."""
         if self.operation is not None and self.operation not in OPERATIONS:
             raise ValueError(f"operation {self.operation!r} is none of {', '.join(OPERATIONS)}")
         if not 0 <= self.probability <= 1:
@@ -82,13 +82,13 @@ class Fault:
             raise ValueError("headers, body and retryAfter belong to a status: set one")
         if self.answers_itself and (self.replace or self.drop):
             raise ValueError(
-                "replace and drop alter the vendor's answer, and this rule has its own"
+                "replace and drop alter the vendor's answer, but this rule replaces that answer"
             )
         if self.deliver_twice and self.answers_itself and not self.after_effect:
-            raise ValueError("deliverTwice needs afterEffect where the rule does not let it answer")
+            raise ValueError("deliverTwice with reset, hang or status needs afterEffect too")
 
     def matches(self, call: Call) -> bool:
-        """Say whether the rule is about this call."""
+        """Return whether the rule's selectors match a call."""
         return (
             self.operation in {None, call.operation}
             and self.engine_id in {None, call.engine_id}
@@ -98,16 +98,16 @@ class Fault:
 
     @property
     def answers_itself(self) -> bool:
-        """Whether the rule replaces the answer as a whole."""
+        """Whether the rule replaces the whole answer."""
         return self.reset or self.hang or self.status is not None
 
 
 @dataclass(slots=True)
 class ArmedFault:
-    """A rule in use, with what is left of it.
+    """An active rule and its counters.
 
     Attributes:
-        released: Set when hanging calls shall be let go.
+        released: Set to release the calls that the rule makes wait.
     """
 
     id: str
@@ -118,7 +118,7 @@ class ArmedFault:
     dice: random.Random = field(default_factory=random.Random)
 
     def catches(self, call: Call) -> bool:
-        """Decide on a call, and count it."""
+        """Return whether the rule catches a call, and count the call."""
         fault = self.fault
         if not fault.matches(call):
             return False
@@ -134,14 +134,14 @@ class ArmedFault:
 
 
 class Faults:
-    """All rules in use; the oldest one that catches a call is applied to it."""
+    """All active rules; the oldest rule that catches a call is applied to it."""
 
     def __init__(self) -> None:
         self._armed: dict[str, ArmedFault] = {}
         self._number = 0
 
     def add(self, fault: Fault) -> ArmedFault:
-        """Put a rule in use."""
+        """Activate a rule."""
         self._number += 1
         dice = random.Random(fault.seed)  # noqa: S311 - dice, not keys
         armed = ArmedFault(f"fault-{self._number}", fault, dice=dice)
@@ -149,7 +149,7 @@ class Faults:
         return armed
 
     def clear(self, fault_id: str | None = None) -> int:
-        """Put one rule or all out of use, let go what waits, and return how many those were."""
+        """Remove one rule or all, release their waiting calls, and return the number of rules."""
         chosen = [fault_id] if fault_id is not None else list(self._armed)
         removed = [armed for one in chosen if (armed := self._armed.pop(one, None)) is not None]
         for armed in removed:
@@ -157,7 +157,7 @@ class Faults:
         return len(removed)
 
     def all(self) -> list[ArmedFault]:
-        """Return the rules in use, oldest first."""
+        """Return the active rules, oldest first."""
         return list(self._armed.values())
 
     def catching(self, call: Call) -> ArmedFault | None:

@@ -1,8 +1,8 @@
-"""Callers without a key: the ends of IAM, STS and CCE where tokens become temporary keys.
+"""Keyless callers: the endpoints of IAM, STS and CCE that trade tokens for temporary keys.
 
 Requests and answers are those of the vendor's SDK (`huaweicloudsdkcore` 3.1.219,
-`auth/internal.py`).
-The words of the refusals are made up: the vendor's are not documented.
+`auth/internal.py`). The texts of the refusals are made up, because the vendor does not document
+its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cse_simulator.vendor.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class TemporaryKey:
-    """A key that was handed out; `expires_at` is in seconds since the epoch."""
+    """An issued key; `expires_at` is in seconds since the epoch."""
 
     whose: str
     secret: str
@@ -32,7 +32,7 @@ class TemporaryKey:
 
 
 class _RefusedError(Exception):
-    """IAM or STS says no, with a status."""
+    """IAM or STS refuses a request with a status."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -48,10 +48,10 @@ class Federation:
         self._tokens: dict[str, str] = {}
         self._number = 0
         self.keys: dict[str, TemporaryKey] = {}
-        """The keys handed out, by their access keys."""
+        """The issued keys, by access key."""
 
     def trade_id_token(self, call: Call) -> Answer:
-        """Answer POST /v3.0/OS-AUTH/id-token/tokens: a token of IAM, not scoped to a project."""
+        """Answer POST /v3.0/OS-AUTH/id-token/tokens with an IAM token that has no project scope."""
         try:
             id_token = _inside(call, "auth", "id_token", "id")
             subject = self._subject(call.headers.get("X-Idp-Id", ""), id_token, agency="")
@@ -99,7 +99,7 @@ class Federation:
         return ok({"credentials": credentials})
 
     def pod_identity(self, call: Call) -> Answer:
-        """Answer the node's agent's POST, whose path CCE chooses and the Pod is told."""
+        """Answer a Pod's POST to its node's agent; CCE chooses the path and tells the Pod."""
         whose = self._settings.pod_identities.get(call.headers.get("Authorization", ""))
         if whose is None:
             body = {"error_msg": "The token of the Pod is invalid."}
@@ -114,7 +114,7 @@ class Federation:
         return ok(answer)
 
     def _subject(self, name: str, id_token: str, *, agency: str) -> str:
-        """Whose token it is, if a provider of this name, and rule, takes it."""
+        """Return the token's subject if the named provider and one of its rules accept it."""
         named = [one for one in self._settings.identity_providers if one["name"] == name]
         if not named:
             message = f"Could not find identity provider: {name}."
@@ -149,7 +149,7 @@ class Federation:
         return access, key
 
     def _random(self, whose: str) -> str:
-        """Another text each time, and the same on every run."""
+        """Return a text that differs on each call and repeats on every run."""
         self._number += 1
         return hashlib.sha256(f"{self._number}/{whose}".encode()).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Checks the ID tokens that a cluster signs: who issued them, for whom, for how long, and the key.
+"""Checks of the ID tokens that a cluster signs: issuer, audience, lifetime and signature.
 
-RFC 7519 (JWT), RFC 7517 (JWKS); the algorithms are those that a kube-apiserver signs with.
+RFC 7519 (JWT), RFC 7517 (JWKS); the algorithms are those that kube-apiserver signs with.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _COORDINATE = 32
 
 
 class IdTokenRefusedError(Exception):
-    """A token is not good; the text says why."""
+    """An ID token is invalid; the text says why."""
 
 
 class Trust(NamedTuple):
-    """What an identity provider was given: issuer, client id, and the cluster's public keys."""
+    """An identity provider's configuration: issuer, client id, and the cluster's public keys."""
 
     issuer: str
     audience: str
@@ -30,15 +30,15 @@ class Trust(NamedTuple):
 
 
 def subject_of(token: str, trust: Trust, now: float) -> str:
-    """Whose token this is.
+    """Return the subject of a valid ID token.
 
     Args:
         token: The token.
-        trust: Whom the identity provider believes.
+        trust: The identity provider's configuration.
         now: Seconds since the epoch.
 
     Raises:
-        IdTokenRefusedError: It is none, or not one to believe.
+        IdTokenRefusedError: The token is malformed, or the provider does not trust it.
     """
     try:
         head, payload, signature = (_decoded(part) for part in token.split("."))

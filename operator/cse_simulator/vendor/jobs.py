@@ -1,7 +1,7 @@
-"""Jobs: how far one is at a given moment.
+"""Jobs, and their progress at a given moment.
 
-No timer belongs to a job. Its whole course is fixed when it starts (or when a person ends it), and
-its state at any moment follows from that course, so that ten thousand running jobs cost nothing.
+A job has no timer. Its whole course is fixed when it starts (or when a person ends it), and its
+state at any moment is computed from that course, so that ten thousand running jobs cost nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Outcome = Literal["finish", "error", "timeout", "never"]
 INIT, EXECUTING, FINISHED = "Init", "Executing", "Finished"
 FINAL_STATUS = {"finish": FINISHED, "error": "Error", "timeout": "Timeout", "never": EXECUTING}
 INIT_SHARE = 0.05
-"""The part of a job's time it spends in `Init`."""
+"""The share of a job's duration that it spends in `Init`."""
 
 UPGRADE_STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Check engine", ("check-nodes", "check-versions")),
@@ -24,8 +24,8 @@ UPGRADE_STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Upgrade active instance", ("stop-active", "upgrade-active", "start-active")),
     ("Verify engine", ("verify-health",)),
 )
-"""Steps of an upgrade: two instances, one after the other. The vendor's step names are not
-documented; these are the simulator's."""
+"""Steps of an upgrade: two instances, one after the other. The names are made up, because the
+vendor does not document its own."""
 
 CREATE_STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Create engine", ("create-instances", "verify-health")),
@@ -34,18 +34,18 @@ CREATE_STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What shall become of the jobs that start under it.
+    """The course of the jobs that start while the plan applies.
 
     Attributes:
         outcome: How the job ends: finished, failed, timed out, or never.
         step: The step (from 1) at which it fails, times out or hangs; the last one by default.
-        seconds: How long the whole job would take; the simulator's setting by default.
-        vanish_after_seconds: From this long after its start the job is not found any more.
-        times: For how many jobs the plan holds; None for all.
-        first_status: What the job shows before its first step: `Init`, or `PreInit` as Nacos
-            engines' jobs do (seen by the vendor's Terraform provider).
-        last_status: What the job shows after its end instead of the documented word, such as
-            `UpgradeFailed` or a word that nobody knows; what becomes of the engine is `outcome`'s.
+        seconds: The duration of a complete job; the simulator's setting by default.
+        vanish_after_seconds: The job can no longer be found this long after its start.
+        times: The number of jobs that the plan applies to; None for all.
+        first_status: The status before the first step: `Init`, or `PreInit` as in the jobs of
+            Nacos engines (seen by the vendor's Terraform provider).
+        last_status: The status after the end instead of the documented one, such as
+            `UpgradeFailed` or an unknown word. `outcome` still decides what happens to the engine.
     """
 
     outcome: Outcome = "finish"
@@ -59,7 +59,7 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """One step at a moment; times are seconds since the epoch, None while not reached."""
+    """One step at a moment; times are seconds since the epoch, and None until they are reached."""
 
     name: str
     tasks: tuple[str, ...]
@@ -84,7 +84,7 @@ class Run:
 
     @classmethod
     def planned(cls, started_at: float, default_seconds: float, plan: JobPlan) -> Run:
-        """Lay out a run under a plan."""
+        """Compute a run from a plan."""
         seconds = default_seconds if plan.seconds is None else plan.seconds
         count = len(UPGRADE_STEPS)
         failing = min(max(plan.step or count, 1), count)
@@ -109,12 +109,12 @@ class Run:
         )
 
     def ended_now(self, moment: float, outcome: Outcome) -> Run:
-        """Return this run as it is when it ends at this moment."""
+        """Return this run, ended at a moment with an outcome."""
         reached = sum(1 for index in range(len(self.steps)) if self._begins(index) <= moment)
         return replace(self, outcome=outcome, ends_at=moment, failing_step=max(reached, 1))
 
     def has_ended(self, moment: float) -> bool:
-        """Say whether the run is over."""
+        """Return whether the run has ended at a moment."""
         return moment >= self.ends_at
 
     def status(self, moment: float) -> str:
@@ -124,14 +124,14 @@ class Run:
         return self.first_status if moment < self._begins(0) else EXECUTING
 
     def step_states(self, moment: float) -> list[StepState]:
-        """Return all steps as they are at a moment."""
+        """Return the states of all steps at a moment."""
         return [
             self._step_state(index, name, tasks, moment)
             for index, (name, tasks) in enumerate(self.steps)
         ]
 
     def next_change(self, moment: float) -> float:
-        """Return when the job will next look different; infinity if never again."""
+        """Return the time of the job's next visible change; infinity if there is none."""
         changes = [self._begins(index) for index in range(len(self.steps) + 1)]
         later = [change for change in (*changes, self.ends_at) if change > moment]
         return min(later, default=math.inf)
@@ -162,7 +162,7 @@ class Run:
 
 
 class Rendering(NamedTuple):
-    """A job's JSON, and the moments for which it holds: from `since` until before `until`."""
+    """A job's JSON, valid from `since` (included) until `until` (excluded)."""
 
     run: Run
     since: float
@@ -176,8 +176,8 @@ class Job:
     """A job of an engine; Retry may run it again under the same id.
 
     Attributes:
-        runs: Its runs, the newest last.
-        rendering: Its JSON as last read, so that a thousand readers cost one rendering.
+        runs: The job's runs, newest last.
+        rendering: The JSON of the last read, so that a thousand readers cost one rendering.
     """
 
     id: int

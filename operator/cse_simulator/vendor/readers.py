@@ -1,4 +1,4 @@
-"""What those who read from the vendor are shown of the world, which may lag behind it."""
+"""The vendor's reads, which may lag behind the world."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ JOB_NOT_FOUND = "SVCSTG.00501153"
 
 
 class Readers:
-    """What a world shows to its readers."""
+    """Reads one world as the vendor's clients see it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def _seen_at(self) -> float:
-        """Settle, and return the moment whose state readers are shown."""
+        """Settle the world, and return the moment whose state readers see."""
         return self._world.settle() - self._world.settings.read_lag_ms / 1000
 
     def visible(self, address: Address) -> tuple[Engine, EngineState]:
-        """Return an engine and the state of it that readers are shown.
+        """Return an engine and the state that readers see.
 
         Raises:
             EngineRefusal: SVCSTG.00501116, readers see no such engine in the project.
@@ -38,16 +38,16 @@ class Readers:
     def page(
         self, address: Address, engine_type: str, first: int, limit: int
     ) -> tuple[int, list[tuple[Engine, EngineState]]]:
-        """Return a part of a project's engines, oldest first, as readers are shown them.
+        """Return a page of a project's engines as readers see them, oldest first.
 
         Args:
             address: The project, and the enterprise project if any.
-            engine_type: The type asked for, `ALL` for every one.
-            first: How many engines to leave out before the page.
-            limit: How many engines to return at most.
+            engine_type: The requested type, or `ALL`.
+            first: The number of engines to skip.
+            limit: The largest number of engines to return.
 
         Returns:
-            How many engines there are in all, and the page.
+            The total number of engines, and the page.
         """
         moment = self._seen_at()
         engines = self._world.projects.get(address.project, [])
@@ -59,7 +59,7 @@ class Readers:
             and not settings.read_lag_ms
             and not self._world.any_deleted
         ):
-            # The common case, on which a listing of ten thousand engines must not dwell.
+            # The common case has a short cut, so that a list of ten thousand engines is cheap.
             page = engines[first : first + limit]
             return len(engines), [(engine, engine.state) for engine in page]
         shown = [
@@ -72,10 +72,10 @@ class Readers:
         return len(shown), shown[first : first + limit]
 
     def visible_job(self, address: Address, job_id: str) -> tuple[Job, Run, float]:
-        """Return a job, its current run and the moment that readers are shown.
+        """Return a job, its current run, and the moment that readers see.
 
         Raises:
-            EngineRefusal: The engine or the job is not to be seen, or the job id is no number.
+            EngineRefusal: Readers see no such engine or job, or the job id is not a number.
         """
         self.visible(address)
         if not (job_id.isascii() and job_id.isdigit()):
@@ -93,14 +93,14 @@ class Readers:
         return job, run, moment
 
     def visible_jobs(self, address: Address, lag_seconds: float) -> list[tuple[Job, Run, float]]:
-        """Return an engine's jobs as readers are shown them, oldest first.
+        """Return an engine's jobs as readers see them, oldest first.
 
         Args:
             address: The engine.
-            lag_seconds: How much further than other reads this one lags behind.
+            lag_seconds: The lag of this read in addition to that of other reads.
 
         Raises:
-            EngineRefusal: The engine is not to be seen.
+            EngineRefusal: Readers see no such engine.
         """
         engine, _ = self.visible(address)
         moment = self._seen_at() - lag_seconds

@@ -1,4 +1,4 @@
-"""What arrived: every call in full for a while, counters for ever, and waiting for either."""
+"""Records of received calls: the newest calls in full, counters of all, and waits on counters."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _SECRET_IN = {
     TRADE_TOKEN: ("auth", "identity", "token", "id"),
     ASSUME_AGENCY: ("id_token",),
 }
-"""Where the body of a call holds a credential."""
+"""The path to the credential in the body of each of these operations."""
 
 Phase = Literal["received", "handled", "accepted"]
 
 
 @dataclass(slots=True)
 class Record:
-    """One call as it is kept.
+    """One recorded call.
 
     Attributes:
         number: Position among all calls since the start, from 1.
-        time: When it arrived, in seconds since the epoch.
-        call: What arrived, with every credential in headers and body replaced.
-        status: The HTTP status answered, 0 if none was.
+        time: The time of arrival, in seconds since the epoch.
+        call: The call, with every credential in headers and body replaced.
+        status: The HTTP status of the answer, 0 if there was none.
         outcome: answered, reset, hung or truncated; "" while being handled.
         fault: The id of the fault rule that was applied, or "".
     """
@@ -78,7 +78,7 @@ class Record:
 
 
 class Recorder:
-    """Keeps calls and counts."""
+    """Records calls and counts them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -98,7 +98,7 @@ class Recorder:
         self.most_in_flight = self.in_flight
 
     def arrive(self, call: Call, moment: float) -> Record:
-        """Note a call's arrival."""
+        """Record a call's arrival."""
         self._number += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -111,7 +111,7 @@ class Recorder:
         return record
 
     def conclude(self, record: Record, status: int, outcome: str = "answered") -> None:
-        """Note what a call was answered."""
+        """Record how a call was answered."""
         record.status, record.outcome = status, outcome
         self.in_flight -= 1
         call = record.call
@@ -124,7 +124,7 @@ class Recorder:
 
     @contextmanager
     def hanging(self, record: Record) -> Iterator[None]:
-        """Note that a call gets no answer; it counts as in flight until it is let go."""
+        """Record that a call gets no answer; it counts as in flight until the block ends."""
         self.conclude(record, 0, "hung")
         self.in_flight += 1
         try:
@@ -133,12 +133,12 @@ class Recorder:
             self.in_flight -= 1
 
     def accept(self, engine_id: str, version: str) -> None:
-        """Note that an upgrade call took effect."""
+        """Record that an upgrade call took effect."""
         self.accepted[engine_id, version] += 1
         self._wake()
 
     def calls(self, operation: str | None, engine_id: str | None, after: int) -> list[Record]:
-        """Return the calls that are still kept, oldest first."""
+        """Return the kept calls that match, oldest first."""
         return [
             record
             for record in self._calls
@@ -165,7 +165,7 @@ class Recorder:
         }
 
     def count(self, phase: Phase, operation: str, engine_id: str, status: int) -> int:
-        """Return one counter."""
+        """Return one counter; an empty engine id or a zero status counts all."""
         if phase == "accepted":
             return sum(
                 count for (engine, _), count in self.accepted.items() if engine_id in {"", engine}
@@ -179,10 +179,10 @@ class Recorder:
 
         Args:
             reached: The condition.
-            timeout: How long to wait at most, in seconds.
+            timeout: The longest wait, in seconds.
 
         Returns:
-            Whether it holds.
+            Whether the condition holds.
         """
         if reached():
             return True
@@ -230,7 +230,7 @@ class Recorder:
 
 
 def fingerprint(value: str) -> str:
-    """Return what tells a credential from others without showing it."""
+    """Return a short hash that identifies a credential without revealing it."""
     return hashlib.sha256(value.encode()).hexdigest()[:12]
 
 
@@ -242,6 +242,6 @@ def _without_secret(body: bytes, path: tuple[str, ...]) -> bytes:
             inner = inner[name]
         inner[path[-1]] = PRESENT
     except (KeyError, TypeError):
-        # What has not the documented shape may hide its secret anywhere.
+        # A body of another shape may hold its secret anywhere, so nothing of it is kept.
         return encode(PRESENT)
     return encode(document)

@@ -144,7 +144,7 @@ def _reference(engine: Engine) -> dict[str, Any]:
 
 
 def job(job_: jobs.Job, run: jobs.Run, moment: float, settings: Settings) -> bytes:
-    """Return a job as it is at a moment."""
+    """Return a job's JSON at a moment."""
     style = (settings.quirks, settings.running_end_time)
     known = job_.rendering
     if (
@@ -210,7 +210,7 @@ def _step(job_: jobs.Job, index: int, step: jobs.StepState, settings: Settings) 
 def _task(
     job_: jobs.Job, step: jobs.StepState, name: str, place: int, settings: Settings
 ) -> dict[str, Any]:
-    # Within a step only its first task is shown as running or failed, those after it as waiting.
+    # Only the first task of a step is shown as running or failed; the others wait.
     status = step.status
     if place % 10 and status != jobs.FINISHED:
         status = jobs.INIT

@@ -1,7 +1,7 @@
-"""Seed files: the world at the start, as YAML.
+"""Seed files: YAML that describes the world at the start.
 
-A seed names engines one by one under `engines`, many alike under `generate`, fault rules under
-`faults`, and the course of jobs under `plans`; see docs/simulator.md.
+A seed lists single engines under `engines`, groups of similar engines under `generate`, fault
+rules under `faults`, and the course of jobs under `plans`; see docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cse_simulator.vendor.jobs import JobPlan
 
 @dataclass(slots=True)
 class Generation:
-    """Many engines alike, named `<prefix>-00000`, `<prefix>-00001` and so on."""
+    """A group of similar engines, named `<prefix>-00000`, `<prefix>-00001` and so on."""
 
     count: int
     prefix: str = "engine"
@@ -31,7 +31,7 @@ class Generation:
     latest_version: str = ""
 
     def descriptions(self) -> Iterator[EngineDescription]:
-        """Describe the engines."""
+        """Yield the description of each engine."""
         for index in range(self.count):
             yield EngineDescription(
                 name=f"{self.prefix}-{index:05d}",
@@ -44,7 +44,7 @@ class Generation:
 
 @dataclass(slots=True)
 class Seed:
-    """What a seed file says."""
+    """The content of a seed file."""
 
     engines: list[EngineDescription] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -55,7 +55,7 @@ def descriptions_from(document: Mapping[str, Any]) -> list[EngineDescription]:
     """Return the engines under `engines` and `generate`.
 
     Raises:
-        ValueError: One of them is described wrongly.
+        ValueError: A description is invalid.
     """
     described = [wire.read(EngineDescription, one) for one in document.get("engines") or ()]
     for one in document.get("generate") or ():
@@ -67,13 +67,13 @@ def load(path: Path) -> Seed:
     """Read a seed file.
 
     Raises:
-        ValueError: The file is no YAML mapping, or says something unknown.
+        ValueError: The file is not a YAML mapping, or has an unknown key or a wrong value.
         OSError: The file cannot be read.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as wrong:
-        raise ValueError(f"{path} is no YAML: {wrong}") from wrong
+        raise ValueError(f"{path} is not YAML: {wrong}") from wrong
     known = {"engines", "generate", "faults", "plans"}
     if not isinstance(document, dict) or set(document) - known:
         raise ValueError(f"{path} must be a mapping of {', '.join(sorted(known))}")

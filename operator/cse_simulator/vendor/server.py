@@ -1,7 +1,7 @@
 """The HTTP server: receives calls, applies faults, answers.
 
-It stands on aiohttp's low-level server, without routing tables or middlewares: thousands of calls a
-second must not make the stand-in slower than what it stands in for.
+It uses aiohttp's low-level server, without routing tables or middlewares: at thousands of calls a
+second, the simulator must not be slower than the vendor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNANNOUNCED_CLOSE = 0.02
 
 
 class Simulator:
-    """One simulated vendor and everything that belongs to it."""
+    """One simulated vendor with all its parts."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -72,7 +72,7 @@ class Simulator:
         if target.startswith(ADMIN_PREFIX):
             return _response(await self.admin.handle(request.method, target, body))
         self._number += 1
-        # Unique and the same on every run; the multiplication only makes it look like an id.
+        # Unique, and equal on every run; the multiplication only makes it look like an id.
         scattered = self._number * 0x9E3779B97F4A7C15 & _MASK
         request_id = f"{scattered:016x}{self._number:016x}"
         call = Call.received(request.method, target, request.headers, body, request_id)
@@ -85,7 +85,7 @@ class Simulator:
         return self._vendor_response(answer, call)
 
     def stop(self) -> None:
-        """Let go of everything that hangs."""
+        """Release all calls that hang."""
         self.faults.clear()
 
     def _vendor_response(self, answer: Answer, call: Call) -> web.Response:
@@ -125,7 +125,7 @@ class Simulator:
             return await _truncated(request, response, fault.truncate_at)
         self.recorder.conclude(record, answer.status)
         if fault.close_unannounced and request.transport is not None:
-            # A moment later, so that the answer is out and the connection looks reusable.
+            # Close a moment later: by then the answer is sent and the connection looks reusable.
             asyncio.get_running_loop().call_later(_UNANNOUNCED_CLOSE, request.transport.close)
         return response
 
@@ -153,14 +153,14 @@ class Simulator:
         if fault.body is not None:
             return Answer(status, encode(fault.body), headers)
         code = f"APIGW.{_GATEWAY_CODES.get(status, '0201')}"
-        # The gateway also answers numbers that no standard names, such as 494.
+        # The gateway also answers with statuses outside the standard, such as 494.
         known = status in {one.value for one in HTTPStatus}
         phrase = HTTPStatus(status).phrase if known else f"Status {status}"
         return gateway_error(GatewayRefusal(status, code, phrase, headers), request_id)
 
 
 async def _pause(armed: ArmedFault, milliseconds: float) -> None:
-    """Wait so long, or until the rule is cleared."""
+    """Wait for this long, or until the rule is cleared."""
     if milliseconds:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(armed.released.wait(), milliseconds / 1000)
@@ -177,7 +177,7 @@ def _altered(answer: Answer, fault: Fault) -> Answer:
         for holder, key in _places(document, path.split(".")):
             holder[key] = value
     for path in fault.drop:
-        # Backwards, so that a list's later places stay where they are.
+        # Delete backwards, so that the indexes of the other list items stay valid.
         for holder, key in reversed(_places(document, path.split("."))):
             if isinstance(holder, list) or key in holder:
                 del holder[key]
@@ -185,7 +185,7 @@ def _altered(answer: Answer, fault: Fault) -> Answer:
 
 
 def _places(document: Any, path: list[str]) -> list[tuple[Any, Any]]:
-    """Return where a dotted path leads: the containers and their keys."""
+    """Return the places that a dotted path matches, as containers and keys."""
     head, *rest = path
     keys: list[Any] = []
     if isinstance(document, list):

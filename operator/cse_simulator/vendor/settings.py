@@ -1,4 +1,4 @@
-"""What the simulated vendor can be told to do differently.
+"""The settings of the simulated vendor.
 
 Where the vendor's documentation contradicts itself or says nothing, a setting here chooses one
 reading, so that a client can be rehearsed against each of them.
@@ -26,8 +26,8 @@ CredentialRecord = Literal["present", "sha256"]
 class Settings:
     """Settings of one simulator; those in `CHANGEABLE` may be changed while it runs.
 
-    Durations are in the unit their name says. Vendor facts come from the Huawei Cloud CSE API
-    Reference; the defaults are its documented reading where there is one.
+    The name of a duration gives its unit. Vendor facts come from the Huawei Cloud CSE API
+    Reference; each default follows it where it is clear.
     """
 
     job_seconds: float = field(
@@ -42,7 +42,7 @@ class Settings:
     paging_style: PagingStyle = field(
         default="item",
         metadata={
-            "help": "What lists take `offset` for: the documentation says both. "
+            "help": "The unit of `offset` in lists: the documentation names items and pages. "
             "`item-from-one` and `page` answer the offsets 0 and 1 alike."
         },
     )
@@ -50,19 +50,19 @@ class Settings:
     job_list: JobListForm = field(
         default="plain",
         metadata={
-            "help": "The list of an engine's jobs: as the API reference has it, wrapped in a list "
-            "under `OK` as an older page has it, or not there (the gateway's 404 APIGW.0101)."
+            "help": "The list of an engine's jobs: plain as in the API reference, wrapped in a "
+            "list under `OK` as in an older page, or absent (the gateway's 404 APIGW.0101)."
         },
     )
 
     job_list_order: JobListOrder = field(
         default="newest-first",
-        metadata={"help": "The order of that list; the documentation does not say."},
+        metadata={"help": "The order of that list, which is not documented."},
     )
 
     job_list_lag_ms: float = field(
         default=0.0,
-        metadata={"help": "How much further that list lags behind than other reads."},
+        metadata={"help": "The lag of that list in addition to that of other reads."},
     )
 
     maximum_limit: int = field(
@@ -80,15 +80,13 @@ class Settings:
 
     upgrade_policy: UpgradePolicy = field(
         default="offered",
-        metadata={
-            "help": "Target versions that are taken: offered and higher, any higher, or any."
-        },
+        metadata={"help": "Accepted target versions: offered and higher, any higher, or any."},
     )
 
     retry_job_id: RetryJobId = field(
         default="new",
         metadata={
-            "help": "Whether Retry starts a new job or runs the failed one again under its own id."
+            "help": "Whether Retry starts a new job, or runs the failed job again under its id."
         },
     )
 
@@ -104,15 +102,15 @@ class Settings:
     version_refused_code: str = field(
         default="SVCSTG.00501199",
         metadata={
-            "help": "Engine-level code for a target version that is refused. It is made up, as the "
-            "vendor's is not documented: a client must not depend on it."
+            "help": "Engine-level code for a refused target version. It is made up, because the "
+            "vendor does not document its own: a client must not depend on it."
         },
     )
 
     enforce_enterprise_project: bool = field(
         default=False,
         metadata={
-            "help": "Hide engines of other enterprise projects than X-Enterprise-Project-ID."
+            "help": "Hide engines outside the enterprise project in X-Enterprise-Project-ID."
         },
     )
 
@@ -126,7 +124,7 @@ class Settings:
 
     running_end_time: RunningEndTime = field(
         default="zero",
-        metadata={"help": "What `endTime` holds while a job runs; the documentation does not say."},
+        metadata={"help": "The value of `endTime` while a job runs, which is not documented."},
     )
 
     token_lifetime_seconds: float = field(
@@ -136,12 +134,12 @@ class Settings:
 
     temporary_key_seconds: float = field(
         default=24 * 3600.0,
-        metadata={"help": "How long a temporary key lives at most, whatever is asked for."},
+        metadata={"help": "The longest validity of a temporary key, whatever a request asks for."},
     )
 
     iam_projects: str = field(
         default="",
-        metadata={"help": "Projects that IAM knows, with commas between them; none means any."},
+        metadata={"help": "Projects that IAM knows, separated by commas; empty means any."},
     )
 
     unknown_project_status: int = field(
@@ -162,7 +160,7 @@ class Settings:
 
     error_keys: ErrorKeys = field(
         default="error_msg",
-        metadata={"help": "Name of the message in engine-level errors; versions differ."},
+        metadata={"help": "Key of the message in engine-level errors; the versions differ."},
     )
 
     key_lock_seconds: float = field(
@@ -171,7 +169,7 @@ class Settings:
     )
 
     key_lock_failures: int = field(
-        default=5, metadata={"help": "Failures in a row that an access key survives."}
+        default=5, metadata={"help": "Failures in a row that do not yet lock an access key."}
     )
 
     user_lock_seconds: float = field(
@@ -180,11 +178,11 @@ class Settings:
     )
 
     user_lock_failures: int = field(
-        default=5, metadata={"help": "Wrong passwords in a row that a user survives."}
+        default=5, metadata={"help": "Wrong passwords in a row that do not yet lock a user."}
     )
 
     key_clock_skew_seconds: float = field(
-        default=900.0, metadata={"help": "How far X-Sdk-Date may be away from this server's clock."}
+        default=900.0, metadata={"help": "How far X-Sdk-Date may differ from this server's clock."}
     )
 
     clock_offset_seconds: float = field(
@@ -202,7 +200,7 @@ class Settings:
     record_credentials: CredentialRecord = field(
         default="present",
         metadata={
-            "help": "What is kept of a credential: that it was there, or a short SHA-256 as well."
+            "help": "What to record of a credential: its presence, or a short SHA-256 as well."
         },
     )
 
@@ -221,15 +219,15 @@ class Settings:
     """The security token that a temporary access key must come with."""
 
     identity_providers: list[dict[str, Any]] = field(default_factory=list)
-    """Mappings of `name` (or URN), `issuer`, `audience`, `jwks`, the `subjects` (with `*`) that the
-    rules let in, and the URN of the `agency` that trusts it, if one does."""
+    """Mappings of `name` (or URN), `issuer`, `audience`, `jwks`, `subjects` (patterns with `*` that
+    the rules admit), and, if an agency trusts the provider, the agency's URN as `agency`."""
 
     pod_identities: dict[str, str] = field(default_factory=dict)
-    """The tokens of Pods that CCE has given an agency, each with the agency's name."""
+    """Tokens of the Pods that CCE has given an agency, each with the agency's name."""
 
     @property
     def is_open(self) -> bool:
-        """Whether no credential was configured, so that every non-empty one is accepted."""
+        """Whether no credential is configured, so that every non-empty credential is accepted."""
         kinds = (self.tokens, self.users, self.access_keys)
         return not any((*kinds, self.identity_providers, self.pod_identities))
 
@@ -240,7 +238,7 @@ CREDENTIALS = frozenset(
         *("identity_providers", "pod_identities"),
     }
 )
-"""The settings that say who may call; they are replaced together, and never shown."""
+"""The settings with credentials; they are replaced together, and never shown."""
 USER_KEYS = frozenset({"name", "password", "domain"})
 PROVIDER_KEYS = frozenset({"name", "issuer", "audience", "jwks", "subjects"})
 
@@ -269,7 +267,7 @@ def change(settings: Settings, changes: dict[str, Any]) -> None:
     checked = wire.arguments(Settings, changes)
     fixed = sorted(set(checked) - CHANGEABLE)
     if fixed:
-        raise ValueError(f"only at the start can these be set: {', '.join(fixed)}")
+        raise ValueError(f"these can be set only at the start: {', '.join(fixed)}")
     for name, value in checked.items():
         setattr(settings, name, value)
 
@@ -279,11 +277,11 @@ def replace_credentials(settings: Settings, credentials: dict[str, Any]) -> None
 
     Args:
         settings: The settings to change.
-        credentials: The settings in `CREDENTIALS` under their JSON names; none of a kind that is
-            left out.
+        credentials: Settings in `CREDENTIALS` by their JSON names; a setting left out becomes
+            empty.
 
     Raises:
-        ValueError: A name is not one of those, a value has the wrong type, or none is given.
+        ValueError: A name is not in `CREDENTIALS`, a value is wrong, or there is no credential.
     """
     checked = wire.arguments(Settings, credentials)
     others = sorted(set(checked) - CREDENTIALS)
@@ -294,7 +292,7 @@ def replace_credentials(settings: Settings, credentials: dict[str, Any]) -> None
     )
     if others or not whole or not any(checked.values()):
         allowed = ", ".join(wire.camel_case(name) for name in sorted(CREDENTIALS))
-        raise ValueError(f"credentials are {allowed}, whole ones, and at least one")
+        raise ValueError(f"at least one complete credential is needed, of {allowed}")
     for name in CREDENTIALS:
         is_list = name in {"users", "identity_providers"}
         empty: list[Any] | dict[str, Any] = [] if is_list else {}

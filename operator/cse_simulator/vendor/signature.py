@@ -1,7 +1,7 @@
 """Verification of AK/SK signatures (scheme SDK-HMAC-SHA256).
 
-Written from the published scheme (Huawei Cloud, API Request Signing Guide), not from any client's
-code: the canonical request is made again from what arrived, and its HMAC compared.
+Written from the published scheme (Huawei Cloud, API Request Signing Guide), not from a client's
+code: it rebuilds the canonical request from the received call and compares the HMAC.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 class Authorization(NamedTuple):
-    """The parts of an Authorization header of this scheme."""
+    """The parts of an Authorization header in this scheme."""
 
     access_key: str
     signed_headers: tuple[str, ...]
@@ -26,7 +26,7 @@ class Authorization(NamedTuple):
 
 
 def parse(header: str) -> Authorization | None:
-    """Read an Authorization header, None if it is not of this scheme or lacks a part."""
+    """Parse an Authorization header; None if it has another scheme or lacks a part."""
     scheme, _, rest = header.partition(" ")
     if scheme != ALGORITHM:
         return None
@@ -39,7 +39,7 @@ def parse(header: str) -> Authorization | None:
 
 
 def signed_at(header: str | None) -> float | None:
-    """Return the time in X-Sdk-Date (seconds since the epoch), None if it cannot be read."""
+    """Return the time in X-Sdk-Date (seconds since the epoch); None if it cannot be read."""
     try:
         return datetime.strptime(header or "", DATE_FORMAT).replace(tzinfo=UTC).timestamp()
     except ValueError:
@@ -56,7 +56,7 @@ def is_valid(
     headers: Mapping[str, str],
     body: bytes,
 ) -> bool:
-    """Say whether a signature belongs to this call and this secret key."""
+    """Return whether a signature matches this call and this secret key."""
     if any(name not in headers for name in authorization.signed_headers):
         return False
     canonical = "\n".join(

@@ -1,4 +1,4 @@
-"""A simulator in a process of its own, for as long as somebody needs it."""
+"""A simulator in a child process, for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Simulation:
     """A simulator process that ends with its `with` block, or with the process that started it.
 
     Attributes:
-        url: Where the simulated vendor's API is, IAM's included.
+        url: URL of the simulated vendor's API, which includes IAM's.
         admin: A client of its admin API.
         pid: The process id.
     """
@@ -29,12 +29,12 @@ class Simulation:
 
         Args:
             flags: Flags of `python -m cse_simulator serve`.
-            certificate: What the admin client trusts where the flags ask for HTTPS.
+            certificate: PEM file that the admin client trusts if the flags ask for HTTPS.
 
         Raises:
-            RuntimeError: It ended at once; what it wrote to standard error says why.
+            RuntimeError: The process ended at once; its standard error says why.
         """
-        # The child finds this package also where only the parent's import path leads to it.
+        # The child must find this package even if only the parent's import path has it.
         package_root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "cse_simulator", "serve", "--exit-with-stdin", *flags]
@@ -82,7 +82,7 @@ def start_simulator(*flags: str, **settings: Any) -> Simulation:
 
     Args:
         flags: Flags of `python -m cse_simulator serve`, as on the command line.
-        settings: The same under their Python names: `job_seconds=0.2` is `--job-seconds 0.2`.
+        settings: Flags by their Python names: `job_seconds=0.2` is `--job-seconds 0.2`.
     """
     named = []
     for name, value in settings.items():

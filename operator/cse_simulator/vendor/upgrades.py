@@ -1,4 +1,4 @@
-"""How upgrades start and end: by calls, by another person, and as the plans for jobs say."""
+"""Starts and ends of upgrades: by calls, by another person, and by job plans."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Upgrades:
         self._plans: list[JobPlan] = []
 
     def upgrade(self, address: Address, version: str, user: str, *, unchecked: bool = False) -> Job:
-        """Start an upgrade, as the PUT does.
+        """Start an upgrade, as the PUT call does.
 
         Args:
             address: The engine as the call names it.
             version: The target version.
-            user: Who asks.
-            unchecked: Take the upgrade even where the vendor's own checks would refuse it.
+            user: The caller's name.
+            unchecked: Accept the upgrade even if the vendor's checks would refuse it.
 
         Raises:
             EngineRefusal: The engine is unknown, not Available, or the version is not offered.
@@ -80,19 +80,19 @@ class Upgrades:
 
         Raises:
             UnknownNameError: There is no such job.
-            ValueError: The job is over already, or the outcome is no end.
+            ValueError: The job has ended already, or the outcome is `never`.
         """
         now = self._world.settle()
         job = self._world.known_job(job_id)
         if job.runs[-1].has_ended(now):
-            raise ValueError(f"job {job_id} is over already")
+            raise ValueError(f"job {job_id} has ended already")
         if outcome == "never":
             raise ValueError("a job ends as finish, error or timeout")
         job.runs[-1] = job.runs[-1].ended_now(now, outcome)
         self._world.conclude(job)
 
     def plan_jobs(self, engine_id: str | None, plan: JobPlan) -> None:
-        """Say what becomes of the next jobs of one engine, or of any engine without own plans.
+        """Plan the next jobs of one engine, or of all engines that have no plans.
 
         Raises:
             UnknownNameError: There is no such engine.
@@ -101,7 +101,7 @@ class Upgrades:
         plans.append(plan)
 
     def clear_plans(self) -> None:
-        """Forget every plan; running jobs keep theirs."""
+        """Forget all plans; running jobs keep their course."""
         self._plans.clear()
         for engine in self._world.engines.values():
             engine.plans.clear()
@@ -117,7 +117,7 @@ class Upgrades:
         policy = self._world.settings.upgrade_policy
         offered = (state.latest_version, *engine.description.offered_versions)
         too_long = not version or len(version) > LONGEST_VERSION
-        # A version with letters has no order: the vendor takes its own latest, if it is another.
+        # Versions with letters have no order: the vendor accepts only its latest, if it differs.
         named = version == state.latest_version != state.version and not is_numeric(version)
         higher = named or is_higher(version, than=state.version)
         not_higher = policy != "any" and not higher

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import zip_longest
 
 LONGEST_VERSION = 24
-"""Characters of the longest version the upgrade call takes (CSE API Reference, upgrade call)."""
+"""Longest version that the upgrade call accepts, in characters (CSE API Reference)."""
 
 
 def is_higher(version: str, than: str) -> bool:
-    """Say whether a version is above another, part by part, missing parts counting as zero.
+    """Return whether a version is higher than another, part by part; missing parts are zero.
 
-    A version with a part that is no number is above nothing.
+    False if a part of either version is not a number.
     """
     left, right = _parts(version), _parts(than)
     if left is None or right is None:
@@ -23,7 +23,7 @@ def is_higher(version: str, than: str) -> bool:
 
 
 def is_numeric(version: str) -> bool:
-    """Say whether all parts of a version are numbers."""
+    """Return whether all parts of a version are numbers."""
     return _parts(version) is not None
 
 

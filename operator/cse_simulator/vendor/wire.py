@@ -1,4 +1,4 @@
-"""Plain dataclasses to and from camelCase JSON, with a message for each mistake."""
+"""Conversion between plain dataclasses and camelCase JSON, with a message for each mistake."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read(record: type[Record], values: Any) -> Record:
     """Make a dataclass from its JSON form.
 
     Raises:
-        ValueError: It is no mapping, a name is unknown or missing, or a value has the wrong type.
+        ValueError: It is not a mapping, a name is unknown or missing, or a value has a wrong type.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"a mapping is needed, not {values!r}")  # noqa: TRY004 - one error type

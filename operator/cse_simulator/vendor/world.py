@@ -1,7 +1,7 @@
-"""The simulated vendor's world: engines and their jobs, as they are at a moment.
+"""The simulated vendor's world: its engines and their jobs.
 
-Time moves the world only when somebody looks: `settle` applies every job end that is due, at the
-moment it was due, so there is no timer to wait for and no order to lose.
+The world has no timers; it changes when it is read. `settle` applies every job end that is due, in
+order, and dates it at the moment it was due.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ENGINE_NOT_FOUND = "SVCSTG.00501116"
 """An engine-level code (Huawei Cloud CSE API Reference, error codes)."""
 
 AGE_AT_START_SECONDS = 24 * 3600.0
-"""How old the engines are with which a simulator starts."""
+"""Age of the engines that a simulator starts with."""
 
 
 class UnknownNameError(LookupError):
@@ -55,7 +55,7 @@ class World:
         return now
 
     def conclude(self, job: Job) -> None:
-        """Let the end of a job's current run change its engine, unless that has moved on."""
+        """Apply the end of a job's current run to its engine, unless a newer job is the latest."""
         run = job.runs[-1]
         engine = self.engines[job.engine_id]
         state = engine.state
@@ -71,7 +71,7 @@ class World:
             engine.become(run.ends_at, status="UpgradeFailed", actions=("Retry",))
 
     def ends(self, job: Job) -> None:
-        """Note when the current run of a job ends."""
+        """Schedule the end of a job's current run."""
         heapq.heappush(self._due, (job.runs[-1].ends_at, job.id))
 
     # --- engines come, change and go ----------------------------------------------------------
@@ -82,8 +82,8 @@ class World:
         """Create engines, each with the finished job that created it.
 
         Args:
-            descriptions: What they are like.
-            age_seconds: How long ago they were created; readers with a lag see no younger ones.
+            descriptions: The engines to create.
+            age_seconds: The engines' age; readers whose lag is longer do not see them.
 
         Raises:
             ValueError: An engine with this id exists.
@@ -125,7 +125,7 @@ class World:
         self.any_deleted = True
 
     def change_engine(self, engine_id: str, **changes: Any) -> EngineState:
-        """Put an engine into another state: a patch by the vendor, a person at the console.
+        """Put an engine into another state, as a vendor's patch or a person at the console does.
 
         Args:
             engine_id: The engine.
@@ -138,7 +138,7 @@ class World:
         return self.known(engine_id).become(now, **changes)
 
     def known(self, engine_id: str) -> Engine:
-        """Return an existing engine, whatever readers see.
+        """Return an existing engine, without read lag.
 
         Raises:
             UnknownNameError: There is no such engine.
@@ -149,7 +149,7 @@ class World:
         return engine
 
     def known_job(self, job_id: int) -> Job:
-        """Return an existing job, whatever readers see.
+        """Return an existing job, without read lag.
 
         Raises:
             UnknownNameError: There is no such job.
@@ -170,7 +170,7 @@ class World:
         """Return the engine that a call names, deleted or not.
 
         Raises:
-            EngineRefusal: SVCSTG.00501116, there never was one in the project.
+            EngineRefusal: SVCSTG.00501116, the project never had such an engine.
         """
         engine = self.engines.get(address.engine_id)
         if (
@@ -182,14 +182,14 @@ class World:
         return engine
 
     def is_within(self, engine: Engine, address: Address) -> bool:
-        """Whether an engine is in the enterprise project that a call is about."""
+        """Return whether an engine is in the enterprise project that a call names."""
         if not self.settings.enforce_enterprise_project:
             return True
-        # Without the header the default enterprise project is meant, whose id is 0.
+        # A call without the header means the default enterprise project, whose id is 0.
         return engine.description.enterprise_project_id == (address.enterprise_project or "0")
 
     def no_engine(self, address: Address) -> EngineRefusal:
-        """What a call is answered that names no engine."""
+        """Return the refusal of a call whose engine does not exist."""
         return EngineRefusal(
             ENGINE_NOT_FOUND,
             "The engine does not exist.",

@@ -1,7 +1,7 @@
-"""What can happen to a call: the behaviours of `proxy`, by name, and which calls get which.
+"""The faults of a call: the behaviours of `proxy`, their names, and the calls they apply to.
 
-The made-up answers are those of the server that is played: a `Status` object from the API server,
-the gateway's error from the vendor, and a page of HTML from whatever stands in between.
+A made-up answer looks like its server's: a `Status` object from the API server, the gateway's
+error from the vendor, and a page of HTML from a proxy in between.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def cloud_call(request: Request) -> str:
 
 
 def changes(boundary: Boundary) -> bool:
-    """Whether a call has an effect: its loss before and after that effect differ."""
+    """Return whether a call has an effect: losing it before or after the effect differs."""
     return boundary.call.split(" ", 1)[0] in {"PUT", "POST", "PATCH"}
 
 
@@ -88,18 +88,18 @@ def changes(boundary: Boundary) -> bool:
 
 
 async def killed_before(exchange: Exchange) -> None:
-    """The operator dies and the call never arrives."""
+    """Kill the operator; the call never arrives."""
     await exchange.kill()
 
 
 async def killed_after(exchange: Exchange) -> None:
-    """The call takes effect and the operator dies before it hears of it."""
+    """Let the call take effect, and kill the operator before the answer."""
     await exchange.ask()
     await exchange.kill()
 
 
 async def killed_after_event(event: Exchange) -> None:
-    """The operator dies with the event in its hands."""
+    """Kill the operator right after the event arrives."""
     await event.pass_on()
     await event.kill()
 
@@ -108,18 +108,18 @@ async def killed_after_event(event: Exchange) -> None:
 
 
 async def told_to_stop(exchange: Exchange) -> None:
-    """The operator gets SIGTERM while the call is under way, as in a rolling update."""
+    """Send the operator SIGTERM during the call, as in a rolling update."""
     exchange.proxy.client.signal(signal.SIGTERM)
     await exchange.pass_on()
 
 
 def paused(seconds_of_successor: float) -> Behaviour:
-    """The operator is stopped while the call is under way, and wakes up under another leader.
+    """Pause the operator during the call, and resume it when another operator leads.
 
-    What it asked for takes effect, and the answer waits for it in its socket.
+    The call takes effect, and its answer waits in the paused operator's socket.
 
     Args:
-        seconds_of_successor: How long after the other leader's first call to the vendor it wakes.
+        seconds_of_successor: Seconds from the new leader's first vendor call to the resumption.
     """
 
     async def behave(exchange: Exchange) -> None:
@@ -140,7 +140,7 @@ def paused(seconds_of_successor: float) -> Behaviour:
 
 
 def delayed(seconds: float) -> Behaviour:
-    """The call is held up on its way there."""
+    """Delay the call on its way to the server."""
 
     async def behave(exchange: Exchange) -> None:
         await asyncio.sleep(seconds)
@@ -150,7 +150,7 @@ def delayed(seconds: float) -> Behaviour:
 
 
 def answered_late(seconds: float) -> Behaviour:
-    """The call takes effect at once, and its answer is held up."""
+    """Let the call take effect at once, and delay its answer."""
 
     async def behave(exchange: Exchange) -> None:
         answer = await exchange.ask()
@@ -161,31 +161,31 @@ def answered_late(seconds: float) -> Behaviour:
 
 
 async def dropped_before(exchange: Exchange) -> None:
-    """The connection is reset before the call has an effect."""
+    """Reset the connection before the call takes effect."""
     exchange.hang_up()
 
 
 async def dropped_after(exchange: Exchange) -> None:
-    """The connection is reset after the call had its effect."""
+    """Reset the connection after the call took effect."""
     await exchange.ask()
     exchange.hang_up()
 
 
 async def twice_first(exchange: Exchange) -> None:
-    """The call arrives twice, and the first answer comes back."""
+    """Send the call twice, and return the first answer."""
     first = await exchange.ask()
     await exchange.ask()
     await exchange.tell(first)
 
 
 async def twice_second(exchange: Exchange) -> None:
-    """The call arrives twice, and the second answer comes back."""
+    """Send the call twice, and return the second answer."""
     await exchange.ask()
     await exchange.tell(await exchange.ask())
 
 
 def answered(answer: Answer, *, after: bool = False) -> Behaviour:
-    """Something else answers, instead of the server or after it."""
+    """Give another answer, instead of the call or after its effect."""
 
     async def behave(exchange: Exchange) -> None:
         if after:
@@ -196,19 +196,19 @@ def answered(answer: Answer, *, after: bool = False) -> Behaviour:
 
 
 async def truncated(exchange: Exchange) -> None:
-    """Half of the answer's body, and then nothing."""
+    """Send half of the answer's body, then hang up."""
     answer = await exchange.ask()
     await exchange.tell(answer, only=len(answer.body) // 2)
 
 
 async def as_html(exchange: Exchange) -> None:
-    """A page with status 200 in the place of the answer, after the effect."""
+    """Replace the answer by an HTML page with status 200, after the effect."""
     await exchange.ask()
     await exchange.tell(Answer.of(200, HTML, "text/html"))
 
 
 def as_json(document: Any) -> Behaviour:
-    """Another document in the place of the answer, after the effect."""
+    """Replace the answer's body by another document, after the effect."""
 
     async def behave(exchange: Exchange) -> None:
         answer = await exchange.ask()
@@ -219,7 +219,7 @@ def as_json(document: Any) -> Behaviour:
 
 
 async def of_wrong_types(exchange: Exchange) -> None:
-    """The answer with each value replaced by one of another type, after the effect."""
+    """Replace each value in the answer by one of another type, after the effect."""
     answer = await exchange.ask()
     body = json.dumps(_mangled(json.loads(answer.body))).encode()
     await exchange.tell(Answer(answer.status, answer.headers, body))
@@ -241,7 +241,7 @@ def _mangled(value: Any) -> Any:
 
 
 def kube_answer(status: int) -> Answer:
-    """What kube-apiserver, or the load balancer before it, says with a status."""
+    """Return the answer of kube-apiserver, or of its load balancer, for a status."""
     if status == HTTPStatus.BAD_GATEWAY:
         return Answer.of(status, HTML, "text/html")
     extra = {"Retry_After": "1"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
@@ -249,7 +249,7 @@ def kube_answer(status: int) -> Answer:
 
 
 def kube_status(code: int) -> dict[str, Any]:
-    """A `Status` object, as the API server has it in answers and in watches."""
+    """Return a `Status` object, as the API server sends it in answers and in watches."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -262,7 +262,7 @@ def kube_status(code: int) -> dict[str, Any]:
 
 
 def cloud_answer(status: int) -> Answer:
-    """What the vendor's gateway says with a status."""
+    """Return the answer of the vendor's gateway for a status."""
     body = {
         "error_code": f"APIGW.{_GATEWAY_CODES.get(status, '0201')}",
         "error_msg": f"made up for a test: {status}",
@@ -273,7 +273,7 @@ def cloud_answer(status: int) -> Answer:
 
 
 def faults_of(boundary: Boundary) -> Iterator[tuple[str, Behaviour]]:
-    """Everything that can happen to one call except the operator's death."""
+    """Yield all faults of a call except the operator's death."""
     answer_of = kube_answer if boundary.side == "kube" else cloud_answer
     yield "delayed", delayed(SHORT_DELAY)
     yield "arrives late", delayed(LATE)
@@ -301,23 +301,23 @@ def faults_of(boundary: Boundary) -> Iterator[tuple[str, Behaviour]]:
 
 
 async def cut_before(event: Exchange) -> None:
-    """The stream is reset, and the event with it."""
+    """Reset the stream before the event."""
     event.hang_up()
 
 
 async def cut_after(event: Exchange) -> None:
-    """The stream is reset right after the event."""
+    """Reset the stream right after the event."""
     await event.pass_on()
     event.hang_up()
 
 
 async def silent(event: Exchange) -> None:
-    """The stream stays open, and nothing comes any more."""
+    """Keep the stream open, but send nothing more."""
     await asyncio.Event().wait()
 
 
 def watch_error(code: int) -> Behaviour:
-    """The API server ends the watch with an event of type ERROR instead of this one."""
+    """End the watch with an event of type ERROR instead of this event."""
 
     async def behave(event: Exchange) -> None:
         assert isinstance(event, WatchEvent)
@@ -329,20 +329,20 @@ def watch_error(code: int) -> Behaviour:
 
 
 async def event_of_nothing(event: Exchange) -> None:
-    """A line that is no event."""
+    """Send a line that is not an event."""
     assert isinstance(event, WatchEvent)
     await event.send(b"<html>\n")
     await event.end()
 
 
 async def event_twice(event: Exchange) -> None:
-    """The same event comes twice."""
+    """Send the event twice."""
     await event.pass_on()
     await event.pass_on()
 
 
 def relisted_as_of(number: int) -> Behaviour:
-    """The watch ends with 410, and the lists after it show what was when it had so many events."""
+    """End the watch with 410; the next lists show the state after `number` of its events."""
 
     async def behave(event: Exchange) -> None:
         lists = "LIST microserviceengines"
@@ -359,7 +359,7 @@ def relisted_as_of(number: int) -> Behaviour:
             "items": objects,
         }
         answer = Answer.of(200, json.dumps(old).encode(), "application/json")
-        # The watch lists anew, and the operator looks for what it lacks.
+        # Two lists follow: the watch lists again, and so does the operator's reread.
         nth = event.traffic.count(side, lists)
         rules += [Rule(Boundary(side, lists, nth + n), answered(answer)) for n in (1, 2)]
         await watch_error(410)(event)
@@ -368,7 +368,7 @@ def relisted_as_of(number: int) -> Behaviour:
 
 
 def faults_of_event() -> Iterator[tuple[str, Behaviour]]:
-    """Everything that can happen to one event of a watch except the operator's death."""
+    """Yield all faults of a watch event except the operator's death."""
     yield "held up", delayed(LATE)
     yield "twice", event_twice
     yield "cut before", cut_before

@@ -1,4 +1,4 @@
-"""Many disturbed upgrades, several at once, and a table of what came of them."""
+"""Many disturbed upgrades, several at once, and a table of their results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from support.upgrade_run import BrokenPromiseError, Course, UpgradeRun
 logger = logging.getLogger(__name__)
 
 ONLY = os.environ.get("FAULTS_ONLY", "")
-"""Run only the cases that have this in their name, to look at one that failed."""
+"""Run only the cases with this text in their name, to examine a failed case."""
 
 STAGES_AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE", "8"))
 """A start of the operator takes about a second of a core."""
 
 CORNERS = 40
-"""Runs that share an operator, where it is not to die."""
+"""The number of runs that share an operator, if no fault kills it."""
 
 SHARED_STAGES_AT_ONCE = 2
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that happens to one call."""
+    """One fault of one call."""
 
     boundary: Boundary
     fault: str
@@ -52,13 +52,13 @@ Beside = Callable[[Stage], AbstractAsyncContextManager[Any]]
 
 
 def nobody_beside(_: Stage) -> AbstractAsyncContextManager[Any]:
-    """The operator of the stage is the only one."""
+    """Run only the stage's operator."""
     return nullcontext()
 
 
 @asynccontextmanager
 async def twin(stage: Stage) -> AsyncIterator[None]:
-    """A second operator with the same rights is at work; a call of either counts as the next."""
+    """Run a second operator with the same rights; the calls of both are numbered together."""
     async with stage.replica("twin") as operator:
         await operator.until_ready()
         yield
@@ -66,7 +66,7 @@ async def twin(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def standby(stage: Stage) -> AsyncIterator[None]:
-    """A second operator waits for the Lease that the first one has."""
+    """Run a second operator that waits for the first one's Lease."""
     await stage.until_first_leads()
     async with stage.replica("standby", named=True) as operator:
         await operator.until_ready()
@@ -75,17 +75,17 @@ async def standby(stage: Stage) -> AsyncIterator[None]:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a case: nothing to say if it kept the promise."""
+    """The result of a case; `broken` is empty if the promise was kept."""
 
     case: Case
     broken: str = ""
 
 
 async def record(world: World, course: Course) -> list[Boundary]:
-    """Go through an upgrade undisturbed, twice, and return each call of both in order.
+    """Run an undisturbed upgrade twice, and return the calls that occur in both, in order.
 
-    A call that comes only now and then comes by the clock, or because the machine is busy: what is
-    to happen to it might happen to nothing.
+    Other calls depend on the clock or on a busy machine: a fault for such a call might never
+    happen.
     """
     first, second = [await _recorded(world, course) for _ in range(2)]
     left_out = (_by_the_clock, _asked_before)
@@ -93,12 +93,12 @@ async def record(world: World, course: Course) -> list[Boundary]:
 
 
 def _asked_before(boundary: Boundary) -> bool:
-    """Whether kopf asks for its watch of policies what it has asked for that of engines."""
+    """Return whether kopf repeats, for its watch of policies, a discovery call for engines."""
     return boundary.call.startswith("GET /api") and boundary.nth > 1
 
 
 def _by_the_clock(boundary: Boundary) -> bool:
-    """Whether it is a list beyond the first of an informer and of its watch."""
+    """Return whether this list comes after the first ones of the informer and of its watch."""
     return boundary.call.startswith("LIST ") and boundary.nth > FIRST_LISTS
 
 
@@ -118,14 +118,14 @@ async def run_alone(
     beside: Beside = nobody_beside,
     **arguments: Any,
 ) -> list[Result]:
-    """Run each case with an operator process of its own.
+    """Run each case with a separate operator process.
 
     Args:
-        world: Where.
-        course: What would happen undisturbed.
+        world: The world of the stages.
+        course: The course without a fault.
         cases: The cases.
-        beside: Opened on the stage of each case, such as for a second operator.
-        arguments: Those of `Stage`.
+        beside: A context for the stage of each case, such as a second operator.
+        arguments: The arguments of `Stage`.
     """
     gate = asyncio.Semaphore(_at_once(STAGES_AT_ONCE, beside))
 
@@ -145,7 +145,7 @@ async def run_together(
     beside: Beside = nobody_beside,
     **arguments: Any,
 ) -> list[Result]:
-    """Run many cases with one operator process, which has to stay alive all the time.
+    """Run many cases with one operator process, which must stay alive throughout.
 
     The arguments are those of `run_alone`.
     """
@@ -163,7 +163,7 @@ async def run_together(
 
 
 def _at_once(stages: int, beside: Beside) -> int:
-    """How many stages at once, so that there are as many processes with a second operator."""
+    """Return the number of stages at once: half with a second operator, for as many processes."""
     return stages if beside is nobody_beside else stages // 2
 
 
@@ -180,14 +180,14 @@ async def _all(runs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def run_case(
     stage: Stage, corner: Corner, course: Course, case: Case, *, may_end: bool = False
 ) -> Result:
-    """Run one case in a corner of an open stage, and hold it to the promise.
+    """Run one case in a corner of an open stage, and check the promise.
 
     Args:
-        stage: Where; if no other corner is in use, its operators are stopped in the end.
-        corner: Which nobody used before.
-        course: What would happen undisturbed.
-        case: What happens.
-        may_end: Whether an operator that serves others too may end.
+        stage: The stage; if it has only one corner, its operators are stopped at the end.
+        corner: An unused corner.
+        course: The course without a fault.
+        case: The case.
+        may_end: Whether an operator that serves several corners may end.
     """
     run = UpgradeRun(stage, corner, course)
     rule = run.disturb(case.boundary, case.behaviour)
@@ -208,7 +208,7 @@ async def run_case(
 
 
 def table(results: Sequence[Result]) -> list[list[Any]]:
-    """The rows of the matrix: what, cases, survived, failed."""
+    """Return the rows of the matrix: call, cases, survived, failed."""
     rows: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for result in results:
         row = rows[f"{result.case.boundary.side} {result.case.boundary.call}"]
@@ -218,7 +218,7 @@ def table(results: Sequence[Result]) -> list[list[Any]]:
 
 
 def complaint(results: Sequence[Result]) -> str:
-    """All that failed, and how."""
+    """Describe all failed cases."""
     failed = [result for result in results if result.broken]
     names = [f"  {r.case}: {r.broken.splitlines()[0]}" for r in failed]
     details = [f"=== {r.case}\n{_shortened(r.broken)}" for r in failed]

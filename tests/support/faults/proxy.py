@@ -1,11 +1,11 @@
-"""A proxy that a client of HTTP is put behind, and that can do anything to any of its calls.
+"""A proxy between an HTTP client and a server, which can disturb any of the client's calls.
 
-It stands before the API server as well as before the vendor's API. Each call is named by what it
-is (`PATCH microserviceengines/status`) and counted, so that the third of its kind in one run is
-the third in the next; each event of a watch counts as a call of its own. A rule takes one of them
-and gives it to a behaviour (`catalogue`) instead of passing it on.
+One proxy is in front of the API server, one in front of the vendor's API. Each call has a name
+(`PATCH microserviceengines/status`) and a number, so that the third call of a kind in one run is
+the third in the next. Each event of a watch counts as a call. A rule selects one call and passes it
+to a behaviour (`catalogue`) instead of the upstream.
 
-It is plain HTTP towards the client, whatever its upstream speaks.
+The proxy speaks plain HTTP to the client, whatever the upstream speaks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
-LINE_LIMIT = 2**24  # an object of a watch is one line
+LINE_LIMIT = 2**24  # a watch sends each object in one line
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came in."""
+    """A received request."""
 
     method: str
     target: str
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer with its whole body."""
+    """A complete answer."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Boundary:
-    """One call of a run: the n-th of its kind, from 1."""
+    """One call of a run: the n-th of its kind, counted from 1."""
 
     side: str
     call: str
@@ -73,16 +73,16 @@ class Boundary:
 
 @dataclass
 class Record:
-    """One call that went through, with the status of the upstream's answer (0: none)."""
+    """One recorded call, with the status of the upstream's answer (0: none)."""
 
     boundary: Boundary
     request: Request
     begun: float
     status: int = 0
     line: bytes = b""
-    """Of an event."""
+    """The line of a watch event; else empty."""
     took_effect: bool = False
-    """Whether the upstream answered with success, whatever the client was told."""
+    """Whether the upstream answered with success, whatever answer the client got."""
 
 
 Behaviour = Callable[["Exchange"], Awaitable[None]]
@@ -90,7 +90,7 @@ Behaviour = Callable[["Exchange"], Awaitable[None]]
 
 @dataclass
 class Rule:
-    """What is to happen to one call; `met` once it came."""
+    """The behaviour for one call; `met` once the call came."""
 
     boundary: Boundary
     behaviour: Behaviour
@@ -98,7 +98,7 @@ class Rule:
 
 
 class Traffic:
-    """What passed for one client through one or more proxies, in order, and what disturbs it."""
+    """One client's calls through one or more proxies, in order, and the rules for them."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -115,32 +115,32 @@ class Traffic:
         return record
 
     def touch(self) -> None:
-        """Note that something goes on."""
+        """Record that something happened now."""
         self.latest = time.monotonic()
         self._changed.set()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Wait until a condition on the records holds; whoever calls this bounds the time."""
+        """Wait until a condition on the records holds, without a time-out."""
         while not holds():
             self._changed.clear()
             await self._changed.wait()
 
     async def until_quiet(self, seconds: float) -> None:
-        """Wait until nothing has begun or ended for so long."""
+        """Wait until no call has begun or ended for this time."""
         while (rest := self.latest + seconds - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(rest)
 
     def count(self, side: str, call: str = "") -> int:
-        """How many calls of a side, or of one kind, there were."""
+        """Return the number of calls on a side, of all kinds or of one."""
         return sum(n for (s, c), n in self._counts.items() if s == side and call in {"", c})
 
 
 class ClientGone(Exception):  # noqa: N818 - named for what happened
-    """The client hung up, or was hung up on."""
+    """The client or the proxy closed the connection."""
 
 
 class Exchange:
-    """One call in the hands of a behaviour: ask the upstream, tell the client, or neither."""
+    """One call under a behaviour, which asks the upstream, answers the client, both or neither."""
 
     def __init__(self, connection: _Connection, record: Record, traffic: Traffic) -> None:
         self._connection = connection
@@ -150,7 +150,7 @@ class Exchange:
         self.request = record.request
 
     async def ask(self) -> Answer:
-        """Pass the request on and return the whole answer; each call of this sends it again."""
+        """Send the request to the upstream and return the whole answer; each use sends it again."""
         answer = await self._connection.upstream.ask(self.request)
         self.record.status = answer.status
         self.record.took_effect |= answer.status < 300
@@ -158,7 +158,7 @@ class Exchange:
         return answer
 
     async def tell(self, answer: Answer, *, only: int | None = None) -> None:
-        """Answer the client, with only so many bytes of the body if that is given."""
+        """Answer the client; with `only`, send that many bytes of the body and hang up."""
         await self._connection.write(_encoded(answer, only))
         if only is not None:
             self.hang_up()
@@ -174,12 +174,12 @@ class Exchange:
         self.hang_up()
 
     async def pass_on(self) -> None:
-        """Do what a proxy does."""
+        """Ask the upstream and answer the client, as a plain proxy does."""
         await self.tell(await self.ask())
 
 
 class Watch(Exchange):
-    """The opening of a watch; passed on, its events follow until either side hangs up."""
+    """The opening of a watch; if passed on, its events follow until either side hangs up."""
 
     async def pass_on(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -194,7 +194,7 @@ class Watch(Exchange):
             guard.cancel()
 
     async def handle_event(self, line: bytes) -> None:
-        """Pass one event on, or give it to the rule that waits for it."""
+        """Pass an event on, or apply its rule."""
         name = f"EVENT {self.record.boundary.call.split(' ', 1)[1]}"
         record = self.traffic.begin(self.proxy.side, name, self.request)
         record.line = line
@@ -202,24 +202,24 @@ class Watch(Exchange):
 
 
 class WatchEvent(Exchange):
-    """One event of a watch on its way."""
+    """One event of a watch."""
 
     async def pass_on(self) -> None:
         await self.send(self.record.line)
 
     async def send(self, line: bytes) -> None:
-        """Send a line into the stream."""
+        """Send a line to the client."""
         await self._connection.write(b"%x\r\n%s\r\n" % (len(line), line))
 
     async def end(self) -> None:
-        """End the stream in good order."""
+        """End the stream regularly."""
         await self._connection.write(b"0\r\n\r\n")
         self._connection.close()
         raise ClientGone
 
 
 async def handle(exchange: Exchange) -> None:
-    """Give a call to the rule that waits for it, or pass it on."""
+    """Apply the rule for a call, or pass the call on."""
     boundary, rules = exchange.record.boundary, exchange.traffic.rules
     rule = next((rule for rule in rules if rule.boundary == boundary), None)
     if rule is None:
@@ -231,7 +231,7 @@ async def handle(exchange: Exchange) -> None:
 
 
 class Client(Protocol):
-    """The process behind the calls, for behaviours that do something to it."""
+    """The process that makes the calls, for behaviours that kill or signal it."""
 
     async def kill(self) -> None: ...
 
@@ -240,10 +240,10 @@ class Client(Protocol):
 
 class _Nobody:
     async def kill(self) -> None:
-        raise AssertionError("a rule kills, and nobody said whom")
+        raise AssertionError("a rule kills, but the proxy has no client process")
 
     def signal(self, number: signal.Signals) -> None:
-        raise AssertionError(f"a rule sends {number.name}, and nobody said to whom")
+        raise AssertionError(f"a rule sends {number.name}, but the proxy has no client process")
 
 
 class FaultProxy:
@@ -258,15 +258,15 @@ class FaultProxy:
         *,
         certificate_authority: str | None = None,
     ) -> None:
-        """Prepare one.
+        """Prepare a proxy.
 
         Args:
-            side: What its boundaries are called: `kube` or `cloud`.
+            side: The side of its boundaries: `kube` or `cloud`.
             upstream: URL of the server behind it, without a path.
-            name_of: Says what kind of call a request is; a watch is one that starts with WATCH.
-            traffic_of: Says whose call a request is; that traffic takes its record and may have
-                a rule for it.
-            certificate_authority: What an upstream of https is trusted by, in PEM.
+            name_of: Returns the kind of a request; the kind of a watch starts with WATCH.
+            traffic_of: Returns the traffic that a request belongs to; it takes the record and may
+                have a rule for the request.
+            certificate_authority: The CA certificate of an https upstream, in PEM.
         """
         self.side = side
         self.name_of = name_of
@@ -303,16 +303,16 @@ class FaultProxy:
     ) -> None:
         if self._server is not None:
             self._server.close()
-            await asyncio.sleep(0)  # whoever was let in just before is there now
+            await asyncio.sleep(0)  # lets connections that were just accepted appear in the set
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def cut(self, *, silently: bool) -> None:
-        """Let nothing through until `mend`.
+        """Pass nothing until `mend`.
 
         Args:
-            silently: Connections stay open and nothing comes any more; else they are reset.
+            silently: Keep connections open but silent; else reset them.
         """
         self._whole.clear()
         self._silent = silently
@@ -321,13 +321,13 @@ class FaultProxy:
                 task.cancel()
 
     def mend(self) -> None:
-        """Be a proxy again; what was under way at the cut is lost."""
+        """Pass calls again; the calls in flight at the cut are lost."""
         for task in self._connections:
             task.cancel()
         self._whole.set()
 
     async def pass_cut(self) -> None:
-        """Stay here for ever while nothing gets through, or hang up."""
+        """Do nothing unless the proxy is cut; then wait for ever if it is silent, else hang up."""
         if self._whole.is_set():
             return
         if not self._silent:
@@ -356,7 +356,7 @@ _GONE = (ClientGone, asyncio.IncompleteReadError, ConnectionError, ssl.SSLError)
 
 
 class _Connection:
-    """One connection of the client, with one of its own to the upstream."""
+    """One connection of the client, with one connection to the upstream."""
 
     def __init__(
         self, proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -367,7 +367,7 @@ class _Connection:
         self._writer = writer
 
     async def serve(self) -> None:
-        """Handle one call after the other."""
+        """Handle the calls in sequence."""
         while True:
             request = await _read_request(self._reader)
             await self.proxy.pass_cut()
@@ -386,12 +386,12 @@ class _Connection:
         await self._writer.drain()
 
     async def until_client_leaves(self) -> None:
-        """Raise once the client has hung up; it says nothing while it listens to a watch."""
+        """Raise when the client hangs up; it sends nothing during a watch."""
         if not await self._reader.read(1):
             raise ClientGone
 
     def reset(self) -> None:
-        """Make the client see a reset."""
+        """Reset the client's connection."""
         connection = self._writer.get_extra_info("socket")
         if connection is not None and not self._writer.is_closing():
             linger = struct.pack("ii", 1, 0)
@@ -405,7 +405,7 @@ class _Connection:
 
 
 class _Upstream:
-    """The connection to the server behind the proxy, made when it is needed."""
+    """The connection to the server behind the proxy, opened on demand."""
 
     def __init__(self, proxy: FaultProxy) -> None:
         self._proxy = proxy
@@ -420,7 +420,7 @@ class _Upstream:
         return Answer(status, _end_to_end(headers), body)
 
     async def stream(self, request: Request) -> tuple[Answer, AsyncIterator[bytes]]:
-        """Send a request and return the head of its answer, and the answer line by line."""
+        """Send a request, and return the head of its answer and an iterator of the body's lines."""
         reader, status, headers = await self._begin(request)
         return Answer(status, _end_to_end(headers), b""), _lines(_body(reader, headers))
 
@@ -441,14 +441,14 @@ class _Upstream:
         return reader, int(start.split(" ", 2)[1]), headers
 
     def close(self) -> None:
-        """Hang up; the next request connects anew."""
+        """Hang up; the next request opens a new connection."""
         if self._streams is not None:
             self._streams[1].transport.abort()
             self._streams = None
 
 
 def _forwarded(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    """The request's headers, without Accept-Encoding: they are to be read."""
+    """Return the request's headers without Accept-Encoding, so that answers are not compressed."""
     return [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
 
 
@@ -479,7 +479,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
-    """Read the first line and the headers, whose names are made lower-case."""
+    """Read the first line and the headers; convert the headers' names to lower case."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     start, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
     pairs = (line.split(":", 1) for line in lines)

@@ -1,8 +1,8 @@
-"""An operator behind proxies on both of its sides, and the corners of the world it serves.
+"""An operator behind two proxies, and the corners that it serves.
 
-A corner is a namespace, a project and what happens between them: its traffic. A stage with one
-corner is for runs in which the operator dies or cannot even start; one with many is for runs
-that disturb nothing but what is their own.
+A corner is a namespace, a project, and the traffic for both. A stage with one corner is for runs in
+which the operator dies or cannot even start. A stage with many corners is for runs that disturb
+only their own calls.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ FLAGS = (
     "--credentials-cooldown=1",
     "--log-format=json",
 )
-"""As in production, with all that is waited for shortened alike."""
+"""As in production, with all waits shortened in proportion."""
 
 LEASE_SECONDS = 6
-"""A leader on a busy machine must not lose the Lease by itself."""
+"""Long enough that a leader on a busy machine keeps the Lease."""
 
 LEASES = "apis/coordination.k8s.io/v1/leases"
 
@@ -56,7 +56,7 @@ _CORNER = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class World:
-    """What all stages have in common."""
+    """The parts that all stages share."""
 
     cluster: Cluster
     simulation: Simulation
@@ -75,12 +75,11 @@ class Stage:
     """Runs an operator inside its `async with` block.
 
     Attributes:
-        operators: The replicas that serve all corners, by their names; each is started again
-            when it ends.
-        corners: By their ids.
-        nobodys: The calls that belong to no corner, where there is more than one.
-        elections: The calls about the Lease, which never rest.
-        proxies: By their sides.
+        operators: The replicas that serve all corners, by name; each is restarted when it ends.
+        corners: The corners, by id.
+        nobodys: The calls that belong to no corner, if there is more than one.
+        elections: The calls for the Lease, which never rest.
+        proxies: The proxies, by side.
     """
 
     def __init__(
@@ -91,14 +90,14 @@ class Stage:
         elects: bool = False,
         skew_seconds: float = 0.0,
     ) -> None:
-        """Prepare one.
+        """Prepare a stage.
 
         Args:
-            world: Where.
-            corners: How many namespaces it serves.
-            elects: Whether one of the replicas leads, and the others wait.
-            skew_seconds: How far the clock of the operator is ahead; the next one to start, be it
-                another replica or the same one again, is as far behind, and so on by turns.
+            world: The shared parts.
+            corners: The number of served namespaces.
+            elects: Whether the replicas elect a leader.
+            skew_seconds: How far the operator's clock is ahead. The clock of the next start, of
+                another replica or the same one, is as far behind, and so on by turns.
         """
         self.world = world
         self.id = secrets.token_hex(4)
@@ -126,7 +125,7 @@ class Stage:
 
     @property
     def ends(self) -> int:
-        """How often operators ended so far, in whatever way."""
+        """How often operators ended so far, by themselves or killed."""
         return sum(operator.ends for operator in self.operators.values())
 
     async def __aenter__(self) -> Self:
@@ -149,12 +148,12 @@ class Stage:
 
     @asynccontextmanager
     async def replica(self, name: str, *, named: bool = False) -> AsyncIterator[SupervisedOperator]:
-        """Run an operator, behind proxies of its own.
+        """Run an operator behind its own pair of proxies.
 
         Args:
-            name: What it is called; the stage itself runs `first`.
-            named: Whether its calls are counted apart: its sides are `kube of NAME` and `cloud of
-                NAME` then. Else they count as those of the first one.
+            name: The replica's name; the stage itself runs `first`.
+            named: Whether its calls are counted separately, with the sides `kube of NAME` and
+                `cloud of NAME`. Else they are counted with those of the first replica.
         """
         suffix = f" of {name}" if named else ""
         world = self.world

@@ -1,7 +1,7 @@
 """A small model of the API server: resources with versions, generations and a status.
 
-The status is kept as the JSON that would be stored, so that what does not survive storing
-(fractions of a second, unset fields) does not survive here either.
+The status is kept as JSON. So it loses the same details as a stored status: fractions of a second
+and unset fields.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from cse_operator.api.upgrade_record import Action, UpgradeRecord
 
 
 class Dialect:
-    """How a newer build writes a record, which an older one cannot read."""
+    """The form in which a newer build writes records, which an older build cannot read."""
 
     def __init__(self, *, by_word: bool) -> None:
         """Make a dialect.
 
         Args:
-            by_word: Whether it uses a new word; else it only asks for a later reader.
+            by_word: Whether records use a new word; else they only require a later reader.
         """
         self._by_word = by_word
 
     def written(self, status: dict[str, Any]) -> dict[str, Any]:
-        """A status as the newer build stores it."""
+        """Return a status as the newer build stores it."""
         record = status.get("upgrade")
         if record is None:
             return status
@@ -38,7 +38,7 @@ class Dialect:
 
 
 def understood(status: dict[str, Any]) -> dict[str, Any]:
-    """A status as the newer build reads it, whoever wrote it."""
+    """Return a status as the newer build reads it, from either build."""
     record = status.get("upgrade")
     if record is None:
         return status
@@ -47,7 +47,7 @@ def understood(status: dict[str, Any]) -> dict[str, Any]:
 
 
 class ConflictError(Exception):
-    """The resource has another version than the writer saw."""
+    """The resource's version differs from the version that the writer saw."""
 
 
 class GoneError(Exception):
@@ -55,7 +55,7 @@ class GoneError(Exception):
 
 
 class UnavailableError(Exception):
-    """The outcome of the write is not known to the writer."""
+    """The writer does not learn the outcome of the write."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class StoredResource:
     status: dict[str, Any]
 
     def parse_status(self) -> Status:
-        """What it says, to who understands all dialects."""
+        """Return the status, parsed with knowledge of all dialects."""
         return read_status(understood(self.status))
 
     @property
     def precedence(self) -> tuple[bool, float, str]:
-        """The lowest drives the engine: who has an upgrade open, then the oldest."""
+        """The rank as owner, lowest first: an open upgrade wins, then age."""
         record = self.record
         return (record is None or record.result is not None, self.created, self.uid)
 
@@ -90,7 +90,7 @@ class StoredResource:
 
 @dataclass
 class Intent:
-    """An intent as it was stored: a call needs one of its own."""
+    """A stored intent; each call needs a separate one."""
 
     owner: str
     action: Action
@@ -102,10 +102,10 @@ class Intent:
 class ModelCluster:
     resources: dict[str, StoredResource] = field(default_factory=dict)
     intents: dict[int, Intent] = field(default_factory=dict)
-    """By the version that stored it."""
+    """The intents, by the resource version that stored them."""
     writes: int = 0
     requests: dict[str, list[float]] = field(default_factory=dict)
-    """When a person requested a retry of a resource, by uid."""
+    """The times at which a person requested a retry, by the resource's uid."""
     _versions: Any = field(default_factory=lambda: itertools.count(1))
 
     def create(self, name: str, wanted: str, now: float) -> None:
@@ -128,7 +128,7 @@ class ModelCluster:
         )
 
     def edit(self, name: str, **changes: Any) -> None:
-        """A person edits the spec."""
+        """Edit the spec, as a person does."""
         before = self.resources[name]
         after = replace(before, **changes)
         if after != before:

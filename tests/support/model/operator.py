@@ -1,7 +1,7 @@
-"""A model of one operator process: the step as the runtime does it, one boundary at a time.
+"""A model of one operator process: the runtime's step, one boundary at a time.
 
-A step is a generator that stops before and after everything it does to the outside, so that
-a test can let time pass, the world move, another operator run, or the process die there.
+A step is a generator that yields before and after each external action. At these points a test can
+let time pass, change the world, run another operator, or kill the process.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ Steps = Generator[str, None, None]
 
 @dataclass
 class Weather:
-    """What the next calls meet."""
+    """The faults that the next calls meet."""
 
     lag: float = 0.0
-    """How old the state is that the vendor's reads show."""
+    """The age of the state that the vendor's reads show, in seconds."""
     look: str = "fine"
     jobs: str = "fine"
-    """What the list of jobs meets: it may be absent, or fail."""
+    """The fault of the list of jobs: it may be absent or fail."""
     put: str = "fine"
     kube: str = "fine"
     late: float = 0.0
-    """How long a late call is on its way."""
+    """The time that a late call takes to arrive, in seconds."""
 
 
 LOOK_FAULTS: Final = {
@@ -68,8 +68,8 @@ NO_ENGINE = Failure(FailureKind.NOT_FOUND, "no such engine", 400, "SVCSTG.005011
 UNKNOWN = Failure(FailureKind.OUTCOME_UNKNOWN, "no answer")
 SERVER_ERROR = Failure(FailureKind.OUTCOME_UNKNOWN, "internal error", 500, "SVCSTG.00500500")
 
-# What a changing call can meet: whether it arrives at once, arrives late, and what its sender
-# learns; None is the vendor's own answer.
+# The faults of a changing call: the number of its arrivals, whether it arrives late, and the answer
+# that the sender gets; None means the vendor's answer.
 PUT_FAULTS: Final[dict[str, tuple[int, bool, Failure | None]]] = {
     "fine": (1, False, None),
     "lost before the effect": (0, False, UNKNOWN),
@@ -105,31 +105,31 @@ class Notes:
 
 @dataclass
 class ModelGate:
-    """A policy of both operators, that opens and closes."""
+    """A policy for both operators, which opens and closes."""
 
     open: bool = True
 
     def answer(self) -> Allowed | Held:
-        """What the policy says now."""
+        """Return the policy's current permit."""
         return ALLOWED if self.open else Held((Hold(Reason.CHANGE_FREEZE, None),), "a freeze")
 
     def passed(self) -> None:
-        """A call goes out."""
+        """Check that the gate is open when a call is sent."""
         assert self.open, "a call went out through a closed gate"
 
 
 @dataclass
 class ModelOperator:
-    """One process; a crash forgets everything but `world`."""
+    """One process; a crash loses all its memory."""
 
     vendor: ModelVendor
     cluster: ModelCluster
     limits: Limits
     wall_clock_error: float
     dialect: Dialect | None = None
-    """How it writes records, if it is a newer build; it reads both then."""
+    """The dialect of a newer build's records; a newer build reads both dialects."""
     waits_at_start: bool = False
-    """Whether it calls nothing before it has had the right to act for one outcome grace."""
+    """Whether it makes no call until it has held the right to act for one outcome grace."""
     began: float = 0.0
     gate: ModelGate = field(default_factory=ModelGate)
     weather: Weather = field(default_factory=Weather)
@@ -145,7 +145,7 @@ class ModelOperator:
     # -- triggers -----------------------------------------------------------------------------
 
     def crash(self) -> None:
-        """Die, and be started again with nothing but what the API server has."""
+        """Crash and restart, with only the state in the API server."""
         for step in self.running.values():
             step.close()
         for forgotten in (self.cache, self.notes, self.answers, self.due, self.running):
@@ -154,7 +154,7 @@ class ModelOperator:
         self.deliver()
 
     def deliver(self) -> None:
-        """The watch brings everything that changed."""
+        """Deliver all changes by the watch."""
         for name in list(self.cache):
             if name not in self.cluster.resources:
                 del self.cache[name]
@@ -173,7 +173,7 @@ class ModelOperator:
             self._add(stored.name, 0.0)
 
     def go_on(self, name: str) -> str:
-        """Go on with the step of a resource to its next boundary; start one if none is open."""
+        """Continue a resource's step to its next boundary; start a step if none is open."""
         if name not in self.running:
             self.due.pop(name, None)
             self.running[name] = self._reconcile(name)
@@ -188,7 +188,7 @@ class ModelOperator:
             pass
 
     def next_due(self) -> float | None:
-        """When a step is due."""
+        """Return the time of the next due step."""
         return min(self.due.values(), default=None)
 
     def _add(self, name: str, seconds: float) -> None:
@@ -252,7 +252,7 @@ class ModelOperator:
                 case Effect.LOOK:
                     yield "before looking at the engine"
                     engine_seen = self.vendor.now
-                    # Waiting for a limit, before the vendor sees it.
+                    # The call may wait for the rate limit before it arrives.
                     yield "before the look arrives"
                     o = self._look(o, notes)
                     engine_answered = self.vendor.now
@@ -276,7 +276,7 @@ class ModelOperator:
         return max(self.limits.grace - (self.vendor.now - self.began), 0.0)
 
     def read(self, resource: StoredResource) -> Status:
-        """The status as this build understands it."""
+        """Return the status as this build reads it."""
         stored = resource.status
         return read_status(understood(stored) if self.dialect is not None else stored)
 
@@ -318,7 +318,7 @@ class ModelOperator:
         return Owner(first.name) if first.uid != mine.uid else None
 
     def _precedence(self, resource: StoredResource) -> tuple[bool, float, str]:
-        """The lowest drives the engine: who has an upgrade open, then the oldest."""
+        """Return the rank as owner, lowest first: an open upgrade wins, then age."""
         idle = state_of(self.read(resource)) is State.IDLE
         return (idle, resource.created, resource.uid)
 
@@ -353,7 +353,7 @@ class ModelOperator:
         assert decision.job_to_show is not None
         failure = self._look_failure()
         if failure is not None:
-            # Of a deleted engine's jobs, the vendor says nothing that can be read.
+            # For a job of a deleted engine, the vendor's answer is not readable.
             gone = failure is NO_ENGINE
             notes.failures += 1
             unseen = LOOK_FAULTS["transient"] if gone else failure
@@ -485,5 +485,5 @@ def _arrive(vendor: ModelVendor, call: Call) -> None:
 
 
 def _known(status: dict[str, Any]) -> dict[str, Any]:
-    """What a merge patch compares: a key with null is a key that is not there."""
+    """Return the status as a merge patch compares it: without keys that are null."""
     return {key: value for key, value in status.items() if value is not None}

@@ -1,7 +1,7 @@
 """A small model of the vendor, for checking decisions: one engine, its jobs, and lagging reads.
 
-Nothing here is wire format. It knows only what the decision core must not contradict: when a
-call is accepted, what a job does to the engine, and what a read may show.
+It has no wire format. It models only the facts that the decision core must respect: when a call is
+accepted, what a job does to the engine, and what a read may show.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STATUS_OF_OUTCOME = {
     "finish": "Finished",
     "error": "Error",
     "timeout": "Timeout",
-    # A word that nobody knows: only `scheduling` says that it runs no more.
+    # An unknown word: only `scheduling` shows that the job has ended.
     "odd": "Cancelled",
 }
 
@@ -50,12 +50,12 @@ class Job:
     type: str
     target: str | None
     owner: str | None
-    """The uid of the resource whose call started it; None for somebody else's."""
+    """The uid of the resource whose call started the job; None for another person's job."""
     runs: list[Run] = field(default_factory=list)
     taken_over: bool = False
-    """Whether somebody's failed job was retried by another one."""
+    """Whether another owner retried this failed job."""
     gone_from: float = float("inf")
-    """From then on the vendor does not know it."""
+    """When the vendor forgets the job."""
 
     @property
     def outcome(self) -> str:
@@ -83,7 +83,7 @@ class Job:
 
 @dataclass
 class Call:
-    """One changing call as it went out, and every answer the vendor gave to it."""
+    """One changing call as it was sent, and all its effects at the vendor."""
 
     kind: str
     owner: str
@@ -91,13 +91,13 @@ class Call:
     intent_version: int
     sent_at: float
     fault: str = "fine"
-    """What happened to it on its way."""
+    """The fault on its way."""
     retried: list[Job] = field(default_factory=list)
-    """The failed jobs that it had run again."""
+    """The failed jobs that it retried."""
     retried_owners: list[str | None] = field(default_factory=list)
-    """Whose they were before."""
+    """The owners of these jobs before."""
     effects: list[tuple[float, EngineState, Accepted | Failure]] = field(default_factory=list)
-    """When it arrived, the engine at that moment (before it), and the answer."""
+    """For each arrival: its time, the engine's state before it, and the answer."""
 
     @property
     def accepted(self) -> list[tuple[float, EngineState]]:
@@ -105,7 +105,7 @@ class Call:
 
 
 class ModelVendor:
-    """The true engine, by time; what a reader is shown may be older."""
+    """The engine's true states over time; reads may show older ones."""
 
     def __init__(self, *, clock_offset: float, same_retry_job: bool, lenient: bool) -> None:
         """Start with one Available engine at 2.3.0.
@@ -113,7 +113,7 @@ class ModelVendor:
         Args:
             clock_offset: How far the gateway's clock (Date) is ahead of the engine manager's.
             same_retry_job: Whether Retry runs the failed job again instead of a new one.
-            lenient: Whether an upgrade to the version the engine has is accepted.
+            lenient: Whether the vendor accepts an upgrade to the engine's current version.
         """
         self.now = 1000.0
         self.clock_offset = clock_offset
@@ -122,7 +122,7 @@ class ModelVendor:
         self.jobs: dict[int, Job] = {}
         self.calls: list[Call] = []
         self.foreign_changes: list[float] = []
-        """When the version moved, or a job ran, by somebody else's doing."""
+        """The times at which others changed the version or ran a job."""
         self._ids = itertools.count(101)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -156,7 +156,7 @@ class ModelVendor:
         return self._events[0][0] if self._events else None
 
     def date(self) -> datetime:
-        """The gateway's Date header: whole seconds."""
+        """Return the gateway's Date header, in whole seconds."""
         return (EPOCH + timedelta(seconds=self.now + self.clock_offset)).replace(microsecond=0)
 
     # -- reads --------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class ModelVendor:
     # -- changing calls -----------------------------------------------------------------------
 
     def arrive(self, call: Call) -> Accepted | Failure:
-        """A call reaches the engine manager now."""
+        """Let a call arrive at the engine manager now, and return the answer."""
         before = self.state
         answer = self._upgrade(call) if call.kind == "Upgrade" else self._retry(call)
         call.effects.append((self.now, before, answer))
@@ -239,7 +239,7 @@ class ModelVendor:
             self.become(status="Available")
         elif run.outcome == "finish":
             assert job.target is not None
-            # Versions with letters included: what the vendor accepted, it carries out.
+            # This includes versions with letters: the vendor carries out what it accepted.
             backward = compare(self.state.version, job.target) in _THERE
             version = self.state.version if backward else job.target
             self.become(status="Available", version=version, actions=())
@@ -249,13 +249,13 @@ class ModelVendor:
     # -- the world moves by itself ----------------------------------------------------------------
 
     def become(self, **changes: Any) -> None:
-        """Change the engine; a deleted one does not come back."""
+        """Change the engine's state; a deleted engine stays deleted."""
         if self.state.status == "Deleted":
             return
         self.states.append((self.now, replace(self.state, **changes)))
 
     def patch(self, version: str) -> None:
-        """The vendor rolls out a version by its own; no job shows it."""
+        """Let the vendor roll out a version without a job."""
         if compare(self.state.version, version) is not Comparison.BEYOND:
             self.become(version=version)
             self.foreign_changes.append(self.now)
@@ -271,13 +271,13 @@ class ModelVendor:
             self.start("Modify", None, None)
 
     def console_mend(self) -> None:
-        """The owner gets a failed engine back to Available, at its old version."""
+        """Let the engine's owner repair a failed engine: Available at its old version."""
         if self.state.status == "UpgradeFailed":
             self.foreign_changes.append(self.now)
             self.become(status="Available", actions=())
 
     def forget_job(self) -> None:
-        """The vendor no longer knows the engine's latest job."""
+        """Let the vendor forget the engine's latest job."""
         self.jobs[self.state.latest_job_id].gone_from = self.now
 
 
@@ -289,5 +289,5 @@ REFUSED = Failure(
 
 
 def busy(status: str) -> Failure:
-    """The vendor's refusal of a call in this engine status."""
+    """Return the vendor's refusal of a call in this engine status."""
     return Failure(FailureKind.BUSY, f"engine is {status}", 400, "SVCSTG.00501117")

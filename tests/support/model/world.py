@@ -1,7 +1,7 @@
 """A model of everything: the vendor, the API server, two operators, people; and the promises.
 
-What happens is up to the caller, one doing at a time; what must hold is asked of `check` after
-each doing, and of `settle_and_check` at the end.
+The caller chooses the events, one at a time. `check` checks the promises after each event, and
+`settle_and_check` at the end.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from support.model.vendor import Call, EngineState, Job, ModelVendor
 LIMITS: Final = Limits()
 MOST_LAG: Final = LIMITS.lag
 MOST_LATE: Final = 15.0
-"""As long as the time-out of a request lets a call be on its way."""
+"""Longest time that a call may take to arrive: the time-out of a request."""
 assert LIMITS.grace >= SEND_WINDOW + MOST_LATE + MOST_LAG + LIMITS.clocks
 
 UNSEEN: Final = LIMITS.look_valid + SEND_WINDOW + MOST_LATE + MOST_LAG
-"""So long nobody can know what somebody else did."""
+"""How long an operator may not know of another's action."""
 
 
 class ModelWorld:
@@ -51,12 +51,12 @@ class ModelWorld:
         Args:
             clock_offset: How far the gateway's clock is ahead of the engine manager's.
             same_retry_job: Whether Retry runs the failed job again instead of a new one.
-            lenient: Whether an upgrade to the version the engine has is accepted.
-            clock_errors: How wrong the operators' wall clocks are.
-            job: What becomes of the next job, and after how many seconds.
-            newer_builds: For each operator, how it writes what an older build cannot read:
-                by a "word", by a "reader", or, if it is none, "".
-            waits_at_start: Whether an operator calls nothing for one grace after its start.
+            lenient: Whether the vendor accepts an upgrade to the engine's current version.
+            clock_errors: The errors of the operators' wall clocks, in seconds.
+            job: The outcome of the next job, and its duration in seconds.
+            newer_builds: For each operator, its difference to an older build: a new "word", a
+                later "reader", or "" if it is not newer.
+            waits_at_start: Whether an operator makes no call for one grace after its start.
             lists_jobs: Whether the site has the list of jobs ("fine") or not ("absent").
         """
         self.vendor = ModelVendor(
@@ -86,22 +86,22 @@ class ModelWorld:
         for operator in self.operators:
             operator.deliver()
 
-    # -- doings -------------------------------------------------------------------------------
+    # -- events -------------------------------------------------------------------------------
 
     def go_on(self, which: int, name: str, boundaries: int, weather: Weather) -> None:
-        """An operator goes on with its step for a resource."""
+        """Let an operator continue its step for a resource."""
         operator = self._in(weather, which)
         for _ in range(boundaries):
             operator.go_on(name)
 
     def whole_step(self, which: int, name: str, weather: Weather) -> None:
-        """An operator learns what changed and does a step to its end."""
+        """Deliver all changes to an operator, and let it finish a step."""
         operator = self._in(weather, which)
         operator.deliver()
         operator.finish(name)
 
     def learn(self, which: int) -> None:
-        """An operator's watch brings what changed."""
+        """Deliver all changes to an operator by its watch."""
         self.operators[which].deliver()
 
     def _in(self, weather: Weather, which: int) -> ModelOperator:
@@ -112,7 +112,7 @@ class ModelWorld:
         return operator
 
     def person(self, name: str, doing: str, wanted: str, limit: int) -> None:
-        """A person does something to a resource; without one, creates it."""
+        """Let a person change a resource, or create it if it does not exist."""
         resource, now = self.cluster.resources.get(name), self.vendor.now
         if resource is None:
             self.cluster.create(name, wanted, now)
@@ -136,7 +136,7 @@ class ModelWorld:
                 del self.cluster.resources[name]
 
     def world(self, doing: str, version: str) -> None:
-        """Somebody does something to the engine, or the vendor does."""
+        """Let another person or the vendor change the engine or the gate."""
         vendor = self.vendor
         match doing:
             case "the vendor patches":
@@ -161,7 +161,7 @@ class ModelWorld:
     # -- the promises -------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Check what must hold at every moment."""
+        """Check the promises that hold at every moment."""
         self.each_call_has_an_intent_of_its_own_stored_before_it()
         self.only_what_is_provably_behind_is_called()
         self.only_own_jobs_are_retried_unless_a_person_asked()
@@ -171,7 +171,7 @@ class ModelWorld:
         self.every_stored_status_is_well_formed()
 
     def settle_and_check(self) -> None:
-        """Let all faults stop, wait until nothing changes, and check what came out."""
+        """Stop all faults, wait until nothing changes, and check the final state."""
         self._settle()
         self.check()
         for resource in self.cluster.resources.values():
@@ -208,7 +208,7 @@ class ModelWorld:
             )
 
     def one_desired_version_leads_to_one_accepted_upgrade(self):
-        """Only a request for a retry, or a call for another version, leads to another."""
+        """Check that only a requested retry or another target version leads to another upgrade."""
         last: dict[str, Call] = {}
         for call, _, _ in self._accepted("Upgrade"):
             before = last.get(call.owner)
@@ -223,7 +223,7 @@ class ModelWorld:
                 if other.owner == call.owner and other.target != call.target
             ]
             asked = [at for at in (*requests, *others) if since < at <= call.sent_at]
-            assert asked, f"{call.target} was called again and nobody asked"
+            assert asked, f"{call.target} was called again without a request"
 
     def retries_stay_within_what_was_asked_for(self):
         for uid, requests in self.cluster.requests.items():
@@ -267,13 +267,13 @@ class ModelWorld:
         return iter(sorted(found, key=lambda entry: entry[1]))
 
     def _left_no_trace(self, call: Call) -> bool:
-        """The residual risk: refused, as its sender was told, and its job forgotten since."""
+        """Return whether the residual risk applies: the sender saw a refusal, the job is gone."""
         jobs = [job for job in self.vendor.jobs.values() if job.owner == call.owner]
         forgotten = any(job.gone_from < float("inf") for job in jobs)
         return call.fault == "delivered twice" and forgotten
 
     def _somebody_else_was_at_it(self, owner: str | None, at: float) -> bool:
-        """Whether somebody else's doing was too recent for anybody to know of it."""
+        """Return whether others changed the engine too recently for the owner to know."""
         ends = [
             run.end for job in self.vendor.jobs.values() if job.owner != owner for run in job.runs
         ]
@@ -287,7 +287,7 @@ class ModelWorld:
             for name in list(operator.running):
                 operator.finish(name)
         if self.differ:
-            # Two builds do not work side by side for ever: one of them is the leader.
+            # Two builds do not run in parallel for ever: one of them becomes the leader.
             self.operators = self.operators[:1]
         quiet_since, next_resync = vendor.now, vendor.now + RESYNC_INTERVAL
         for _ in range(3000):
@@ -377,17 +377,17 @@ class ModelWorld:
 
     @property
     def _was_patched(self) -> bool:
-        """Whether the engine was moved by somebody else, also to where it was before."""
+        """Whether others changed the engine, even to its old version."""
         return bool(self.vendor.foreign_changes)
 
     def _check_recorded(self, resource: StoredResource, job: Job) -> None:
-        """A job that a call of this resource started has its result in the status."""
+        """Check that the status has the result of each job that this resource started."""
         if job.owner != resource.uid or job.gone_from < float("inf") or job.taken_over:
             return
         latest = self.vendor.state.latest_job_id
         status = resource.parse_status()
         recorded = {entry.job_id: entry.result for entry in reversed(status.history)}
-        # Nobody can know of a run that nobody saw before another job became the latest.
+        # An operator cannot know of a run that it did not see before another job was the latest.
         unseen = job.id not in recorded or len(job.runs) > 1
         if (unseen and job.id != latest) or len(status.history) >= HISTORY_LIMIT:
             return
@@ -401,7 +401,7 @@ class ModelWorld:
 
 
 def check_conditions(resource: StoredResource) -> None:
-    """What kstatus and the people who read conditions rely on."""
+    """Check the rules of conditions that kstatus and people rely on."""
     status = resource.parse_status()
     if not status.conditions:
         return

@@ -1,7 +1,7 @@
-"""Imported by Python at its start where this folder is on its path: a build of the next version.
+"""Turns the operator into a newer build; Python imports this if the folder is on its path.
 
-It writes records that today's build cannot read, and reads both. `NEWER_BUILD` says how they
-differ: by a `word` that is new, or by the `reader` that they ask for.
+The newer build writes records that the current build cannot read, and reads both. `NEWER_BUILD`
+selects the difference: a new `word`, or a higher `reader` version that the records require.
 """
 
 import os

@@ -223,7 +223,7 @@ def test_credentials_can_be_replaced_and_a_changed_password_revokes_its_tokens(v
 )
 def test_what_is_not_credentials_replaces_none(vendor, credentials):
     v = vendor(tokens={"static": ""})
-    with pytest.raises(ValueError, match="credentials are accessKeys"):
+    with pytest.raises(ValueError, match="credential is needed, of accessKeys"):
         v.simulator.authenticator.accept_only(credentials)
     assert listing(v, "static").status == 200
 

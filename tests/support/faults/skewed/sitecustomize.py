@@ -1,9 +1,9 @@
-"""Imported by Python at its start where this folder is on its path: a machine whose clock is wrong.
+"""Makes the wall clock wrong; Python imports this if the folder is on its path.
 
-`SKEW_SECONDS` says by how much, or the file that `SKEW_FILE` names: that one is read each time, so
-that a test moves the clock of a process that runs. `SKEW_TURNS_FILE`, if given, is a file that each
-start appends a byte to; the skew changes its sign with each of them, as if the process came up on
-another machine.
+`SKEW_SECONDS` is the fixed skew. Alternatively, `SKEW_FILE` names a file with the skew; it is read
+each time, so that a test can move the clock of a running process. If `SKEW_TURNS_FILE` is given,
+each start appends a byte to that file, and the skew changes its sign with each start, as if the
+process came up on another machine.
 """
 
 import datetime as dt
