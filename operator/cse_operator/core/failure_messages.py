@@ -13,8 +13,8 @@ def why_not_seen(failure: Failure) -> str:
         return f"{said}; check engineId, projectId, region and enterpriseProjectId"
     if failure.kind is FailureKind.UNAUTHENTICATED:
         return (
-            f"the vendor refused the credentials: {said}; put working credentials into the Secret; "
-            "the operator notices the change"
+            f"the vendor refused the credentials: {said}; put working credentials into the Secret "
+            "(the operator notices the change), or without a Secret, correct what the message names"
         )
     if failure.kind is FailureKind.FORBIDDEN:
         return (
