@@ -37,7 +37,7 @@ async def test_a_resource_is_read_as_it_is_right_now(
         assert await reader.get((namespace, "orders")) == patched
 
 
-async def test_what_is_not_there_or_is_another_is_none(
+async def test_a_missing_or_replaced_resource_reads_as_none(
     client: ApiClient, control_plane: Cluster, namespace: str
 ) -> None:
     reader = ResourceReader(client)

@@ -84,7 +84,7 @@ def test_without_the_health_of_resources_it_names_them_all():
         ("on-engines-upgraded", application("Healthy", {"kind": "Deployment"})),
     ],
 )
-def test_what_is_not_about_engines_or_is_not_so_is_not_told(trigger, app):
+def test_argo_cd_tells_only_of_engines_and_only_what_is_true(trigger, app):
     assert notified(trigger, app)["triggered"] is False
 
 

@@ -193,7 +193,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-def test_equals_stand_together_and_what_is_wrong_in_full():
+def test_equal_engines_share_a_line_and_a_faulty_one_is_shown_in_full():
     good = [resource(f"fine-{n:02}", currentVersion="2.4.0") for n in range(12)]
     bad = resource("broken", kind="Stalled", reason="UpgradeFailed", message="it " * 60)
     lines = drawn(*good, bad)
@@ -322,7 +322,7 @@ def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(capsys):
         [[MOVING], KubectlError("Error from server (Forbidden): no")],
     ],
 )
-def test_what_waiting_does_not_mend_ends_it(answers):
+def test_an_error_that_waiting_does_not_cure_ends_the_wait(answers):
     with pytest.raises(KubectlError):
         waited(*answers)
 
@@ -360,7 +360,7 @@ VERSION = st.lists(st.integers(0, 3), min_size=1, max_size=5).map(
 
 
 @given(VERSION | st.just("2.4.0-x"), VERSION | st.just("2.4.0-x"))
-def test_what_the_plugin_refuses_as_a_way_back_is_what_the_operator_refuses(wanted, current):
+def test_plugin_and_operator_refuse_the_same_downgrades(wanted, current):
     beyond = compare(current, wanted) is Comparison.BEYOND
     assert verbs._is_behind(wanted, current) == beyond
 

@@ -135,7 +135,7 @@ def test_no_cluster_is_said_and_not_taken_for_an_empty_one(repository, capsys, m
     assert "Set KUBECONFIG. Without a cluster, say --offline" in capsys.readouterr().err
 
 
-def test_two_that_name_one_engine_and_one_name_twice_are_told(repository, capsys):
+def test_duplicate_engines_and_names_are_reported(repository, capsys):
     write("orders", version="2.4.0", engineId="same")
     write("ledger", version="2.4.0", engineId="same")
     found = planned(capsys, "-f", "engines")
@@ -176,7 +176,7 @@ def applied(there: dict[str, Any], manifest: dict[str, Any], **before: Any) -> d
     return {**cached.content.spec, "generation": cached.generation}
 
 
-def test_what_nobody_states_stays_and_what_was_stated_goes():
+def test_fields_that_no_manifest_stated_stay_and_dropped_fields_go():
     there = stored(suspend=True, upgrade={"timeout": "2h", "retryLimit": 1})
     manifest = engine_manifest("orders", namespace="payments")
     assert applied(there, manifest)["suspend"] is True

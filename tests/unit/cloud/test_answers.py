@@ -109,7 +109,7 @@ def test_the_gateways_403_is_forbidden(operation: Operation, code: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 429, 500, 503])
-def test_what_may_come_before_the_credentials_are_checked_says_nothing_about_them(
+def test_an_answer_from_before_the_credential_check_proves_nothing_about_them(
     status: int,
 ) -> None:
     code = "APIGW.0301" if status >= 429 else "APIGW.0201"

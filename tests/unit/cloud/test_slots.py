@@ -56,7 +56,7 @@ async def test_four_hundred_projects_of_one_namespace_take_half_of_all(calls):
     assert await calls.hang("b", "p") == 1
 
 
-async def test_whoever_holds_none_finds_one_however_many_others_hang(calls):
+async def test_a_namespace_without_a_slot_finds_one_while_others_hang(calls):
     for namespace in "abcde":
         for number in range(50):
             await calls.hang(namespace, f"p{number}", 3)

@@ -276,7 +276,7 @@ async def test_hosts_that_need_no_proxy_are_reached_without_it() -> None:
         assert len(vendor.requests) == len(proxy.requests) == 2
 
 
-async def test_a_host_that_needs_no_proxy_does_not_lead_to_this_machine_because_there_is_one() -> (
+async def test_a_host_in_no_proxy_must_not_lead_to_this_machine() -> (
     None
 ):
     options = TransportOptions(proxy=SecretStr("http://proxy.local:3128"), no_proxy=("localhost",))
