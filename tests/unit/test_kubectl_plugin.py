@@ -1,4 +1,4 @@
-"""`kubectl cse` without a cluster: who manages what, what is drawn, and what it is made of."""
+"""`kubectl cse` without a cluster: managers of fields, display, and the plug-in's file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cse_operator.kubectl.tree import draw
 from support.repository import ROOT
 
 CPU_SECONDS = 0.3
-"""Of the processor, which a busy machine does not change: the budget for a start."""
+"""The processor time of a start, which a busy machine does not change."""
 
 
 def resource(
@@ -265,7 +265,7 @@ def test_the_yaml_that_is_shown_says_what_the_json_says(value):
 
 
 class FakeKubectl:
-    """kubectl whose answers follow one another."""
+    """A kubectl that gives the answers of a list, one after the other."""
 
     everywhere = False
 
@@ -378,7 +378,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_file_runs_with_nothing_but_python(built: Path):
-    # -S: no site-packages. -I: nothing of this folder or of the environment.
+    # -S: no site-packages. -I: neither this folder nor the environment.
     command = [sys.executable, "-I", "-S", str(built / "kubectl-cse"), "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(verb in shown for verb in VERBS)

@@ -1,4 +1,4 @@
-"""A forecast is the operator's own decision, told and not carried out."""
+"""A forecast is the operator's own decision, reported and not carried out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SEEN: Object = {
 
 
 class Looks:
-    """A reader that shows what it was given, and remembers what it was asked."""
+    """A reader that returns given answers, and records its requests."""
 
     def __init__(
         self, engine: EngineView | Exception, job: JobView | Exception | None = None
@@ -78,7 +78,7 @@ async def foretold(
     unknown: str | None = None,
     **spec: Any,
 ) -> Verdict:
-    """What is foretold of the resource `orders` once its manifest is applied."""
+    """Return the forecast for the resource `orders` after an apply of its manifest."""
     ownership = Ownership(grace=35.0)
     world = World(Cache(ownership, lambda region: region), ownership)
     world.take_in([*([there] if there else []), *others])

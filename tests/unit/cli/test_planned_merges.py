@@ -1,4 +1,4 @@
-"""What a merge does to engines whose own manifests stay as they are: by the policies it changes."""
+"""A merge that changes policies affects engines whose own manifests it does not change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RUNNING = {
 
 
 def due(name: str = "orders", status: Object = DUE, **metadata: Any) -> Object:
-    """An engine in the cluster that is wanted at 2.4.0 and is at 2.3.1."""
+    """Return a stored engine at 2.3.1 that asks for 2.4.0."""
     obj = stored(name, engineId=name, status=status)
     obj["metadata"] |= metadata
     return obj
@@ -71,7 +71,7 @@ async def merged(
     policies: Sequence[Object] = (),
     unknown: str | None = None,
 ) -> Told:
-    """What is told of a merge from `base` to `head` in a cluster with what is there."""
+    """Return the plan of a merge from `base` to `head` in a cluster with these objects."""
     found = policies_of(
         Stored(policies, unknown=unknown),
         Settings(),

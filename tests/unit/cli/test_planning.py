@@ -1,4 +1,4 @@
-"""Where plans come from and how they are shown, without a cluster or a vendor."""
+"""Sources and display of plans, without a cluster or a vendor."""
 
 from __future__ import annotations
 

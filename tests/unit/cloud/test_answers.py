@@ -1,4 +1,4 @@
-"""What the vendor's refusals mean: by meaning, not by status alone."""
+"""The meaning of the vendor's refusals, by code and body and not by status alone."""
 
 from __future__ import annotations
 
