@@ -315,7 +315,7 @@ async def test_the_role_for_plans_suffices_and_changes_nothing(
     assert scene.changing_calls() == []
 
 
-# --- what the API server would say ----------------------------------------------------------------
+# --- refusals by the API server -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def _wait_until_ready(container: Container, port: int) -> None:
         time.sleep(0.05)
 
 
-# --- what is in it ------------------------------------------------------------------------------
+# --- content ------------------------------------------------------------------------------------
 
 
 def test_the_image_says_who_runs_what(image: Image, deployment: Manifest) -> None:

@@ -381,7 +381,7 @@ def test_a_ca_bundle_is_mounted_where_the_operator_looks_for_it(
     assert kubeconform(control_plane, tmp_path, [deployment])["summary"]["valid"] == 1
 
 
-# --- what people's values look like ---------------------------------------------------------------
+# --- values as users write them -------------------------------------------------------------------
 
 
 def _with_values(helm: Helm, folder: Path, text: str, *arguments: str) -> list[Manifest]:

@@ -101,7 +101,7 @@ def _reduced(manifest: Manifest, without: Right | None) -> Manifest:
     return {**manifest, "rules": [rule for rule in rules if rule["verbs"]]}
 
 
-# --- what becomes of it -------------------------------------------------------------------------
+# --- results of a missing right -----------------------------------------------------------------
 
 
 async def it_does_not_get_ready(bench: Bench) -> None:

@@ -59,7 +59,7 @@ def resource(
     }
 
 
-# --- who manages it -------------------------------------------------------------------------------
+# --- managers of fields ---------------------------------------------------------------------------
 
 TRACKED = "cse-operator.io/MicroserviceEngine:payments/orders"
 
@@ -151,7 +151,7 @@ def test_a_field_is_stated_by_the_tool_whose_fields_hold_it():
     assert manager_of(by_pipeline) is None
 
 
-# --- what holds it --------------------------------------------------------------------------------
+# --- holds ----------------------------------------------------------------------------------------
 
 
 def test_policies_that_hold_an_engine_are_named_with_their_time():
@@ -180,7 +180,7 @@ def test_a_status_of_an_earlier_spec_holds_nothing():
     assert Engine(stale).state is State.UNSEEN
 
 
-# --- what is drawn --------------------------------------------------------------------------------
+# --- display --------------------------------------------------------------------------------------
 
 
 def drawn(*resources: dict[str, Any], whole: bool = False) -> list[str]:
@@ -365,7 +365,7 @@ def test_plugin_and_operator_refuse_the_same_downgrades(wanted, current):
     assert verbs._is_behind(wanted, current) == beyond
 
 
-# --- what it is made of ---------------------------------------------------------------------------
+# --- the file of the plug-in ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -278,7 +278,7 @@ async def test_a_vendor_that_does_not_answer_makes_it_unknown():
     assert (await foretold(stored(status=SEEN, version="2.3.1"), looks)).kind is Kind.UNKNOWN
 
 
-# --- who owns it ----------------------------------------------------------------------------------
+# --- ownership ------------------------------------------------------------------------------------
 
 
 async def test_an_older_resource_that_has_seen_the_engine_owns_it():

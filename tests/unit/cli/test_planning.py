@@ -162,7 +162,7 @@ def test_a_key_that_is_there_twice_is_refused_with_its_line():
         read_text("spec:\n  version: 2.3.1\n  version: 2.4.0\n", "x")
 
 
-# --- what an apply makes of what is there ---------------------------------------------------------
+# --- the result of an apply -----------------------------------------------------------------------
 
 
 def applied(there: dict[str, Any], manifest: dict[str, Any], **before: Any) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_no_start_outside_of_any_gate_and_no_engine_waits_for_ever(seed):
     at, moments = NOW, 0
     while at is not None:
         moments += 1
-        assert moments < 200, "somebody waits for ever"
+        assert moments < 200, "an engine waits for ever"
         _start(engines, policies, at)
         flying = [name for name, m in engines.items() if m.in_flight]
         for name in flying:

@@ -397,7 +397,7 @@ def test_all_holds_are_told_and_the_first_of_the_order_is_shown():
     answer = held(member(), p, now=NOON)
     told = [hold.reason.value for hold in answer.holds]
     assert told == ["PolicySuspended", "ChangeFreeze", "ApprovalRequired", "OutsideWindow"]
-    assert answer.until is None  # nobody knows when the approval comes
+    assert answer.until is None  # the time of the approval is unknown
 
 
 def test_with_no_policy_and_none_required_everything_may_start():

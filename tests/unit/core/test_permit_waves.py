@@ -27,7 +27,7 @@ def rest_is(canary, *others, waves=WAVES, now=NOW, **spec):
     return ask(member(), policy(waves=waves, **spec), now=now, others=[canary, *others])
 
 
-# -- who goes first ------------------------------------------------------------------------------
+# -- order ---------------------------------------------------------------------------------------
 
 
 def test_all_raised_production_event_first():

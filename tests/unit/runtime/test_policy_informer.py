@@ -108,7 +108,7 @@ async def test_policies_that_are_refused_hold_all_and_are_not_watched_until_ther
     reader.error = refusal
     assert not await known.list_once()
     assert known.policies.why_unknown("payments") == refusal.sentence
-    assert [p.name for p in known.policies.policies] == ["production"], "what was known stays"
+    assert [p.name for p in known.policies.policies] == ["production"], "the known policies stay"
 
 
 async def test_dependents_are_told_when_the_policies_change() -> None:
@@ -120,7 +120,7 @@ async def test_dependents_are_told_when_the_policies_change() -> None:
     [same] = known.policies.policies
     reader.objects = (stored(policy_manifest("payments")),)
     await known.list_once()
-    assert known.policies.policies == (same,), "it keeps what it remembers"
+    assert known.policies.policies == (same,), "the policy keeps its caches"
     reader.objects = ()
     await known.list_once()
     assert told == [[], ["production"]]

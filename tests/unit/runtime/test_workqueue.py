@@ -294,7 +294,7 @@ def test_no_key_is_lost_or_worked_on_twice(
     asyncio.run(run())
 
 
-# -- what is told ------------------------------------------------------------------------------
+# -- measurements ------------------------------------------------------------------------------
 
 
 async def test_joining_waits_for_the_work_in_hand_and_not_for_what_is_queued() -> None:
