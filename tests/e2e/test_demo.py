@@ -176,7 +176,7 @@ def test_sigterm_makes_the_demo_remove_all_that_it_made_in_the_current_cluster(
 
     assert kubectl("get", "crd", "-o", "name") == ""
     removed = kubectl.json("get", "namespace", namespace)
-    # No controller empties a deleted namespace here, so the test deletes its content.
+    # No controller empties namespaces here, so the deleted namespace stays in Terminating.
     assert removed["status"]["phase"] == "Terminating"
     assert demo.processes() == []
     assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ PROVIDER_URN = "iam::0a1b2c3d:identityProvider:cce"
 AGENCY_URN = "iam::0a1b2c3d:agency:cse-upgrades"
 POD_TOKEN = "canary-pod-token-9d41"
 CANARIES = ("eyJ", "UNSCOPED-", "TEMPORARY-", POD_TOKEN)
-"""How each token (by the first bytes of a JWT) and each access key begins."""
+"""The first characters of all tokens (for a JWT, its first bytes) and of access keys."""
 
 
 @dataclass

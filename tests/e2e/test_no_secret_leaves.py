@@ -62,8 +62,7 @@ def told(values: dict[str, str]) -> str:
 
 
 def in_names(kind: str) -> dict[str, str]:
-    """Return the values that no name of an engine or step may show; a domain's name often is part of
-    one."""
+    """Return the values that no name of an engine or step may show; a domain's may be in one."""
     return {key: value for key, value in KINDS[kind].items() if key not in IDENTITIES}
 
 

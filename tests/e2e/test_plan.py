@@ -199,9 +199,7 @@ def verdicts(printed: str) -> dict[str, Object]:
 
 
 @pytest.mark.timeout(300)
-async def test_a_plan_predicts_what_happens_to_engines_in_every_state(
-    scene: Scene, tmp_path: Path
-):
+async def test_a_plan_predicts_what_happens_to_engines_in_every_state(scene: Scene, tmp_path: Path):
     fleet = await fleet_in_every_state(scene)
     fleet.write(tmp_path)
     before, objects = fleet.calls(), {name: scene.get(name) for name in EXPECTED.keys() - NEW}

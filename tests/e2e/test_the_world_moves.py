@@ -102,7 +102,9 @@ async def test_the_oldest_of_two_resources_drives_and_its_deletion_hands_over(
     assert len(scene.changing_calls()) == 1
 
 
-async def test_the_next_owner_follows_a_running_upgrade_to_its_end_before_its_own(scene: Scene) -> None:
+async def test_the_next_owner_follows_a_running_upgrade_to_its_end_before_its_own(
+    scene: Scene,
+) -> None:
     engine = scene.engine(latest_version="2.5.0", offered_versions=("2.4.0",))  # type: ignore[arg-type]
     scene.secret()
     scene.admin.plan_jobs(JobPlan(outcome="never"), engine.id)
@@ -119,9 +121,7 @@ async def test_the_next_owner_follows_a_running_upgrade_to_its_end_before_its_ow
     assert [call.body["version"] for call in scene.changing_calls()] == ["2.4.0", "2.5.0"]
 
 
-async def test_an_owner_in_another_namespace_is_not_named(
-    scene: Scene, elsewhere: Scene
-) -> None:
+async def test_an_owner_in_another_namespace_is_not_named(scene: Scene, elsewhere: Scene) -> None:
     engine = scene.engine()
     for namespace in (scene, elsewhere):
         namespace.secret()

@@ -22,7 +22,7 @@ COURSES = pytest.mark.parametrize("course", [UPGRADE, RETRY], ids=lambda course:
 
 
 async def _boundaries(world: World, course: Course) -> list[Boundary]:
-    """Return the calls of a course; for the retry, only those that follow the upgrade."""
+    """Return the calls of a course; for the retry, only those from the retry call on."""
     boundaries = await record(world, course)
     calls = [boundary.call for boundary in boundaries]
     return boundaries if course is UPGRADE else boundaries[calls.index("PUT actions") :]
@@ -100,9 +100,7 @@ async def test_any_fault_in_a_changing_call_leads_to_one_upgrade_while_reads_lag
     judge(f"{course.name}: reads that lag", results)
 
 
-async def test_any_fault_in_a_watch_event_loses_no_change(
-    world: World, judge: Judge
-) -> None:
+async def test_any_fault_in_a_watch_event_loses_no_change(world: World, judge: Judge) -> None:
     cases = [
         Case(boundary, name, behaviour)
         for boundary in await _boundaries(world, UPGRADE)

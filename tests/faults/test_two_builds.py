@@ -113,7 +113,7 @@ def builds(
 
 
 async def _in_mid_intent(builds: Builds) -> None:
-    """Stop the newer build when its call took effect and the answer is still on its way."""
+    """Wait until the call took effect and its answer is still on its way."""
     fault = Fault(operation="Upgrade", engine_id=builds.engine.id, hang=True, after_effect=True)
     builds.scene.admin.add_fault(fault)
     builds.scene.resource(builds.engine)

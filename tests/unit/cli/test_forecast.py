@@ -257,7 +257,9 @@ async def test_a_version_that_is_not_offered_is_called_and_will_be_refused():
         (FailureKind.FORBIDDEN, Reason.PERMISSION_DENIED, Kind.REFUSED),
     ],
 )
-async def test_a_failure_with_the_resources_own_secret_counts_for_the_operator(kind, reason, verdict):
+async def test_a_failure_with_the_resources_own_secret_counts_for_the_operator(
+    kind, reason, verdict
+):
     looks = Looks(CloudError(failure(kind)))
     told = await foretold(stored(status=SEEN, version="2.3.1"), looks)
     assert (told.kind, told.reason) == (verdict, reason)

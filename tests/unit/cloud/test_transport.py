@@ -276,9 +276,7 @@ async def test_hosts_that_need_no_proxy_are_reached_without_it() -> None:
         assert len(vendor.requests) == len(proxy.requests) == 2
 
 
-async def test_a_host_in_no_proxy_must_not_lead_to_this_machine() -> (
-    None
-):
+async def test_a_host_in_no_proxy_must_not_lead_to_this_machine() -> None:
     options = TransportOptions(proxy=SecretStr("http://proxy.local:3128"), no_proxy=("localhost",))
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
         async with build_http_client(options) as http:

@@ -298,7 +298,9 @@ async def test_an_engine_whose_step_does_not_end_blocks_no_line(world: World) ->
     assert world.reason() == "Upgrading"
 
 
-async def test_a_released_engine_that_may_not_call_yet_is_not_woken_by_each_sweep(world: World) -> None:
+async def test_a_released_engine_that_may_not_call_yet_is_not_woken_by_each_sweep(
+    world: World,
+) -> None:
     rule(world, CLOSED)
     await world.step()
     rule(world, policy(maxConcurrent=1))

@@ -132,7 +132,9 @@ async def test_nobody_works_before_this_process_leads() -> None:
     leads.set()
     await until_idle()
     assert world.steps.done == [KEY]
-    assert world.parts.policies._soon.is_set(), "policies that changed before it led are listed first"
+    assert world.parts.policies._soon.is_set(), (
+        "policies that changed before it led are listed first"
+    )
     assert world.parts.gate.may_call_in() > 0
     world.manager._told_to_stop()
     assert await running == 0

@@ -42,7 +42,9 @@ async def test_whoever_may_get_the_path_is_let_in_and_remembered_for_a_minute(
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "canary"])
-async def test_a_request_without_a_token_is_refused_without_a_review(tmp_path: Path, header: str | None) -> None:
+async def test_a_request_without_a_token_is_refused_without_a_review(
+    tmp_path: Path, header: str | None
+) -> None:
     async with api_server_stub(tmp_path) as (server, client):
         assert await MetricsAccess(client).refusal(header) == 401
         assert server.asked == []
@@ -53,7 +55,9 @@ async def test_a_request_without_a_token_is_refused_without_a_review(tmp_path: P
     [{}, {"authenticated": False}, {"authenticated": "true", "user": {"username": "x"}}],
     ids=str,
 )
-async def test_a_token_that_kubernetes_does_not_know_is_refused(tmp_path: Path, status: dict[str, Any]) -> None:
+async def test_a_token_that_kubernetes_does_not_know_is_refused(
+    tmp_path: Path, status: dict[str, Any]
+) -> None:
     async with api_server_stub(tmp_path) as (server, client):
         server.answers = [reply(body={"status": status})]
         assert await MetricsAccess(client).refusal("Bearer canary") == 401

@@ -734,13 +734,17 @@ async def test_an_older_resource_that_appears_within_the_grace_goes_first(
     assert (await other_owners.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_an_owner_waits_if_an_older_resource_appears_during_its_look(other_owners: World) -> None:
+async def test_an_owner_waits_if_an_older_resource_appears_during_its_look(
+    other_owners: World,
+) -> None:
     other_owners.cloud.during["look"] = [lambda: other_owners.watch(OLDER)]
     assert await other_owners.step(YOUNGER) == ["look", "write Waiting"]
     assert other_owners.cloud.send_before == []
 
 
-async def test_a_resource_that_appears_during_a_call_waits_and_is_told_so(other_owners: World) -> None:
+async def test_a_resource_that_appears_during_a_call_waits_and_is_told_so(
+    other_owners: World,
+) -> None:
     async def the_older_one_appears_and_looks() -> None:
         other_owners.watch(OLDER)
         await other_owners.reconciler.reconcile(OLDER)
