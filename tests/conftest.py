@@ -1,4 +1,4 @@
-"""What the tests share: the real API server, started once per session if a test needs it."""
+"""Shared fixtures: the real API server, started once per session if a test needs it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker whom to ask."""
+    """Tell an xdist worker the address of the controller's API server."""
     node.workerinput["control_plane"] = node.config.stash[SHARED].address()
 
 
@@ -53,7 +53,7 @@ def _report(config: pytest.Config, line: str) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the API server, so that `-m "not cluster"` leaves it out."""
+    """Mark the tests that need the API server, so that `-m "not cluster"` leaves them out."""
     for item in items:
         if CLUSTER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.cluster)
@@ -64,7 +64,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    with suppress(ControlPlaneError):  # the fixture will raise it again, where it is shown
+    with suppress(ControlPlaneError):  # the fixture raises it again, where pytest shows it
         if "control_plane" in wanted:
             session.config.stash[SHARED].cluster()
         elif "private_control_plane" in wanted:
@@ -79,14 +79,14 @@ def control_plane(pytestconfig: pytest.Config) -> Cluster:
 
 @pytest.fixture
 def private_control_plane() -> Iterator[LocalControlPlane]:
-    """An API server of the test's own, empty, which it may restart and break."""
+    """An empty API server of the test alone, which the test may restart and break."""
     with LocalControlPlane(ensure_assets()) as own:
         yield own
 
 
 @pytest.fixture
 def namespace(control_plane: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh namespace of this test, gone afterwards with its engines, Secrets and Events."""
+    """A fresh namespace for this test, removed afterwards with its engines, Secrets and Events."""
     readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
     name = f"{readable}-{secrets.token_hex(4)}"
     control_plane.create_namespace(name)
@@ -102,6 +102,6 @@ def kubectl(control_plane: Cluster) -> Kubectl:
 
 @pytest.fixture
 def simulator() -> Iterator[Simulation]:
-    """The vendor's stand-in for this test, with jobs of half a second and no engines yet."""
+    """A simulated vendor for this test, with jobs of half a second and no engines yet."""
     with start_simulator(job_seconds=0.5) as simulation:
         yield simulation

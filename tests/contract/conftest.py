@@ -1,4 +1,4 @@
-"""What the contracts with the simulator share: each file starts its own as `simulation`."""
+"""Shared fixtures of the contracts with the simulator; each file starts it as `simulation`."""
 
 from __future__ import annotations
 

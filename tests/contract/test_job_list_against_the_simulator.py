@@ -1,4 +1,4 @@
-"""An engine's list of jobs: found whole however a site lists it, absent, or not known."""
+"""An engine's list of jobs: complete in any order of a site, absent, or unknown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def client(simulation: Simulation, clock: FakeTime) -> AsyncIterator[CseCl
 
 @pytest.fixture
 def job_list(admin: AdminClient) -> Iterator[Callable[..., None]]:
-    """Changes how the simulated site lists jobs, for one test."""
+    """Change how the simulated site lists jobs, for one test."""
     usual = {
         "job_list": "plain",
         "job_list_order": "newest-first",
@@ -53,7 +53,7 @@ def job_list(admin: AdminClient) -> Iterator[Callable[..., None]]:
 
 
 def run_jobs(admin: AdminClient, engine: EngineSummary, count: int) -> list[int]:
-    """Let other people run so many jobs on an engine, one after the other."""
+    """Run `count` foreign jobs on an engine, one after the other."""
     ids = []
     for number in range(count):
         ids.append(admin.start_foreign_upgrade(engine.id, f"2.4.{number}"))

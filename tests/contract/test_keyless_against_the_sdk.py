@@ -1,4 +1,4 @@
-"""Trades of tokens for temporary keys, judged by the vendor's own SDK."""
+"""Trades of tokens for temporary keys, compared with the vendor's own SDK."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Seen = tuple[str, str, bytes, dict[str, str]]
 
 
 class Recorder:
-    """A server that notes what arrives, and gives what the vendor would."""
+    """A server that records requests, and answers as the vendor would."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -104,7 +104,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture(scope="module")
 def sdk_http(recorder: Recorder) -> Iterator[HttpClient]:
-    """The SDK's own way to send requests, as one of its clients has it."""
+    """The SDK's own HTTP client, as one of its service clients has it."""
     client = _client(BasicCredentials("any", "any", DEFAULT_PROJECT), recorder.url)
     yield client._http_client
     client.close()
@@ -121,7 +121,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_the_same(ours: list[httpx.Request], theirs: list[Seen], *named: str) -> None:
-    """Method, target and body byte for byte, and the headers that say what they are."""
+    """Compare method, target and body byte for byte, and the headers about the body."""
     assert len(ours) == len(theirs)
     for mine, (method, target, body, headers) in zip(ours, theirs, strict=True):
         assert (mine.method, mine.url.raw_path.decode(), mine.content) == (method, target, body)
@@ -209,7 +209,7 @@ def jwks() -> dict[str, Any]:
 
 
 def id_token(key: ec.EllipticCurvePrivateKey = KEY, **claims: Any) -> str:
-    """A ServiceAccount's token, as a cluster makes it."""
+    """Return a ServiceAccount's token, as a cluster makes it."""
     usual = {
         "iss": ISSUER,
         "aud": [AUDIENCE],

@@ -1,4 +1,4 @@
-"""Our signature is the vendor's, byte for byte, over generated requests."""
+"""Our signatures equal the vendor's byte for byte, over generated requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def vendors_headers(  # noqa: PLR0917 - the parts of a request
     key: AccessKey,
     when: datetime,
 ) -> dict[str, str]:
-    """What the SDK adds to the same request."""
+    """Return the headers that the SDK adds to the same request."""
     token = key.security_token
     credentials = BasicCredentials(
         key.access_key.get_secret_value(), key.secret_key.get_secret_value(), "project-1"

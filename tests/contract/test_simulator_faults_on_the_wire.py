@@ -1,4 +1,4 @@
-"""Faults as a client on the other side of a socket meets them."""
+"""Faults as a client on the other side of a socket sees them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reply:
 
 
 class Wire:
-    """Calls to the simulator, one connection each unless a test keeps one."""
+    """Calls to the simulator; each has its own connection unless a test keeps one."""
 
     def __init__(self, url):
         self._address = urlsplit(url)

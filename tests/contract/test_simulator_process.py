@@ -1,4 +1,4 @@
-"""The simulator as a process: how it starts, and that it always ends."""
+"""The simulator as a process: its start, and its certain end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendor's own SDK as the judge: what the simulator says is what the SDK's models hold."""
+"""The vendor's own SDK reads the simulator's answers: they fit the SDK's models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cse_simulator.vendor.jobs import JobPlan
 from cse_simulator.vendor.seeds import Generation
 from cse_simulator.vendor.simulation import start_simulator
 
-# The SDK's signer calls datetime.utcnow, which Python 3.12 and later complain about.
+# The SDK's signer calls datetime.utcnow, which is deprecated since Python 3.12.
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:datetime\.datetime\.utcnow:DeprecationWarning:huaweicloudsdkcore"
 )
@@ -83,7 +83,7 @@ def show_job(client, engine_id, job_id):
 
 
 def mismatches(model: type[Any], value: dict[str, Any], path: str = "") -> list[str]:
-    """Compare JSON with an SDK model: names it does not know, names missing, wrong types."""
+    """Compare JSON with an SDK model: unknown names, missing names, wrong types."""
     names = {key: attribute for attribute, key in model.attribute_map.items()}
     found = [f"{path}.{key} is unknown" for key in value.keys() - names.keys()]
     found += [f"{path}.{key} is missing" for key in names.keys() - value.keys()]

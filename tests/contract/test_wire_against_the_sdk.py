@@ -1,9 +1,9 @@
-"""What our client sends is what the vendor's SDK sends, byte for byte as a server receives it.
+"""Our client sends the same bytes as the vendor's SDK.
 
-Both send to one server on the loopback interface, which keeps what arrives as it arrives. The
-inputs are generated within what our client accepts, and the time is the same for both. Where the
-two are meant to differ, `DIFFERENCES` says in what and why; any other difference is a failure,
-and so is one of these that is no longer there.
+Both send to one server on the loopback interface, which keeps the bytes of each request. The
+inputs are generated within what our client accepts, and both see the same time. `DIFFERENCES`
+lists the intended differences with their reasons. Any other difference is a failure; so is an
+intended difference that no longer exists.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ from support.cloud_calls import ENGINE, ENGINE_ANSWER, JOB_ANSWER, PROJECT, fail
 from support.raw_vendor import answer, serving
 
 IN_ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
-"""The server's, and that of the connections to it."""
+"""The server and the connections to it share this event loop."""
 EXAMPLES = settings(
     max_examples=100,
     deadline=None,
-    # To explain a failure, each line of both clients would be traced: minutes, and a gigabyte.
+    # The explain phase would trace each line of both clients: minutes, and a gigabyte.
     phases=[phase for phase in Phase if phase is not Phase.explain],
 )
 DOCUMENTED_TYPE = "application/json;charset=UTF-8"
-"""CSE API Reference, Upgrading an Engine, Request Parameters; in the same place: `Accept`."""
+"""CSE API Reference, Upgrading an Engine, Request Parameters; `Accept` is documented there too."""
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """A request, in the bytes that came."""
+    """The bytes of a request."""
 
     line: bytes
     fields: tuple[tuple[bytes, bytes], ...]
-    """The headers' names and values in their order; of the values all but the blanks around."""
+    """The headers' names and values in their order, without the blanks around the values."""
     body: bytes
 
     @property
@@ -84,7 +84,7 @@ class Arrived:
 
     @property
     def headers(self) -> dict[str, bytes]:
-        """The headers by name, of which neither case nor order matter (RFC 9110, section 5)."""
+        """Return the headers by name; their case and order do not matter (RFC 9110, section 5)."""
         headers = {name.decode("ascii").lower(): value for name, value in self.fields}
         assert len(headers) == len(self.fields), "a header was sent twice"
         return headers
@@ -95,16 +95,16 @@ ENGINE_PATH = re.compile(r"/enginemgr/engines/([^/]+)(?:/jobs/(\d+))?")
 
 
 class Recorder:
-    """Keeps what it is sent, and answers each call with what belongs to its path."""
+    """Keeps the requests, and answers each call by its path."""
 
     def __init__(self) -> None:
         self.port = 0
         self.engines: list[str] = []
-        """What there is to list."""
+        """The ids of the engines to list."""
         self.most = 1000
-        """The most engines on one page, whatever is asked for."""
+        """The most engines on one page, whatever limit is asked for."""
         self.counts_pages = False
-        """Whether `offset` is the number of a page; else that of an engine."""
+        """Whether `offset` counts pages; otherwise it counts engines."""
         self._arrived: list[Arrived] = []
 
     @property
@@ -112,12 +112,12 @@ class Recorder:
         return f"http://127.0.0.1:{self.port}"
 
     def holds(self, engines: list[str], most: int = 1000, *, counts_pages: bool = False) -> None:
-        """Forget what came, and have these engines to list."""
+        """Forget the requests, and list these engines from now on."""
         self._arrived = []
         self.engines, self.most, self.counts_pages = engines, most, counts_pages
 
     def take(self) -> list[Arrived]:
-        """Give away what came since the last time."""
+        """Return the requests since the last call, and forget them."""
         taken, self._arrived = self._arrived, []
         return taken
 
@@ -162,7 +162,7 @@ class Recorder:
 
 
 class SdkClock(datetime):
-    """The clock by which the SDK signs: it shows what the test wants."""
+    """The SDK's clock for signatures, which shows the test's time."""
 
     shown = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -204,16 +204,16 @@ def sdk_client(recorder: Recorder, kind: type[sdk.CseClient]) -> Iterator[sdk.Cs
 
 @pytest.fixture(scope="module")
 def vendors(recorder: Recorder) -> Iterator[sdk.CseClient]:
-    """The SDK's client as it is."""
+    """The SDK's client, unchanged."""
     with sdk_client(recorder, sdk.CseClient) as client:
         yield client
 
 
 def signing_what_we_sign() -> type[sdk.CseClient]:
-    """The SDK's client with the headers as documented, so that it signs the request we sign.
+    """Return an SDK client with the documented headers, so that it signs our client's request.
 
-    The SDK signs each header it is given. So it is given no `User-Agent`, and the rest, such as
-    the media type as documented, by its `preset_headers`.
+    The SDK signs all headers that it has. Here it has no `User-Agent`; its `preset_headers` give
+    the other headers, such as the documented media type.
     """
 
     class CseClient(sdk.CseClient):  # type: ignore[misc] # the builder accepts this name only
@@ -235,7 +235,7 @@ IDS = st.from_regex(exchange_module._ID, fullmatch=True)
 VERSIONS = st.from_regex(client_module._VERSION, fullmatch=True)
 NUMBERS = st.integers(0, 2**31 - 1)
 ASCII = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
-"""What a header can hold, and so an access key or a token from a Secret."""
+"""Characters that a header may hold, and so an access key or a token from a Secret."""
 WORDS = st.text(ASCII, min_size=1, max_size=80).map(str.strip).filter(bool)
 TOKENS = st.builds(lambda word, times: word * times, WORDS, st.sampled_from([1, 2, 400]))
 """Real security tokens have up to some thousand characters."""
@@ -244,7 +244,7 @@ TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.
 
 @dataclass(frozen=True)
 class Case:
-    """The inputs of a call, of whatever kind."""
+    """The inputs of any call."""
 
     project: str
     enterprise: str | None
@@ -260,7 +260,7 @@ class Case:
 
     @property
     def key(self) -> AccessKey:
-        """The key as it is read from a Secret."""
+        """Return the key as it is read from a Secret."""
         data = {"accessKey": self.access_key, "secretKey": self.secret_key}
         if self.security_token is not None:
             data["securityToken"] = self.security_token
@@ -281,7 +281,7 @@ class Case:
         )
 
     async def theirs(self, client: sdk.CseClient, make: Callable[[sdk.CseClient], Any]) -> None:
-        """Let one of the SDK's clients make a call with this key at this time."""
+        """Make a call by the SDK's client with this key at this time."""
         credentials = BasicCredentials(self.access_key, self.secret_key, self.project)
         if self.security_token is not None:
             credentials.with_security_token(self.security_token)
@@ -332,14 +332,14 @@ LONGEST = replace(
 
 @dataclass(frozen=True)
 class Call:
-    """One call of our client, and the SDK's call that is its like."""
+    """One call of our client, and the corresponding call of the SDK."""
 
     ours: Callable[[CseClient, Case], Awaitable[Any]]
     theirs: Callable[[sdk.CseClient, Case], Any]
 
 
 async def list_one_page(ours: CseClient, case: Case) -> None:
-    """As `list_engines` asks for a page; which ones it asks for is its own business."""
+    """Ask for one page as `list_engines` does, without its choice of pages."""
 
     async def one_page(fetch: Callable[[int, int], Awaitable[Any]]) -> dict[str, Any]:
         await fetch(case.offset, case.limit)
@@ -399,19 +399,19 @@ EACH_CALL = pytest.mark.parametrize("name", CALLS)
 
 @dataclass(frozen=True)
 class Difference:
-    """A header in which we differ from the SDK on purpose."""
+    """A header in which we intentionally differ from the SDK."""
 
     ours: str | None
-    """A pattern of all we send, or `None` where we send none."""
+    """A pattern of our whole value, or `None` if we send no such header."""
     theirs: str | None
-    """The same of the SDK."""
+    """The same for the SDK."""
     why: str
     calls: frozenset[str] = frozenset(CALLS)
 
 
 ENTERPRISE = "x-enterprise-project-id"
 SIGNATURE = "authorization"
-"""Compared apart: it differs as soon as a signed header does."""
+"""Compared separately, because it differs when any signed header does."""
 OF_THE_LIBRARIES = {
     "user-agent": Difference(
         ours=re.escape(USER_AGENT),
@@ -434,7 +434,7 @@ OF_THE_LIBRARIES = {
         why="It says what HTTP/1.1 does anyway (RFC 9112, section 9.3).",
     ),
 }
-"""Neither side signs these, save that the SDK signs its own name."""
+"""Neither side signs these, except that the SDK signs its `User-Agent`."""
 DIFFERENCES = {
     **OF_THE_LIBRARIES,
     "content-type": Difference(
@@ -461,11 +461,11 @@ UNSIGNED = {
         ours=None, theirs=".+", why="It is the time of a signature, and there is none."
     ),
 }
-"""What differs where a token says who we are."""
+"""The differences when a token proves our identity."""
 
 
 def expected_of(differences: dict[str, Difference], name: str, case: Case) -> dict[str, Difference]:
-    """The differences there have to be: that of the enterprise project only if there is one."""
+    """Return the required differences; the enterprise project's only if there is one."""
     return {
         header: difference
         for header, difference in differences.items()
@@ -474,7 +474,7 @@ def expected_of(differences: dict[str, Difference], name: str, case: Case) -> di
 
 
 def assert_same(ours: Arrived, theirs: Arrived, expected: dict[str, Difference]) -> None:
-    """Equal to the byte, but for these headers, which have to differ as said."""
+    """Assert equal bytes, except for these headers, which must differ as declared."""
     assert ours.line == theirs.line
     assert ours.body == theirs.body
     our_headers, their_headers = ours.headers, theirs.headers
@@ -494,7 +494,7 @@ def is_like(value: bytes | None, pattern: str | None) -> bool:
 
 
 def signed_again(request: Arrived, case: Case) -> bytes:
-    """What the SDK's signer makes of the bytes that arrived, as the vendor's gateway would."""
+    """Return what the SDK's signer makes of the received bytes, as the vendor's gateway would."""
     headers = {name: value.decode("ascii") for name, value in request.headers.items()}
     _, _, signed = headers[SIGNATURE].rpartition(", Signature=")[0].rpartition("SignedHeaders=")
     again = SdkRequest(
@@ -514,7 +514,7 @@ def signed_again(request: Arrived, case: Case) -> bytes:
 async def sent_by_both(
     recorder: Recorder, http: httpx.AsyncClient, vendors: sdk.CseClient, name: str, case: Case
 ) -> tuple[Arrived, Arrived]:
-    """What arrives of one call of ours, and of the same call of the SDK."""
+    """Return the bytes of one of our calls, and of the same call by the SDK."""
     recorder.holds([])
     await CALLS[name].ours(case.ours(http, recorder), case)
     await case.theirs(vendors, lambda client: CALLS[name].theirs(client, case))
@@ -605,9 +605,9 @@ SEGMENTS = TEXTS.filter(
 )
 BARE_IN_PATHS = re.compile(rb"[!$&'()*,:;=@]")
 BARE_IN_QUERIES = re.compile(rb"[!$'()*,/:?@]")
-"""What needs no quoting where it stands (RFC 3986, sections 3.3 and 3.4), and so aiohttp's URLs
-undo it, which the SDK's do not. In the canonical request, which is signed, all are quoted. The
-ids and numbers of our client's calls hold none of them."""
+"""These characters need no quoting at their place (RFC 3986, sections 3.3 and 3.4), so aiohttp's
+URLs unquote them and the SDK's do not. The canonical request, which is signed, quotes all of them.
+The ids and numbers of our client's calls contain none."""
 
 
 def quoted_as_by_the_sdk(request: Arrived) -> Arrived:
@@ -647,7 +647,7 @@ async def test_whatever_the_path_query_and_text_the_sdk_signs_the_same(
     query: dict[str, str],
     text: str,
 ) -> None:
-    """Wider than our client's calls, for what is below them: the libraries quote on their own."""
+    """More than our client's calls, because the HTTP libraries below quote on their own."""
     recorder.holds([])
     path = "/".join(["/v2", *(quote(segment, safe="") for segment in segments)])
     pairs = sorted(query.items())

@@ -1,4 +1,4 @@
-"""Our client and the simulator, written apart from each other, understand each other."""
+"""Our client and the simulator, written independently, understand one another."""
 
 from __future__ import annotations
 

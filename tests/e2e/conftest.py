@@ -1,4 +1,4 @@
-"""The operator as a process of its own: one that the tests share, and one to kill."""
+"""The operator as its own process: one that tests share, and others that a test may kill."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ QUICK = (
     "--allowed-regions=cn-north-4,cn-east-3",
     "--log-format=json",
 )
-"""Looks that come sooner than in production, and none that is not due: no resync."""
+"""Shorter intervals than in production, and no resync during a test."""
 
 POOL = 70
-"""Namespaces that a shared operator serves: each test takes one, and makes it then. A worker takes
-few of them, and the API server lists what is in a namespace that is not there as nothing."""
+"""Namespaces that one shared operator serves. Each test takes one and creates it then; a worker
+uses few of them. The API server answers a list in a missing namespace with no items."""
 
 
 @pytest.fixture(scope="session")
 def shared_simulation() -> Iterator[Simulation]:
-    """A vendor for all tests that keep to engines and projects of their own."""
+    """A vendor for all tests that use only their own engines and projects."""
     with start_simulator(job_seconds=0.4) as simulation:
         yield simulation
 
@@ -43,7 +43,7 @@ def shared_operator(
     shared_simulation: Simulation,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[OperatorProcess, list[str]]]:
-    """An operator for all tests that do not kill theirs, and the namespaces it serves."""
+    """An operator for all tests that do not kill it, and the namespaces that it serves."""
     suite = secrets.token_hex(4)
     namespaces = [f"shared-{suite}-{number}" for number in range(POOL)]
     operator = OperatorProcess(
@@ -64,7 +64,7 @@ def shared_operator(
 
 
 def assert_nothing_unforeseen(operator: OperatorProcess) -> None:
-    """Whatever a test does to it, the operator logs whole lines of JSON, and no bug of its own."""
+    """Assert that the operator logged only whole lines of JSON and no bug of its own."""
     for line in operator.output().splitlines():
         message = json.loads(line)["message"]
         for word in ("unforeseen", "never retrieved", "was destroyed", "circles"):
@@ -87,7 +87,7 @@ def elsewhere(
     shared_simulation: Simulation,
     shared_operator: tuple[OperatorProcess, list[str]],
 ) -> Iterator[Scene]:
-    """Another such namespace, with a project of its own."""
+    """A second namespace like that of `scene`, with its own project."""
     yield from _taken(control_plane, shared_simulation, shared_operator[1].pop())
 
 
@@ -112,13 +112,13 @@ def unserved(control_plane: Cluster, namespace: str, shared_simulation: Simulati
 def unserved_with_own_vendor(
     control_plane: Cluster, namespace: str, simulator: Simulation
 ) -> Scene:
-    """The same with a vendor whose settings the test may change."""
+    """The same, with a vendor whose settings the test may change."""
     return Scene(control_plane, namespace, simulator)
 
 
 @pytest.fixture
 def start_operator(tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
-    """Start operators for a scene, with further flags; they end with the test."""
+    """Start operators for a scene, with further flags; they stop at the end of the test."""
     started = []
     with ExitStack() as running:
 

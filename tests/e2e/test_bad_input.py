@@ -1,4 +1,4 @@
-"""What people get wrong: said clearly, with a way out, and healed by itself once mended."""
+"""Mistakes of users: the status names each with a way out, and recovers once it is corrected."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STALLED = {"Ready": "False", "Stalled": "True"}
         ({"versoin": "2.4.0"}, 'unknown field "spec.versoin"'),
     ],
 )
-def test_the_cluster_refuses_what_cannot_be_meant(
+def test_the_api_server_refuses_an_invalid_spec(
     scene: Scene, spec: dict[str, Any], complaint: str | None
 ) -> None:
     manifest = engine_manifest("orders", namespace=scene.namespace, **spec)
@@ -72,7 +72,7 @@ async def test_a_missing_secret_is_waited_for(scene: Scene) -> None:
     assert scene.accepted(engine) == {"2.4.0": 1}
 
 
-async def test_bad_credentials_are_named_not_hammered_and_heal_when_mended(
+async def test_bad_credentials_are_reported_tried_rarely_and_recover_once_corrected(
     unserved_with_own_vendor: Scene, start_operator: Callable[..., OperatorProcess]
 ) -> None:
     scene = unserved_with_own_vendor
@@ -81,7 +81,7 @@ async def test_bad_credentials_are_named_not_hammered_and_heal_when_mended(
     scene.secret()
     scene.secret("incomplete", username="alice", password="canary-password-31d")
     scene.resource(running)
-    start_operator(scene, "--resync-interval=1")  # nor is a Secret remembered for longer
+    start_operator(scene, "--resync-interval=1")  # the operator caches a Secret no longer than this
     job = (await scene.until_reason("running", "Upgrading"))["status"]["jobId"]
     scene.admin.refuse_tokens("revoked", TOKEN)
     await scene.until_reason("running", "CredentialsRefused")

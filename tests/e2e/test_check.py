@@ -1,4 +1,4 @@
-"""`cse-operator check` against a real API server and the vendor's stand-in."""
+"""`cse-operator check` against a real API server and the simulated vendor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answer:
         self.lines = result.stdout.splitlines()
 
     def of(self, subject: str) -> list[str]:
-        """The lines about something, without it."""
+        """Return the lines about a subject, without the subject."""
         return [line for line in self.lines if line[9:].startswith(f"{subject}:")]
 
     def problems(self) -> list[str]:
@@ -89,7 +89,7 @@ def ask(control_plane: Cluster, namespace: str, vendor: Simulation) -> Callable[
 
 @pytest.fixture
 def create(control_plane: Cluster, namespace: str, engine: EngineSummary) -> Callable[..., None]:
-    """Create a resource `orders` for the engine, and its Secret unless there are no values."""
+    """Create a resource `orders` for the engine, and its Secret if values for it are given."""
 
     def creating(**secret: str) -> None:
         engines.create_engine(
@@ -101,7 +101,7 @@ def create(control_plane: Cluster, namespace: str, engine: EngineSummary) -> Cal
     return creating
 
 
-def test_everything_right_is_said_line_by_line(
+def test_a_check_without_problems_prints_each_result(
     ask: Callable[..., Answer],
     create: Callable[..., None],
     control_plane: Cluster,
@@ -135,7 +135,7 @@ def test_a_site_without_the_list_of_jobs_is_no_problem_but_said(
 
 
 def _keyless(cluster: Cluster, namespace: str, vendor: Simulation, engine: EngineSummary) -> None:
-    """A resource that names a ServiceAccount which is not there yet, and a vendor that knows it."""
+    """Create a resource that names a missing ServiceAccount, which the vendor accepts."""
     found = cluster.request("GET", "/.well-known/openid-configuration")
     provider = {
         "name": "cce",
@@ -155,7 +155,7 @@ def _keyless(cluster: Cluster, namespace: str, vendor: Simulation, engine: Engin
     )
 
 
-def test_the_way_without_a_key_is_walked_up_to_the_step_that_fails(
+def test_a_keyless_check_stops_at_the_step_that_fails(
     ask: Callable[..., Answer],
     control_plane: Cluster,
     namespace: str,
@@ -264,7 +264,7 @@ def test_an_engine_that_is_not_there_is_told_from_bad_credentials(
     assert "Check `engineId`" in answer.ways_out()
 
 
-def test_a_secret_alone_is_tried_on_a_project_and_names_its_engines(
+def test_a_check_of_a_secret_lists_the_engines_of_a_project(
     ask: Callable[..., Answer], control_plane: Cluster, namespace: str, vendor: Simulation
 ) -> None:
     engines.create_secret(
@@ -303,7 +303,7 @@ def account(control_plane: Cluster, namespace: str, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bound_account(control_plane: Cluster, namespace: str, account: Path) -> Iterator[Path]:
-    """The same with the operator's rights as they are installed, in the test's namespace."""
+    """The same account with the operator's installed rights in the test's namespace."""
     group = "rbac.authorization.k8s.io"
     roles = f"/apis/{group}/v1/clusterroles"
     role = yaml.safe_load((ROOT / "deploy/base/cluster-role.yaml").read_text())

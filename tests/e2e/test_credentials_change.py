@@ -1,8 +1,8 @@
-"""Credentials that end while a job runs: its result arrives, and no key comes near a lock.
+"""Credentials that end while a job runs: the result arrives, and no access key is locked.
 
 More than five failures in a row lock an access key for five minutes (Huawei Cloud, API Request
-Signing Guide, Error Codes); the simulator does the same, so an operator that hammered would not
-see the end of its job.
+Signing Guide, Error Codes). The simulator does the same, so an operator that kept trying a
+refused key would not see the end of its job.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from support.operator_process import OperatorProcess
 from support.scene import Scene, condition_types
 
 MOST_REFUSALS = 4
-"""In a row, of one credential: one below the fifth, after which the next one locks it."""
+"""Refusals in a row of one credential: one below the fifth, after which the next one locks it."""
 OF_ONE_SECRET = MOST_REFUSALS - 1
-"""In a quarter of an hour, of a secret that was refused before: the last is for a new one."""
+"""Refusals in 15 minutes of a secret that was refused before: one is left for a new secret."""
 
 ALICE = {"username": "alice", "password": "canary-password-1", "domainName": "acme"}
 KEY = {"accessKey": "AKFIRST", "secretKey": "canary-secret-1"}
 TOKEN = {"token": "canary-token-1"}
 
 ATTENTIVE = "--resync-interval=1"
-"""A Secret is remembered for no longer than this; otherwise for half a minute."""
+"""The operator caches a Secret for at most this time; otherwise for half a minute."""
 
 StartOperator = Callable[..., OperatorProcess]
 
 
 def accepted_by_the_vendor(*secrets: dict[str, str]) -> dict[str, Any]:
-    """Those credentials, as the simulator is told of them."""
+    """Return these credentials in the form of the simulator's settings."""
     return {
         "tokens": {s["token"]: "" for s in secrets if "token" in s},
         "users": [
@@ -51,13 +51,13 @@ def accepted_by_the_vendor(*secrets: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def scene(control_plane: Cluster, namespace: str) -> Iterator[Scene]:
-    """A namespace that no operator serves yet, and a vendor that takes no credentials but known."""
+    """A namespace without an operator, and a vendor that accepts known credentials only."""
     with start_simulator(job_seconds=0.5) as simulation:
         yield Scene(control_plane, namespace, simulation)
 
 
 async def begin_upgrade(scene: Scene, start: StartOperator, *flags: str, **secret: str) -> int:
-    """Have an upgrade run until it is told to end, with these credentials; returns its job."""
+    """Start an upgrade that runs until it is told to end; return its job."""
     scene.admin.accept_only(**accepted_by_the_vendor(secret))
     engine = scene.engine()
     scene.admin.plan_jobs(JobPlan(outcome="never"), engine.id)
@@ -69,7 +69,7 @@ async def begin_upgrade(scene: Scene, start: StartOperator, *flags: str, **secre
 
 
 async def assert_its_result_arrives(scene: Scene, job: int) -> None:
-    """End the job, and see that it was the only one and that no credential was hammered."""
+    """End the job; assert that it was the only one and no credential was refused too often."""
     scene.admin.end_job(job)
     item = await scene.until_reason("orders", "UpToDate")
     assert condition_types(item) == {"Ready": "True"}
@@ -80,7 +80,7 @@ async def assert_its_result_arrives(scene: Scene, job: int) -> None:
 
 
 @pytest.mark.parametrize("reason", ["expired", "revoked"])
-async def test_a_bought_token_that_ends_in_mid_job_is_bought_anew(
+async def test_a_token_that_ends_during_a_job_is_bought_again(
     scene: Scene, start_operator: StartOperator, reason: Any
 ) -> None:
     job = await begin_upgrade(scene, start_operator, **ALICE)
@@ -93,7 +93,7 @@ async def test_a_bought_token_that_ends_in_mid_job_is_bought_anew(
     assert (fared.refused, scene.admin.counts()["IssueToken"]) == (1, 2)
 
 
-async def test_tokens_that_live_shorter_than_they_say_are_bought_one_by_one(
+async def test_tokens_that_end_early_are_bought_one_at_a_time(
     scene: Scene, start_operator: StartOperator
 ) -> None:
     job = await begin_upgrade(scene, start_operator, **ALICE)
@@ -146,14 +146,14 @@ async def test_a_job_outlives_rotations_from_one_kind_of_credentials_to_another(
 
 
 class Rotation(NamedTuple):
-    """Credentials that are replaced, at first by mistyped ones."""
+    """Credentials that are replaced, first by mistyped ones."""
 
     before: dict[str, str]
     mistyped: dict[str, str]
     right: dict[str, str]
     credential: str
     refusals: int
-    """Of that credential, until the mistyped ones were tried."""
+    """Refusals of that credential until the mistyped values were tried."""
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ class Rotation(NamedTuple):
             mistyped={**ALICE, "password": "canary-mistyped"},
             right={**ALICE, "password": "canary-password-2"},
             credential="user alice",
-            refusals=3,  # her token, her old password, the mistyped one
+            refusals=3,  # the old token, the old password, the mistyped password
         ),
     ],
     ids=["key", "password"],
@@ -195,7 +195,7 @@ async def test_a_rotation_with_a_mistyped_value_waits_for_the_right_one(
     await assert_its_result_arrives(scene, job)
 
 
-async def test_a_wrong_key_is_not_tried_until_it_is_locked_however_impatient_the_operator(
+async def test_a_wrong_key_is_not_locked_even_with_the_shortest_intervals(
     scene: Scene, start_operator: StartOperator
 ) -> None:
     flags = (ATTENTIVE, "--credentials-cooldown=0.1")

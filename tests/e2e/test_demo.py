@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it, and how it ends, whatever ends it."""
+"""The demo as a newcomer runs it, and how it cleans up, whatever ends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 150.0
 
 
 class Demo:
-    """A running demo, told from all other processes by a variable that its children inherit."""
+    """A running demo. Its processes are found by an environment variable that children inherit."""
 
     def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None):
         self.folder = folder
@@ -43,7 +43,7 @@ class Demo:
         )
 
     def until(self, text: str) -> str:
-        """Read on to a line with this text, and return the line."""
+        """Read up to a line that contains the text, and return the line."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
@@ -61,14 +61,14 @@ class Demo:
         return "\n".join(self.lines)
 
     def processes(self) -> list[str]:
-        """The command lines of all processes that the demo started, and of itself."""
+        """Return the command lines of the demo and of all processes that it started."""
         marked = f"{MARKER}={self.name}".encode()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if marked in (folder / "environ").read_bytes().split(b"\0"):
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:  # it ended in this moment
+            except OSError:  # the process has just ended
                 continue
         return [line for line in found if line]  # a zombie has none
 
@@ -82,7 +82,7 @@ class Demo:
 
 @pytest.fixture
 def start_demo(control_plane: Cluster, tmp_path: Path) -> Iterator[Callable[..., Demo]]:
-    """Start demos; the session's control plane is asked for so that there are binaries."""
+    """Start demos. Asking for the session's control plane makes sure that its binaries exist."""
     started: list[Demo] = []
 
     def start(*flags: str, environment: dict[str, str] | None = None) -> Demo:
@@ -155,7 +155,7 @@ def test_a_killed_demo_leaves_no_process(start_demo: Callable[..., Demo]) -> Non
     assert left == []
 
 
-def test_in_the_current_cluster_all_that_was_made_is_removed_also_after_sigterm(
+def test_sigterm_makes_the_demo_remove_all_that_it_made_in_the_current_cluster(
     start_demo: Callable[..., Demo],
     private_control_plane: LocalControlPlane,
     tmp_path: Path,
@@ -176,7 +176,7 @@ def test_in_the_current_cluster_all_that_was_made_is_removed_also_after_sigterm(
 
     assert kubectl("get", "crd", "-o", "name") == ""
     removed = kubectl.json("get", "namespace", namespace)
-    # Nothing here empties namespaces as a cluster does; what a person would do is done.
+    # No controller empties namespaces here, so the deleted namespace stays in Terminating.
     assert removed["status"]["phase"] == "Terminating"
     assert demo.processes() == []
     assert list(tmp_path.iterdir()) == []

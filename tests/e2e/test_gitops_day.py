@@ -1,4 +1,4 @@
-"""A day in a GitOps repository: raised, upgraded, reverted; and never a diff that we caused."""
+"""A day in a GitOps repository: raise, upgrade, revert, without any diff by the operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tool:
         self._git = git
 
     def sync(self, *flags: str) -> dict[str, Any]:
-        """Check the newest commit out, apply its files and return the engine as it is then."""
+        """Check out the newest commit, apply its files and return the engine after that."""
         command = ("apply", "--server-side", "--force-conflicts", f"--field-manager={TOOL}")
         folder = str(self._git.checkout())
         applied: dict[str, Any] = json.loads(
@@ -31,7 +31,7 @@ class Tool:
         return applied
 
     def assert_in_sync(self) -> None:
-        """A dry run of the next sync changes nothing."""
+        """Assert that a dry run of the next sync changes nothing."""
         live, synced = self._scene.get("orders"), self.sync("--dry-run=server")
         for item in (live, synced):
             item["metadata"].pop("managedFields", None)

@@ -1,4 +1,4 @@
-"""Resources that mean harm: refused by field, or answered in words, and nothing done with them."""
+"""Hostile resources: the API server refuses the field, or the status says why, without a call."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FIELDS = [".".join(path) for path in text_fields(SPEC)]
 
 
 def hostile_manifest(namespace: str, field: str, kind: str) -> dict[str, Any]:
-    """A resource with one hostile field, named after what is wrong with it."""
+    """Return a resource with one hostile field, named after that field and the attack."""
     name = f"{field.lower()}.{kind}"
     manifest = engine_manifest(name, namespace=namespace)
     *parents, last = field.split(".")
@@ -92,7 +92,7 @@ def test_the_api_server_refuses_a_hostile_text_in_any_field(
 
 @pytest.fixture
 def unguarded(private_control_plane: LocalControlPlane, simulator: Simulation) -> Scene:
-    """A cluster whose CRD lets every text in, as one of another origin might."""
+    """A cluster with a CRD of another origin, which lets every text in."""
     definition = crd.definition()
     version = definition["spec"]["versions"][0]
     version["schema"]["openAPIV3Schema"]["properties"]["spec"] = _lenient(SPEC)
@@ -111,7 +111,7 @@ def _lenient(schema: Schema) -> Schema:
     return kept
 
 
-async def test_what_slips_past_the_api_server_is_answered_and_nothing_is_asked_with_it(
+async def test_hostile_text_past_the_api_server_is_refused_without_a_call(
     unguarded: Scene, start_operator: Callable[..., OperatorProcess]
 ) -> None:
     scene = unguarded
@@ -157,7 +157,7 @@ async def test_a_secret_of_another_namespace_is_never_read(scene: Scene, elsewhe
     ],
     ids=["10 MB", "256 KiB and a name"],
 )
-def test_the_api_server_refuses_annotations_without_measure(
+def test_the_api_server_refuses_oversized_annotations(
     kubectl: Kubectl, namespace: str, size: int, said: str
 ) -> None:
     manifest = engine_manifest("orders", namespace=namespace)
@@ -169,11 +169,11 @@ def test_the_api_server_refuses_annotations_without_measure(
 
 @pytest.mark.parametrize(
     ("character", "share"),
-    # The last ones are stored as six characters each, and more of them would not be.
+    # The API server stores each of the last ones as six characters, so more would not fit.
     [("a", 1.0), ("\u2028", 1.0), ("\x01", 0.8)],
     ids=["letters", "separators", "control characters"],
 )
-async def test_as_many_annotations_as_there_can_be_change_nothing(
+async def test_annotations_of_the_largest_size_do_not_disturb_an_upgrade(
     scene: Scene, character: str, share: float
 ) -> None:
     engine = scene.engine()

@@ -1,4 +1,4 @@
-"""`cse-operator import` from the vendor's stand-in into a cluster where the operator works."""
+"""`cse-operator import` from the simulated vendor into a cluster with a running operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLEET = 300
 
 
 def imported(scene: Scene, folder: Path, *flags: str) -> str:
-    """Import the scene's project into a folder, and return what was said."""
+    """Import the scene's project into a folder, and return the output."""
     result = command.run(
         "import",
         "--region=cn-north-4",
@@ -66,7 +66,7 @@ async def test_three_hundred_engines_are_imported_and_applied_and_nothing_is_sta
 
 
 @pytest.mark.parametrize("style", ["item", "item-from-one", "page", "page-from-zero"])
-def test_every_engine_comes_once_whatever_the_vendors_offset_counts(tmp_path: Path, style: str):
+def test_each_engine_is_imported_once_under_every_paging_style(tmp_path: Path, style: str):
     with start_simulator(engines=1100, paging_style=style) as simulation:
         result = command.run(
             "import",
@@ -101,7 +101,7 @@ def test_an_engine_that_cannot_be_read_is_said_and_the_others_are_written(tmp_pa
     assert [manifest.name for manifest in read_text(result.stdout)] == [here.name]
 
 
-def test_what_the_cluster_has_already_is_left_out_and_named(scene: Scene):
+def test_engines_that_the_cluster_already_has_are_named_and_left_out(scene: Scene):
     engine, other = scene.engine("orders"), scene.engine("ledger")
     scene.secret()
     scene.resource(engine, "mine", version="2.3.1")
@@ -120,7 +120,7 @@ def test_what_the_cluster_has_already_is_left_out_and_named(scene: Scene):
     assert [manifest.spec["engineId"] for manifest in read_text(result.stdout)] == [other.id]
 
 
-def test_without_a_cluster_to_ask_it_wants_to_be_told(tmp_path: Path):
+def test_an_import_without_a_cluster_needs_an_explicit_flag(tmp_path: Path):
     result = command.run("import", "--region=cn-north-4", "--project=0a")
     assert result.returncode == 1
     assert "Set KUBECONFIG. Without a cluster, say --no-cluster" in result.stderr

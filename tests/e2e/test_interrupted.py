@@ -1,4 +1,4 @@
-"""The operator killed, stopped or doubled in the middle of an upgrade: still one call."""
+"""The operator is killed, stopped or doubled during an upgrade: the vendor still sees one call."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from support.scene import Scene, ready
 Start = Callable[..., OperatorProcess]
 
 IMPATIENT = ("--request-timeout=1", "--send-window=0.5", "--read-lag=0.5", "--outcome-grace=3")
-"""An answer is waited for less long than usual."""
+"""The operator waits for an answer for less time than usual."""
 
 
 def _engine(scene: Scene) -> EngineSummary:
-    """An engine that can be upgraded, with the Secret for it."""
+    """Create an engine that can be upgraded, and the Secret for it."""
     scene.secret()
     return scene.engine()
 
 
 def _time_passes_at_the_vendor(scene: Scene) -> None:
-    """Let the vendor's clock show a minute more, by which it proves that time has passed."""
+    """Advance the vendor's clock by a minute, as proof to the operator that the grace is over."""
     scene.admin.change_settings(clock_offset_seconds=60)
 
 
-async def test_killed_at_four_points_of_four_upgrades_it_ends_each_with_one_effect(
+async def test_an_operator_killed_at_four_points_upgrades_each_engine_once(
     unserved_with_own_vendor: Scene, start_operator: Start
 ) -> None:
     scene = unserved_with_own_vendor
@@ -58,7 +58,7 @@ async def test_killed_at_four_points_of_four_upgrades_it_ends_each_with_one_effe
     scene.admin.clear_faults()
     operator.restart()
 
-    # Whose answer came, or whose effect shows, is not called again.
+    # These two have their answer, or show its effect: the operator does not call again.
     for engine in (running, finished):
         item = await scene.until_reason(engine.name, "UpToDate")
         assert item["status"]["result"] == "Succeeded"
@@ -68,7 +68,7 @@ async def test_killed_at_four_points_of_four_upgrades_it_ends_each_with_one_effe
     scene.admin.end_job(item["status"]["jobId"])
     await scene.until_reason("started", "UpToDate")
 
-    # Whose effect does not show is called again once it can no longer come.
+    # This one shows no effect: the operator calls again when the first call can no longer arrive.
     item = await scene.until_reason("unsent", "VerifyingOutcome")
     assert "no clear answer" in item["status"]["message"]
     assert len(scene.changing_calls()) == len(engines)
@@ -165,7 +165,7 @@ async def test_sigterm_at_rest_ends_at_once_and_the_next_start_changes_nothing(
     assert len(scene.changing_calls()) == 1
 
 
-async def test_what_happened_while_the_operator_was_away_is_caught_up_with(
+async def test_a_restarted_operator_catches_up_with_the_changes_that_it_missed(
     unserved: Scene, start_operator: Start
 ) -> None:
     scene = unserved
@@ -195,7 +195,7 @@ async def test_what_happened_while_the_operator_was_away_is_caught_up_with(
 
 
 async def _loser(scene: Scene, names: set[str]) -> str:
-    """Which of two resources for the same engine was told to stand back."""
+    """Return which of two resources for the same engine got `EngineAlreadyManaged`."""
     items = sorted(
         (scene.get(name) for name in names),
         key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["uid"]),
@@ -254,7 +254,7 @@ async def test_a_standby_takes_over_the_job_of_a_leader_that_was_killed(
 
 
 def _await_stopping(operator: OperatorProcess) -> None:
-    """Wait until the operator says of itself that it is stopping."""
+    """Wait until the operator's log says that it is stopping."""
     deadline = time.monotonic() + 30
     while "stopping" not in operator.get("/readyz")[1]:
         assert time.monotonic() < deadline, operator.output()

@@ -1,4 +1,4 @@
-"""Jobs that do not simply succeed, and calls that the vendor throttles."""
+"""Jobs that fail, hang or vanish, and calls that the vendor throttles."""
 
 from __future__ import annotations
 
@@ -172,10 +172,10 @@ async def test_an_overdue_job_is_reported_and_still_followed(scene: Scene) -> No
     assert len(scene.changing_calls()) == 1
 
 
-async def test_a_throttled_call_gets_the_full_grace_and_no_look_before_the_vendor_wants_one(
+async def test_a_throttled_call_gets_the_full_grace_and_retry_after_is_obeyed(
     unserved: Scene, start_operator: Callable[..., OperatorProcess]
 ) -> None:
-    """A 429 does not prove that nothing was done."""
+    """A 429 does not prove that the vendor did nothing."""
     scene = unserved
     engine = scene.engine()
     scene.secret()

@@ -1,4 +1,4 @@
-"""Upgrades without a stored key: real tokens of the API server, verified by its real keys."""
+"""Upgrades without a stored key: real tokens of the API server, verified with its real keys."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PROVIDER_URN = "iam::0a1b2c3d:identityProvider:cce"
 AGENCY_URN = "iam::0a1b2c3d:agency:cse-upgrades"
 POD_TOKEN = "canary-pod-token-9d41"
 CANARIES = ("eyJ", "UNSCOPED-", "TEMPORARY-", POD_TOKEN)
-"""How each token begins (a JWT's first bytes among them), and the access keys."""
+"""The first characters of all tokens (for a JWT, its first bytes) and of access keys."""
 
 
 @dataclass
 class Stage:
-    """A cluster that the simulator's IAM knows, and an operator that serves some namespaces."""
+    """A cluster that the simulator's IAM trusts, and an operator that serves some namespaces."""
 
     cluster: Cluster
     simulation: Simulation
@@ -47,7 +47,7 @@ class Stage:
         self.cluster.request("POST", path, {"metadata": {"name": name}})
 
     def shown(self, scene: Scene) -> str:
-        """All that anybody may read: log, metrics, resources, Events."""
+        """Return all that a reader can see: log, metrics, resources, Events."""
         with urlopen(f"http://127.0.0.1:{self.operator.port}/metrics") as answer:
             metrics = answer.read().decode()
         base, _, plural = EVENTS.rpartition("/")
@@ -57,7 +57,7 @@ class Stage:
 
 
 def providers(cluster: Cluster, namespaces: list[str]) -> list[dict[str, Any]]:
-    """The identity providers as a person would set them up, with the cluster's issuer and keys."""
+    """Return the identity providers as an administrator sets them up, with the cluster's keys."""
     found = cluster.request("GET", "/.well-known/openid-configuration")
     jwks = Kubectl(cluster)("get", "--raw", "/openid/v1/jwks")
     usual = {
@@ -73,7 +73,7 @@ def providers(cluster: Cluster, namespaces: list[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def stage(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Keys that live for eight seconds, of which a call needs five."""
+    """Access keys live for eight seconds; one call needs five of them."""
     folder: Path = tmp_path_factory.mktemp("keyless")
     namespaces = [f"keyless-{secrets.token_hex(4)}-{number}" for number in range(8)]
     for name in namespaces:
@@ -108,12 +108,12 @@ def stage(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def account(**way: Any) -> dict[str, Any]:
-    """A `credentialsRef` that names the ServiceAccount."""
+    """Return a `credentialsRef` that names the ServiceAccount."""
     return {"serviceAccount": {"name": "upgrades", **way}}
 
 
 async def upgraded(stage: Stage, scene: Scene, **spec: Any) -> None:
-    """Have one engine upgraded by one call, and find no secret of it anywhere."""
+    """Assert that one call upgrades an engine, and that no output shows a secret."""
     engine = scene.engine(f"orders-{secrets.token_hex(3)}")
     name = scene.resource(engine, **spec)
     await scene.until_reason(name, "UpToDate")
@@ -127,7 +127,7 @@ async def test_an_upgrade_by_federation_runs_through_the_expiry_of_its_keys(stag
     stage.account(scene)
     before = scene.admin.counts().get("TradeToken", 0)
     await upgraded(stage, scene, credentialsRef=account(identityProvider="cce"))
-    # The job runs for as long as a key lives: at least one more was needed.
+    # The job runs for as long as a key lives, so the operator needed at least one more key.
     assert scene.admin.counts()["TradeToken"] - before >= 2
 
 
@@ -161,7 +161,7 @@ async def test_a_service_account_of_another_namespace_is_out_of_reach(stage: Sta
     assert stranger.calls() == []
 
 
-async def test_a_refused_identity_cools_down_and_holds_up_nobody_beside_it(stage: Stage) -> None:
+async def test_a_refused_identity_cools_down_and_holds_up_no_other_resource(stage: Stage) -> None:
     scene = stage.scene(stage.lent)
     stage.account(scene)
     stage.account(scene, "others")
@@ -192,7 +192,7 @@ async def test_no_intent_is_written_with_an_identity_that_cannot_call_any_more(
     name = scene.resource(engine, credentialsRef=account(identityProvider="cce"))
     await scene.until_reason(name, "UpToDate")
     fault = scene.admin.add_fault(Fault(operation="TradeIdToken", status=503, times=None))
-    while not scene.admin.faults()[fault]:  # a look needs a new key, as the old one ends soon
+    while not scene.admin.faults()[fault]:  # a look needs a new key: the old one ends soon
         scene.annotate(name, reconcile_requested_at=secrets.token_hex(4))
         await asyncio.sleep(0.5)
     scene.patch(name, version="2.5.0")

@@ -1,4 +1,4 @@
-"""`kubectl cse` by the real kubectl, against the real API server, as a user with narrow rights."""
+"""`kubectl cse` with the real kubectl and API server, as a user with narrow rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def person(scene: Scene, folder: Path, kubeconfig: Path, role: str) -> Plugin:
-    """Somebody with one of the roles for people, in the scene's namespace and nowhere else."""
+    """Return a user who has one of the roles for people, in the scene's namespace only."""
     name = f"person-{secrets.token_hex(3)}"
     roles = yaml.safe_load_all((ROOT / "deploy/roles/roles.yaml").read_text())
     [found] = [one for one in roles if one["metadata"]["name"] == role]
@@ -59,9 +59,9 @@ def viewer(scene: Scene, folder: Path, tmp_path: Path) -> Plugin:
 
 
 def interrupted(person: Plugin, *arguments: str) -> int:
-    """Run it, interrupt it after its first sentence, and return its exit code."""
-    # By its own file, which is what kubectl becomes: the signal has to reach it. Who runs the tests
-    # in the background has it ignored, and hands that down.
+    """Run the command, interrupt it after its first sentence, and return its exit code."""
+    # Run the plug-in's own file, which kubectl becomes too, so that the signal reaches it. A shell
+    # that runs the tests in the background ignores SIGINT, and its children inherit that.
     command = ["env", "--default-signal=INT", str(folder_of(person) / "kubectl-cse"), *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=person.environment) as running:
         assert running.stderr is not None
@@ -187,7 +187,7 @@ async def test_an_approval_names_the_wanted_version_and_the_user(scene: Scene, e
     assert "flux-client-side-apply" in managers
 
 
-async def test_what_git_manages_is_changed_in_git(scene: Scene, editor: Plugin):
+async def test_the_plugin_does_not_change_fields_that_git_manages(scene: Scene, editor: Plugin):
     scene.secret()
     name = scene.resource(scene.engine("orders"), version="2.3.1")
     tracking = f"engines:cse-operator.io/MicroserviceEngine:{scene.namespace}/{name}"
@@ -205,7 +205,7 @@ async def test_what_git_manages_is_changed_in_git(scene: Scene, editor: Plugin):
     assert scene.get(name)["spec"]["version"] == "2.4.0"
 
 
-async def test_who_may_only_look_is_told_what_is_missing(scene: Scene, viewer: Plugin):
+async def test_a_viewer_is_told_which_right_is_missing(scene: Scene, viewer: Plugin):
     scene.secret()
     scene.resource(scene.engine("orders"), version="2.3.1")
     await scene.until_reason("orders", "UpToDate")
@@ -237,7 +237,7 @@ async def test_every_verb_has_its_forms(scene: Scene, editor: Plugin):
     assert scene.namespace in {one["namespace"] for one in everything}
 
 
-def test_what_is_no_good_is_said(editor: Plugin):
+def test_wrong_arguments_are_explained(editor: Plugin):
     assert "NotFound" in editor("status", "nobody", code=1)
     assert "invalid choice" in editor("upgrad", code=2)
     assert "--watch shows text" in editor("status", "-w", "-o", "json", code=2)

@@ -1,4 +1,4 @@
-"""What the operator asks of the API server, as the API server's own audit log tells it."""
+"""The operator's requests to the API server, as the API server's audit log shows them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class AuditLog:
         self.flags = [f"--audit-policy-file={policy}", f"--audit-log-path={self._path}"]
 
     def entries(self) -> list[dict[str, Any]]:
-        """What the operator asked for until now, about objects."""
+        """Return the operator's requests about objects until now."""
         entries = [json.loads(line) for line in self._path.read_text().splitlines()]
         return [e for e in entries if e["user"]["username"] == ACCOUNT and "objectRef" in e]
 
     def writes(self) -> list[dict[str, Any]]:
-        """Those of them that change something."""
+        """Return the requests that change something."""
         return [e for e in self.entries() if e["verb"] not in {"get", "list", "watch"}]
 
 
@@ -76,7 +76,7 @@ async def test_an_upgrade_needs_only_the_installed_rights_and_writes_three_statu
         cluster.create_namespace(namespace)
     first = Scene(cluster, "payments", simulator)
     second = Scene(cluster, "shipping", simulator)
-    # A call that is slow on a busy machine would be looked after by another write.
+    # On a busy machine, a slow call would cause one more write.
     patient = ["--request-timeout=10", "--send-window=5", "--outcome-grace=17"]
     flags = ["--poll-interval=0.1", "--log-level=debug", *patient]
     with OperatorProcess(
@@ -106,7 +106,7 @@ async def test_an_upgrade_needs_only_the_installed_rights_and_writes_three_statu
         ("list", "clusterupgradepolicies"),
         ("watch", "clusterupgradepolicies"),
     }
-    # At rest, the first resource cost nothing while the second one was upgraded.
+    # At rest, the first resource caused no request while the second one was upgraded.
     writes = [e["objectRef"]["namespace"] for e in audit.writes()]
     assert writes == sorted(writes)
     calls = [call.project_id for call in simulator.admin.calls()]

@@ -1,4 +1,4 @@
-"""Any Pod may come to the port of the metrics, and must keep nothing else from going on."""
+"""Any Pod may connect to the metrics port, but must not slow probes or upgrades."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESOURCES = 100
 CLIENTS = 100
 SILENT = 200
 KUBELET_WAITS = 5.0
-"""Seconds, as the manifests say."""
+"""The timeout of the kubelet's probes in the manifests, in seconds."""
 
 
 async def _ask_again_and_again(port: int) -> None:
@@ -43,7 +43,7 @@ async def _say_nothing(port: int) -> None:
 
 
 async def _is_bounded(port: int) -> None:
-    """As many connections stay open as may be, and those beyond are ended at once."""
+    """Assert that the server keeps the most connections open and closes the others at once."""
     beyond = 10
     opened = [
         await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS + beyond)
@@ -60,7 +60,7 @@ async def _is_bounded(port: int) -> None:
             writer.close()
 
 
-async def test_who_floods_the_metrics_keeps_neither_probes_nor_an_upgrade_waiting(
+async def test_a_flood_of_metrics_requests_delays_neither_probes_nor_an_upgrade(
     unserved: Scene, tmp_path: Path
 ) -> None:
     scene, probes = unserved, free_port()

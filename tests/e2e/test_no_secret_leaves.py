@@ -1,4 +1,4 @@
-"""Credentials of every kind, failures of every kind, and no value of a Secret anywhere outside."""
+"""All kinds of credentials and failures: no output shows a value of a Secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.scene import Scene
 
 CANARY = "Canary7c0ffeeZ"
 BOUGHT = "SIMULATED-"
-"""How the tokens begin that the simulator sells for passwords."""
+"""The prefix of tokens that the simulator sells for passwords."""
 
 KINDS = {
     "token": {"token": f"{CANARY}-token"},
@@ -57,12 +57,12 @@ OF_TYPE = {"kubernetes": "bootstrap.kubernetes.io/token"}
 
 
 def told(values: dict[str, str]) -> str:
-    """All that a careless server may repeat of what it was told."""
+    """Return all values as a careless server may repeat them."""
     return " ".join(f"{name}: {value} {value}" for name, value in values.items())
 
 
 def in_names(kind: str) -> dict[str, str]:
-    """What no name of an engine or step may show; a domain's name is often a part of one."""
+    """Return the values that no name of an engine or step may show; a domain's may be in one."""
     return {key: value for key, value in KINDS[kind].items() if key not in IDENTITIES}
 
 
@@ -71,7 +71,7 @@ Failure = Callable[[Simulation, str, str], None]
 
 
 def fault(operation: str, **fields: Any) -> Failure:
-    """A fault of one engine; WORDS in what it says become the credentials."""
+    """Return a fault of one engine; the credentials replace WORDS in its answer."""
     said = {"error_code": "WORDS", "error_msg": "WORDS", "detail": "WORDS"}
     if "status" in fields:
         fields = {"body": said, **fields}
@@ -134,14 +134,14 @@ FAILURES: dict[str, tuple[Failure, str]] = {
 
 
 NAMED = {"failing", "named"}
-"""Failures whose words are in the names of engines or steps."""
+"""Failures that put their words into names of engines or steps."""
 LASTING = {*NAMED, "rejected", "forbidden", "down", "missing", "redirect"}
-"""Failures whose words are in the status as long as they last."""
+"""Failures whose words stay in the status as long as the failure lasts."""
 
 
 @pytest.fixture
 def scene(control_plane: Cluster, namespace: str) -> Iterator[Scene]:
-    """A namespace of no operator's, and a vendor that takes these credentials alone."""
+    """A namespace without an operator, and a vendor that accepts only these credentials."""
     with start_simulator(*ACCEPTED, job_seconds=0.3) as simulation:
         yield Scene(control_plane, namespace, simulation)
 
@@ -162,7 +162,7 @@ def operator(scene: Scene, tmp_path) -> OperatorProcess:
 
 
 def shown(scene: Scene, operator: OperatorProcess) -> dict[str, str]:
-    """All that there is to see from outside, by where it is."""
+    """Return all output that can be seen from outside, by its place."""
     namespace = ("-n", scene.namespace)
     return {
         "metrics": operator.get("/metrics")[1],
@@ -190,7 +190,7 @@ async def test_no_value_of_a_secret_is_in_any_log_event_status_or_metric(
     admin.add_fault(
         Fault(operation="IssueToken", status=500, body={"error": told(KINDS["password"])})
     )
-    # A listing must not answer in the place of a look that is to fail.
+    # A list must not answer instead of a read that is to fail.
     admin.add_fault(Fault(operation="ListEngines", drop=["data.*.status"], times=None))
     expected = {}
     for kind, values in KINDS.items():
@@ -211,10 +211,10 @@ async def test_no_value_of_a_secret_is_in_any_log_event_status_or_metric(
             await scene.until_reason(name, reason)
 
         for kind, failure in product(KINDS, LASTING):
-            # Without this, words that never arrived would be taken for words without secrets.
+            # Otherwise words that never arrived would pass for words without secrets.
             assert "[redacted]" in json.dumps(scene.get(f"{kind}-{failure}")["status"])
 
-        # None of them is good any more, which the vendor says in many words.
+        # Now no credential is good any more; the vendor's refusals quote them at length.
         admin.clear_faults()
         admin.accept_only(tokens={"another": ""})
         admin.add_fault(
@@ -249,7 +249,7 @@ def create_raw_secret(scene: Scene, name: str, data: dict[str, bytes]) -> None:
 
 
 def check(scene: Scene, name: str) -> str:
-    """What `cse-operator check` says of a resource that does not work."""
+    """Return what `cse-operator check` says of a resource that does not work."""
     url = scene.simulation.url
     command = [
         *(sys.executable, "-m", "cse_operator", "check", f"--resource={name}"),
@@ -268,7 +268,7 @@ def check(scene: Scene, name: str) -> str:
 async def shown_of_an_operator_that_reaches_nothing(
     scene: Scene, operator: OperatorProcess
 ) -> dict[str, str]:
-    """All that it shows from its start to its end; no secret is in it."""
+    """Return the operator's output from start to stop; assert that it shows no secret."""
     scene.secret(**KINDS["key"])
     scene.resource(scene.engine())
     with operator:

@@ -1,4 +1,4 @@
-"""An operator that only observes: it tells what is due, follows what runs, and calls nothing."""
+"""`--observe-only`: the operator reports due upgrades, follows running jobs, and calls nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.scene import Scene, ready
 Start = Callable[..., OperatorProcess]
 
 
-async def test_it_says_what_is_due_and_calls_it_only_when_it_runs_without_that(
+async def test_a_due_upgrade_is_reported_and_called_only_without_observe_only(
     unserved: Scene, start_operator: Start
 ) -> None:
     scene = unserved
@@ -24,7 +24,7 @@ async def test_it_says_what_is_due_and_calls_it_only_when_it_runs_without_that(
     assert "only observes (--observe-only)" in ready(item)["message"]
     assert item["status"]["phase"] == "Waiting"
     assert "--observe-only is set" in operator.output()
-    # A change makes it look and decide anew; by then its grace is over.
+    # A change causes a new look and decision; by then the operator's grace is over.
     scene.patch("orders", upgrade={"retryLimit": 2})
     await scene.until(
         "orders", lambda now: now["status"]["observedGeneration"] == now["metadata"]["generation"]
@@ -37,7 +37,7 @@ async def test_it_says_what_is_due_and_calls_it_only_when_it_runs_without_that(
     assert len(scene.changing_calls()) == 1
 
 
-async def test_it_is_the_switch_that_stops_all_starts_and_loses_no_job(
+async def test_observe_only_stops_all_starts_and_loses_no_job(
     unserved: Scene, start_operator: Start
 ) -> None:
     scene = unserved

@@ -1,4 +1,4 @@
-"""What asks for a call, and what does not, seen from the resource and from the vendor's record."""
+"""Which changes cause a call and which do not, by the resource and the vendor's own record."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def operations(scene: Scene, engine: EngineSummary) -> list[str]:
 
 
 async def looked_again(scene: Scene, mark: str) -> None:
-    """Wait for an answered request for a look: whatever was to follow has followed."""
+    """Request a look and wait for its echo; later calls, if any, have been made by then."""
     scene.annotate("orders", reconcile_requested_at=mark)
     await scene.until("orders", lambda i: i["status"].get("lastHandledReconcileAt") == mark)
 
 
-async def test_no_edit_of_the_spec_but_another_version_calls_for_a_refused_upgrade(
+async def test_after_a_refused_upgrade_only_another_version_leads_to_a_call(
     scene: Scene,
 ) -> None:
     engine = scene.engine()
@@ -101,7 +101,7 @@ async def test_a_version_with_letters_is_called_once_when_it_is_the_vendors_late
     assert operations(scene, engine) == ["Upgrade"]
 
 
-async def test_a_fourth_part_is_a_patch_of_three(scene: Scene) -> None:
+async def test_a_version_with_a_fourth_part_is_a_patch_of_one_with_three(scene: Scene) -> None:
     engine = scene.engine(version="2.4.1.5")
     scene.secret()
     scene.resource(engine)
@@ -207,7 +207,7 @@ async def test_an_answer_of_the_gateway_after_the_effect_leads_to_no_second_call
 async def test_two_regions_of_one_endpoint_are_one_engine(
     unserved: Scene, start_operator: Start
 ) -> None:
-    """The endpoint that these tests set names no region, as behind a private link."""
+    """The endpoint of these tests names no region, as behind a private link."""
     scene = unserved
     engine = scene.engine()
     scene.secret()

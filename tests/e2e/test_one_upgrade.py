@@ -1,4 +1,4 @@
-"""One upgrade as its users see it: applied, followed, done, and nothing else touched."""
+"""One upgrade as users see it: applied, followed, done; nothing else is touched."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_an_upgrade_takes_three_status_writes(scene: Scene) -> None:
         scene.secret()
         await scene.until_reason("orders", "UpToDate")
 
-    # Counted once all versions are there: the watch that collects them may be behind.
+    # Count once all versions have arrived: the watch that collects them may be behind.
     writes = status_writes(versions)
     reasons = [ready(write)["reason"] for write in writes]
     writes = writes[reasons.index("CredentialsNotFound") + 1 :]

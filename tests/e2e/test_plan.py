@@ -1,4 +1,4 @@
-"""`cse-operator plan` over a fleet in every state: what it says is what then happens."""
+"""`cse-operator plan` for engines in every state: the prediction comes true after the apply."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RETRY, LOOK = "cse-operator.io/retry-requested-at", "cse-operator.io/reconcile-r
 
 @dataclass
 class Fleet:
-    """Engines and resources as they are, and the manifests that are about to be applied."""
+    """The stored engines and resources, and the manifests that the test will apply."""
 
     scene: Scene
     manifests: dict[str, Object] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Fleet:
         job: JobPlan | None = None,
         **spec: Any,
     ) -> None:
-        """A resource that is there for a reason."""
+        """Create a resource and wait until it has this reason."""
         summary = self.engines[name] = self.scene.engine(name, **(engine or {}))
         if job is not None:
             self.scene.admin.plan_jobs(job, summary.id)
@@ -59,7 +59,7 @@ class Fleet:
         labels: Object | None = None,
         **spec: Any,
     ) -> None:
-        """The manifest that is about to be applied."""
+        """Add a manifest that the test will apply."""
         engine = self.engines.get(like or name)
         ids = {"projectId": self.scene.project, "engineId": engine.id if engine else "no-such"}
         manifest = engine_manifest(name, namespace=self.scene.namespace, **{**ids, **spec})
@@ -74,14 +74,14 @@ class Fleet:
             (folder / f"{name}.yaml").write_text(yaml.safe_dump(manifest))
 
     def calls(self) -> dict[str, int]:
-        """The calls that started something, by the engine's name."""
+        """Return the number of upgrade and retry calls, by the engine's name."""
         return {
             name: len(self.scene.changing_calls(engine)) for name, engine in self.engines.items()
         }
 
 
 async def policies_in_force(scene: Scene) -> None:
-    """Two policies, once the operator has shown that it knows them."""
+    """Create two policies, and wait until the operator has written their status."""
     for name, spec in (("closed", {"suspend": True}), ("manual", {"approval": "Manual"})):
         selector = {"matchLabels": {"gate": name}}
         manifest = policy_manifest(scene.namespace, name, selector=selector, **spec)
@@ -96,7 +96,7 @@ async def policies_in_force(scene: Scene) -> None:
 
 
 async def fleet_in_every_state(scene: Scene) -> Fleet:
-    """Each state that an engine and its resource can be in, and what is wanted of it then."""
+    """Create an engine in every state, and a manifest for each."""
     fleet = Fleet(scene)
     scene.secret()
     old, latest = {"version": "2.3.1"}, {"version": "2.4.0"}
@@ -181,7 +181,7 @@ NEW = {"second", "missing", "fresh", "settled", "keyless"}
 
 
 def plan(scene: Scene, folder: Path, *flags: str, code: int = 0, **options: Any) -> str:
-    """Plan the folder, and return what was printed."""
+    """Plan the folder, and return the output."""
     vendor = None if "--offline" in flags else scene.simulation.url
     result = command.run(
         *("plan", "-f", str(folder), *flags),
@@ -199,9 +199,7 @@ def verdicts(printed: str) -> dict[str, Object]:
 
 
 @pytest.mark.timeout(300)
-async def test_what_a_plan_says_of_a_fleet_in_every_state_is_what_then_happens(
-    scene: Scene, tmp_path: Path
-):
+async def test_a_plan_predicts_what_happens_to_engines_in_every_state(scene: Scene, tmp_path: Path):
     fleet = await fleet_in_every_state(scene)
     fleet.write(tmp_path)
     before, objects = fleet.calls(), {name: scene.get(name) for name in EXPECTED.keys() - NEW}
@@ -212,7 +210,7 @@ async def test_what_a_plan_says_of_a_fleet_in_every_state_is_what_then_happens(
     assert "Plan for 22 engines" in plan(scene, tmp_path, *detailed, code=3)
     from_statuses = verdicts(plan(scene, tmp_path, "-o", "json"))
 
-    # It has started nothing and written nothing.
+    # The plan has started nothing and written nothing.
     assert fleet.calls() == before
     assert {name: scene.get(name)["spec"] for name in objects} == {
         name: item["spec"] for name, item in objects.items()
@@ -221,22 +219,22 @@ async def test_what_a_plan_says_of_a_fleet_in_every_state_is_what_then_happens(
     scene.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(tmp_path))
     for name, one in said.items():
         await assert_it_happens(fleet, name, one, before.get(name, 0))
-    # Nothing but the calls that were announced.
+    # The vendor got only the calls that the plan announced.
     assert fleet.calls() == {
         name: before[name] + (said[name]["verdict"] == "upgrade") for name in fleet.engines
     }
 
-    # Without a look at the vendor it says less, and nothing else.
+    # Without `--ask-vendor`, the plan says less and nothing different.
     unknown = {name for name, one in from_statuses.items() if one["verdict"] == "unknown"}
     assert unknown == NEW - {"second"} | {"again"}
-    # What only the vendor knows by now: the operator looks at rest every ten minutes.
+    # Changes at the vendor that the operator has not seen: it looks every ten minutes at rest.
     lately = {"changing", "frozen", "elsewhere"}
     for name in EXPECTED.keys() - unknown - lately:
         assert from_statuses[name]["verdict"] == EXPECTED[name], name
 
 
 async def assert_it_happens(fleet: Fleet, name: str, said: Object, calls_before: int) -> None:
-    """Hold a resource to what the plan said of it."""
+    """Assert that the resource does what the plan said."""
     scene = fleet.scene
     if said["verdict"] == "upgrade":
         ends = {"UpgradeRejected"} if said["warnings"] else {"UpToDate"}
@@ -260,7 +258,7 @@ def is_seen(item: Object) -> bool:
 
 @pytest.fixture
 def planner(scene: Scene, tmp_path: Path) -> Iterator[Path]:
-    """A kubeconfig of somebody who has the role for plans, in the whole cluster, and no other."""
+    """A kubeconfig of an account with only the role for plans, in the whole cluster."""
     role = next(
         one
         for one in yaml.safe_load_all((ROOT / "deploy/roles/roles.yaml").read_text())
@@ -315,7 +313,7 @@ async def test_the_role_for_plans_suffices_and_changes_nothing(
     assert scene.changing_calls() == []
 
 
-# --- what the API server would say ----------------------------------------------------------------
+# --- refusals by the API server -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -350,6 +348,6 @@ def test_what_a_plan_refuses_the_api_server_refuses(
 
 
 def manifest_line(file: Path) -> int:
-    """Where the version stands."""
+    """Return the line of the version in the manifest."""
     lines = file.read_text().splitlines()
     return next(number for number, line in enumerate(lines) if line.startswith("  version:"))

@@ -1,4 +1,4 @@
-"""`cse-operator plan` of a merge that changes nothing but a policy: what it says then happens."""
+"""`cse-operator plan` of a merge that changes only a policy: the prediction comes true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies with the whole operator: who goes when, and what people see of it."""
+"""Policies with the whole operator: the order of upgrades, and what users see of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def policy_of(scene: Scene, name: str = "production") -> dict[str, Any]:
 
 
 async def until_policy(scene: Scene, predicate: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Wait for the policy's status, which is written at most once in ten seconds."""
+    """Wait for the policy's status, which the operator writes at most once in ten seconds."""
     async with asyncio.timeout(60):
         while True:
             found = await asyncio.to_thread(policy_of, scene)
@@ -40,7 +40,7 @@ async def until_policy(scene: Scene, predicate: Callable[[dict[str, Any]], Any])
 
 
 def labelled(scene: Scene, name: str, **labels: str) -> EngineSummary:
-    """An engine with a resource that has labels from its very beginning."""
+    """Create an engine and its resource, which has the labels from its creation on."""
     engine = scene.engine(name)
     manifest = engines.engine_manifest(
         name, namespace=scene.namespace, projectId=scene.project, engineId=engine.id
@@ -61,7 +61,7 @@ async def test_a_rollout_in_waves_stops_at_a_failure_says_so_and_goes_on_after_t
         {"name": "rest"},
     ]
     apply(scene, waves=waves, maxConcurrent=2)
-    # Production's resources are there first: the canary goes first all the same.
+    # Production's resources exist first; the canary is upgraded first all the same.
     rest = [labelled(scene, f"rest-{n}") for n in range(3)]
     half = [labelled(scene, f"half-{n}", wave="half") for n in range(2)]
     canary = labelled(scene, "canary", wave="canary")
@@ -94,7 +94,7 @@ async def test_a_rollout_in_waves_stops_at_a_failure_says_so_and_goes_on_after_t
     assert "held" not in scene.get("rest-0")["status"]
 
 
-async def test_what_is_held_asks_the_vendor_nothing_and_goes_when_it_is_approved(
+async def test_a_held_engine_makes_no_calls_and_is_upgraded_once_approved(
     unserved_with_own_vendor: Scene, start_operator: Start
 ) -> None:
     scene = unserved_with_own_vendor
@@ -118,7 +118,7 @@ async def test_what_is_held_asks_the_vendor_nothing_and_goes_when_it_is_approved
     calls, version = len(scene.calls()), item["metadata"]["resourceVersion"]
     apply(scene, approval="Manual", maxConcurrent=3)
     await until_policy(scene, lambda status: status.get("observedGeneration") == 3)
-    # It is held still, so there is no write and no look.
+    # The policy still holds it, so there is no write and no look.
     assert scene.get("orders")["metadata"]["resourceVersion"] == version
     assert len(scene.calls()) == calls, [c.time for c in scene.calls()]
 
@@ -133,7 +133,7 @@ async def test_what_is_held_asks_the_vendor_nothing_and_goes_when_it_is_approved
     assert 'cse_operator_policy_gate_open{kind="UpgradePolicy"' in metrics
 
 
-async def test_a_policy_that_goes_lets_the_engine_go_and_says_that_it_did(
+async def test_a_deleted_policy_releases_its_engine_and_says_so(
     unserved_with_own_vendor: Scene, start_operator: Start
 ) -> None:
     scene = unserved_with_own_vendor

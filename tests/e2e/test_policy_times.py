@@ -1,4 +1,4 @@
-"""Windows and freezes with the whole operator, whose clock is moved."""
+"""Windows and freezes with the whole operator, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLAGS = ("--poll-interval=0.1", "--wait-interval=0.3", "--resync-interval=1")
 
 
 def held_until(item: Object) -> dict[str, datetime]:
-    """When each hold of an engine is over."""
+    """Return the end of each hold of an engine."""
     return {h["reason"]: datetime.fromisoformat(h["until"]) for h in item["status"]["held"]}
 
 

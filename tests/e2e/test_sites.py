@@ -1,4 +1,4 @@
-"""Regions and sites: one operator for several, and a region that is on no list any more."""
+"""Regions and sites: one operator for several, and a region that was taken off the lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK = ("--poll-interval=0.1", "--wait-interval=0.3", "--slow-interval=0.5")
 
 @pytest.fixture
 def operator_of(unserved: Scene, tmp_path: Path) -> Callable[..., OperatorProcess]:
-    """Make operators for the scene, which differ in what they know of regions."""
+    """Make operators for the scene that know different regions."""
 
     def make(*flags: str, name: str, own_site: bool = True) -> OperatorProcess:
         return OperatorProcess(
@@ -54,7 +54,7 @@ async def test_an_upgrade_in_a_region_that_was_taken_off_the_list_is_followed_to
     assert len(scene.changing_calls()) == 1
 
 
-async def test_a_region_on_no_list_is_refused_by_the_defaults_and_the_setting_is_named(
+async def test_the_defaults_refuse_an_unlisted_region_and_name_the_setting(
     unserved: Scene, operator_of: Callable[..., OperatorProcess]
 ) -> None:
     unserved.secret()

@@ -1,4 +1,4 @@
-"""One tenant against the others: what a namespace does slows and endangers no other one."""
+"""Tenants are isolated: one namespace neither slows nor endangers another."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ async def test_hundreds_of_made_up_projects_at_a_vendor_that_hangs_slow_nobody(
     await town.beside(lambda round_: town.fill(manifests) if not round_ else None)
 
 
-async def test_an_engine_of_who_has_credentials_is_not_blocked_by_an_older_claim_without(
+async def test_an_older_resource_without_credentials_does_not_block_an_engine(
     town: Town,
 ) -> None:
     engine = town.lone.engine()
     town.noisy.resource(engine, "squatter", projectId=town.lone.project)
     await town.noisy.until_reason("squatter", "CredentialsNotFound")
-    await asyncio.sleep(1.1)  # creation times are whole seconds, and the older one is to be older
+    await asyncio.sleep(1.1)  # creation times have whole seconds; the first must be older
     town.lone.resource(engine)
     item = await town.lone.until_reason("orders", "UpToDate")
     assert item["status"]["result"] == "Succeeded"
@@ -51,7 +51,7 @@ async def test_an_engine_of_who_has_credentials_is_not_blocked_by_an_older_claim
     assert town.lone.namespace not in str(squatter["status"])
 
 
-async def test_a_secret_that_was_deleted_starts_no_upgrade_although_it_was_read_lately(
+async def test_no_upgrade_starts_with_a_cached_secret_that_was_deleted(
     town: Town,
 ) -> None:
     scene = town.lone
@@ -99,7 +99,7 @@ async def test_a_namespace_that_is_forbidden_is_skipped_and_served_when_it_is_no
 
 
 def _allow(cluster: Cluster, namespace: str, *, account: str) -> None:
-    """Give the operator's account the rights that it needs in a namespace."""
+    """Give the operator's account its rights in a namespace."""
     group = "cse-operator.io"
     rules = [
         (group, "microserviceengines", ["get", "list", "watch"]),

@@ -1,4 +1,4 @@
-"""Others act on the same engines and resources: people, the vendor, second resources."""
+"""Others act on the same engines and resources: people, the vendor, other resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.scene import Object, Scene, condition_types, ready
 
 
 def _age(item: Object) -> tuple[str, str]:
-    """What makes a resource the older one: its creation; in the same second, its uid."""
+    """Return the sort key of resources by age: the creation time, then the uid."""
     return item["metadata"]["creationTimestamp"], item["metadata"]["uid"]
 
 
@@ -102,7 +102,9 @@ async def test_the_oldest_of_two_resources_drives_and_its_deletion_hands_over(
     assert len(scene.changing_calls()) == 1
 
 
-async def test_a_running_upgrade_is_ended_by_the_resource_that_began_it(scene: Scene) -> None:
+async def test_the_next_owner_follows_a_running_upgrade_to_its_end_before_its_own(
+    scene: Scene,
+) -> None:
     engine = scene.engine(latest_version="2.5.0", offered_versions=("2.4.0",))  # type: ignore[arg-type]
     scene.secret()
     scene.admin.plan_jobs(JobPlan(outcome="never"), engine.id)
@@ -119,9 +121,7 @@ async def test_a_running_upgrade_is_ended_by_the_resource_that_began_it(scene: S
     assert [call.body["version"] for call in scene.changing_calls()] == ["2.4.0", "2.5.0"]
 
 
-async def test_a_other_owner_in_another_namespace_is_not_named(
-    scene: Scene, elsewhere: Scene
-) -> None:
+async def test_an_owner_in_another_namespace_is_not_named(scene: Scene, elsewhere: Scene) -> None:
     engine = scene.engine()
     for namespace in (scene, elsewhere):
         namespace.secret()
@@ -139,7 +139,7 @@ async def test_a_other_owner_in_another_namespace_is_not_named(
 async def test_two_resources_applied_at_once_for_one_engine_make_one_call(scene: Scene) -> None:
     scene.secret()
     engines = [scene.engine(f"engine-{number}") for number in range(6)]
-    # A call that takes its time before it has an effect: whoever looks meanwhile sees nothing.
+    # The call is slow to take effect: until then, a look at the engine shows no upgrade.
     scene.admin.add_fault(
         Fault(operation="Upgrade", project=scene.project, times=None, delay_ms=300)
     )
@@ -184,7 +184,7 @@ async def test_a_resource_suspended_in_mid_job_is_followed_to_its_end(scene: Sce
     assert item["status"]["result"] == "Succeeded"
 
 
-async def test_a_spec_changed_while_the_engine_is_looked_at_is_not_acted_on_by_the_old_version(
+async def test_a_spec_changed_during_a_look_prevents_a_call_for_the_old_version(
     scene: Scene,
 ) -> None:
     engine, other = scene.engine(), scene.engine("other", version="2.4.0")
@@ -195,7 +195,7 @@ async def test_a_spec_changed_while_the_engine_is_looked_at_is_not_acted_on_by_t
     scene.resource(engine)
     await scene.admin.wait_for_async("ShowEngine", engine=engine.id, phase="received")
     scene.patch("orders", suspend=True)
-    # Once another resource was answered, the watch has delivered the change, too.
+    # When another resource was answered, the watch has delivered the change too.
     scene.annotate("other", reconcile_requested_at="1")
     await scene.until("other", lambda i: i["status"]["lastHandledReconcileAt"] == "1")
     scene.admin.clear_faults()

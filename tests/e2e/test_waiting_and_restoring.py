@@ -1,4 +1,4 @@
-"""Scripts that wait for an end, and backups that are restored."""
+"""Scripts that wait for the end of an upgrade, and resources restored from a backup."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The README, docs/fleet.md and docs/kubectl-cse.md show what kubectl shows; it reads well.
+"""README, docs/fleet.md and docs/kubectl-cse.md show the output of real runs, and it reads well.
 
-`CSE_DOCS=write make test ARGS="-k what_people_see"` writes the pages' blocks anew.
+`CSE_DOCS=write make test ARGS="-k what_people_see"` rewrites the blocks on the pages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BLOCK = re.compile(r"```console\n\$ ((?:kubectl|cse-operator) [^\n]+)\n(.*?)```\
 LIFE = "kubectl get mse -n payments -w"
 
 NARROW, WIDE = 80, 160
-"""Columns of terminals."""
+"""Columns of a terminal."""
 
 CHANGING = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
@@ -49,12 +49,12 @@ CHANGING = (
     (r"-{4,}", "----"),
     (r"Kubernetes v[0-9.]+", "Kubernetes VERSION"),
 )
-"""What differs from run to run."""
+"""Patterns of text that differs from run to run."""
 
 
 @pytest.fixture
 def fleet(private_control_plane: LocalControlPlane, simulator: Simulation) -> Scene:
-    """A cluster of its own with three namespaces; the last one is served by nobody."""
+    """Three namespaces in their own cluster; no operator serves the last one."""
     cluster = private_control_plane.cluster
     cluster.install_crd(crd.definition())
     install_policy_crds(cluster)
@@ -129,7 +129,7 @@ async def test_an_upgrade_reads_as_the_readme_shows(
 
 
 async def what_the_tools_say(fleet: Scene, folder: Path) -> None:
-    """The same fleet, as `kubectl cse` and `cse-operator plan` show it."""
+    """Show the same resources with `kubectl cse` and `cse-operator plan`."""
     person = Plugin(fleet.cluster, plugin.build(folder / "plugin"))
     commands = set(blocks_of(PLUGIN_PAGE))
     said = {command: person.run(*command.split()[2:]).stdout for command in commands}
@@ -152,7 +152,7 @@ async def what_the_tools_say(fleet: Scene, folder: Path) -> None:
 
 
 async def bring(scene: Scene, name: str, reason: str, plan: JobPlan | None = None) -> None:
-    """Have a resource come to be there for this reason, before the next one makes its calls."""
+    """Create a resource and wait until it has this reason, before the next one makes its calls."""
     engine = scene.engine(name)
     if plan is not None:
         scene.admin.plan_jobs(plan, engine.id)
@@ -161,7 +161,7 @@ async def bring(scene: Scene, name: str, reason: str, plan: JobPlan | None = Non
 
 
 def write_what_is_planned(fleet: Scene, folder: Path) -> None:
-    """The manifests of a commit: one wants a version that there is, one is resumed."""
+    """Write the manifests of a commit: one asks for an offered version, one resumes a resource."""
     folder.mkdir()
     items = fleet.kubectl.json("get", "mse", "-A")["items"]
     changes = {"refunds": {"version": "2.4.0"}, "registry": {"suspend": False}}
@@ -178,7 +178,7 @@ def widest(text: str) -> int:
 
 
 def settled(text: str) -> str:
-    """A text without what differs from run to run; Events come in time, and not in order."""
+    """Return the text without the parts that vary; the order of Events varies too."""
     for pattern, instead in CHANGING:
         text = re.sub(pattern, instead, text)
     body, mark, events = text.partition("Events:")
@@ -187,12 +187,12 @@ def settled(text: str) -> str:
 
 
 def blocks_of(page: Path) -> dict[str, str]:
-    """The commands of kubectl on a page, and what it says they show."""
+    """Return the kubectl commands on a page, each with the output that the page shows."""
     return dict(BLOCK.findall(page.read_text()))
 
 
 def assert_shown(page: Path, shown: dict[str, str]) -> None:
-    """Hold the blocks of a page to what these commands have shown."""
+    """Assert that the blocks of a page equal the output of their commands."""
     if os.environ.get("CSE_DOCS") == "write":
         write(page, shown)
     blocks = blocks_of(page)

@@ -1,4 +1,4 @@
-"""The world of the fault suites, and the matrix at the end of the report."""
+"""Fixtures of the fault suites, and the matrix at the end of the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEIGHBOURS = "neighbours"
 
 @pytest.fixture(scope="session")
 def vendor() -> Iterator[Simulation]:
-    """A vendor whose jobs end when they are told to."""
+    """A vendor whose jobs end when a test ends them."""
     with start_simulator(record_calls=1_000_000) as simulation:
         simulation.admin.plan_jobs(JobPlan(outcome="never", times=None))
         yield simulation
@@ -28,7 +28,7 @@ def vendor() -> Iterator[Simulation]:
 
 @pytest.fixture(scope="session")
 def lagging_vendor() -> Iterator[Simulation]:
-    """Such a vendor whose reads are always a second behind."""
+    """Such a vendor with reads that are always a second behind."""
     with start_simulator(record_calls=1_000_000, read_lag_ms=1000) as simulation:
         simulation.admin.plan_jobs(JobPlan(outcome="never", times=None))
         yield simulation
@@ -36,19 +36,19 @@ def lagging_vendor() -> Iterator[Simulation]:
 
 @pytest.fixture
 def lagging_world(control_plane: Cluster, lagging_vendor: Simulation, tmp_path: Path) -> World:
-    """The API server and that vendor."""
+    """The API server and the lagging vendor."""
     return World(control_plane, lagging_vendor, tmp_path)
 
 
 @pytest.fixture
 def world(control_plane: Cluster, vendor: Simulation, tmp_path: Path) -> World:
-    """The API server and the vendor that all runs share."""
+    """The API server and the vendor of all runs."""
     return World(control_plane, vendor, tmp_path)
 
 
 @pytest.fixture
 def judge(request: pytest.FixtureRequest) -> Callable[[str, list[Result]], None]:
-    """Add results to the matrix, and fail the test for those that broke the promise."""
+    """Add results to the matrix; fail the test for results that broke the promise."""
 
     def judged(title: str, results: list[Result]) -> None:
         if ONLY and not results:
@@ -62,7 +62,7 @@ def judge(request: pytest.FixtureRequest) -> Callable[[str, list[Result]], None]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what neighbours saw, the matrix of all tests from all workers, and the plain count."""
+    """Print the measurements of neighbours, the matrix of all workers' tests, and the totals."""
     reports = [r for group in ("passed", "failed") for r in terminalreporter.getreports(group)]
     properties = [one for report in reports for one in report.user_properties]
     lines = sorted(value for name, value in properties if name == NEIGHBOURS)

@@ -1,6 +1,6 @@
-"""Each call of a whole upgrade goes wrong in each way, and the operator dies around each.
+"""Every call of a whole upgrade fails in every way, and the operator dies around every call.
 
-Which calls there are is not kept in a list: an undisturbed run is recorded first.
+The list of calls is recorded from an undisturbed run, not written by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COURSES = pytest.mark.parametrize("course", [UPGRADE, RETRY], ids=lambda course:
 
 
 async def _boundaries(world: World, course: Course) -> list[Boundary]:
-    """The calls of a course; of the retried one, those that it adds to the plain one."""
+    """Return the calls of a course; for the retry, only those from the retry call on."""
     boundaries = await record(world, course)
     calls = [boundary.call for boundary in boundaries]
     return boundaries if course is UPGRADE else boundaries[calls.index("PUT actions") :]
@@ -33,7 +33,7 @@ def _is_event(boundary: Boundary) -> bool:
 
 
 def _parted(boundaries: list[Boundary]) -> tuple[list[Boundary], list[Boundary]]:
-    """The calls until the first event of the watch, by which the operator starts, and the rest."""
+    """Split into the calls up to the first watch event, which start the operator, and the rest."""
     first_event = next(n for n, boundary in enumerate(boundaries) if _is_event(boundary))
     return boundaries[:first_event], [b for b in boundaries[first_event:] if not _is_event(b)]
 
@@ -47,7 +47,7 @@ def _faults(boundaries: list[Boundary]) -> list[Case]:
 
 
 @COURSES
-async def test_killed_before_and_after_each_call_it_goes_on_where_it_was(
+async def test_an_operator_killed_around_any_call_goes_on_where_it_was(
     world: World, judge: Judge, course: Course
 ) -> None:
     cases = []
@@ -60,7 +60,7 @@ async def test_killed_before_and_after_each_call_it_goes_on_where_it_was(
     judge(f"{course.name}: killed before and after", await run_alone(world, course, cases))
 
 
-async def test_whatever_happens_to_a_call_of_the_start_the_operator_gets_to_work(
+async def test_the_operator_starts_despite_any_fault_in_the_calls_of_its_start(
     world: World, judge: Judge
 ) -> None:
     start, _ = _parted(await _boundaries(world, UPGRADE))
@@ -68,7 +68,7 @@ async def test_whatever_happens_to_a_call_of_the_start_the_operator_gets_to_work
 
 
 @COURSES
-async def test_whatever_happens_to_a_call_the_upgrade_is_made_once(
+async def test_any_fault_in_any_call_still_leads_to_one_upgrade(
     world: World, judge: Judge, course: Course
 ) -> None:
     boundaries = await _boundaries(world, course)
@@ -79,7 +79,7 @@ async def test_whatever_happens_to_a_call_the_upgrade_is_made_once(
 
 
 @COURSES
-async def test_whatever_happens_to_what_changes_something_while_reads_lag_it_is_made_once(
+async def test_any_fault_in_a_changing_call_leads_to_one_upgrade_while_reads_lag(
     world: World, lagging_world: World, judge: Judge, course: Course
 ) -> None:
     changing = [
@@ -100,9 +100,7 @@ async def test_whatever_happens_to_what_changes_something_while_reads_lag_it_is_
     judge(f"{course.name}: reads that lag", results)
 
 
-async def test_whatever_happens_to_an_event_of_the_watch_nothing_is_missed(
-    world: World, judge: Judge
-) -> None:
+async def test_any_fault_in_a_watch_event_loses_no_change(world: World, judge: Judge) -> None:
     cases = [
         Case(boundary, name, behaviour)
         for boundary in await _boundaries(world, UPGRADE)

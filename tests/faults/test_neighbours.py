@@ -1,9 +1,9 @@
-"""Trouble with one engine, one project or one credential is not the others' trouble.
+"""Trouble with one engine, project or credential does not reach the others.
 
-The others may take twice as long as without it, in the median of twenty. A machine may be busy for
-a while, so a moment more is let pass, and what is a little late is measured again: trouble that
-holds others up for a while does so in every round. What comes later than a busy machine would have
-it is not measured again: the trouble may be over by then.
+The neighbours' median of twenty may at most double, plus a moment for a busy machine. A result
+slightly above that is measured again, because a busy machine causes it once and real trouble in
+every round. A result beyond what a busy machine adds is not measured again, because the trouble
+may be over by then.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ NEIGHBOURS = 20
 A_MOMENT = 0.25
 """Seconds that a busy machine may add to a median."""
 ROUNDS = 5
-"""How often the neighbours are measured beside the trouble, until they are in time."""
+"""The most measurements beside the trouble, of which one must be in time."""
 HELD_UP = 3.0
-"""Seconds beyond the clean median that no busy machine adds to it."""
+"""Seconds above the clean median that no busy machine adds."""
 CROWD = 40
-"""More than the operator works on at once."""
+"""More resources than the operator works on at once."""
 
 FLAGS = (
-    # A call that is not answered is waited for longer than everything else here takes.
+    # An unanswered call takes longer than everything else here.
     "--request-timeout=20",
     "--outcome-grace=24",
     "--poll-interval=0.3",
@@ -50,20 +50,20 @@ FLAGS = (
 )
 
 MOST_REFUSALS = 3
-"""Of one secret in a quarter of an hour; one more is left for a new secret, and the sixth in a row
-would lock its user."""
+"""Refusals of one secret in a quarter of an hour. One attempt is left for a new secret; the sixth
+refusal in a row would lock the user."""
 
 
 @dataclass
 class Street:
-    """Two namespaces with a project each, at one vendor, served by one operator."""
+    """Two namespaces at one vendor, with one project each, served by one operator."""
 
     simulation: Simulation
     here: Scene
     elsewhere: Scene
 
     async def upgrade(self, name: str) -> float:
-        """Upgrade neighbours; returns the median of the seconds until they were called for."""
+        """Upgrade neighbours; return the median of the seconds until their calls."""
         scene = self.here
         engines = [scene.engine(f"{name}-{number}") for number in range(NEIGHBOURS)]
         begun = []
@@ -81,7 +81,7 @@ class Street:
 
 @pytest.fixture
 def street(control_plane: Cluster, tmp_path: Path) -> Iterator[Street]:
-    """An operator at work, and a vendor that knows one user."""
+    """A running operator, and a vendor that knows one user."""
     suite = secrets.token_hex(4)
     namespaces = [f"street-{suite}-{name}" for name in ("here", "elsewhere")]
     for namespace in namespaces:
@@ -109,7 +109,7 @@ def street(control_plane: Cluster, tmp_path: Path) -> Iterator[Street]:
 
 @pytest.fixture
 def hold(street: Street, request: pytest.FixtureRequest) -> Hold:
-    """Hold neighbours to how long they took without the trouble, and show both in the report."""
+    """Compare the neighbours' times with and without the trouble, and report both."""
 
     async def hold(clean: float) -> None:
         limit = max(2 * clean, clean + A_MOMENT)

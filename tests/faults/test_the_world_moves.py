@@ -1,5 +1,5 @@
-"""What is around the operator moves in the middle of an upgrade: its network, its clock, the API
-server, and other operators. What people and the vendor do meanwhile is in the tests of the whole.
+"""The operator's surroundings change during an upgrade: its network, clock, API server, and other
+operators. The end-to-end tests cover what people and the vendor do meanwhile.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ pytestmark = pytest.mark.timeout(3600)
 Judge = Callable[[str, list[Result]], None]
 
 QUARTER = 900.0
-"""Seconds that a clock may be off."""
+"""The offset of a wrong clock, in seconds."""
 
 CUT_SECONDS = 60.0
-"""Ten minutes, where all that the operator waits for is shortened tenfold."""
+"""Ten minutes; here all of the operator's waits are a tenth, and so is this."""
 
 REST_OF_TEN_MINUTES = 540.0
-"""What the vendor's clock shows beyond that: it cannot be shortened, and jumps."""
+"""The rest of the ten minutes, by which the vendor's clock jumps because it cannot be shortened."""
 
 INTENT = Boundary("kube", "PATCH microserviceengines/status", 1)
 UPGRADE_CALL = Boundary("cloud", "PUT upgrade", 1)
@@ -54,7 +54,7 @@ LOOK_AT_JOB = Boundary("cloud", "GET job", 1)
 
 
 async def _calls(world: World) -> list[Boundary]:
-    """The calls of an upgrade about the resource and its engine, from the first event on."""
+    """Return an upgrade's calls about the resource and its engine, from the first event on."""
     boundaries = await record(world, UPGRADE)
     first = next(n for n, boundary in enumerate(boundaries) if boundary.call.startswith("EVENT"))
     others = ("EVENT", "LIST microserviceengines", "WATCH")
@@ -64,7 +64,7 @@ async def _calls(world: World) -> list[Boundary]:
 # --- other operators, other clocks ------------------------------------------------------------
 
 
-async def test_two_operators_half_an_hour_apart_make_one_call_whatever_happens_to_theirs(
+async def test_two_operators_with_clocks_half_an_hour_apart_make_one_call_despite_any_fault(
     world: World, judge: Judge
 ) -> None:
     cases = [
@@ -76,7 +76,7 @@ async def test_two_operators_half_an_hour_apart_make_one_call_whatever_happens_t
     judge("two operators, clocks ±15 min: faults", results)
 
 
-async def test_killed_around_each_call_it_comes_back_with_another_clock(
+async def test_an_operator_killed_around_any_call_goes_on_with_another_clock(
     world: World, judge: Judge
 ) -> None:
     deaths = {
@@ -130,7 +130,7 @@ async def test_a_leader_that_sleeps_beyond_its_lease_in_any_call_does_no_harm_wh
 
 
 def cut_off(stage: Stage, sides: tuple[str, ...], *, silently: bool) -> Behaviour:
-    """The call takes effect, and for ten minutes nothing gets through any more."""
+    """Let the call take effect; then cut all connections for ten minutes."""
 
     def mend() -> None:
         stage.world.simulation.admin.change_settings(clock_offset_seconds=REST_OF_TEN_MINUTES)
@@ -174,14 +174,14 @@ async def test_a_network_cut_of_ten_minutes_loses_nothing(world: World, judge: J
 def own_world(
     private_control_plane: LocalControlPlane, vendor: Simulation, tmp_path: Path
 ) -> World:
-    """A world whose API server may be restarted."""
+    """A world with an API server that a test may restart."""
     for path in sorted(CRDS.glob("*.yaml")):
         private_control_plane.cluster.install_crd(yaml.safe_load(path.read_text()))
     return World(private_control_plane.cluster, vendor, tmp_path)
 
 
 class Outage:
-    """The API server goes away once all who wait for that are there, and comes back."""
+    """Stop the API server once all runs wait for that, and start it again."""
 
     def __init__(self, control_plane: LocalControlPlane, parties: int, *, compacted: bool) -> None:
         self._control_plane = control_plane
@@ -191,20 +191,20 @@ class Outage:
         self._over = asyncio.Event()
 
     async def intent_lost(self, exchange: Exchange) -> None:
-        """The write does not arrive."""
+        """Lose the write."""
         await self._happen()
         await self._over.wait()
         exchange.hang_up()
 
     async def intent_unanswered(self, exchange: Exchange) -> None:
-        """The write is the last thing that the API server does."""
+        """Let the write be the API server's last action."""
         await exchange.ask()
         await self._happen()
         await self._over.wait()
         exchange.hang_up()
 
     async def answer_meanwhile(self, exchange: Exchange) -> None:
-        """The vendor answers while nothing can be written."""
+        """Let the vendor answer while no status can be written."""
         answer = await exchange.ask()
         await self._happen()
         await exchange.tell(answer)

@@ -1,7 +1,7 @@
-"""A newer build wrote the record, and this one comes after it: by a rollback, or as its standby.
+"""A newer build wrote the record; this build takes over, by a rollback or as its standby.
 
-The newer build is this one with a record that today's readers do not understand: by a word that
-is new, or by the reader that it asks for.
+The newer build is this one, with a record that today's reader does not understand: it contains a
+new word, or requires a newer reader.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Builds:
         return stored
 
     async def stays_unreadable(self, record: dict[str, Any]) -> None:
-        """This build calls nothing and writes nothing over the record, also when asked to retry."""
+        """Assert that this build calls nothing and keeps the record, also on a retry request."""
         calls = len(self.scene.changing_calls())
         item = await self.scene.until_reason("orders", "UnreadableStatus")
         assert "nothing is called" in ready(item)["message"]
@@ -59,7 +59,7 @@ class Builds:
         assert len(self.scene.changing_calls()) == calls
 
     async def ends_well(self) -> None:
-        """The newer build, back again, ends the upgrade: one call was accepted in all."""
+        """Assert that the newer build ends the upgrade, with one accepted call in all."""
         self.scene.admin.end_job(self.scene.admin.engine(self.engine.id).latest_job_id)
         item = await self.scene.until_reason("orders", "UpToDate")
         assert item["status"]["result"] == "Succeeded"
@@ -68,7 +68,7 @@ class Builds:
 
 @pytest.fixture
 def vendor_of_long_jobs() -> Iterator[Simulation]:
-    """A vendor whose jobs end when they are told to."""
+    """A vendor whose jobs end when a test ends them."""
     with start_simulator() as simulation:
         simulation.admin.plan_jobs(JobPlan(outcome="never", times=None))
         yield simulation
@@ -78,7 +78,7 @@ def vendor_of_long_jobs() -> Iterator[Simulation]:
 def builds(
     private_control_plane: LocalControlPlane, vendor_of_long_jobs: Simulation, tmp_path: Path
 ) -> Iterator[Builds]:
-    """A cluster with the newer build's CRD, as a rollback leaves it."""
+    """A cluster with the newer build's CRD, as after a rollback."""
     definition = crd.definition()
     schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for record in ("upgrade", "history"):
@@ -113,7 +113,7 @@ def builds(
 
 
 async def _in_mid_intent(builds: Builds) -> None:
-    """The call took effect and its answer is still on its way."""
+    """Wait until the call took effect and its answer is still on its way."""
     fault = Fault(operation="Upgrade", engine_id=builds.engine.id, hang=True, after_effect=True)
     builds.scene.admin.add_fault(fault)
     builds.scene.resource(builds.engine)
@@ -161,7 +161,7 @@ async def test_rolled_back_after_a_refusal_the_older_build_calls_nothing(
     older = builds.start()
     await builds.stays_unreadable(record)
     assert older.terminate() == 0
-    # The request that the older build left alone is answered by the newer one.
+    # The newer build answers the request that the older one ignored.
     newer.restart()
     await builds.scene.until_reason("orders", "Upgrading")
     await builds.ends_well()

@@ -1,4 +1,4 @@
-"""The image as it was built, and as a Pod would run it."""
+"""The built image, and how a Pod would run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container: what is in it, that it serves, and that it stops with nothing lost."""
+"""The container image: its content, its work, and its stop without a loss."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def port() -> int:
 
 @pytest.fixture
 def deployment(scene: Scene, tmp_path: Path) -> Manifest:
-    """The Deployment of the namespaced variant, in the test's namespace, and all it needs."""
+    """The Deployment of the namespaced variant with its objects, in the test's namespace."""
     folder = kustomization(tmp_path / "k", "namespaced", namespace=scene.namespace)
     scene.kubectl("apply", "-k", str(folder))
     token = scene.cluster.service_account_token(scene.namespace, "cse-operator")
@@ -60,7 +60,7 @@ def deployment(scene: Scene, tmp_path: Path) -> Manifest:
 def start(
     image: Image, deployment: Manifest, scene: Scene, port: int, tmp_path: Path
 ) -> Iterator[Start]:
-    """Starts a container as the kubelet would for a Pod of the Deployment."""
+    """Start a container as the kubelet would for a Pod of the Deployment."""
     account = tmp_path / "account"
     account.mkdir()
     token = scene.cluster.service_account_token(scene.namespace, "cse-operator")
@@ -72,7 +72,7 @@ def start(
         **environment_of(deployment),
         "KUBERNETES_SERVICE_HOST": str(address.hostname),
         "KUBERNETES_SERVICE_PORT": str(address.port),
-        # The network is this machine's, and the vendor its stand-in.
+        # The container uses this machine's network and the simulated vendor.
         "CSE_OPERATOR_LISTEN": f"127.0.0.1:{port}",
         "CSE_OPERATOR_PROBE_LISTEN": "",
         "CSE_OPERATOR_CSE_ENDPOINT": scene.simulation.url,
@@ -92,7 +92,7 @@ def start(
 
 
 def probe(port: int, path: str) -> int:
-    """The status of an answer, as the kubelet sees it; 0 without one."""
+    """Return the HTTP status that the kubelet sees; 0 without an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -111,12 +111,12 @@ def _wait_until_ready(container: Container, port: int) -> None:
         time.sleep(0.05)
 
 
-# --- what is in it ------------------------------------------------------------------------------
+# --- content ------------------------------------------------------------------------------------
 
 
 def test_the_image_says_who_runs_what(image: Image, deployment: Manifest) -> None:
     pod = deployment["spec"]["template"]["spec"]
-    # The Pod names no user: as a number, the image's is one that is not root to Kubernetes.
+    # The Pod names no user, so Kubernetes must see from the image's number that it is not root.
     assert pod["securityContext"].keys().isdisjoint({"runAsUser", "runAsGroup"})
     assert image.config["User"] == f"{USER}:{USER}"
     assert image.config["Cmd"] == pod["containers"][0]["args"]

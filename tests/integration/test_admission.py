@@ -1,4 +1,4 @@
-"""What the real API server lets in, and what it says where it does not."""
+"""Which resources the real API server accepts, and its messages for the others."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ REFUSED_AT_CREATION = [
 
 
 def apply(kubectl: Kubectl, namespace: str, **spec: object) -> str:
-    """What kubectl says, which is what a person reads."""
+    """Apply a resource, and return kubectl's output."""
     manifest = yaml.safe_dump(engine_manifest("orders", namespace=namespace, **spec))
     result = kubectl.run("apply", "-f", "-", stdin=manifest)
     return result.stdout + result.stderr

@@ -29,7 +29,7 @@ NAMESPACES = "api/v1/namespaces"
 
 
 class EndOf:
-    """Notices the end of processes that are not this one's children."""
+    """Notices the end of processes that are no children of this one."""
 
     def __init__(self, process_ids: list[int]) -> None:
         self._descriptors = [os.pidfd_open(number) for number in process_ids]
@@ -49,7 +49,7 @@ class EndOf:
 def run_in_another_process(tmp_path: Path) -> tuple[subprocess.Popen[str], Cluster]:
     process = subprocess.Popen(
         [sys.executable, "-m", "cse_simulator.control_plane", "run", "--json"],
-        # A shell has its jobs in the background ignore Ctrl-C, and these tests may be one.
+        # A shell lets its background jobs ignore Ctrl-C, and these tests may be such a job.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         stdout=subprocess.PIPE,
         text=True,
@@ -94,7 +94,7 @@ def test_rights_are_those_of_rbac(control_plane, namespace, tmp_path, kubectl):
     kubectl("create", "role", "reader", "-n", namespace, "--verb=list", "--resource=secrets")
     account = f"--serviceaccount={namespace}:reader"
     kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", account)
-    deadline = time.monotonic() + 30  # the authorizer learns of a binding a moment later
+    deadline = time.monotonic() + 30  # the authorizer sees a binding a moment later
     while True:
         try:
             assert control_plane.request("GET", secrets, token=token)["items"] == []

@@ -1,4 +1,4 @@
-"""What tests use on top of the control plane: waiting, kubectl, the operator as a process."""
+"""Test helpers above the control plane: waiting, kubectl, the operator as a process."""
 
 from __future__ import annotations
 

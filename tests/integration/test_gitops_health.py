@@ -1,4 +1,4 @@
-"""What GitOps tools make of a resource in every phase, judged by the tools' own libraries."""
+"""GitOps tools' view of a resource in every phase, computed by their own libraries."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_expressions_for_flux_say_what_kstatus_says(judge, scene):
 
 
 def health_checks() -> list[dict[str, str]]:
-    """The expressions of the sample repository, one for each stage."""
+    """Return the expressions of the sample repository, one for each rollout stage."""
     samples = yaml.safe_load_all(FLUX.read_text())
     stages = [sample["spec"] for sample in samples if sample["kind"] == "Kustomization"]
     checks = [check for stage in stages for check in stage["healthCheckExprs"]]
@@ -168,7 +168,7 @@ def _action_tests() -> dict[str, list[dict[str, Any]]]:
 
 
 def at_some_time(item: dict[str, Any]) -> dict[str, Any]:
-    """An object with the moment of an action replaced, as upstream's test normalizes it."""
+    """Return the object with the time of an action replaced, as upstream's test normalizes it."""
     item = copy.deepcopy(item)
     for name, value in item["metadata"].get("annotations", {}).items():
         if name == APPROVED_VERSION:

@@ -1,4 +1,4 @@
-"""What the Helm chart renders, compared with the kustomize base and its components."""
+"""The Helm chart's objects, compared with the kustomize base and its components."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ VARIANTS: dict[str, tuple[tuple[str, ...], list[str]]] = {
         [*NAMESPACED, *HIGH_AVAILABILITY, *MONITORING, *KEYLESS],
     ),
 }
-"""The components and the values that mean the same."""
+"""Components, and the values that mean the same."""
 
 CHART_LABELS = {
     "app.kubernetes.io/instance",
@@ -75,22 +75,22 @@ def helm(tmp_path: Path) -> Helm:
 
 @pytest.fixture
 def generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script that makes the chart's generated files."""
+    """The script that generates files of the chart."""
     monkeypatch.syspath_prepend(str(ROOT / "hack"))
     return importlib.import_module("helm_chart")
 
 
 def rendered(helm: Helm, *arguments: str, chart: Path = CHART) -> list[Manifest]:
-    """The objects of a release called like the chart."""
+    """Return the objects of a release with the chart's name."""
     return parsed(helm("template", "cse-operator", str(chart), f"--namespace={SYSTEM}", *arguments))
 
 
 def comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Any]:
-    """The objects by kind and name, without what only one of the two ways has."""
+    """Return the objects by kind and name, without the parts that only one of the two ways has."""
     return {
         (item["kind"], item["metadata"]["name"]): _comparable(item)
         for item in manifests
-        if item["kind"] != "CustomResourceDefinition"  # a step of its own with kustomize
+        if item["kind"] != "CustomResourceDefinition"  # with kustomize, the CRD is a separate step
     }
 
 
@@ -267,7 +267,7 @@ def test_every_setting_reaches_the_operator(helm: Helm, monkeypatch: pytest.Monk
         for name, field in schema["properties"]["settings"]["properties"].items()
     }
     settings["clockTolerance"] = 4
-    settings["outcomeGrace"] = 99  # it has to cover the other waits
+    settings["outcomeGrace"] = 99  # it must cover the other waits
 
     objects = rendered(helm, f"--set-json=settings={json.dumps(settings)}")
 
@@ -283,7 +283,7 @@ def test_every_setting_reaches_the_operator(helm: Helm, monkeypatch: pytest.Monk
 
 
 def _another_value(field: dict[str, Any]) -> Any:
-    """A valid value that is not the default."""
+    """Return a valid value that is not the default."""
     if "enum" in field:
         return next(value for value in field["enum"] if value != field["default"])
     match field["type"]:
@@ -381,11 +381,11 @@ def test_a_ca_bundle_is_mounted_where_the_operator_looks_for_it(
     assert kubeconform(control_plane, tmp_path, [deployment])["summary"]["valid"] == 1
 
 
-# --- what people's values look like ---------------------------------------------------------------
+# --- values as users write them -------------------------------------------------------------------
 
 
 def _with_values(helm: Helm, folder: Path, text: str, *arguments: str) -> list[Manifest]:
-    """A release with a values file, from which Helm reads numbers otherwise than from `--set`."""
+    """Render with a values file, whose numbers Helm reads differently from those of `--set`."""
     (folder / "values.yaml").write_text(text)
     return rendered(helm, f"--values={folder / 'values.yaml'}", *arguments)
 
@@ -550,7 +550,7 @@ def test_other_ports_are_a_value_away(helm: Helm, tmp_path: Path) -> None:
         (1053, "UDP"),
         (1053, "TCP"),
     }
-    # An empty list in the policy itself would let everybody in.
+    # An empty list in the policy itself would let every client in.
     assert "ingress" not in policy
     assert "Ingress" in policy["policyTypes"]
 

@@ -1,4 +1,4 @@
-"""`kubectl apply -k deploy/base` on the real API server, and what it gives away."""
+"""`kubectl apply -k deploy/base` on the real API server, and the rights that it grants."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLES = DEPLOY / "samples"
 
 
 def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
-    """The Pod that the Deployment's controller would make."""
+    """Return the Pod that the Deployment's controller would make."""
     template = deployment["spec"]["template"]
     metadata = {**template["metadata"], "name": "cse-operator-0", "namespace": SYSTEM}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
@@ -45,7 +45,7 @@ def test_the_base_installs_and_grants_exactly_what_the_operator_needs(
     again = kubectl("apply", "-k", str(BASE))
     assert {line.split()[-1] for line in again.splitlines()} == {"unchanged"}
 
-    # The operator's account may do this, and beyond it only what every account may.
+    # The operator's account may do this; anything else only if each account may.
     operator = cluster.service_account_token(SYSTEM, "cse-operator")
     kubectl("create", "serviceaccount", "nobody", "-n", SYSTEM)
     nobody = cluster.service_account_token(SYSTEM, "nobody")
@@ -55,7 +55,7 @@ def test_the_base_installs_and_grants_exactly_what_the_operator_needs(
         found = rights_once_granted(cluster, operator, namespace, granted)
         assert found - rights(cluster, nobody, namespace) == granted
 
-    # The namespace enforces the restricted profile, and lets the operator's Pod in.
+    # The namespace enforces the restricted profile, and still admits the operator's Pod.
     deployment = kubectl.json("get", "deployment", "cse-operator", "-n", SYSTEM)
     pod = pod_of(deployment)
     admitted = kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))

@@ -1,4 +1,4 @@
-"""Each way to install it, from nothing to an upgraded engine, and out again."""
+"""Each way to install, from an empty cluster to an upgraded engine, and to uninstall."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ LEADS = "cse_operator_leader 1.0"
 CRD_PATH = f"/{CRDS}/{CRD}"
 
 ELECTED = ("--poll-interval=0.2", "--lease-duration=6", "--outcome-grace=8.5")
-"""With an election, the grace has to outlive what a leader before may have on its way."""
+"""With leader election, the grace must outlast the calls of a previous leader."""
 
 Installer = Callable[[Cluster, Path], Manifest]
-"""Installs it in a cluster, where the namespace `payments` is, and returns its Deployment."""
+"""Installs in a cluster with the namespace `payments`, and returns the Deployment."""
 
 
 def cluster_wide(cluster: Cluster, folder: Path) -> Manifest:
@@ -141,7 +141,7 @@ async def test_an_engine_is_upgraded_under_exactly_the_rights_that_were_installe
 
 
 def _checked(installed: Manifest, folder: Path, simulator: Simulation) -> str:
-    """What `cse-operator check` says in the operator's Pod."""
+    """Return the output of `cse-operator check` in the operator's Pod."""
     flags = [f"--{api}-endpoint={simulator.url}" for api in ("cse", "iam")]
     result = subprocess.run(
         [sys.executable, "-m", "cse_operator", "check", *flags, "--allow-insecure-endpoint"],
@@ -222,7 +222,7 @@ def _candidate(
 
 
 async def _leader_of(*candidates: OperatorProcess) -> OperatorProcess:
-    """Wait until one of them says that it leads, and no other does."""
+    """Wait until one of them reports that it leads, and no other does."""
     deadline = time.monotonic() + 60.0
     while True:
         leaders = [one for one in candidates if LEADS in one.get("/metrics")[1].splitlines()]
@@ -284,7 +284,7 @@ async def test_uninstalling_in_mid_upgrade_touches_no_engine_and_leaves_nothing_
     ) as operator:
         item = await scene.until_reason("orders", "Upgrading")
 
-        # The CRD goes last, and with it all resources.
+        # The CRD goes last, and all resources with it.
         kubectl("delete", "-k", str(DEPLOY / "base"))
         assert scene.get("orders")["status"]["jobId"] == item["status"]["jobId"]
         kubectl("delete", "-k", str(ROOT / "crds"), "--wait=false")
@@ -315,7 +315,7 @@ def test_helm_brings_the_crd_up_to_date_and_leaves_it_with_the_resources(
     helm("uninstall", "ours", home)
     assert cluster.request("GET", engine_path("default", "orders"))["spec"]["version"] == "2.4.0"
 
-    # Another release leaves the CRD as it is, until it is told that it is its own.
+    # Another release does not touch the CRD until it is told that it owns it.
     before = cluster.request("GET", CRD_PATH)["metadata"]
     helm("install", "theirs", str(CHART), home)
     assert cluster.request("GET", CRD_PATH)["metadata"] == before
@@ -328,7 +328,7 @@ def test_helm_brings_the_crd_up_to_date_and_leaves_it_with_the_resources(
 
 
 def _older_chart(folder: Path) -> Path:
-    """The chart as it was before the CRD had short names."""
+    """Write the chart as it was before the CRD had short names; return its folder."""
     chart = folder / "older"
     shutil.copytree(CHART, chart)
     template = chart / "templates" / "crd.yaml"

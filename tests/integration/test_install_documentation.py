@@ -1,4 +1,4 @@
-"""docs/install.md: what it names is there, and what it shows works."""
+"""docs/install.md: the files that it names exist, and its examples work."""
 
 from __future__ import annotations
 

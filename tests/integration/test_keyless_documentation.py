@@ -1,4 +1,4 @@
-"""docs/keyless.md: what it shows is taken by the real API server."""
+"""docs/keyless.md: the real API server accepts its examples."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ def test_the_commands_and_settings_that_it_names_are_there(kubectl: Kubectl) -> 
     flags = set(re.findall(r"`--([a-z-]+)", PAGE))
     known = {name.replace("_", "-") for name in Settings.model_fields}
     assert "token-audience" in flags
-    assert flags - {"set"} <= known  # that is Helm's
+    assert flags - {"set"} <= known  # `--set` is Helm's

@@ -1,4 +1,4 @@
-"""The right to ask for tokens: none without the component, and with it that of the names alone."""
+"""The right to request tokens: only with the component, and only for the named accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MINT: Right = ("", "serviceaccounts/token", "cse-upgrades", "create")
 def installed(
     cluster: Cluster, kubectl: Kubectl, namespace: str, folder: Path, *components: str
 ) -> Path:
-    """Install the rights in one namespace, and write how to call with them."""
+    """Install the rights in one namespace, and write a kubeconfig to use them."""
     objects = kustomized(kubectl, kustomization(folder / "k", *components, namespace=namespace))
     kinds = {"ServiceAccount", "Role", "RoleBinding"}
     kept = [item for item in objects if item["kind"] in kinds]

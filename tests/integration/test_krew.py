@@ -1,4 +1,4 @@
-"""The plug-in's archive and manifest, as krew takes them."""
+"""krew accepts the plug-in's archive and manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leader election on the real API server, with a leader that is stopped dead."""
+"""Leader election on the real API server, with a leader that is suspended by SIGSTOP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support import processes
 
 TIMES = LeaseTimes(lease_duration=5, renew_deadline=4.0, retry_period=0.3)
 
-# A leader that says so, and whose answer to SIGCONT comes before its event loop runs again.
+# This leader prints that it leads, and answers SIGCONT before its event loop runs again.
 LEADER = """
 import asyncio, signal, sys
 from cse_operator.kube import connection
@@ -43,7 +43,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def lease(control_plane: Cluster) -> Iterator[str]:
-    """The name of a Lease of this test."""
+    """The name of a Lease for this test."""
     name = f"lease-{secrets.token_hex(4)}"
     yield name
     path = f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{name}"

@@ -1,4 +1,4 @@
-"""The official client and kopf reach the real API server by the same way in."""
+"""The official client and kopf connect to the real API server with the same credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cse_simulator.control_plane import Cluster
 
 @pytest.fixture
 def pod(control_plane: Cluster, namespace: str, tmp_path: Path) -> tuple[dict[str, str], Path]:
-    """The environment and the folder of a Pod whose service account may read engines."""
+    """The environment and the folder of a Pod with a ServiceAccount that may read engines."""
     accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     control_plane.request("POST", accounts, {"metadata": {"name": "operator"}})
     roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"

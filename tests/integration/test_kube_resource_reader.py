@@ -18,7 +18,7 @@ from support.repository import CRDS
 
 @pytest.fixture
 async def client(control_plane: Cluster) -> AsyncIterator[ApiClient]:
-    """The operator's own kind of connection, as the administrator."""
+    """The operator's API client, as the administrator."""
     async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         yield client
 
@@ -37,7 +37,7 @@ async def test_a_resource_is_read_as_it_is_right_now(
         assert await reader.get((namespace, "orders")) == patched
 
 
-async def test_what_is_not_there_or_is_another_is_none(
+async def test_a_missing_or_replaced_resource_reads_as_none(
     client: ApiClient, control_plane: Cluster, namespace: str
 ) -> None:
     reader = ResourceReader(client)
@@ -92,7 +92,7 @@ async def test_a_list_that_outlives_its_snapshot_starts_again(
         seen = [await anext(pages)]
         cluster.request("DELETE", engine_path("default", "engine-0"))
         private_control_plane.compact_etcd()
-        private_control_plane.restart_api_server()  # it keeps snapshots of its own otherwise
+        private_control_plane.restart_api_server()  # otherwise it serves its own snapshots
         seen += [page async for page in pages]
     names = [[item["metadata"]["name"] for item in page] for page in seen]
     assert names == [

@@ -1,4 +1,4 @@
-"""Secrets and Events on the real API server, and what people see of them."""
+"""Secrets and Events on the real API server, and what kubectl shows of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.kubectl import Kubectl
 
 @pytest.fixture
 async def client(control_plane: Cluster) -> AsyncIterator[ApiClient]:
-    """The operator's own kind of connection, as the administrator."""
+    """The operator's API client, as the administrator."""
     async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         yield client
 

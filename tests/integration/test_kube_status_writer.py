@@ -1,4 +1,4 @@
-"""Status writes on the real API server: fenced, strict, and nothing but status."""
+"""Status writes on the real API server: fenced, strict, and to the status only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.engines import create_engine, engine_path, patch_engine
 
 @pytest.fixture
 async def client(control_plane: Cluster) -> AsyncIterator[ApiClient]:
-    """The operator's own kind of connection, as the administrator."""
+    """The operator's API client, as the administrator."""
     async with await connection.connect(kubeconfig=str(control_plane.kubeconfig)) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""What bounds tenants and the operator's own Pod: policies, quotas, and what scanners ask."""
+"""Bounds for tenants and for the operator's Pod: policies, quotas, and scanners' rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROJECT = engine_manifest("any", namespace="any")["spec"]["projectId"]
 
 @pytest.fixture
 def policies(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Iterator[str]:
-    """The shipped policies, in force in the test's namespace alone."""
+    """The shipped policies, in force in the test's namespace only."""
     suffix = f"-{namespace[-8:]}"
     objects = kustomized(kubectl, DEPLOY / "admission")
     only_here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
@@ -52,7 +52,7 @@ def _tried(
 
 
 def _until_refused(kubectl: Kubectl, namespace: str, **metadata: Any) -> None:
-    """A policy is in force a moment after it is stored; nothing tells when."""
+    """Wait until a policy is in force: a moment after it is stored, without a notice."""
     deadline = time.monotonic() + 60
     while "ValidatingAdmissionPolicy" not in _tried(kubectl, namespace, **metadata):
         assert time.monotonic() < deadline, "the policies are not in force"
@@ -69,7 +69,7 @@ def test_a_namespace_may_name_the_projects_of_its_annotation_and_no_others(
     kubectl(*annotate, f"cse-operator.io/project-ids=other-project,{PROJECT}")
     deadline = time.monotonic() + 30
     while "created" not in (said := _tried(kubectl, policies)):
-        assert time.monotonic() < deadline, said  # the policy reads namespaces by a watch
+        assert time.monotonic() < deadline, said  # the policy watches namespaces
         time.sleep(0.2)
 
 
@@ -99,7 +99,7 @@ def test_a_namespace_may_name_the_identity_providers_of_its_annotation_and_no_ot
     while refusal not in (said := _tried(kubectl, policies, spec)):
         assert time.monotonic() < deadline, said
         time.sleep(0.2)
-    assert "created" in _tried(kubectl, policies)  # Secrets are as before
+    assert "created" in _tried(kubectl, policies)  # Secrets still work as before
     kubectl(*annotate, f"cse-operator.io/identity-providers=other,{provider}")
     while "created" not in (said := _tried(kubectl, policies, spec)):
         assert time.monotonic() < deadline, said
@@ -139,7 +139,7 @@ def test_the_quota_of_the_sample_counts_engines(
 
 
 def _quota_in_force(kubectl: Kubectl, cluster: Cluster, quota: dict[str, Any]) -> None:
-    """Store a quota, and say in its status what the controller that is not here would."""
+    """Store a quota, and write its status in place of the controller, which does not run here."""
     name, namespace = quota["metadata"]["name"], quota["metadata"]["namespace"]
     kubectl("apply", "-f", "-", stdin=yaml.safe_dump(quota))
     hard = quota["spec"]["hard"]

@@ -1,6 +1,6 @@
-"""What deletes or prunes an operator takes nothing that is somebody else's, on the real API server.
+"""Deleting or pruning an operator removes nothing of others, on the real API server.
 
-And who administers one namespace can install one there, without any right beyond it.
+The administrator of one namespace can install an operator there without further rights.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def test_no_tool_prunes_what_the_steps_before_make(kubectl: Kubectl, folder: Pat
 
 
 def _administrator(cluster: Cluster, namespace: str, folder: Path) -> Path:
-    """A person with the role `admin` in a namespace, and what `deploy/roles` adds to it.
+    """Return the kubeconfig of a person with the role `admin`, and what `deploy/roles` adds to it.
 
-    The controller that adds it up is not there, so each part is bound on its own.
+    The controller that aggregates roles does not run, so each part is bound separately.
     """
     kubectl = Kubectl(cluster)
     kubectl("apply", "-k", str(DEPLOY / "roles"))

@@ -1,4 +1,4 @@
-"""Starting and stopping the operator where something is not as it should be."""
+"""Starting and stopping the operator when something is missing or wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.operator_process import OperatorProcess
 
 
 class Command:
-    """`cse-operator run`, that may end by itself."""
+    """`cse-operator run`, which may end by itself."""
 
     def __init__(self, folder: Path) -> None:
         self.kubeconfig = folder / "kubeconfig"
@@ -32,19 +32,19 @@ class Command:
         self._started: list[OperatorProcess] = []
 
     def start(self, *flags: str) -> OperatorProcess:
-        """Start it without waiting until it is ready."""
+        """Start the command without waiting until it is ready."""
         operator = OperatorProcess(self.kubeconfig, self.log, flags=flags)
         operator.start()
         self._started.append(operator)
         return operator
 
     def run(self, *flags: str) -> tuple[int, str]:
-        """Run it to its end, and return its exit code and what it said."""
+        """Run the command to its end; return its exit code and output."""
         operator = self.start(*flags)
         return operator.wait(), operator.output()
 
     async def said(self, words: str) -> str:
-        """Run it until it says something, stop it, and return all that it said."""
+        """Run the command until its output has these words, stop it, and return the output."""
         operator = self.start()
         async with asyncio.timeout(60):
             while words not in operator.output():
@@ -185,7 +185,7 @@ pwd.getpwuid = _no_entry
 def test_a_user_without_a_name_can_run_it(
     control_plane: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    """Clusters run containers under any number as the user, which no /etc/passwd knows."""
+    """Clusters run containers with user numbers that /etc/passwd does not have."""
     (tmp_path / "sitecustomize.py").write_text(NO_PASSWD)
     sources = processes.python_environment()["PYTHONPATH"]
     nameless = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")

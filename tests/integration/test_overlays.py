@@ -1,4 +1,4 @@
-"""The kustomize overlays: what each of them changes, and that the API server takes them."""
+"""The kustomize overlays: the changes of each, and that the API server accepts them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_each_overlay_is_applied_without_a_warning_and_changes_nothing_the_secon
 
 
 def _versions(kubectl: Kubectl, folder: str) -> dict[tuple[str, str], str]:
-    """The resource versions of what a folder makes: a write that changes nothing keeps them."""
+    """Return the resource versions of a folder's objects: a write without a change keeps them."""
     items = kubectl.json("get", "-k", folder)["items"]
     return {
         (item["kind"], item["metadata"]["name"]): item["metadata"]["resourceVersion"]

@@ -1,4 +1,4 @@
-"""What the real API server lets in as a policy, and what it says where it does not."""
+"""Which policies the real API server accepts, and its messages for the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/policies: each manifest is taken by the real API server, and evaluated by the operator."""
+"""docs/policies: the real API server accepts each manifest, and the operator evaluates it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_need_has_a_page_and_every_page_is_named() -> None:
 def test_who_edits_does_not_approve_and_who_approves_does_not_edit(
     private_control_plane: Any, tmp_path: Path
 ) -> None:
-    """The approval component on the real API server, with both users."""
+    """The approval component on the real API server, with a user of each role."""
     cluster = private_control_plane.cluster
     admin = Kubectl(cluster)
     admin("apply", "-k", str(ROOT / "crds"))
@@ -111,7 +111,7 @@ def test_who_edits_does_not_approve_and_who_approves_does_not_edit(
     approver(*annotate("2.4.0", name("approver")))
     editor("annotate", "mse", "orders", f"{APPROVED}-", f"{SIGNED}-")
 
-    # The same by kubectl cse, which signs by itself.
+    # Again with kubectl cse, which signs by itself.
     folder = plugin.build(tmp_path / "plugin")
     by_plugin = {
         person: Plugin(cluster, folder, tmp_path / f"{person}.kubeconfig") for person in people
@@ -131,7 +131,7 @@ def _person(admin: Kubectl, cluster: Any, folder: Path, person: str, role: str) 
 
 
 def _until_it_is_enforced(editor: Kubectl) -> None:
-    """An admission policy takes a moment to be known to the API server."""
+    """Wait for an admission policy, which the API server enforces after a moment."""
     for _ in range(100):
         result = editor.run("annotate", "--dry-run=server", "mse", "orders", f"{APPROVED}=2.4.0")
         if result.returncode != 0:

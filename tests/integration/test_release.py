@@ -1,4 +1,4 @@
-"""What a release publishes names the released image, and only by its digest."""
+"""The files of a release name the released image, and only by its digest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The operator under the rights that an installation gives: none of them is idle.
+"""The operator under the rights of an installation: it needs each of them.
 
-That they are all there are, and suffice by each way to install, is shown in test_install*.py.
+tests/integration/test_install*.py show that these are all its rights, and that they suffice.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Bench:
     operator: OperatorProcess
 
     def ends_by_itself(self) -> None:
-        """It starts, and does not stay: the kubelet would show it in CrashLoopBackOff."""
+        """Assert that the operator ends with an error: the kubelet would show CrashLoopBackOff."""
         self.operator.start()
         assert self.operator.wait() == 1
 
@@ -60,7 +60,7 @@ def scene(control_plane: Cluster, namespace: str, simulator: Simulation) -> Scen
 
 
 def prepared(scene: Scene, folder: Path, undo: ExitStack, *, without: Right | None) -> Bench:
-    """Install the rights of the namespaced variant with an election, but one, and a resource."""
+    """Install the namespaced variant's rights with leader election, except one, and a resource."""
     folder = kustomization(
         folder / "k", "namespaced", "high-availability", namespace=scene.namespace
     )
@@ -101,7 +101,7 @@ def _reduced(manifest: Manifest, without: Right | None) -> Manifest:
     return {**manifest, "rules": [rule for rule in rules if rule["verbs"]]}
 
 
-# --- what becomes of it -------------------------------------------------------------------------
+# --- results of a missing right -----------------------------------------------------------------
 
 
 async def it_does_not_get_ready(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""deploy/samples: what people copy is taken by the real API server, and is what the docs show."""
+"""deploy/samples: the real API server accepts the samples, and the docs show the same text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def taken(kubectl: Kubectl, namespace: str, manifests: list[Manifest]) -> list[str]:
-    """What the API server says to a server-side dry run of these in a namespace."""
+    """Return the API server's answers to a server-side dry run of these in a namespace."""
     for manifest in manifests:
         manifest["metadata"]["namespace"] = namespace
     flags = ("--server-side", "--dry-run=server", "--validate=strict")

@@ -1,4 +1,4 @@
-"""Metrics by TLS for whoever Kubernetes lets read them: as installed, with the real API server."""
+"""Metrics over TLS for the readers that Kubernetes allows, as installed, on the real API server."""
 
 from __future__ import annotations
 

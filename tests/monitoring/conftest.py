@@ -1,4 +1,4 @@
-"""Prometheus' own tools: from PATH, else unpacked from Debian's packages."""
+"""Prometheus' own tools, from PATH or unpacked from Debian's packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the real kube-state-metrics makes of resources in each phase, under our configuration."""
+"""The real kube-state-metrics' output for resources in each phase, with our configuration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLUSTER_ROLE = {
         },
     ],
 }
-"""What the documentation says it needs."""
+"""The rights that the documentation names."""
 
 
 @pytest.mark.timeout(BUILD_SECONDS)
@@ -75,7 +75,7 @@ async def test_kube_state_metrics_shows_versions_phases_and_conditions(
 
 
 async def come_to_rest(scene, folder):
-    """Have resources come to rest in four phases; the operator has ended then."""
+    """Bring resources to rest in four phases; the operator has ended then."""
     scene.secret()
     moving = scene.engine("moving")
     scene.admin.plan_jobs(JobPlan(outcome="never"), moving.id)
@@ -107,7 +107,7 @@ def versions_and_phase(labels):
 
 
 class KubeStateMetrics:
-    """A real kube-state-metrics with our configuration, under no other rights than it needs."""
+    """A real kube-state-metrics with our configuration, and only the rights that it needs."""
 
     def __init__(self, binary: Path, scene: Scene, folder: Path) -> None:
         self.port = processes.free_port()
@@ -137,14 +137,14 @@ class KubeStateMetrics:
             self._cluster.request("DELETE", f"{RBAC}/{kind}/{self._account}")
 
     def until_complete(self, names):
-        """Wait until it shows these resources; returns labels and values by series."""
+        """Wait until it shows these resources; return labels and values by series."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             samples = self._samples()
             if names == {labels["name"] for labels, _ in samples.get("cse_engine_info", [])}:
                 return samples
             assert self._process.poll() is None, self.log.read_text()
-            time.sleep(0.2)  # it has no way to wait for a sample
+            time.sleep(0.2)  # kube-state-metrics offers no event for a sample
         raise AssertionError(self.log.read_text())
 
     def _samples(self):
@@ -165,7 +165,7 @@ def account_of(scene: Scene) -> str:
 
 
 def least_rights(scene: Scene, folder: Path) -> Path:
-    """A kubeconfig of an account with the documented rights alone."""
+    """Return a kubeconfig of an account with only the documented rights."""
     cluster, name = scene.cluster, account_of(scene)
     accounts = f"/api/v1/namespaces/{scene.namespace}/serviceaccounts"
     cluster.request("POST", accounts, {"metadata": {"name": name}})

@@ -1,4 +1,4 @@
-"""Rules, exposition and dashboard, judged by Prometheus itself over a real run."""
+"""Rules, metrics and dashboard, checked by Prometheus itself over a real run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_reason_to_be_told_of_has_exactly_one_alert():
     untold = {
         *(Reason.UP_TO_DATE, Reason.SUBMITTING, Reason.UPGRADING),
         *(Reason.SUSPENDED, Reason.OBSERVE_ONLY),
-        # How long a policy holds is told by CseHeldTooLong, and what is wrong with it by its own.
+        # CseHeldTooLong reports long holds, and other alerts report what is wrong with a policy.
         *(set(HELD) - {Reason.NEVER_OPENS, Reason.POLICIES_UNKNOWN, Reason.NO_POLICY}),
     }
     assert told == {reason.value: 1 for reason in set(Reason) - untold}
@@ -103,7 +103,7 @@ async def test_every_query_of_the_dashboard_returns_data_of_a_real_run(
             ) as operator,
             _Prometheus(prometheus_tools, operator.port, tmp_path) as prometheus,
         ):
-            # From before the first upgrade on, so that its end is an increase.
+            # Scrape before the first upgrade, so that its end is an increase.
             prometheus.wait_for_data("cse_operator_leader == 1")
             await _play(scene)
             _check_exposition(prometheus_tools, operator.get("/metrics")[1])
@@ -122,7 +122,7 @@ ENGINES = {"done", "failed", "overdue", "throttled"}
 
 
 async def _play(scene):
-    """Have an engine come to each of the ends that the dashboard shows."""
+    """Bring an engine to each of the ends that the dashboard shows."""
     scene.secret()
     _hold(scene)
     engines = {name: scene.engine(name) for name in ENGINES}
@@ -144,7 +144,7 @@ async def _play(scene):
 
 
 def _hold(scene: Scene) -> None:
-    """Have a policy that holds one more engine until its window opens."""
+    """Create a policy that holds one more engine until its window opens."""
     policy = policy_manifest(
         scene.namespace,
         selector={"matchLabels": {"tier": "held"}},
@@ -170,10 +170,10 @@ def _check_exposition(tools: Path, exposition: str) -> None:
 
 
 def _resolved(query: str, namespace: str) -> str:
-    """A query about what there is: a nought in place of nothing would hide a misspelt name."""
+    """Return the query without its `or vector(0)`, which would hide a misspelt name."""
     chosen = query.replace("$namespace", namespace).replace("$name", "overdue")
     chosen = chosen.replace("$cluster", ".*")
-    # A window of a dashboard's size finds nothing in a run of seconds.
+    # The dashboard's windows find nothing in a run of seconds.
     return re.sub(r"\[(5m|1h|1d)\]", "[1m]", chosen.removesuffix(" or vector(0)"))
 
 
@@ -196,7 +196,7 @@ class _Prometheus:
 
     def __init__(self, tools: Path, operator_port: int, folder: Path) -> None:
         self.port = processes.free_port()
-        # As service discovery labels a Pod.
+        # The labels that service discovery gives to a Pod.
         labels = {"namespace": "cse-system", "pod": "cse-operator-0"}
         target = {"targets": [f"127.0.0.1:{operator_port}"], "labels": labels}
         scrape = {"job_name": "cse-operator", "static_configs": [target]}
@@ -223,18 +223,18 @@ class _Prometheus:
         self._log.close()
 
     def wait_for_data(self, query: str) -> set[str]:
-        """Wait until a query returns something; returns the labels of the first result."""
+        """Wait until a query returns something; return the labels of the first result."""
         deadline = time.monotonic() + PROMETHEUS_READY_SECONDS
         while time.monotonic() < deadline:
             found = self._get("query", {"query": query})
             if found and found["result"]:
                 return set(found["result"][0]["metric"])
             assert self._process.poll() is None, "prometheus ended"
-            time.sleep(0.5)  # Prometheus has no way to wait for a sample
+            time.sleep(0.5)  # Prometheus offers no event for a sample
         raise AssertionError(f"no data for {query}")
 
     def values_of(self, variable: str, namespace: str) -> set[str]:
-        """What Grafana would offer for a variable, asked in the way it asks."""
+        """Return the values that Grafana would offer for a variable, by Grafana's own request."""
         [(series, label)] = re.findall(r"^label_values\((.+), (\w+)\)$", variable)
         series = series.replace("$namespace", namespace).replace("$cluster", ".*")
         return set(self._get(f"label/{label}/values", {"match[]": series}))

@@ -1,4 +1,4 @@
-"""The small files for the tools that people have, as those tools themselves take them."""
+"""Our small files for other tools, read by those tools' own code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(BUILD_SECONDS)
 
 
 def ask(**request: Any) -> dict[str, Any]:
-    """Ask the program in `tests/tools/people-tools`, which has the tools' own code in it."""
+    """Ask the program in `tests/tools/people-tools`, which contains the tools' own code."""
     command = [str(go_tools.module_tool("people-tools", "people-tools"))]
     asked = json.dumps(request)
     result = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
@@ -84,7 +84,7 @@ def test_without_the_health_of_resources_it_names_them_all():
         ("on-engines-upgraded", application("Healthy", {"kind": "Deployment"})),
     ],
 )
-def test_what_is_not_about_engines_or_is_not_so_is_not_told(trigger, app):
+def test_argo_cd_tells_only_of_engines_and_only_what_is_true(trigger, app):
     assert notified(trigger, app)["triggered"] is False
 
 

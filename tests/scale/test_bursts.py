@@ -1,7 +1,7 @@
-"""Many upgrades at once, and operators that die, double up or are lied to meanwhile.
+"""Many upgrades at once, with operators that die or run twice, and a vendor that lies.
 
-The size is `BURST` (200 by default, which CI runs; 1000 for the real thing: `make scale
-BURST=1000`). The vendor counts: one accepted call for each wanted upgrade, and no engine twice.
+`BURST` sets the number of engines: 200 by default, as in CI; 1000 for a full run (`make scale
+BURST=1000`). The vendor counts one accepted call for each wanted upgrade, none for an engine twice.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from support.policies import most_at_once, policy_manifest
 BURST = int(os.environ.get("BURST", "200"))
 PATIENCE = 120.0 + BURST
 KILLED_AFTER_SECONDS = 1.0
-"""Of the time in which it may call."""
+"""Seconds after the operator may call."""
 KILLS = 5
 VENDOR_REFUSES = 400
 VENDORS_LIMIT = 200
-"""Calls a second, for each API of a project."""
+"""Calls per second, for each API of a project."""
 
 pytestmark = pytest.mark.timeout(60 + 2 * PATIENCE)
 
@@ -48,9 +48,9 @@ FLAGS = (
 
 @asynccontextmanager
 async def fleet(cluster: Cluster, *namespaces: str, **vendor: float) -> AsyncIterator[Simulation]:
-    """A vendor with `BURST` engines, and as many resources that want them upgraded.
+    """A vendor with `BURST` engines, and a resource for each that asks for an upgrade.
 
-    With several namespaces, the resources are dealt out to them by turns.
+    Several namespaces get the resources in turn.
     """
     with start_simulator(
         engines=BURST,
@@ -100,7 +100,7 @@ def assert_each_engine_was_upgraded_once(simulation: Simulation) -> None:
     accepted = simulation.admin.accepted_upgrades()
     assert len(accepted) == BURST
     assert set(accepted.values()) == {1}
-    # The vendor would refuse a second call, most of the time: there must be none to refuse.
+    # The vendor would refuse most second calls; assert that there were none to refuse.
     refused = [call for call in simulation.admin.calls("Upgrade") if call.status == VENDOR_REFUSES]
     assert not refused
 
@@ -124,7 +124,7 @@ async def test_an_operator_that_is_killed_soon_after_it_may_call_upgrades_each_e
     async with fleet(control_plane, namespace) as simulation:
         done = asyncio.ensure_future(all_succeeded(control_plane, namespace))
         kills = 0
-        # An engine may be hit each time between its intent and its answer.
+        # Each kill may hit an engine between its intent and its answer.
         repeats = f"--outcome-repeats={KILLS}"
         log = tmp_path / "log"
         with an_operator(control_plane, namespace, simulation, log, repeats) as operator:
@@ -167,7 +167,7 @@ async def test_calls_that_are_cut_or_answered_with_errors_upgrade_each_engine_on
                 simulation.admin.add_fault(
                     Fault(operation=operation, probability=0.1, seed=7, times=None, **how)
                 )
-        # One in five calls is lost before its effect: of some engines, three in a row.
+        # One in five calls is lost before its effect; for some engines, three in a row.
         repeats = "--outcome-repeats=10"
         with an_operator(control_plane, namespace, simulation, tmp_path / "log", repeats):
             await all_succeeded(control_plane, namespace)
@@ -179,7 +179,7 @@ async def test_calls_that_are_cut_or_answered_with_errors_upgrade_each_engine_on
 async def test_leader_changes_in_a_burst_of_kills_never_exceed_a_limit(
     control_plane: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    """Five kills and two changes of leader on the way: the vendor never has more than seven."""
+    """During five kills and two changes of leader, the vendor never runs more than seven jobs."""
     limit, kills = 7, 0
     manifest = yaml.safe_dump(policy_manifest(namespace, maxConcurrent=limit))
     Kubectl(control_plane)("create", "-f", "-", stdin=manifest)
@@ -205,7 +205,7 @@ async def test_leader_changes_in_a_burst_of_kills_never_exceed_a_limit(
                 if done.done():
                     watch.cancel()
                     break
-                # Both at once five times, and the leader alone, whom the other one follows, twice.
+                # Kill both replicas five times, then only the leader twice: the other takes over.
                 leader = next((r for r in replicas if _leads(r)), replicas[0])
                 for replica in replicas if kills < KILLS else [leader]:
                     replica.kill()
@@ -229,7 +229,7 @@ async def test_shards_by_namespace_share_the_work_within_the_vendors_limit(
     other = f"{namespace}-too"
     control_plane.create_namespace(other)
     halves = {namespace: BURST - BURST // 2, other: BURST // 2}
-    # Two shards of one project and credential: half of the limit for each, and a rest for people.
+    # Two shards share a project and credential: 40 % of the limit each, the rest is for people.
     limit, flags = VENDORS_LIMIT, [f"--calls-per-second={VENDORS_LIMIT * 0.4}"]
     async with fleet(control_plane, *halves, calls_per_second=limit) as simulation:
         with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A tenant with thousands of resources, or with very large ones: neighbours and the Pod live on."""
+"""A tenant with thousands of resources, or very large ones, harms no neighbour and not the Pod."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_hundreds_of_made_up_regions_slow_nobody(
 
 
 def _until_all_are_handled(town: Town) -> None:
-    """Wait until each resource of the noisy namespace has conditions, thousands of them."""
+    """Wait until each of the noisy namespace's thousands of resources has conditions."""
     deadline = time.monotonic() + 240
     while any("conditions" not in item["status"] for item in _items(town.noisy)):
         assert time.monotonic() < deadline
@@ -86,7 +86,7 @@ async def test_large_objects_stay_below_the_limit_of_the_pod(
             namespaces=[namespace],
             flags=QUICK,
         ) as operator:
-            await asyncio.sleep(5)  # it is ready: all is listed, and the watch lists it once more
+            await asyncio.sleep(5)  # all is listed and ready; now the watch lists once more
             most = _most_memory(operator.running().pid)
         for number in range(65):
             scene.delete(f"large-{number}")

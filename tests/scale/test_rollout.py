@@ -1,4 +1,4 @@
-"""Thirty engines in waves: one commit raises them all, and one of the second wave fails."""
+"""Thirty engines in waves: one commit upgrades all, and one engine of the second wave fails."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ FAILS = "half-4"
 async def test_a_commit_that_raises_thirty_engines_goes_by_waves_and_stops_at_a_failure(
     control_plane: Cluster, namespace: str, simulator: Simulation, tmp_path: Path
 ) -> None:
-    """Production's events come first and the canary goes first all the same; the failure of the
-    second wave holds the third one, until its retry has succeeded."""
+    """Production's events come first, and the canary still goes first. The failure in the second
+    wave holds the third wave until its retry has succeeded."""
     scene = Scene(control_plane, namespace, simulator)
     scene.secret()
     manifest = yaml.safe_dump(policy_manifest(namespace, waves=WAVES))
@@ -62,7 +62,7 @@ async def test_a_commit_that_raises_thirty_engines_goes_by_waves_and_stops_at_a_
 
 
 def _engines(scene: Scene, wave: str, size: int) -> dict[str, EngineSummary]:
-    """Engines of a wave, with resources that want the version at which they are."""
+    """Create a wave's engines, with resources that want the engines' present version."""
     found = {}
     for name in (f"{wave}-{number}" for number in range(size)):
         found[name] = engine = scene.engine(name)
@@ -85,7 +85,7 @@ async def _all(scene: Scene, predicate: Any) -> None:
 
 
 async def _stopped(scene: Scene) -> None:
-    """Wait until the rollout stands, and each held engine and the policy say why."""
+    """Wait until the rollout stops, and each held engine and the policy say why."""
 
     def stands(item: Any) -> bool:
         name, reason = item["metadata"]["name"], ready(item)["reason"]

@@ -1,4 +1,4 @@
-"""The README's picture in motion is drawn from a run of the demo, and shows the demo as it is."""
+"""The README's moving picture is drawn from a run of the demo, and is up to date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def script(monkeypatch):
 
 
 def recorded(script):
-    """A run: a line, a table that is drawn twice, and what comes after the picture."""
+    """A run: a line, a table that is drawn twice, and output after the picture's end."""
     return [
         (0.0, "before\r\n"),
         (1.0, f"\x1b[1;36m{script.FIRST}\x1b[0m\r\norders  \x1b[33mUpgrading\x1b[0m  \r\n"),

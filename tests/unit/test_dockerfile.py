@@ -1,4 +1,4 @@
-"""The image's recipe fits the project it is made from."""
+"""The Dockerfile fits the project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def needed_by(name: str) -> set[str]:
-    """A distribution and all that it needs, by their canonical names."""
+    """Return a distribution and its dependencies, by their canonical names."""
     found: set[str] = set()
     wanted = [name]
     while wanted:

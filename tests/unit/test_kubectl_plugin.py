@@ -1,4 +1,4 @@
-"""`kubectl cse` without a cluster: who manages what, what is drawn, and what it is made of."""
+"""`kubectl cse` without a cluster: managers of fields, display, and the plug-in's file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cse_operator.kubectl.tree import draw
 from support.repository import ROOT
 
 CPU_SECONDS = 0.3
-"""Of the processor, which a busy machine does not change: the budget for a start."""
+"""The processor time of a start, which a busy machine does not change."""
 
 
 def resource(
@@ -59,7 +59,7 @@ def resource(
     }
 
 
-# --- who manages it -------------------------------------------------------------------------------
+# --- managers of fields ---------------------------------------------------------------------------
 
 TRACKED = "cse-operator.io/MicroserviceEngine:payments/orders"
 
@@ -151,7 +151,7 @@ def test_a_field_is_stated_by_the_tool_whose_fields_hold_it():
     assert manager_of(by_pipeline) is None
 
 
-# --- what holds it --------------------------------------------------------------------------------
+# --- holds ----------------------------------------------------------------------------------------
 
 
 def test_policies_that_hold_an_engine_are_named_with_their_time():
@@ -180,7 +180,7 @@ def test_a_status_of_an_earlier_spec_holds_nothing():
     assert Engine(stale).state is State.UNSEEN
 
 
-# --- what is drawn --------------------------------------------------------------------------------
+# --- display --------------------------------------------------------------------------------------
 
 
 def drawn(*resources: dict[str, Any], whole: bool = False) -> list[str]:
@@ -193,7 +193,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-def test_equals_stand_together_and_what_is_wrong_in_full():
+def test_equal_engines_share_a_line_and_a_faulty_one_is_shown_in_full():
     good = [resource(f"fine-{n:02}", currentVersion="2.4.0") for n in range(12)]
     bad = resource("broken", kind="Stalled", reason="UpgradeFailed", message="it " * 60)
     lines = drawn(*good, bad)
@@ -265,7 +265,7 @@ def test_the_yaml_that_is_shown_says_what_the_json_says(value):
 
 
 class FakeKubectl:
-    """kubectl whose answers follow one another."""
+    """A kubectl that gives the answers of a list, one after the other."""
 
     everywhere = False
 
@@ -322,7 +322,7 @@ def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(capsys):
         [[MOVING], KubectlError("Error from server (Forbidden): no")],
     ],
 )
-def test_what_waiting_does_not_mend_ends_it(answers):
+def test_an_error_that_waiting_does_not_cure_ends_the_wait(answers):
     with pytest.raises(KubectlError):
         waited(*answers)
 
@@ -360,12 +360,12 @@ VERSION = st.lists(st.integers(0, 3), min_size=1, max_size=5).map(
 
 
 @given(VERSION | st.just("2.4.0-x"), VERSION | st.just("2.4.0-x"))
-def test_what_the_plugin_refuses_as_a_way_back_is_what_the_operator_refuses(wanted, current):
+def test_plugin_and_operator_refuse_the_same_downgrades(wanted, current):
     beyond = compare(current, wanted) is Comparison.BEYOND
     assert verbs._is_behind(wanted, current) == beyond
 
 
-# --- what it is made of ---------------------------------------------------------------------------
+# --- the file of the plug-in ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -378,7 +378,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_file_runs_with_nothing_but_python(built: Path):
-    # -S: no site-packages. -I: nothing of this folder or of the environment.
+    # -S: no site-packages. -I: neither this folder nor the environment.
     command = [sys.executable, "-I", "-S", str(built / "kubectl-cse"), "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(verb in shown for verb in VERBS)

@@ -1,4 +1,4 @@
-"""The folder `operator/` must never stand in the way of the standard library's `operator`."""
+"""The folder `operator/` must never hide the standard library's `operator`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_tests_are_no_packages_and_none_is_called_operator():
 
 
 def test_the_wheel_holds_the_operator_and_neither_its_stand_ins_nor_its_demo(tmp_path):
-    # Built offline and without isolation: what hatchling needs is in the lock file.
+    # Build offline and without isolation: the lock file has what hatchling needs.
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,

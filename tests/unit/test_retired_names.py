@@ -1,4 +1,4 @@
-"""Names that were retired stay retired: a reader greps for the field's words."""
+"""Retired names do not come back: readers grep for the field's words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RETIRED = {
     "Standing": "ConditionType",
     "Spell": "Period",
 }
-"""The retired name, and the one in its place. Lower case is refused in any case."""
+"""Each retired name, and its replacement. A name in lower case is refused in any case."""
 
 _NAME = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")
 _ELSEWHERE = {"tests/unit/test_retired_names.py", "CODE_OF_CONDUCT.md"}
@@ -44,7 +44,7 @@ def _tracked() -> list[str]:
 
 
 def _retired_in(line: str) -> list[str]:
-    """The retired names in a line, also as a part of a longer name."""
+    """Return the retired names in a line, also as a part of a longer name."""
     words = {*re.findall(r"\w+", line), *_NAME.findall(line)}
     return [name for name in RETIRED if name in words or name in {w.lower() for w in words}]
 

@@ -31,7 +31,7 @@ Uv.Loop_x==0.23.0 ; sys_platform != 'win32' \\
 
 @pytest.fixture
 def script(monkeypatch):
-    """Import a script of hack/, which import each other by name."""
+    """Return a function that imports a script of hack/; these scripts import each other by name."""
     names = ("locked", "sbom", "audit", "generate")
     monkeypatch.syspath_prepend(str(ROOT / "hack"))
     for name in names:
@@ -107,7 +107,7 @@ def test_the_audit_fails_when_a_package_is_known_to_be_vulnerable(
 
 @pytest.fixture
 def audited(script, tmp_path, monkeypatch, capsys):
-    """Audit a lock file twice given, with osv.dev answering as told; the code and what is said."""
+    """Return a function that audits a lock file, given twice, with these answers of osv.dev."""
     path = tmp_path / "requirements.lock"
     path.write_text(LOCK)
 
@@ -229,7 +229,7 @@ def test_the_image_is_built_with_the_commit_and_the_repository_without_its_passw
 
 @pytest.fixture
 def chosen_python(tmp_path):
-    """Let hack/python choose among made-up interpreters; what it printed and what it said."""
+    """Return a function that lets hack/python choose among made-up interpreters."""
 
     def choose(**usable: bool) -> subprocess.CompletedProcess[str]:
         for name, works in usable.items():

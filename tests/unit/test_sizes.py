@@ -1,4 +1,4 @@
-"""What is too long to be read at once is parted, and does not grow back."""
+"""Modules, classes and functions stay short enough to be read at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from support.repository import ROOT
 
 SOURCES = ROOT / "operator"
 MODULE, CLASS, FUNCTION = 350, 250, 40
-"""Lines at most; all count, except that a function's docstring may be as long as it must."""
+"""The most lines. All lines count, except those of a function's docstring."""
 
 MODULES = sorted(SOURCES.rglob("*.py"))
 
 
 def too_long(text: str) -> Iterator[str]:
-    """What in a module is longer than it may be, with its lines."""
+    """Yield what is too long in a module, with its number of lines."""
     if (lines := len(text.splitlines())) > MODULE:
         yield f"module: {lines}"
     for node in ast.walk(ast.parse(text)):

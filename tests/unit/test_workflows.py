@@ -1,4 +1,4 @@
-"""The forge's workflows, in what their linters do not see."""
+"""The forge's workflows: rules that their linters do not check."""
 
 from __future__ import annotations
 

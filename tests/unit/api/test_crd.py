@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition that the models make."""
+"""The CustomResourceDefinition that is made from the models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = VERSION["schema"]["openAPIV3Schema"]
 
 
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each field of the schema with its path, and the items of lists."""
+    """Yield each field of the schema, and each list's items, with the path."""
     yield path, schema
     for name, child in schema.get("properties", {}).items():
         yield from nodes(child, f"{path}.{name}")

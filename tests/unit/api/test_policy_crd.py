@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions of the policies that the models make."""
+"""The policies' CustomResourceDefinitions that are made from the models."""
 
 from __future__ import annotations
 

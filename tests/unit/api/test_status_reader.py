@@ -1,4 +1,4 @@
-"""Reading a status that another build, or a person, wrote."""
+"""Reading a status that another build or a person wrote."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ FIELDS_OF_READER_1 = {
 
 @pytest.mark.parametrize("words", WORDS_OF_READER_1, ids=lambda words: words.__name__)
 def test_a_new_word_needs_a_new_reader(words: type[StrEnum]):
-    """An older build does not know it: raise READER, and add a row for the new one here."""
+    """An older build does not know a new word: raise READER, and add a row for the new reader."""
     assert READER == 1
     assert set(words) == WORDS_OF_READER_1[words]
 

@@ -1,4 +1,4 @@
-"""What `check` compares, and how it shows what it found."""
+"""The comparisons of `check`, and the display of its findings."""
 
 from __future__ import annotations
 

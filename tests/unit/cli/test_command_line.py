@@ -1,4 +1,4 @@
-"""What a person meets who types `cse-operator`."""
+"""The first contact with `cse-operator` on a command line."""
 
 from __future__ import annotations
 

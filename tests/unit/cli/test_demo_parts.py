@@ -80,14 +80,14 @@ def test_settled_is_what_the_operator_has_said_of_this_very_spec(resource, settl
 
 
 class _Operator:
-    """Stands for the operator's process in a summary, which asks it for its log only."""
+    """Stands in for the operator's process, which the summary asks only for its log."""
 
     def last_words(self) -> str:
         return "its last words"
 
 
 def summary(simulator: Simulation, ids: dict[str, str], **changes: str) -> tuple[bool, str]:
-    """What is said of samples that came out as planned, except for the changes."""
+    """Return the summary of samples that ended as planned, except for the changes."""
     resources = {}
     for number, sample in enumerate(world.SAMPLES):
         status: dict[str, Any] = {"phase": sample.phase, "currentVersion": sample.wanted}
@@ -107,7 +107,7 @@ def summary(simulator: Simulation, ids: dict[str, str], **changes: str) -> tuple
 
 
 def upgrade(simulator: Simulation, engine: str, version: str) -> int:
-    """Call the simulated vendor, as the operator would."""
+    """Call the simulated vendor as the operator would."""
     url = f"{simulator.url}/v2/{DEFAULT_PROJECT}/enginemgr/engines/{engine}/upgrade"
     headers = {"X-Auth-Token": "any", "Content-Type": "application/json;charset=UTF-8"}
     return httpx.put(url, json={"version": version}, headers=headers).status_code

@@ -1,4 +1,4 @@
-"""How the demo shows itself, on a terminal and elsewhere."""
+"""The demo's display, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_on_a_terminal_the_table_changes_in_place_and_shows_whole_messages():
         view.show([resource("shop", phase="Submitting")])
         view.show([resource("shop", phase="Upgrading", jobId=7, message=message)])
     text = output.getvalue()
-    assert "\x1b[1A" in text  # back up, to draw over what is there
+    assert "\x1b[1A" in text  # moves up, to draw over the old lines
     for word in message.split():
         assert word in text
 

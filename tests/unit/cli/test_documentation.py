@@ -1,4 +1,4 @@
-"""What the README and the other pages name is there: commands, flags, files, links."""
+"""Commands, flags, files and links that README and docs name exist."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ FLEET = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
-    """A page's fenced blocks in one language."""
+    """Return a page's fenced blocks in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def code() -> list[str]:
-    """Each line of the README's fenced blocks, and each piece of code in its text."""
+    """Return each line of the README's fenced blocks, and each inline code of its text."""
     fenced = [line for block in blocks(r"\w+") for line in block.splitlines()]
     prose = re.sub(r"^```.*?^```", "", README, flags=FENCES)
     return [*fenced, *re.findall(r"`([^`\n]+)`", prose)]
 
 
 def uses_of_make() -> Iterator[tuple[str, list[str]]]:
-    """Each target that the README makes, and the variables it sets for it."""
+    """Yield each make target in the README, with the variables that it sets."""
     for line in code():
         for target, rest in re.findall(r"\bmake ([a-z-]+)((?: [A-Z]+=\S+)*)", line):
             yield target, re.findall(r"([A-Z]+)=", rest)
@@ -130,7 +130,7 @@ def test_the_variable_for_binaries_is_named_as_it_is():
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that a page's headings make, by GitHub's rules."""
+    """Return the anchors of a page's headings, by GitHub's rules."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""A forecast is the operator's own decision, told and not carried out."""
+"""A forecast is the operator's own decision, reported and not carried out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SEEN: Object = {
 
 
 class Looks:
-    """A reader that shows what it was given, and remembers what it was asked."""
+    """A reader that returns given answers, and records its requests."""
 
     def __init__(
         self, engine: EngineView | Exception, job: JobView | Exception | None = None
@@ -78,7 +78,7 @@ async def foretold(
     unknown: str | None = None,
     **spec: Any,
 ) -> Verdict:
-    """What is foretold of the resource `orders` once its manifest is applied."""
+    """Return the forecast for the resource `orders` after an apply of its manifest."""
     ownership = Ownership(grace=35.0)
     world = World(Cache(ownership, lambda region: region), ownership)
     world.take_in([*([there] if there else []), *others])
@@ -257,7 +257,9 @@ async def test_a_version_that_is_not_offered_is_called_and_will_be_refused():
         (FailureKind.FORBIDDEN, Reason.PERMISSION_DENIED, Kind.REFUSED),
     ],
 )
-async def test_what_the_resources_own_secret_meets_the_operator_meets(kind, reason, verdict):
+async def test_a_failure_with_the_resources_own_secret_counts_for_the_operator(
+    kind, reason, verdict
+):
     looks = Looks(CloudError(failure(kind)))
     told = await foretold(stored(status=SEEN, version="2.3.1"), looks)
     assert (told.kind, told.reason) == (verdict, reason)
@@ -278,7 +280,7 @@ async def test_a_vendor_that_does_not_answer_makes_it_unknown():
     assert (await foretold(stored(status=SEEN, version="2.3.1"), looks)).kind is Kind.UNKNOWN
 
 
-# --- who owns it ----------------------------------------------------------------------------------
+# --- ownership ------------------------------------------------------------------------------------
 
 
 async def test_an_older_resource_that_has_seen_the_engine_owns_it():

@@ -1,4 +1,4 @@
-"""Names, texts and files of `cse-operator import`: stable, valid, and never at another's cost."""
+"""Names, texts and files of `cse-operator import`: stable, valid, and no overwritten work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about plan, import, versions and kubectl cse: what they have people type is there."""
+"""The commands on the pages about plan, import, versions and kubectl cse exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARSERS = {
 
 
 def lines_of(page: Path) -> Iterator[str]:
-    """The commands in the page's fenced blocks, each in one line."""
+    """Yield the commands in the page's fenced blocks, each in one line."""
     text, across = page.read_text(), re.MULTILINE | re.DOTALL
     for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, across):
         lines = block.replace("\\\n", " ").splitlines()

@@ -1,4 +1,4 @@
-"""What a merge does to engines whose own manifests stay as they are: by the policies it changes."""
+"""A merge that changes policies affects engines whose own manifests it does not change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RUNNING = {
 
 
 def due(name: str = "orders", status: Object = DUE, **metadata: Any) -> Object:
-    """An engine in the cluster that is wanted at 2.4.0 and is at 2.3.1."""
+    """Return a stored engine at 2.3.1 that asks for 2.4.0."""
     obj = stored(name, engineId=name, status=status)
     obj["metadata"] |= metadata
     return obj
@@ -71,7 +71,7 @@ async def merged(
     policies: Sequence[Object] = (),
     unknown: str | None = None,
 ) -> Told:
-    """What is told of a merge from `base` to `head` in a cluster with what is there."""
+    """Return the plan of a merge from `base` to `head` in a cluster with these objects."""
     found = policies_of(
         Stored(policies, unknown=unknown),
         Settings(),
@@ -119,14 +119,14 @@ async def test_a_policy_that_is_in_the_cluster_only_stays():
     }
 
 
-async def test_engines_that_have_no_manifest_here_are_told_of_where_a_policy_moves_them():
+async def test_engines_without_a_manifest_are_listed_if_a_policy_moves_them():
     base, head = [shut()], [shut(suspend=False)]
     assert await merged([due()], base=base, head=head) == UPGRADED
     there = [_as_stored(shut())]
     assert await merged([due()], head=head, compared=False, policies=there) == UPGRADED
 
 
-async def test_an_engine_that_gets_the_slot_of_one_that_is_now_held_is_told_of_too():
+async def test_an_engine_that_gets_the_slot_of_a_held_engine_is_listed_too():
     one_by_one = _as_stored(policy_manifest("payments", "slots", maxConcurrent=1))
     first = due("first", labels={"tier": "first"})
     head = [shut(selector={"matchLabels": {"tier": "first"}})]
@@ -145,7 +145,7 @@ async def test_what_no_changed_policy_moves_is_left_out():
     assert await merged(there, base=[engine()], head=head) == {}
 
 
-async def test_an_engine_that_nobody_can_tell_of_is_shown_where_a_changed_policy_selects_it():
+async def test_an_unknown_engine_is_listed_if_a_changed_policy_selects_it():
     unseen, leaving = due("unseen", {}), deleting(due("leaving"))
     found = await merged([unseen, leaving], base=[shut()], head=[shut(suspend=False)])
     assert found == {"unseen": ("unknown", "NotSeen")}

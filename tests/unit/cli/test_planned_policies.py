@@ -1,4 +1,4 @@
-"""What a plan makes of the policies among the manifests, and of those that a merge takes away."""
+"""Policies in a plan: those among the manifests, and those that a merge takes away."""
 
 from __future__ import annotations
 

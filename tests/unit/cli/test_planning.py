@@ -1,4 +1,4 @@
-"""Where plans come from and how they are shown, without a cluster or a vendor."""
+"""Sources and display of plans, without a cluster or a vendor."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_no_cluster_is_said_and_not_taken_for_an_empty_one(repository, capsys, m
     assert "Set KUBECONFIG. Without a cluster, say --offline" in capsys.readouterr().err
 
 
-def test_two_that_name_one_engine_and_one_name_twice_are_told(repository, capsys):
+def test_duplicate_engines_and_names_are_reported(repository, capsys):
     write("orders", version="2.4.0", engineId="same")
     write("ledger", version="2.4.0", engineId="same")
     found = planned(capsys, "-f", "engines")
@@ -162,7 +162,7 @@ def test_a_key_that_is_there_twice_is_refused_with_its_line():
         read_text("spec:\n  version: 2.3.1\n  version: 2.4.0\n", "x")
 
 
-# --- what an apply makes of what is there ---------------------------------------------------------
+# --- the result of an apply -----------------------------------------------------------------------
 
 
 def applied(there: dict[str, Any], manifest: dict[str, Any], **before: Any) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def applied(there: dict[str, Any], manifest: dict[str, Any], **before: Any) -> d
     return {**cached.content.spec, "generation": cached.generation}
 
 
-def test_what_nobody_states_stays_and_what_was_stated_goes():
+def test_fields_that_no_manifest_stated_stay_and_dropped_fields_go():
     there = stored(suspend=True, upgrade={"timeout": "2h", "retryLimit": 1})
     manifest = engine_manifest("orders", namespace="payments")
     assert applied(there, manifest)["suspend"] is True

@@ -1,4 +1,4 @@
-"""The file of versions that Renovate reads: what was first seen, and what others wrote, stays."""
+"""The versions file for Renovate: first-seen times and other projects' entries stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the cloud side need made: a certificate, and patience with slow machines."""
+"""Shared fixtures for tests of the cloud side: a certificate, and time for slow machines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def self_signed(certificate: Path) -> ssl.SSLContext:
-    """The server's side of that certificate."""
+    """The server's TLS context with that certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context

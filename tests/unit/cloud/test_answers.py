@@ -1,4 +1,4 @@
-"""What the vendor's refusals mean: by meaning, not by status alone."""
+"""The meaning of the vendor's refusals, by code and body and not by status alone."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_gateways_403_is_forbidden(operation: Operation, code: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 429, 500, 503])
-def test_what_may_come_before_the_credentials_are_checked_says_nothing_about_them(
+def test_an_answer_from_before_the_credential_check_proves_nothing_about_them(
     status: int,
 ) -> None:
     code = "APIGW.0301" if status >= 429 else "APIGW.0201"

@@ -1,4 +1,4 @@
-"""How calls prove who makes them, with each kind of credentials."""
+"""Authentication of calls, with each kind of credentials."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ async def test_a_region_that_does_not_answer_holds_up_no_other_one(credentials: 
     of_all_regions = CredentialBreaker("secret", budget, proven_for=0)
 
     def client_in(region: str) -> CseClient:
-        # What is shown to the gateway can be refused in one region; IAM here is one for all.
+        # Keys and tokens can be refused in one region only; IAM here serves all regions.
         own = CredentialBreaker("secret", budget, proven_for=0)
         breaker = own if credentials is KEY else of_all_regions
         auth = auth_for(credentials, breaker, project_id=PROJECT, iam_endpoint=IAM)

@@ -22,7 +22,7 @@ def make_breaker(time: FakeTime, jitter: float = 0.0) -> CredentialBreaker:
 
 
 async def attempt(breaker: CredentialBreaker, *, good: bool) -> bool:
-    """One call through the breaker; returns whether it went out."""
+    """Make one call through the breaker; return whether it went out."""
     try:
         async with breaker.attempt():
             if good:
@@ -140,7 +140,7 @@ async def test_calls_under_way_when_a_credential_goes_bad_count_as_one_refusal()
 async def test_however_often_a_bad_credential_is_wanted_refusals_stay_rare(
     steps: list[tuple[float, int]], jitter: float
 ) -> None:
-    """At most one in a cool-down, which becomes ever longer up to an hour."""
+    """There is at most one refusal per cool-down, which doubles up to an hour."""
     time = FakeTime(0)
     breaker = make_breaker(time, jitter)
     refusals: list[float] = []

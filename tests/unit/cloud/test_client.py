@@ -1,4 +1,4 @@
-"""The five calls: what is sent, what comes back, and what is tried again."""
+"""The five calls: their requests, their answers, and which of them are repeated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BASE = f"{ENDPOINT}/v2/{PROJECT}/enginemgr/engines"
 
 
 class Recorder:
-    """Answers from a list, the last one again and again."""
+    """Answers from a list, and then always with the last answer."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -359,7 +359,7 @@ async def test_an_unforeseen_error_below_is_a_typed_one_above() -> None:
 
 
 async def test_an_error_keeps_no_request_within_reach() -> None:
-    """A chained exception would carry the request, and its headers, into a traceback."""
+    """A chained exception would carry the request and its headers into a traceback."""
     for answer in (httpx.ConnectError("no"), httpx.Response(500), httpx.Response(200)):
         time = FakeTime()
         with fails(FailureKind.TRANSIENT) as caught:

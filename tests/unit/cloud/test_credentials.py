@@ -1,4 +1,4 @@
-"""Which credentials a Secret holds, judged by its keys."""
+"""Parsing credentials from a Secret by its keys."""
 
 from __future__ import annotations
 

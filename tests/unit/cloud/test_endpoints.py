@@ -1,4 +1,4 @@
-"""Where calls may go: only the administrator's templates say so."""
+"""Hosts of calls: only the administrator's templates decide."""
 
 from __future__ import annotations
 

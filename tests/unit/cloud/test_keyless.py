@@ -1,4 +1,4 @@
-"""Calls of an identity without a stored key: when it trades, and when nobody takes it."""
+"""Identities without a stored key: when they trade tokens, and when the vendor refuses."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from support.cloud_calls import (
 
 PLACES = Places(iam="https://iam.cn-north-4.example.com", sts="https://sts.cn-north-4.example.com")
 NEEDED, SENDING = 60.0, 15.0
-"""Seconds that a key has to live still, for a call from its decision, and for one request."""
+"""Seconds that a key must still live: at the decision for a call, and at each request."""
 LIFE = 3600.0
 
 
 class World:
-    """A cluster that gives tokens, a vendor that trades them, and a clock."""
+    """A cluster that issues tokens, a vendor that trades them for keys, and a clock."""
 
     def __init__(self) -> None:
         self.time = FakeTime()
@@ -166,7 +166,7 @@ async def test_a_key_is_renewed_early_behind_the_calls_that_go_on_with_it(world:
     assert world.counted == 1
     world.time.advance(LIFE * 0.02)
     world.held = asyncio.Event()
-    assert (await session.key(world.http))[0] is old  # nobody waits for the renewal
+    assert (await session.key(world.http))[0] is old  # no call waits for the renewal
     world.held.set()
     assert session._trading is not None
     await session._trading
@@ -182,12 +182,12 @@ async def test_a_key_that_would_end_before_a_call_does_is_no_key(world: World) -
     await auth.prepare()
     world.trade_answer = refused(503, "busy")
     world.time.advance(LIFE - NEEDED - 1)
-    await auth.prepare()  # it outlives a call, and IAM may be away
+    await auth.prepare()  # the old key outlives a call, although IAM is away
     world.time.advance(2)
     with pytest.raises(CloudError) as caught:
         await auth.prepare()
     assert caught.value.kind is FailureKind.TRANSIENT
-    # What was begun before is sent with it, and looks go on until it has ended.
+    # Calls that have begun use the old key, and looks continue until it ends.
     assert auth.held_back() is None
     await session.key(world.http)
     world.time.advance(NEEDED - SENDING)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, no secret shows: not in logs, texts, tracebacks, nor what hangs on them."""
+"""Whatever fails, no secret shows in logs, texts, tracebacks or attached errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.cloud_calls import ACCEPTED, ENGINE, ENGINE_ANSWER, PROJECT, FakeTi
 from support.raw_vendor import Act, RawRequest, RawVendor, answer
 
 CANARY = "kanarienvogel"
-"""In every secret value, and short enough to be no conspicuous run of characters."""
+"""A part of each secret value, too short to be redacted as a suspicious run of characters."""
 
 SECRETS: dict[str, dict[str, str]] = {
     "token": {"token": f"{CANARY}-1"},
@@ -42,13 +42,13 @@ BOUGHT = f"{CANARY}-8"
 
 
 def echo(request: RawRequest) -> str:
-    """What a careless server may say: all that it was told."""
+    """Return what a careless server may say: everything it was told."""
     words = " ".join(f"{name}={value}" for name, value in request.headers.items())
     return f"{words} {request.body.decode(errors='replace')}"
 
 
 def named(request: RawRequest) -> dict[str, Any]:
-    """An engine and a job whose names, states and steps repeat the credentials."""
+    """Return an engine and a job whose names, states and steps repeat the credentials."""
     tokens = (request.headers.get(name, "") for name in ("x-auth-token", "x-security-token"))
     keys = f"{CANARY}-2 {CANARY}-3" if "authorization" in request.headers else ""
     said = " ".join((*tokens, keys))
@@ -78,7 +78,7 @@ FAILURES: dict[str, Deed] = {
 
 
 class Everything(logging.Handler):
-    """All that is logged, formatted with its traceback, and the records' own contents."""
+    """Keeps all log records, formatted with their tracebacks, and their raw contents."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -103,7 +103,7 @@ def logged() -> Iterator[list[str]]:
 
 
 def within_reach(error: BaseException) -> Iterator[str]:
-    """All texts an error can give, with those of the errors it hangs together with."""
+    """Yield all texts of an error and of the errors attached to it."""
     seen: set[int] = set()
     queue: list[BaseException] = [error]
     while queue:
@@ -142,7 +142,7 @@ async def test_no_password_shows_whatever_iam_does(failure: str, logged: list[st
 
 
 async def talk(secret: dict[str, str], behave: Deed) -> list[str]:
-    """Make each call through each failure; returns every text that came of it."""
+    """Make each call through each failure; return all resulting texts."""
     values = {key: SecretStr(value) for key, value in secret.items()}
     credentials: Credentials = parse_secret(values)
     options = TransportOptions(allow_local_addresses=True)
@@ -178,7 +178,7 @@ async def talk(secret: dict[str, str], behave: Deed) -> list[str]:
 
 
 async def test_a_request_shows_no_secret_in_its_own_text() -> None:
-    """httpx masks `Authorization` in a repr of headers and no other name: so none is ever made."""
+    """httpx masks only `Authorization` in a repr of headers, so no code may make such a repr."""
     request = httpx.Request("GET", "https://example.com", headers={"X-Auth-Token": CANARY})
     assert CANARY not in repr(request)
     assert CANARY in repr(request.headers)

@@ -1,4 +1,4 @@
-"""All engines are found once, whatever `offset` counts and however wrong `total` is."""
+"""Each engine is found once, whatever `offset` counts and however wrong `total` is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def page_of(shown: list[EngineView], total: int | None) -> Page[EngineView]:
 
 
 class Server:
-    """A listing under one reading of the documents."""
+    """A list of engines under one reading of the documents."""
 
     def __init__(self, engines: int, cap: int, meaning: str, total: int | None) -> None:
         self.engines = [view(number) for number in range(engines)]

@@ -1,4 +1,4 @@
-"""The promise that matters most, on a real socket: a changing call leaves at most once."""
+"""The most important promise, on a real socket: a changing call leaves at most once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONS = TransportOptions(allow_local_addresses=True, connect_timeout=5, read_t
 
 
 def reads_well(deed: bytes | Act) -> Behaviour:
-    """GETs are answered; PUTs get `deed`."""
+    """Answer GETs; give `deed` to PUTs."""
 
     def behave(request: RawRequest) -> bytes | Act:
         return answer(200, ENGINE_ANSWER) if request.method == "GET" else deed
@@ -65,7 +65,7 @@ async def test_a_put_is_sent_once_when_the_reused_connection_dies_under_it(
 
 @pytest.mark.parametrize("first", ["GET", "nothing"])
 async def test_aiohttp_left_to_itself_would_send_that_put_twice(first: str) -> None:
-    """Why the fence exists, and why a fresh connection for each PUT would be no remedy."""
+    """This is why the fence exists; a fresh connection for each PUT would not help."""
     async with RawVendor(reads_well(Act.CLOSE)) as vendor, aiohttp.ClientSession() as session:
         if first == "GET":
             await (await session.get(vendor.url)).read()
@@ -75,7 +75,7 @@ async def test_aiohttp_left_to_itself_would_send_that_put_twice(first: str) -> N
 
 
 async def test_httpx_aiohttp_left_to_itself_would_call_a_lost_answer_a_failed_connection() -> None:
-    """Why the exception's type is not what decides whether a call was sent."""
+    """This is why the exception's type does not decide whether a call was sent."""
     async with RawVendor(reads_well(Act.CLOSE)) as vendor:
         async with httpx.AsyncClient(transport=AiohttpTransport(trust_env=False)) as plain:
             with pytest.raises(httpx.ConnectTimeout):

@@ -1,4 +1,4 @@
-"""The limit of one call in one project: waited for, in an order that lets nobody wait for long."""
+"""The rate limit of one call in one project: calls queue in an order that starves none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOK = Turn(Urgency.POLL, "a")
 
 
 class Loop:
-    """A clock, and a loop's `call_later` that obeys it; both move when the test says so."""
+    """A clock and a `call_later` that obeys it; both move only when the test says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,7 +32,7 @@ class Loop:
         self._due.append((self.now + seconds, callback))
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock step by step, and let everybody do what they then can."""
+        """Move the clock step by step, and let all tasks run after each step."""
         end = self.now + seconds
         await settle()
         while self._due and min(self._due)[0] <= end + 1e-9:
@@ -55,14 +55,14 @@ def loop() -> Loop:
 
 @pytest.fixture
 def limit(loop: Loop) -> RateLimit:
-    """One call a second; the first one has gone."""
+    """A limit of one call per second, with the first call already gone."""
     limit = RateLimit(1, clock=loop, call_later=loop.call_later)
     limit._tokens = 0.0
     return limit
 
 
 class Callers:
-    """Calls that wait for a limit, and the order in which they went."""
+    """Calls that wait for a limit, and the order in which they left."""
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
@@ -173,7 +173,7 @@ async def test_what_was_given_to_a_call_that_is_cancelled_then_goes_to_the_next(
     leaving = await callers.come("leaving", LOOK)
     await callers.come("staying", LOOK)
     loop.now = 1.0
-    limit._let_go()  # chosen, and cancelled before it could notice
+    limit._let_go()  # the call is chosen, and cancelled before it can notice
     leaving.cancel()
     await settle()
     assert callers.went == ["staying"]

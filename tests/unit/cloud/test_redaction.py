@@ -1,4 +1,4 @@
-"""What is shown of a foreign text, and what is not."""
+"""Which parts of a foreign text are shown, and which are redacted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from cse_operator.cloud.redaction import MAX_SHOWN, Redactor, clean, redact
 
-IAM_TOKEN = "MIIEIwYJKoZIhvcNAQcCoIIEFDCC"  # how such a token begins
+IAM_TOKEN = "MIIEIwYJKoZIhvcNAQcCoIIEFDCC"  # the beginning of such a token
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
 ACCESS_KEY = "QTWAOYTTINDUT2QVKYUC"
 SECRET_KEY = "MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmHc"
@@ -150,7 +150,7 @@ def test_a_hostile_text_does_not_keep_the_process_busy() -> None:
 def test_a_word_that_is_remembered_is_as_redacted_as_one_that_is_not() -> None:
     redactor = Redactor([SecretStr("hunter22")])
     words = ["2.4.0", "hunter22", "of hunter22", "\u202eUpgrading", "x" * 40, "2.4.0"]
-    # More of them than are remembered, some of which are short.
+    # More words than the redactor caches; some of them are short.
     words += [f"{number}-hunter22" for number in range(1_000)]
     assert [redactor.term(word, 32) for word in words] == [redactor(word, 32) for word in words]
     assert redactor.term("Available and on", 9) == "Availabl…"

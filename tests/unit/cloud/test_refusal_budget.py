@@ -1,4 +1,4 @@
-"""However many secrets name one access key or user, it does not come near the vendor's lock."""
+"""Many secrets for one access key or user together stay below the vendor's lock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WINDOW = 900
 
 
 class Identity:
-    """An access key, the secrets that go with it, and what the vendor saw of it."""
+    """An access key, its secrets, and the refusals that the vendor counted."""
 
     def __init__(self, time: FakeTime) -> None:
         self.time = time
@@ -30,7 +30,7 @@ class Identity:
         self._numbers = itertools.count()
 
     def secret(self, cooling: float = 300.0, secret: str = "") -> CredentialBreaker:
-        """The breaker of one more secret, or of a known one in one more project."""
+        """Return the breaker of one more secret, or of a known secret in another project."""
         return CredentialBreaker(
             secret or f"secret-{next(self._numbers)}",
             self.budget,
@@ -40,7 +40,7 @@ class Identity:
         )
 
     async def call(self, breaker: CredentialBreaker, *, good: bool = False) -> Failure | None:
-        """Make a call with one of the secrets; returns why it was not sent."""
+        """Make a call with one of the secrets; return why it was not sent."""
         try:
             async with breaker.attempt():
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Names are resolved in threads of their own, fairly; misses are remembered for a moment."""
+"""Names are resolved fairly in separate threads; misses are cached for a moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What projects share, and what is left when the last resource of one is gone."""
+"""What projects share, and what is freed with a project's last resource."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ OPTIONS = SessionOptions(
 
 
 def nobody(*_: object) -> None:
-    """Nobody is told of calls."""
+    """Ignore a report of a call."""
 
 
 @pytest.fixture
 async def projects() -> AsyncIterator[ProjectSessions]:
-    """Projects nobody uses yet."""
+    """A registry without projects."""
     projects = ProjectSessions(OPTIONS, nobody)
     yield projects
     await projects.close()
@@ -101,7 +101,7 @@ async def test_a_client_stays_while_another_project_uses_its_endpoint(
 async def slow_vendor(
     received: asyncio.Event, told: asyncio.Event
 ) -> AsyncIterator[ProjectSessions]:
-    """Projects of a vendor that answers one call, when it is told to."""
+    """Projects at a vendor that answers one call, when the test says so."""
 
     async def answer_when_told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -197,7 +197,7 @@ async def test_limits_that_are_in_use_are_never_evicted(projects: ProjectSession
     used = limits_of(attach(projects, "a/b"))
     for number in range(200):
         attach(projects, "a/c", region=f"aa-north-{number}")
-        await asyncio.sleep(0)  # the tasks of the one before end
+        await asyncio.sleep(0)  # let the tasks of the previous project end
     assert limits_of(attach(projects, "b/d")) is used
     assert len(projects._limits._kept) < 100
 
@@ -258,7 +258,7 @@ async def test_breakers_and_budgets_that_are_in_use_are_never_evicted(
     used = attach(projects, "a/b", credentials=key("sk")).auth
     for number in range(400):
         attach(projects, "b/c", credentials=key(f"sk-{number}", f"ak-{number}"))
-        await asyncio.sleep(0)  # the tasks of the one before end
+        await asyncio.sleep(0)  # let the tasks of the previous project end
     assert attach(projects, "b/d", credentials=key("sk")).auth.breaker is used.breaker
     assert len(projects._breakers._kept) < 200
     assert len(projects._budgets._kept) < 200

@@ -1,4 +1,4 @@
-"""Connections are shared so that whoever holds none finds one."""
+"""Connections are shared so that a namespace without one always finds one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cse_operator.cloud.slots import Slots
 
 
 class Calls:
-    """Calls that hang, with the slots that they hold."""
+    """Hanging calls, and the slots that they hold."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -21,7 +21,7 @@ class Calls:
         self.end = asyncio.Event()
 
     async def hang(self, namespace: str, project: str, count: int = 1) -> int:
-        """Begin so many calls; how many of them hold a slot."""
+        """Begin `count` calls; return how many of them got a slot."""
         before = len(self.held)
 
         async def call() -> None:
@@ -56,7 +56,7 @@ async def test_four_hundred_projects_of_one_namespace_take_half_of_all(calls):
     assert await calls.hang("b", "p") == 1
 
 
-async def test_whoever_holds_none_finds_one_however_many_others_hang(calls):
+async def test_a_namespace_without_a_slot_finds_one_while_others_hang(calls):
     for namespace in "abcde":
         for number in range(50):
             await calls.hang(namespace, f"p{number}", 3)
@@ -83,7 +83,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_loses_nothing():
         await stack.enter_async_context(slots.one(Turn(), "p"))
         await calls.hang("", "p", 2)
         calls.tasks[0].cancel()
-    # The slot may have been given to the cancelled one: it goes on to the other.
+    # If the cancelled call was given the slot, it passes to the other call.
     calls.end.set()
     await asyncio.gather(*calls.tasks, return_exceptions=True)
     assert calls.held == [("", "p")]

@@ -98,7 +98,7 @@ LONGEST_ROW = {
         "inputs": {},
     },
 }
-"""All fields of the SDK's model EngineSimpleInfo, each text as long as the console permits."""
+"""Each engine has all fields of the SDK's EngineSimpleInfo, with the console's longest texts."""
 
 
 async def test_a_page_of_a_thousand_engines_fits_with_the_longest_of_their_documented_fields(
@@ -220,7 +220,7 @@ async def test_nothing_is_taken_from_the_environment(
 
 
 class Tunnel:
-    """A proxy that understands CONNECT, and leads all of them to one port."""
+    """A proxy that understands CONNECT, and leads each tunnel to one port."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -276,9 +276,7 @@ async def test_hosts_that_need_no_proxy_are_reached_without_it() -> None:
         assert len(vendor.requests) == len(proxy.requests) == 2
 
 
-async def test_a_host_that_needs_no_proxy_does_not_lead_to_this_machine_because_there_is_one() -> (
-    None
-):
+async def test_a_host_in_no_proxy_must_not_lead_to_this_machine() -> None:
     options = TransportOptions(proxy=SecretStr("http://proxy.local:3128"), no_proxy=("localhost",))
     async with RawVendor(lambda _: answer(200, ENGINE_ANSWER)) as vendor:
         async with build_http_client(options) as http:

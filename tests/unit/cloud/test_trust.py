@@ -1,4 +1,4 @@
-"""Certificates for the vendor's API: which are trusted, when they are read again, what is said."""
+"""Certificates for the vendor's API: which are trusted, when they are reread, and the messages."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ async def look(http: httpx.AsyncClient, url: str) -> str:
 
 
 def served_by(authority: trustme.CA) -> ssl.SSLContext:
-    """A server with a certificate of this authority."""
+    """Return the context of a server with a certificate from this authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context
 
 
 def loose_chain(folder: Path, *, key_identifiers: bool) -> tuple[Path, ssl.SSLContext]:
-    """A company's root, whose basicConstraints are not critical, and a server behind it.
+    """Write a company's root whose basicConstraints are not critical; return it with a server.
 
     Args:
-        folder: Where the files go.
+        folder: The folder for the files.
         key_identifiers: Whether the server's certificate names the key of its authority.
     """
     root_key, own_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -103,7 +103,7 @@ async def test_a_companys_root_that_curl_takes_is_taken(
         url = f"https://localhost:{vendor.port}"
         async with build_http_client(options) as http:
             assert await look(http, url) == "2.3.1"
-            http._fenced._trust._context = strict  # what Python 3.13 asks for by itself
+            http._fenced._trust._context = strict  # the default of Python 3.13
             with fails(FailureKind.TRANSIENT):
                 await look(http, url)
 
@@ -140,7 +140,7 @@ async def test_a_ca_bundle_that_was_rotated_is_read_again(tmp_path: Path) -> Non
 
 
 def _rotate(bundle: Path, authority: trustme.CA) -> None:
-    """Put another file in its place, as the kubelet does."""
+    """Replace the file in the way of the kubelet."""
     fresh = bundle.with_suffix(".new")
     authority.cert_pem.write_to_path(fresh)
     fresh.rename(bundle)

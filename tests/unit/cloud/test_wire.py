@@ -1,4 +1,4 @@
-"""The vendor's answers, in every form its documents allow, and in none."""
+"""Parsing the vendor's answers, in every documented form and in invalid ones."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_step_without_a_status_is_finished_when_its_inner_tasks_are() -> None:
 
 
 def test_a_finished_job_has_finished_all_its_steps() -> None:
-    """The vendor's own example shows one with an inner task still in Init."""
+    """The vendor's own example shows a finished job with an inner task still in Init."""
     steps = [{"taskName": "Upgrade", "status": "Executing", "tasks": [{"status": "Init"}]}]
     assert job(status="Finished", tasks=steps).progress == JobProgress(1, 1, None)
 
@@ -294,7 +294,7 @@ def test_the_request_bodies_are_the_documented_ones() -> None:
 
 
 def parse_all(body: bytes) -> None:
-    """Run all parsers: each has to give a value or a `WireError`."""
+    """Run all parsers: each must return a value or raise `WireError`."""
     parsers = (
         lambda: wire.parse_engine(body, ENGINE, NOW),
         lambda: wire.parse_engine_page(body, NOW),

@@ -1,4 +1,4 @@
-"""What is recorded of a call, once it was answered or failed."""
+"""What the status records of a call after its answer or failure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACCEPTED = Accepted(engine_id="engine-1", engine_name="test", job_id=101)
 
 
 def called(seen: Observation) -> tuple[Observation, Decision]:
-    """The observation with the intent stored, as it is when the call is answered."""
+    """Return the observation with the intent stored, as at the answer, and the decision to call."""
     decision = decide(seen, LIMITS)
     assert decision.effect in {Effect.UPGRADE, Effect.RETRY}
     return replace(seen, status=decision.status), decision
@@ -46,7 +46,7 @@ def reason_of(decision: Decision) -> str:
 
 
 def test_an_intent_names_what_is_called_and_what_was_seen_before():
-    # Of the look's ten seconds, the vendor may have dated its answer after the first nine.
+    # The look took ten seconds; the vendor may have dated its answer after the first nine.
     _, decision = called(observed(engine_age=12.5, engine_since=2.5))
     intent = decision.status.upgrade
     assert intent is not None
@@ -80,7 +80,7 @@ def test_a_refused_call_is_a_result_and_looked_after_once_more():
 
 
 @pytest.mark.parametrize("answer", [REFUSED, failure(FailureKind.FORBIDDEN)], ids=["400", "403"])
-def test_a_step_between_a_refusal_and_the_end_of_the_grace_leaves_the_look_after_it(answer):
+def test_a_step_within_the_grace_after_a_refusal_keeps_the_look_that_is_due(answer):
     o, _ = called(observed())
     refused = after_call(o, answer, LIMITS).status
     early = decide(observed(status=refused, known_for=LIMITS.grace - 2.0), LIMITS)
@@ -119,7 +119,7 @@ NO_PLAIN_ANSWER = [
 
 
 @pytest.mark.parametrize("answer", NO_PLAIN_ANSWER, ids=lambda answer: answer.kind)
-def test_any_answer_that_is_no_success_and_no_plain_refusal_gets_the_full_grace(answer):
+def test_an_unclear_answer_gets_the_full_grace(answer):
     o, _ = called(observed())
     decision = after_call(o, answer, LIMITS)
     assert reason_of(decision) == Reason.VERIFYING_OUTCOME
@@ -155,7 +155,7 @@ def test_a_call_that_certainly_never_left_is_made_again_without_a_grace(kind):
     assert again.status.upgrade.attempts == 1
 
 
-def test_what_led_to_a_retry_survives_a_call_that_never_left():
+def test_an_unsent_retry_keeps_the_failure_that_led_to_it():
     failed = ended(Result.FAILED, retries=1)
     o, _ = called(
         observed(
@@ -178,7 +178,7 @@ def test_the_vendors_request_to_pause_is_obeyed():
 
 
 def next_call(o: Observation, limits=LIMITS) -> tuple[float, Observation] | None:
-    """After how many seconds the call is made again, if it ever is."""
+    """Return the seconds until the call is repeated, and the observation then, or None."""
     for seconds in range(1, 86_400):
         decision = decide(replace(o, known_for=float(seconds)), limits)
         if decision.effect is Effect.UPGRADE:

@@ -1,4 +1,4 @@
-"""Conditions as kstatus, GitOps tools and people read them."""
+"""Conditions, as kstatus, GitOps tools and people read them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_message_does_not_tick():
         ("2.4.1", True, "engine is at 2.4.1, a later patch of 2.4.0; suspended"),
     ],
 )
-def test_what_is_up_to_date_says_that_it_is_suspended_and_writes_nothing_more(
+def test_a_suspended_resource_that_is_up_to_date_says_so_and_is_written_once(
     version, suspend, said
 ):
     seen = observed(engine=engine(version=version), desired=desired(suspend=suspend))
@@ -114,7 +114,7 @@ def test_a_passing_failure_is_not_shown_before_patience_ends():
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN])
 @pytest.mark.parametrize("upgrade", [None, running()])
-def test_a_failure_that_gateways_give_in_passing_does_not_stall_what_was_fine(kind, upgrade):
+def test_a_transient_gateway_failure_does_not_stall_a_healthy_resource(kind, upgrade):
     fine = decide(observed(upgrade, engine=engine(version="2.4.0"), job=job()), LIMITS).status
     unseen = observed(status=fine, failure=failure(kind), engine=None)
     for failures in (1, 2):
@@ -127,7 +127,7 @@ def test_a_failure_that_gateways_give_in_passing_does_not_stall_what_was_fine(ki
 
 
 @pytest.mark.parametrize("kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN])
-def test_such_a_failure_is_shown_at_once_of_what_was_stalled_already(kind):
+def test_a_transient_gateway_failure_shows_at_once_on_a_stalled_resource(kind):
     stalled = decide(observed(failure=failure(FailureKind.UNAUTHENTICATED)), LIMITS).status
     shown = decide(observed(status=stalled, failure=failure(kind), failures=1), LIMITS).status
     assert shown.ready is not None
@@ -138,7 +138,7 @@ def test_such_a_failure_is_shown_at_once_of_what_was_stalled_already(kind):
     "kind", [FailureKind.NOT_FOUND, FailureKind.FORBIDDEN, FailureKind.TRANSIENT]
 )
 @pytest.mark.parametrize("generation", [NEVER_OBSERVED, 2])
-def test_no_failure_is_held_back_of_a_spec_that_nobody_has_looked_at_yet(kind, generation):
+def test_a_failure_shows_at_once_on_a_spec_without_a_look(kind, generation):
     fine = decide(observed(engine=engine(version="2.4.0")), LIMITS).status
     before = fine.model_copy(update={"observed_generation": generation})
     shown = decide(observed(status=before, failure=failure(kind), failures=1), LIMITS).status
@@ -183,7 +183,7 @@ def test_each_failure_of_a_look_is_shown_by_its_meaning(kind):
     assert "the vendor's words" in decision.status.message
 
 
-def test_who_is_authorised_in_one_enterprise_project_is_told_which_field_names_it():
+def test_a_forbidden_look_names_the_field_for_the_enterprise_project():
     forbidden = failure(FailureKind.FORBIDDEN, http_status=403, code="APIGW.0302")
     message = decide(observed(failure=forbidden, failures=9), LIMITS).status.message
     assert message is not None
@@ -222,7 +222,7 @@ def test_a_spec_that_does_not_fit_the_models_keeps_no_place_in_line():
         (Owner(None, upgrading=True), "a resource in another namespace manages the same engine"),
     ],
 )
-def test_a_other_owner_is_told_with_why_it_drives_and_named_only_at_home(other_owner, said):
+def test_another_owner_is_explained_and_named_only_in_its_own_namespace(other_owner, said):
     message = decide(observed(other_owner=other_owner), LIMITS).status.message
     assert message is not None
     assert message.startswith(said)

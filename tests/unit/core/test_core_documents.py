@@ -1,4 +1,4 @@
-"""The documents about the core say what the code does."""
+"""The documents about the core agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for any observation, however unlikely."""
+"""Properties that hold for any observation, however unlikely."""
 
 from __future__ import annotations
 

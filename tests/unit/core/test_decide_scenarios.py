@@ -1,4 +1,4 @@
-"""Every row of the table of states, reached by a scenario with a name."""
+"""Each row of the table of states is reached by a named scenario."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ DENIED = CallError(kind=FailureKind.FORBIDDEN, code="APIGW.0302", message="not a
 GONE = failure(FailureKind.NOT_FOUND)
 LONG_GONE = {"failure": GONE, "failures": 3, "not_found_for": 60.0, "engine": None}
 READY = {"observed_generation": 3, "conditions": ready_conditions()}
-"""A status that says Ready for the present spec."""
+"""Return a status that says Ready for the present spec."""
 NOT_YET = Held((Hold(Reason.CHANGE_FREEZE, None),), "a freeze")
 FINISHED = {"status": "Finished", "ended_at": at(-5)}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is observed, the rows it leads through, and what comes out."""
+    """An observation, the rows of the table that it leads through, and the result."""
 
     seen: Observation
     rows: tuple[Row, ...]
     reason: Reason | None
     effect: Effect = Effect.NONE
     answer: Accepted | Failure | Held | None = None
-    """What the call was answered with, where it is just that."""
+    """The answer to the call, if the scenario is about an answer."""
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -791,7 +791,7 @@ SCENARIOS: dict[str, Scenario] = {
 def decided(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Decision, tuple[Row, ...]]:
-    """The decision, and the rows of the table that led to it."""
+    """Return the decision, and the rows of the table that led to it."""
     rows: list[Row] = []
 
     def noted(o: Observation, situation: Situation):
@@ -824,7 +824,7 @@ def test_every_row_of_the_table_is_reached_by_a_scenario():
 
 
 @pytest.mark.parametrize("row", TRANSITIONS, ids=" ".join)
-def test_a_row_that_says_another_stage_than_its_change_leads_to_is_an_error(row, monkeypatch):
+def test_a_row_with_another_state_than_its_change_leads_to_is_an_error(row, monkeypatch):
     scenario = next(scenario for scenario in SCENARIOS.values() if row in scenario.rows)
     for other in set(State) - {TRANSITIONS[row].to}:
         flipped = TRANSITIONS | {row: replace(TRANSITIONS[row], to=other)}
@@ -833,14 +833,14 @@ def test_a_row_that_says_another_stage_than_its_change_leads_to_is_an_error(row,
             with pytest.raises(BrokenRowError):
                 outcome(scenario)
         else:
-            # The vendor has answered: that is recorded first, and then the error is raised.
+            # The vendor has answered: record the answer first, then raise the error.
             decision = outcome(scenario)
             assert isinstance(decision.broken, BrokenRowError)
             assert decision.status != scenario.seen.status
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_recorded_upgrade_is_in_the_stage_that_the_table_says(name):
+def test_the_recorded_upgrade_is_in_the_state_that_the_table_says(name):
     scenario = SCENARIOS[name]
     transition = TRANSITIONS[scenario.rows[-1]]
     assert state_of(outcome(scenario).status) is transition.to
@@ -849,7 +849,7 @@ def test_the_recorded_upgrade_is_in_the_stage_that_the_table_says(name):
 @pytest.mark.parametrize(
     "name", [name for name, scenario in SCENARIOS.items() if scenario.effect is Effect.NONE]
 )
-def test_deciding_again_on_what_was_concluded_changes_nothing(name):
+def test_deciding_again_after_a_decision_changes_nothing(name):
     scenario = SCENARIOS[name]
     first = outcome(scenario)
     stored = read_status(first.status.to_json())

@@ -1,8 +1,8 @@
-"""Random interleavings of everything that can go wrong, against a model of the vendor.
+"""Random interleavings of all faults, against a model of the vendor.
 
-One engine, up to two resources that name it, two operators with copies that may be stale. The
-world moves, fails and waits between any two boundaries of a step; what must hold are the
-promises of docs/exactly-once.md (`support.model.world`).
+One engine, up to two resources that name it, and two operators whose caches may be stale. Between
+any two boundaries of a step, the world changes, fails and waits. The promises of
+docs/exactly-once.md must hold (`support.model.world`).
 
 `CSE_OPERATOR_MODEL=thorough` searches for longer.
 """
@@ -24,7 +24,7 @@ from support.model.world import MOST_LAG, MOST_LATE, ModelWorld
 
 THOROUGH = os.environ.get("CSE_OPERATOR_MODEL") == "thorough"
 
-# The choices, the more likely ones several times. Hypothesis shrinks towards the first.
+# The choices; likely ones appear several times. Hypothesis shrinks towards the first.
 NAMES = ["older"] * 5 + ["younger"]
 OPERATORS = [0, 0, 0, 1]
 LAGS = [0.0, 0.0, 0.5, 4.0, MOST_LAG]
@@ -67,7 +67,7 @@ one_of = st.sampled_from
 
 
 class UpgradingAnEngine(RuleBasedStateMachine):
-    """The world as Hypothesis moves it: it finds short ways to a broken promise."""
+    """The model driven by Hypothesis, which finds short ways to a broken promise."""
 
     world: ModelWorld | None = None
 
@@ -188,7 +188,7 @@ TestUpgradingAnEngine.settings = settings(
 )
 
 
-# -- random walks: less clever than Hypothesis, and further away from where it begins ----------
+# -- random walks: not as clever as Hypothesis, but they go further from the start -------------
 
 Doing = tuple[str, dict[str, Any]]
 WALKS = 1000 if THOROUGH else 45
@@ -196,7 +196,7 @@ SEED = random.randrange(10**9) if THOROUGH else 0
 
 
 def random_walk(seed: int, length: int = 40) -> list[Doing]:
-    """What happens in one walk; some have two operators or two resources, some are calm."""
+    """Return the events of one walk; some have two operators or two resources, some no faults."""
     dice = random.Random(seed)
     one = dice.choice
     two_operators, two_resources = dice.random() < 0.4, dice.random() < 0.25
@@ -261,7 +261,7 @@ def broken_promise(walk: list[Doing]) -> AssertionError | None:
 
 
 def shortened(walk: list[Doing], error: AssertionError) -> list[Doing]:
-    """The walk without what the same broken promise does not need."""
+    """Return the walk without the events that the same broken promise does not need."""
     same = traceback.extract_tb(error.__traceback__)[-1].lineno
     step = len(walk) // 4
     while step:

@@ -1,4 +1,4 @@
-"""One wanted version, one call: nothing but another version or a request calls again."""
+"""One desired version, one call: only another version or a request leads to a second call."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reason_of(decision: Decision) -> str:
 @pytest.mark.parametrize(
     "result", [Result.FAILED, Result.TIMED_OUT, Result.REJECTED, Result.UNKNOWN]
 )
-def test_no_edit_of_the_spec_calls_again_for_a_version_that_had_its_end(result, action, edit):
+def test_no_edit_of_the_spec_repeats_the_call_for_an_ended_upgrade(result, action, edit):
     for shown in (engine(latest_job_id=101), failed_engine()):
         seen = observed(
             ended(result, action=action, target_version=None if action == "Adopted" else "2.4.0"),
@@ -61,7 +61,7 @@ def test_no_edit_of_the_spec_calls_again_for_a_version_that_had_its_end(result, 
         assert decide(seen, LIMITS).effect is Effect.NONE
 
 
-def test_suspend_and_resume_call_nothing_for_a_version_that_had_its_end():
+def test_suspend_and_resume_do_not_repeat_the_call_for_an_ended_upgrade():
     seen = observed(ended(Result.REJECTED), desired=desired(generation=4, suspend=True))
     suspended = decide(seen, LIMITS)
     resumed = replace(seen, status=suspended.status, desired=desired(generation=5))
@@ -77,15 +77,15 @@ def test_suspend_and_resume_do_not_make_a_lost_call_a_first_one():
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, Reason.OUTCOME_UNCERTAIN)
 
 
-def test_a_version_that_was_left_and_came_back_is_not_new_without_a_call_for_another():
+def test_a_version_set_again_is_not_new_without_a_call_for_another():
     refused = observed(ended(Result.REJECTED))
     left = decide(replace(refused, desired=desired(version="2.5.0", suspend=True)), LIMITS)
     back = decide(replace(refused, status=left.status), LIMITS)
     assert (back.effect, reason_of(back)) == (Effect.NONE, Reason.UPGRADE_REJECTED)
 
 
-def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_either():
-    """An adopted job replaces the record of the refusal, and the refusal stands all the same."""
+def test_a_version_set_again_after_a_foreign_job_is_not_new():
+    """An adopted job replaces the refusal's record; the refusal still counts."""
     refused = observed(
         ended(Result.REJECTED, 7200),
         engine=engine(status="Upgrading", latest_job_id=200),
@@ -108,7 +108,7 @@ def test_a_version_that_came_back_after_a_job_of_somebody_elses_is_not_new_eithe
     assert (over.effect, reason_of(over)) == (Effect.NONE, Reason.RETRY_REQUIRED)
 
 
-def test_a_version_that_came_back_after_a_call_for_another_is_new():
+def test_a_version_set_again_after_a_call_for_another_is_new():
     refused = observed(ended(Result.REJECTED))
     other = decide(replace(refused, desired=desired(version="2.5.0")), LIMITS)
     assert other.effect is Effect.UPGRADE
@@ -120,7 +120,7 @@ def test_a_version_that_came_back_after_a_call_for_another_is_new():
     assert back.effect is Effect.UPGRADE
 
 
-def test_an_upgrade_by_somebody_else_leaves_open_what_was_never_called():
+def test_after_a_foreign_upgrade_a_version_that_was_never_called_is_called():
     adopted = ended(Result.SUCCEEDED, action=Action.ADOPTED, target_version=None)
     seen = observed(adopted, engine=engine(version="2.3.4", latest_job_id=101))
     assert decide(seen, LIMITS).effect is Effect.UPGRADE
@@ -128,7 +128,7 @@ def test_an_upgrade_by_somebody_else_leaves_open_what_was_never_called():
 
 @pytest.mark.parametrize("latest", [101, 200])
 def test_a_stranger_s_failed_job_is_not_retried_by_itself(latest):
-    """The console's job 200 failed after ours: ours is recorded, and a retry of ours was left."""
+    """The console's job 200 failed after the recorded job 101, whose own retry was still due."""
     seen = observed(
         ended(Result.FAILED, retry_due=True), engine=failed_engine(latest_job_id=latest)
     )
@@ -138,7 +138,7 @@ def test_a_stranger_s_failed_job_is_not_retried_by_itself(latest):
     assert decide(asked, LIMITS).effect is Effect.RETRY
 
 
-def test_a_job_that_was_found_and_not_named_by_the_vendor_is_not_retried_by_itself():
+def test_a_job_that_no_answer_named_is_not_retried_automatically():
     seen = observed(running(), engine=failed_engine(), job=job(status="Error", ended_at=at(-30)))
     assert decide(seen, LIMITS).effect is Effect.NONE
     own = replace(seen, status=status(running(own_job=True)))
@@ -172,7 +172,7 @@ def ready() -> Observation:
 
 
 @pytest.mark.parametrize("word", ["Modifying", "Unavailable", "Upgrading", "PreInit", "Odd"])
-def test_a_state_that_passes_is_seen_three_times_before_ready_falls(word):
+def test_a_transient_engine_state_is_seen_three_times_before_ready_falls(word):
     for looks in (1, 2, 3):
         seen = replace(
             ready(), engine=engine(**AT_TARGET | {"status": word}), passing_looks=looks, job=job()
@@ -188,7 +188,7 @@ def test_a_state_that_passes_is_seen_three_times_before_ready_falls(word):
 @pytest.mark.parametrize(
     "word", ["UpgradeFailed", "Frozen", "Freezed", "Deleting", "Deleted", "CreateFail"]
 )
-def test_a_state_that_does_not_pass_ends_ready_at_once(word):
+def test_a_lasting_engine_state_ends_ready_at_once(word):
     seen = replace(ready(), engine=engine(**AT_TARGET | {"status": word}), passing_looks=0)
     assert reason_of(decide(seen, LIMITS)) == Reason.ENGINE_UNUSABLE
 
@@ -205,7 +205,7 @@ def test_an_old_ended_job_is_never_adopted():
 
 
 def test_a_job_in_an_unknown_state_does_not_wedge_the_resource():
-    """The vendor cancelled it three days ago; the engine is Available and behind."""
+    """The vendor cancelled the job three days ago; the engine is Available and behind."""
     days = 3 * 86_400
     seen = observed(
         running(),
@@ -265,7 +265,7 @@ def test_a_process_that_has_just_started_says_so_and_calls_later():
 
 
 def test_a_busy_answer_of_a_doubled_call_proves_nothing():
-    """The call was accepted, its double refused; its job failed, and a change came after it."""
+    """The call was accepted, its duplicate refused; the job failed, and a change came after it."""
     busy = CallError(kind=FailureKind.BUSY, code="SVCSTG.00501117")
     seen = observed(
         record(error=busy),
@@ -310,7 +310,7 @@ def test_a_retried_job_that_failed_again_without_a_time_of_its_end_is_not_retrie
     assert (decision.effect, reason_of(decision)) == (Effect.NONE, reason)
 
 
-def test_an_adopted_upgrade_s_version_is_waited_for_like_an_own_one_s():
+def test_an_adopted_upgrade_waits_for_the_version_to_show():
     adopted = running(action=Action.ADOPTED, target_version=None)
     over = job(status="Finished", ended_at=at(-1))
     seen = observed(adopted, engine=engine(latest_job_id=101), job=over, known_for=600)
@@ -389,7 +389,7 @@ def test_a_request_is_not_used_up_by_a_call_that_never_left():
 
 
 def test_a_running_job_of_a_deleted_engine_ends_although_the_vendor_answers_502_for_the_job():
-    """Of a deleted Nacos engine, the vendor answers so for what is below it."""
+    """For a deleted Nacos engine, the vendor answers 502 for the engine's jobs."""
     unseen = failure(FailureKind.TRANSIENT, http_status=502)
     seen = observed(running(), engine=None, job_failure=unseen, failures=3)
     assert decide(seen, LIMITS).effect is Effect.LOOK
@@ -414,7 +414,7 @@ def test_a_job_that_the_vendor_no_longer_runs_on_a_failed_engine_does_not_swallo
     assert decide(seen, LIMITS).effect is Effect.RETRY
 
 
-def test_calls_that_are_not_sent_again_and_again_are_tried_ever_more_rarely():
+def test_calls_that_repeatedly_fail_to_leave_back_off():
     o = observed(record())
     waits = [
         after_call(replace(o, failures=unsent), failure(FailureKind.NOT_SENT), LIMITS).requeue_after

@@ -1,4 +1,4 @@
-"""Limits: never more than N, whoever asks first, and a line that nobody blocks."""
+"""Limits: never more than N upgrades at once in any order, and a queue that no engine blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONE = {"maxConcurrent": 1}
 
 
 def waiting(name: str, since: str = "10:00", **changes):
-    """An engine that stands in line."""
+    """Return an engine that waits in the queue."""
     return member(name, held_since=utc(f"2026-12-05T{since}"), **changes)
 
 
@@ -28,21 +28,21 @@ def upgrading(name: str, **changes):
 
 
 def test_limit_1_two_due_in_one_tick():
-    """What this process has let go counts at once, before its intent is seen."""
+    """An upgrade that this process has just allowed counts at once, before its intent is seen."""
     p, one, two = policy(**ONE), member("one"), member("two")
     assert ask(one, p, now=NOW, others=[two]) == []
     assert ask(two, p, now=NOW, others=[one], reserved=[one.key]) == SLOT
 
 
 def test_killed_between_intent_and_answer():
-    """An intent of another process counts until it is resolved, and holds its own slot."""
+    """Another process's intent counts until it is resolved, and keeps its slot."""
     p, open_intent = policy(**ONE), upgrading("killed", reason="VerifyingOutcome")
     assert ask(member(), p, now=NOW, others=[open_intent]) == SLOT
     assert ask(open_intent, p, now=NOW, others=[member()]) == []
 
 
 def test_foreign_job():
-    """A job of somebody else takes a slot; nothing is stopped where there are more than N."""
+    """A foreign job takes a slot; more than N foreign jobs are not stopped."""
     p = policy(maxConcurrent=2)
     foreign = [upgrading("a"), upgrading("b"), upgrading("c")]
     assert ask(member(), p, now=NOW, others=foreign) == SLOT
@@ -53,12 +53,12 @@ def test_limit_lowered():
     running = [upgrading("a"), upgrading("b")]
     assert ask(member(), policy(maxConcurrent=3), now=NOW, others=running) == []
     assert ask(member(), policy(maxConcurrent=1), now=NOW, others=running) == SLOT
-    # A call again is not made while others hold all slots.
+    # A call is not repeated while others hold all slots.
     assert ask(running[0], policy(**ONE), now=NOW, others=running[1:]) == SLOT
 
 
 def test_two_limits():
-    """A slot in both or in none: who lacks one leaves the other to the next."""
+    """An engine needs a slot of both limits; if one is full, it leaves the other to the next."""
     labels = {"tier": "production"}
     mine = policy(selector={"matchLabels": labels}, **ONE)
     every = cluster_policy(maxConcurrent=2)
@@ -77,7 +77,7 @@ def test_held_elsewhere_first_in_line():
 
 
 def test_order_after_restart():
-    """Priority, then since when, then the name: all of it is in the status."""
+    """The order is priority, waiting since, name; all three are in the status."""
     line = [
         waiting("b", "09:00"),
         waiting("a", "09:00"),
@@ -91,7 +91,7 @@ def test_order_after_restart():
     assert ask(line[0], policy(**ONE), now=NOW, others=[]) == []
 
 
-def test_who_asks_for_the_first_time_stands_behind_those_who_wait():
+def test_a_newly_due_engine_queues_behind_those_that_wait():
     p = policy(**ONE)
     assert ask(member("new"), p, now=NOW, others=[waiting("old")]) == SLOT
     assert ask(waiting("old"), p, now=NOW, others=[member("new")]) == []
@@ -117,7 +117,7 @@ def test_a_sweep_lets_go_as_many_as_there_are_slots_and_names_the_next_moment():
 
 
 def test_engines_alike_are_asked_once():
-    """Labels that no policy asks for make no difference."""
+    """Labels that no policy selects by make no difference."""
     line = [waiting(f"e{n}", labels={"app": f"e{n}"}) for n in range(50)]
     f = fleet(*line, policies=[policy(**ONE)], now=NOW)
     let_go(f)
@@ -127,16 +127,16 @@ def test_engines_alike_are_asked_once():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_no_start_outside_of_any_gate_and_no_engine_waits_for_ever(seed):
-    """Random fleets and policies, played to their end by the moments that a sweep names: at each
-    start every gate is open, no limit is exceeded, and in the end only those wait whom something
-    holds that no time opens."""
+    """Random engines and policies run to their end, at the moments that each sweep names. At each
+    start all gates are open and no limit is exceeded. In the end, an engine only waits for
+    something that no time opens."""
     chance = random.Random(seed)
     policies = PolicySet(tuple(_random_policy(chance, n) for n in range(chance.randrange(1, 4))))
     engines = {f"e{n}": _random_engine(chance, f"e{n}") for n in range(12)}
     at, moments = NOW, 0
     while at is not None:
         moments += 1
-        assert moments < 200, "somebody waits for ever"
+        assert moments < 200, "an engine waits for ever"
         _start(engines, policies, at)
         flying = [name for name, m in engines.items() if m.in_flight]
         for name in flying:
@@ -201,7 +201,7 @@ def _random_policy(chance, number):
 
 
 def test_too_many_labels():
-    """Whom nobody can say to be selected is held by each policy that may, and counts for each."""
+    """If it is unknown whether a policy selects an engine, the policy holds and counts it."""
     unknown = member("unknown", labels=None)
     mine, elsewhere = policy(**ONE), policy(namespace="shipping")
     answer = held(unknown, mine, elsewhere, now=NOW)
@@ -229,7 +229,7 @@ def test_labels_that_come_and_go_are_not_remembered_for_ever(monkeypatch):
 
 
 def test_who_holds_a_slot_is_named():
-    """So that somebody finds the engine whose call nobody can settle."""
+    """This points to the engine whose call nobody can settle."""
     held_by_one = held(member(), policy(**ONE), now=NOW, others=[upgrading("stuck")])
     assert "and a slot is held by stuck" in held_by_one.text
     others = [upgrading("secret", namespace="other")]

@@ -1,4 +1,4 @@
-"""Windows, zones, freezes, approval: each edge case of the rules by its name."""
+"""Windows, zones, freezes, approval: each edge case of the rules under its own name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_repeated_hour_before_wall_start():
 
 
 def test_lord_howe_0215_and_havana_midnight():
-    """Half an hour's change, and one at midnight: the start comes right after the gap."""
+    """The clock changes by half an hour, or at midnight: the window opens right after the gap."""
     lord_howe = gate("15 2 * * *", "1h", "Australia/Lord_Howe").openings[0]
     assert starts(lord_howe, utc("2026-10-03T12:00"), 1) == [utc("2026-10-03T15:30")]
     havana = gate("0 0 * * *", "1h", "America/Havana").openings[0]
@@ -68,7 +68,7 @@ def test_lord_howe_0215_and_havana_midnight():
 
 
 def test_night_window_over_the_change():
-    """Eight hours are eight hours that pass, also where a night has nine."""
+    """Eight hours are eight elapsed hours, even in a night of nine."""
     w = gate("0 22 * * *", "8h", "America/New_York")
     period = w.at(utc("2026-11-01T04:00"))
     assert (period.open, period.until) == (True, utc("2026-11-01T10:00"))
@@ -88,7 +88,7 @@ def test_edges():
 
 
 def test_a_random_walk_agrees_with_a_scan_of_each_minute():
-    """Starts by cronsim are those of the wall clock, one by one, wherever clocks change."""
+    """The starts by cronsim are those of the wall clock, also where clocks change."""
     chance = random.Random(16)
     for zone in ("America/New_York", "Australia/Lord_Howe", "Europe/Berlin", "America/Havana"):
         opening = gate("45 1,3 * * *", "2h", zone).openings[0]
@@ -178,14 +178,14 @@ def test_operator_back_inside_window():
 
 
 def test_clock_steps_back_or_vm_sleeps():
-    """What is remembered of a gate holds between two moments, and for no other one."""
+    """A gate's cached state holds between two moments only."""
     w = gate("0 2 * * *", "4h")
     for at, is_open in (("03:00", True), ("01:00", False), ("05:00", True), ("07:00", False)):
         assert w.at(utc(f"2026-12-05T{at}")).open is is_open
     assert w.at(utc("2026-12-05T03:00")).open
 
 
-def test_what_is_open_today_is_closed_when_its_zone_says_so_next_week():
+def test_a_window_of_weekdays_is_closed_at_the_weekend():
     w = gate("0 0 * * 1-5", "24h")
     assert w.at(utc("2026-12-04T12:00")).until == utc("2026-12-05T00:00")
     assert not w.at(utc("2026-12-05T12:00")).open
@@ -212,7 +212,7 @@ def test_freezes_overlap():
 
 
 def test_freeze_begins_while_job_runs():
-    """What runs is followed (the core's table); a Retry by itself is held by the freeze."""
+    """A running job is followed (the core's table); the freeze holds an automatic retry."""
     p = policy(freezes=[CHRISTMAS])
     failed = member(reason="UpgradeFailed", retry_requested=True)
     assert ask(failed, p, now=utc("2026-12-21T03:00")) == ["ChangeFreeze"]
@@ -252,7 +252,7 @@ HOURLY = "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23"
 
 
 def test_a_search_for_windows_that_never_meet_is_bounded(monkeypatch):
-    """Two tiny policies do not keep the process busy: when both are open is not known."""
+    """Two small policies do not keep the process busy: the common opening counts as unknown."""
     looks = [0]
 
     def counted(self, moment):
@@ -285,7 +285,7 @@ def test_not_many_long_searches_are_made_at_one_moment():
     assert len(policies._openings) == 5
 
 
-def test_what_was_searched_for_outlives_a_new_list_of_policies():
+def test_a_search_result_survives_a_new_list_of_policies():
     one, other = policy(windows=windows("0 2 * * *", "1h")), policy(name="other")
     before, after = PolicySet((one, other)), PolicySet((one,))
     for asked in ((one,), (one, other)):
@@ -348,7 +348,7 @@ def test_a_suspended_policy_holds_what_it_selects():
 
 
 def test_policy_invalid_midway():
-    """What cannot be evaluated holds what its selector takes, and nothing else."""
+    """An invalid policy holds the engines that it selects, and no others."""
     selector = {"matchLabels": {"tier": "production"}}
     broken = policy(selector=selector, approval="FourEyes")
     assert ask(member(labels={"tier": "production"}), broken, now=NOON) == ["PolicyInvalid"]
@@ -356,7 +356,7 @@ def test_policy_invalid_midway():
 
 
 def test_selector_unreadable():
-    """A selector that cannot be read holds the whole scope: the namespace, or the cluster."""
+    """A policy with an unreadable selector holds its whole scope: the namespace, or the cluster."""
     broken = {"matchExpressions": [{"key": "tier", "operator": "Near"}]}
     in_namespace, of_cluster = policy(selector=broken), cluster_policy(selector=broken)
     assert ask(member(), in_namespace, now=NOON) == ["PolicyInvalid"]
@@ -397,7 +397,7 @@ def test_all_holds_are_told_and_the_first_of_the_order_is_shown():
     answer = held(member(), p, now=NOON)
     told = [hold.reason.value for hold in answer.holds]
     assert told == ["PolicySuspended", "ChangeFreeze", "ApprovalRequired", "OutsideWindow"]
-    assert answer.until is None  # nobody knows when somebody approves
+    assert answer.until is None  # the time of the approval is unknown
 
 
 def test_with_no_policy_and_none_required_everything_may_start():

@@ -1,4 +1,4 @@
-"""Waves, soak and failures: each edge case of the rules by its name."""
+"""Waves, soak and failures: each edge case of the rules under its own name."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def minutes_ago(minutes: int):
 
 
 def rest_is(canary, *others, waves=WAVES, now=NOW, **spec):
-    """What holds an engine of the last wave, with this canary."""
+    """Return the reasons that hold an engine of the last wave, with this canary."""
     return ask(member(), policy(waves=waves, **spec), now=now, others=[canary, *others])
 
 
-# -- who goes first ------------------------------------------------------------------------------
+# -- order ---------------------------------------------------------------------------------------
 
 
 def test_all_raised_production_event_first():
-    """One commit raises all; production's event comes first: it waits, the canary does not."""
+    """One commit upgrades all; production's event comes first, but only the canary may start."""
     canary = member("canary", labels=CANARY)
     assert rest_is(canary) == WAVE
     assert ask(canary, policy(waves=WAVES), now=NOW, others=[member()]) == []
@@ -49,7 +49,7 @@ def test_the_rest_goes_when_the_canary_is_there():
 
 
 def test_canary_of_other_type_only():
-    """An empty wave passes (that it is empty is told on the policy)."""
+    """An empty wave passes; the policy's status warns of it."""
     nacos = member("nacos", labels=CANARY, type="Nacos", wanted="2.1.0.16", current="2.1.0.1")
     assert rest_is(nacos) == []
 
@@ -63,7 +63,7 @@ def test_what_is_in_no_wave_comes_last():
 
 
 def test_engine_added_to_passed_wave():
-    """A newcomer in an earlier wave holds the later ones until it is done and has soaked."""
+    """A new engine in an earlier wave holds the later waves until it is done and has soaked."""
     old = done("old", labels=CANARY)
     assert rest_is(old, member("new", labels=CANARY), waves=SOAKING) == WAVE
     fresh = done("new", labels=CANARY, ready_since=minutes_ago(10))
@@ -73,7 +73,7 @@ def test_engine_added_to_passed_wave():
 
 
 def test_engine_removed_or_relabelled_midway():
-    """Who is no canary any more holds nobody, and who runs is not asked."""
+    """An engine that is no canary any more holds no other; a running upgrade is not asked."""
     assert rest_is(member("canary", labels=CANARY)) == WAVE
     assert rest_is(member("canary")) == []
     selected = {"selector": {"matchLabels": {"tier": "production"}}}
@@ -112,7 +112,7 @@ def test_a_version_that_cannot_be_compared_is_not_reached():
 
 
 def test_names_of_another_namespace_are_not_told():
-    """Three names of the own namespace, and only the number of the others."""
+    """Up to three names from the same namespace are shown; other namespaces are only counted."""
     canaries = [member(f"canary-{n}", labels=CANARY) for n in range(5)]
     foreign = member("secret", namespace="other", labels=CANARY)
     p = cluster_policy(waves=WAVES)
@@ -122,7 +122,7 @@ def test_names_of_another_namespace_are_not_told():
 
 
 def test_a_canary_with_too_many_labels_is_waited_for():
-    """It may be of the first wave: nobody can say that this wave has passed."""
+    """It may belong to the first wave, so this wave may not have passed."""
     assert rest_is(done(labels=CANARY), member("many", labels=None)) == WAVE
     assert rest_is(done(labels=CANARY), done("many", labels=None)) == []
 
@@ -131,14 +131,14 @@ def test_a_canary_with_too_many_labels_is_waited_for():
 
 
 def test_soak_with_ready_blip():
-    """A bad spell starts the soak anew: Ready's own transition time is what counts."""
+    """When Ready becomes False, the soak starts anew: it counts from Ready's transition time."""
     assert rest_is(done(labels=CANARY, ready_since=minutes_ago(29)), waves=SOAKING) == SOAK
     unwell = done(labels=CANARY, ready=False, reason="EngineUnavailable")
     assert rest_is(unwell, waves=SOAKING, maxFailures=9) == WAVE
 
 
 def test_soak_across_restart():
-    """It is read from the status, so that a new process judges as the old one did."""
+    """The soak is computed from the status, so a new process gets the same result."""
     canary = done(labels=CANARY, ready_since=minutes_ago(29))
     answer = held(member(), policy(waves=SOAKING), now=NOW, others=[canary])
     assert answer.until == minutes_ago(-1)
@@ -160,7 +160,7 @@ def test_soak_ends_outside_window():
 
 
 def test_canary_already_wants_the_next_version():
-    """Its success at T counts for those that want T, while it waits for more."""
+    """Its success at a version counts for engines that want that version."""
     canary = done(
         labels=CANARY,
         wanted="2.5.0",
@@ -190,7 +190,7 @@ def test_max_failures_without_waves_is_any_number():
 
 
 def test_retry_runs():
-    """A retry that runs does not open the gate."""
+    """A running retry does not open the gate."""
     retrying = failed(reason="Upgrading", engine_status="Upgrading", in_flight=True)
     assert ask(member(), policy(maxFailures=0), now=NOW, others=[retrying]) == FAILURES
 
@@ -200,7 +200,7 @@ def test_new_target_after_failure():
 
 
 def test_new_target_midway():
-    """Waves begin at the first for the new version."""
+    """For a new version, the waves start again with the first."""
     canary = done(labels=CANARY)
     assert rest_is(canary) == []
     raised = member(wanted="2.5.0")
@@ -208,14 +208,14 @@ def test_new_target_midway():
 
 
 def test_git_revert_midway():
-    """Those that run the reverted-to version are done; those ahead are no failures."""
+    """Engines at the reverted-to version are done; engines ahead of it are no failures."""
     ahead = done(wanted="2.3.0", ready=False, reason="DowngradeNotSupported", labels=CANARY)
     behind = member(wanted="2.3.0", current="2.2.0")
     assert ask(behind, policy(waves=WAVES), now=NOW, others=[ahead]) == []
 
 
 def test_failed_engine_fixed_in_console():
-    """It is cured when it is Ready at the version, whatever its history says."""
+    """A failed engine is cured when it is Ready at the version, whatever its history says."""
     fixed = failed(ready=True, current="2.4.0", reason="UpToDate")
     assert ask(member(), policy(maxFailures=0), now=NOW, others=[fixed]) == []
 
@@ -227,7 +227,7 @@ def test_an_engine_that_is_unwell_at_the_version_is_a_failure():
     assert finds.failed == ()
 
 
-def test_a_request_of_a_person_passes_waves_and_failures_and_not_time():
+def test_a_retry_request_passes_waves_and_failures_but_no_window():
     night = [{"name": "night", "schedule": "0 2 * * *", "duration": "4h"}]
     canary = failed(labels=CANARY)
     uncertain = ((frozenset({"2.4.0"}), Result.UNKNOWN),)
@@ -239,8 +239,8 @@ def test_a_request_of_a_person_passes_waves_and_failures_and_not_time():
         assert ask(member(**state), policy(waves=WAVES), now=NOW, others=[canary]) != []
 
 
-def test_a_request_for_a_retry_where_nothing_ended_passes_no_wave():
-    """It asks for a first upgrade, whose turn is the waves' to say."""
+def test_a_retry_request_without_an_ended_upgrade_passes_no_wave():
+    """The request asks for a first upgrade, and its turn is up to the waves."""
     asked, canary = member(retry_requested=True), member("canary", labels=CANARY)
     assert ask(asked, policy(waves=WAVES), now=NOW, others=[canary]) == WAVE
     other = replace(asked, ends=((frozenset({"2.3.0"}), Result.FAILED),))
@@ -248,14 +248,14 @@ def test_a_request_for_a_retry_where_nothing_ended_passes_no_wave():
 
 
 @pytest.mark.parametrize("reason", ["UpgradeRejected", "VersionNotComparable", "RetryRequired"])
-def test_a_canary_whose_later_version_came_to_nothing_still_runs_this_version_well(reason):
+def test_a_canary_that_fails_a_later_version_still_counts_for_this_version(reason):
     canary = done(labels=CANARY, wanted="2.5.0", ready=False, reason=reason)
     assert rest_is(canary) == []
     assert rest_is(replace(canary, engine_status="Creating")) == WAVE
 
 
 def test_an_engine_that_another_resource_drives_is_not_waited_for():
-    """Its owner is: an engine that two resources name counts once."""
+    """The owner's resource is waited for, so an engine with two resources counts once."""
     other = member("other", labels=CANARY, reason="EngineAlreadyManaged")
     assert rest_is(other) == []
     assert rest_is(other, member("owner", labels=CANARY)) == WAVE

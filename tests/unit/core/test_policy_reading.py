@@ -1,4 +1,4 @@
-"""What is read of a stored policy, whatever the API server let in."""
+"""Reading a stored policy, whatever the API server has let in."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def freeze(start: str, end: str) -> dict[str, Any]:
 def test_a_stored_policy_that_a_rule_of_today_refuses_is_invalid(
     spec: dict[str, Any], why: str
 ) -> None:
-    """It holds what it selects, and its status can be written."""
+    """The policy holds the engines that it selects, and its status can be written."""
     made = policy(**spec)
     assert why in (made.invalid or "")
     assert ask(member(), made, now=NOW) == ["PolicyInvalid"]

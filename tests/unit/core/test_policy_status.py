@@ -1,4 +1,4 @@
-"""What a policy's status shows, and the windows that passed in vain."""
+"""The status of a policy, and windows that passed unused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_gate_and_its_next_moments():
 
 
 def test_opposite_wave_orders():
-    """Two policies that lock each other are named on both."""
+    """Each of two policies that block one another names the other."""
     a, b = ({"matchLabels": {"wave": wave}} for wave in "ab")
     one = policy(waves=[{"name": "x", "selector": a}, {"name": "y", "selector": b}])
     other = cluster_policy(waves=[{"name": "x", "selector": b}, {"name": "y", "selector": a}])
@@ -74,7 +74,7 @@ def test_an_empty_wave_an_open_gate_and_one_that_never_opens_are_warned_of():
 
 
 def test_canary_of_other_type_only():
-    """The wave passes for the type that it lacks, which looks like a misspelt label: a warning."""
+    """The wave passes for a type without engines in it. As a misspelt label does the same, warn."""
     p = policy(waves=[{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}])
     nacos = member("nacos", labels={"wave": "canary"}, type="Nacos")
     told = conditions(shown(p, nacos, member()))["EmptyWave"]
@@ -87,7 +87,7 @@ def test_canary_of_other_type_only():
 
 
 def test_canary_suspended():
-    """Who is excused is named where nobody else is waited for."""
+    """A suspended engine is named when the wave waits for no other."""
     p = policy(waves=[{"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}])
     canary = member("canary", labels={"wave": "canary"}, suspended=True)
     told = conditions(shown(p, canary, member()))["EmptyWave"][1]
@@ -97,7 +97,7 @@ def test_canary_suspended():
 
 
 def test_daily_24h():
-    """Always open is a warning: somebody thought that it closes."""
+    """A window that is always open causes a warning: its author thought that it closes."""
     daily = policy(windows=[NIGHT | {"schedule": "0 0 * * *", "duration": "24h"}])
     assert conditions(shown(daily))["AlwaysOpen"][0] == "True"
     assert "AlwaysOpen" not in conditions(shown(policy(windows=[NIGHT])))
@@ -117,13 +117,13 @@ def test_a_condition_keeps_the_moment_of_its_last_change():
 
 
 def test_operator_down_all_window():
-    """The window that passed is found from what the statuses say, also after a restart."""
+    """A missed window is found from the statuses, also after a restart."""
     p = policy(windows=[NIGHT])
     waited = member("waited", held_since=utc("2026-12-04T00:00"))
     late = member("late", held_since=utc("2026-12-05T03:00"))
     assert missed_window(p, [waited, late], NOW) == (utc("2026-12-05T06:00"), [waited])
     assert missed_window(p, [late], NOW) is None
-    assert missed_window(p, [waited], utc("2026-12-06T03:00")) is None  # it is open now
+    assert missed_window(p, [waited], utc("2026-12-06T03:00")) is None  # the window is open now
     status = shown(p, waited)
     assert status.window_missed == utc("2026-12-05T06:00")
     assert shown(p, late, old=status).window_missed == status.window_missed
@@ -143,7 +143,7 @@ def test_orders_that_agree_or_are_of_one_wave_are_no_cycle():
 
 
 def test_engines_alike_are_looked_at_once_and_their_labels_compared_once(monkeypatch):
-    """Every status of every policy pays for it."""
+    """Each status of each policy pays for these comparisons."""
     compared = []
     real = policies_module.matches
 

@@ -1,4 +1,4 @@
-"""What people ask for in annotations and with suspend: each request is honoured once."""
+"""Requests of people, by annotations and `suspend`: each is honoured once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_request_for_a_look_is_answered_where_there_is_nothing_to_look_at():
 
 
 @pytest.mark.parametrize("request_", ["a" * 257, "\ud800" * 200_000])
-def test_a_request_of_any_length_is_echoed_in_few_words_that_tell_it_from_others(request_):
+def test_a_request_of_any_length_is_echoed_briefly_and_distinctly(request_):
     spec = Spec.model_validate(engine_manifest("orders", namespace="payments")["spec"])
     asked = Desired.of(spec, 1, reconcile_request=request_, retry_request=request_[:256])
     assert asked.retry_request == request_[:256]
@@ -203,7 +203,7 @@ def test_no_retry_is_called_for_a_version_that_has_another_target_now():
     assert decision.status.ready.reason == Reason.ENGINE_UNUSABLE
 
 
-def test_what_was_said_to_be_overdue_stays_so_for_a_process_that_knows_the_job_for_less():
+def test_an_overdue_job_stays_overdue_for_a_process_that_knows_it_for_less_time():
     late = observed(running(), job=job(started_at=None), known_for=7300)
     said = decide(late, LIMITS).status
     other = decide(replace(late, status=said, known_for=5), LIMITS).status

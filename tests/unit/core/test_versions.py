@@ -1,4 +1,4 @@
-"""Comparing versions: numerically, part by part, with the last part as the patch."""
+"""Versions are compared numerically, part by part; the last part is the patch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CASES = [
     ("2.4.0-rc1", "2.4.0", INCOMPARABLE),
     ("2.3.0", "latest", INCOMPARABLE),
     ("", "2.4.0", INCOMPARABLE),
-    ("\u0662.\u0664.\u0661", "2.4.0", INCOMPARABLE),  # digits, but not the ones meant
+    ("\u0662.\u0664.\u0661", "2.4.0", INCOMPARABLE),  # digits, but not ASCII
 ]
 
 numeric = st.lists(st.integers(0, 30), min_size=1, max_size=5).map(

@@ -1,4 +1,4 @@
-"""One call to the API: what goes out, how often, and what comes of it."""
+"""One call to the API: its request, its repetition, and its result."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_a_changing_call_is_never_sent_twice_on_a_dead_connection(
     connected: Connected, method: Literal["PATCH", "POST"]
 ) -> None:
     server, client = connected
-    server.answers = [reply(), hang_up]  # the first one leaves a connection open to be reused
+    server.answers = [reply(), hang_up]  # the first call leaves a connection open for reuse
     await call(client, method, PATH, names=NAMES, body={"status": {}})
     with pytest.raises(errors.Unavailable, match="cannot be reached"):
         await call(client, method, PATH, names=NAMES, body={"status": {}})

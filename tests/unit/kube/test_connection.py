@@ -1,4 +1,4 @@
-"""The way into the cluster, and that it stays open when credentials change."""
+"""Connecting to the cluster, and staying connected when credentials change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "4
 
 
 class Clock:
-    """A clock that goes on when told to."""
+    """A clock that moves only when the test says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -34,7 +34,7 @@ class Clock:
 
 @pytest.fixture
 def service_account(tmp_path: Path) -> Path:
-    """The folder that a Pod finds its credentials in."""
+    """The folder with a Pod's credentials."""
     folder = tmp_path / "serviceaccount"
     folder.mkdir()
     (folder / "token").write_text("first-token\n")
@@ -43,7 +43,7 @@ def service_account(tmp_path: Path) -> Path:
 
 
 def a_certificate() -> str:
-    """Any CA certificate, in PEM."""
+    """Return any CA certificate, in PEM."""
     end = "-----END CERTIFICATE-----\n"
     begin = "-----BEGIN CERTIFICATE-----"
     bundle = Path(certifi.where()).read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def a_certificate() -> str:
 
 
 async def token_of(client: ApiClient) -> str | None:
-    """The header that the next request would carry."""
+    """Return the header that the next request would carry."""
     token: str | None = await client.configuration.get_api_key_with_prefix("BearerToken")
     return token
 

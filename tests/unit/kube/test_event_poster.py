@@ -1,4 +1,4 @@
-"""Posting Events: in the background, within the API's limits, and never in anyone's way."""
+"""Posting Events: in the background, within the API's limits, and without delaying a step."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_posting_does_not_wait_for_the_api_server(connected: Connected) ->
     async with EventPoster(client, instance="i", drain_seconds=60.0) as events:
         for _ in range(100):
             events.post(ORDERS, "Normal", "UpToDate", "m")
-        # All that without a single turn of the event loop: nothing has been sent yet.
+        # The event loop has not run since then, so nothing has been sent yet.
         assert server.asked == []
         answered.set()
     assert len(server.asked) == 100

@@ -1,4 +1,4 @@
-"""kopf in its thread: what it hands over, and what its end does not take with it."""
+"""kopf in its thread: the events that it hands over, and its end, which ends nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WatchedServer:
         self.listed: list[Object] = []
         self.lists: list[dict[str, str]] = []
         self.scripts: list[list[Object]] = []
-        """What each next watch shows before it falls silent."""
+        """The lines of each next watch, before it falls silent."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path in _DISCOVERY:
@@ -71,7 +71,7 @@ _DISCOVERY = {
 
 
 class Seen:
-    """What was handed over, and in which thread."""
+    """The events that were handed over, and their threads."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str | None, Object]] = []
@@ -84,7 +84,7 @@ class Seen:
         self._changed.set()
 
     async def until(self, count: int) -> list[str | None]:
-        """Wait for so many events, and return their types."""
+        """Wait for `count` events, and return their types."""
         async with asyncio.timeout(20):
             while len(self.events) < count:
                 self._changed.clear()

@@ -1,7 +1,7 @@
-"""Who leads and until when, against a Lease that behaves and an API server that does not.
+"""Leader election, against a Lease that behaves and an API server that does not.
 
-The clock by which deadlines are judged goes on only when a test says so; only the short waits
-between looks are real.
+The clock for deadlines moves only when the test says so; only the short waits between looks are
+real.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIMES = LeaseTimes(lease_duration=15, renew_deadline=10.0, retry_period=0.01)
 
 @dataclass
 class Clock:
-    """A clock that goes on when told to."""
+    """A clock that moves only when the test says so."""
 
     now: float = 1000.0
 
@@ -72,7 +72,7 @@ class LeaseServer:
         return reply(body=self.lease)
 
     def take(self, holder: str, duration: int = 15) -> None:
-        """Have someone else hold the Lease, as of now."""
+        """Give the Lease to another holder, as of now."""
         self._store({"holderIdentity": holder, "leaseDurationSeconds": duration}, {})
         assert self.lease is not None
         self.lease["spec"]["renewTime"] = f"renewal {self.writes}"
@@ -89,7 +89,7 @@ class LeaseServer:
                 event.set()
 
     async def requests(self, count: int, server: ApiServerStub) -> None:
-        """Wait for so many more requests."""
+        """Wait for `count` more requests."""
         target = len(server.asked) + count
         event = asyncio.Event()
         self.waiting.append((lambda: len(server.asked) >= target, event))
@@ -98,7 +98,7 @@ class LeaseServer:
 
 @dataclass
 class Candidate:
-    """An elector with its task and what it told."""
+    """An elector with its task and its callbacks' record."""
 
     elector: LeaderElector
     started: asyncio.Event
@@ -110,7 +110,7 @@ class Candidate:
 async def candidate(
     client: ApiClient, clock: Clock, identity: str = "me", times: LeaseTimes = TIMES
 ) -> AsyncIterator[Candidate]:
-    """A candidate that stands for the Lease until the block ends."""
+    """A candidate for the Lease until the block ends."""
     started, lost, starts = asyncio.Event(), asyncio.Event(), list[float]()
 
     def on_started() -> None:
@@ -171,7 +171,7 @@ async def test_a_leader_leads_no_longer_than_the_deadline_after_its_last_renewal
         clock.now += 9.999
         assert me.elector.is_leader()
         clock.now += 0.001
-        # No task had a chance to run in between.
+        # No task could run in between.
         assert not me.elector.is_leader()
         assert me.elector.remaining() == 0.0
         await me.lost.wait()
@@ -191,16 +191,16 @@ async def test_a_renewal_extends_the_term_from_when_it_was_sent(
         async def slow(request: web.Request) -> web.StreamResponse:
             asked.set()
             await answered.wait()
-            leases.instead = silence(never)  # for the one after this one
+            leases.instead = silence(never)  # for the next renewal
             return await (await leases.regular(request))(request)
 
         clock.now += 5.0
         leases.instead = slow
         await asked.wait()
-        clock.now += 3.0  # on its way for so long
+        clock.now += 3.0  # the renewal takes that long
         answered.set()
         await leases.requests(1, server)
-        # Sent at 5 s, answered at 8 s: it leads until 15 s, and not until 18 s.
+        # Sent at 5 s, answered at 8 s: the term ends at 15 s, not at 18 s.
         assert me.elector.remaining() == 7.0
         assert len(me.starts) == 1
     never.set()
@@ -229,7 +229,7 @@ async def test_a_renewal_that_succeeds_after_the_deadline_is_none(
         assert not me.elector.is_leader()
         answered.set()
         await me.lost.wait()
-        # The Lease is still its own, so it may stand again: as a new term, and told so.
+        # The candidate still holds the Lease, so it may lead again; the new term is announced.
         await me.started.wait()
         assert me.starts == [1000.0, 1010.0]
 
@@ -259,7 +259,7 @@ async def test_a_silent_api_server_costs_the_lead_and_not_the_candidate(
         await me.started.wait()
         me.started.clear()
         leases.instead = silence(never)
-        await leases.requests(2, server)  # the second one: the first was given up
+        await leases.requests(2, server)  # the second renewal: the first was given up
         clock.now += 0.4
         await me.lost.wait()
         leases.instead = None

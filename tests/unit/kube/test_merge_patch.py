@@ -1,4 +1,4 @@
-"""The patch that makes one status out of another."""
+"""The merge patch that turns one status into another."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBJECTS = st.dictionaries(st.sampled_from("abcd"), WITH_NULLS_IN_LISTS, max_size
 
 
 def applied(target: Any, patch: Any) -> Any:
-    """RFC 7386, section 2, word by word."""
+    """RFC 7386, section 2, word for word."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}

@@ -1,4 +1,4 @@
-"""Questions to the API server, and answers that are none."""
+"""Questions to the API server, and invalid answers."""
 
 from __future__ import annotations
 

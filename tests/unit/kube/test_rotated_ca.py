@@ -1,4 +1,4 @@
-"""The cluster's CA is rotated: both clients go on without a restart."""
+"""After a rotation of the cluster's CA, both clients continue without a restart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.api_server_stub import OBJECT, write_kubeconfig
 
 
 class Clock:
-    """A clock that goes on when told to."""
+    """A clock that moves only when the test says so."""
 
     now = 0.0
 
@@ -36,7 +36,7 @@ class Clock:
 
 @asynccontextmanager
 async def api_server(authority: trustme.CA) -> AsyncIterator[int]:
-    """An API server with a certificate of this authority; answers everything with an object."""
+    """An API server with a certificate from this authority, which answers all with one object."""
 
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response(OBJECT)

@@ -1,4 +1,4 @@
-"""Reading Secrets: once for all who ask, and silent about what is in them."""
+"""Reading Secrets: one read for concurrent callers, and no value in any text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Connected = tuple[ApiServerStub, ApiClient]
 
 
 class Clock:
-    """A clock that goes on when told to."""
+    """A clock that moves only when the test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""Tokens of ServiceAccounts: for the one audience, and never for the API server itself."""
+"""Tokens of ServiceAccounts: for one audience only, and never for the API server itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache: what is a change, what is stale, and what a list replaces."""
+"""The cache: which differences are a change, which versions are stale, and what a list replaces."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_versions_are_compared_as_numbers() -> None:
         ({}, Change.NOTHING),
     ],
 )
-def test_only_what_decides_is_a_change(edit: Object, expected: Change) -> None:
+def test_only_fields_that_affect_a_decision_are_a_change(edit: Object, expected: Change) -> None:
     cache, obj = make(), stored()
     cache.watched(obj)
     assert cache.watched(changed(obj, **edit))[1] is expected
@@ -100,7 +100,7 @@ def test_of_a_long_annotation_only_a_digest_is_kept() -> None:
     assert len(request) < 100
 
 
-def test_what_is_noted_survives_a_new_version_and_neither_a_new_uid_nor_another_engine() -> None:
+def test_notes_survive_a_new_version_but_neither_a_new_uid_nor_another_engine() -> None:
     cache, obj = make(), stored(uid="first")
     cache.watched(obj)
     first = cached(cache)
@@ -135,7 +135,7 @@ def test_a_list_replaces_what_is_known_also_by_a_lower_version() -> None:
     assert cached(cache).version == 5
 
 
-def test_what_was_watched_or_written_since_the_list_was_asked_for_stays() -> None:
+def test_a_list_keeps_objects_that_were_watched_or_written_after_its_request() -> None:
     cache, obj = make(), stored()
     cache.watched(obj)
     for take_in in (cache.watched, cache.written):
@@ -189,7 +189,7 @@ def test_a_status_that_cannot_be_read_counts_as_none() -> None:
 
 
 @pytest.mark.parametrize("moment", ["0000-01-01T00:00:00Z", "soon", 7])
-def test_a_time_that_cannot_be_read_costs_nobody_else_his_metrics(moment: Any) -> None:
+def test_an_unreadable_transition_time_does_not_break_the_metrics(moment: Any) -> None:
     cache = make()
     ready = {"type": "Ready", "status": "False", "lastTransitionTime": moment}
     cache.watched(stored(status={"conditions": [ready]}))

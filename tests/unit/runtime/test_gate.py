@@ -1,4 +1,4 @@
-"""The gate at run time: slots, sweeps, and what a policy that closes does to a step."""
+"""The gate at run time: slots, sweeps, and the effect of a closing policy on a step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NIGHT = policy(windows=[{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """A resource that wants 2.4.0, and its engine at 2.3.1, at noon."""
+    """A resource that asks for 2.4.0, and its engine at 2.3.1, at noon."""
     time = FakeTime()
     for module in (calls, reconcile, statuses, work):
         monkeypatch.setattr(module, "boottime", time)
@@ -52,7 +52,7 @@ def rule(world: World, *policies: Any, **of_the_set: Any) -> None:
 
 
 def drain(world: World) -> None:
-    """Take everything out of the queue."""
+    """Take all keys out of the queue."""
     while (key := world.queue._next()) is not None:
         world.queue.done(key)
 
@@ -73,7 +73,7 @@ async def test_a_held_engine_costs_one_look_and_one_write_and_no_more(world: Wor
 
 
 async def test_held_for_a_day(world: World) -> None:
-    """No status write and no call while nothing changes, but the drift looks."""
+    """While nothing changes, there is no status write, and no call but the looks for drift."""
     rule(world, NIGHT)
     await world.step()
     world.cluster.deeds.clear()
@@ -86,7 +86,7 @@ async def test_held_for_a_day(world: World) -> None:
 
 
 async def test_upgrade_outlives_window(world: World) -> None:
-    """What runs is followed; nothing new starts."""
+    """A running upgrade is followed; no new one starts."""
     world.wall[0] = utc("2026-12-05T05:59")
     rule(world, NIGHT)
     other = add(world, "other")
@@ -102,7 +102,7 @@ async def test_upgrade_outlives_window(world: World) -> None:
 
 
 async def test_freeze_begins_while_job_runs(world: World) -> None:
-    """The job is followed to its end; the Retry that the operator would make by itself waits."""
+    """The job is followed to its end; an automatic retry waits."""
     world.wall[0] = utc("2026-12-19T23:59")
     freeze = {"from": "2026-12-20T00:00:00Z", "to": "2026-12-21T00:00:00Z"}
     rule(world, policy(freezes=[freeze]))
@@ -127,7 +127,7 @@ async def test_freeze_begins_while_job_runs(world: World) -> None:
 
 
 async def test_policy_invalid_midway(world: World) -> None:
-    """What runs is followed; nothing else starts."""
+    """A running upgrade is followed; no new one starts."""
     rule(world, policy(maxConcurrent=5))
     other = add(world, "other")
     await world.step()
@@ -138,7 +138,7 @@ async def test_policy_invalid_midway(world: World) -> None:
 
 
 async def test_windows_never_meet(world: World) -> None:
-    """Nothing but a person ends it, so the engine is Stalled."""
+    """Only a person can end this, so the engine is Stalled."""
     morning = [{"name": "w", "schedule": "0 8 * * *", "duration": "1h"}]
     rule(world, NIGHT, policy(name="morning", windows=morning))
     await world.step()
@@ -148,7 +148,7 @@ async def test_windows_never_meet(world: World) -> None:
 
 
 async def test_window_closes_between_intent_and_put(world: World) -> None:
-    """No PUT; the intent is released, because this process knows that nothing was sent."""
+    """There is no PUT. The intent is released, because this process knows that it sent nothing."""
     world.wall[0] = utc("2026-12-05T05:59")
     rule(world, NIGHT)
 
@@ -165,7 +165,7 @@ async def test_window_closes_between_intent_and_put(world: World) -> None:
 async def test_a_call_that_waits_for_its_turn_does_not_go_out_after_the_window(
     world: World,
 ) -> None:
-    """Its send window ends with the window, or with the beginning of a freeze."""
+    """The send window of a call ends with the policy's window, or when a freeze begins."""
     freeze = {"from": "2026-12-05T05:59:57Z", "to": "2026-12-05T23:00:00Z"}
     other = add(world, "other")
     rule(world, NIGHT)
@@ -178,7 +178,7 @@ async def test_a_call_that_waits_for_its_turn_does_not_go_out_after_the_window(
 
 
 async def test_window_closes_during_retry_after(world: World) -> None:
-    """A call that was put off is asked for again, and held."""
+    """A call that was postponed asks the gate again, and is held."""
     world.wall[0] = utc("2026-12-05T05:59")
     rule(world, NIGHT)
     world.cloud.outcomes.append(CloudError(failure(FailureKind.NOT_SENT)))
@@ -200,7 +200,7 @@ async def test_approval_withdrawn_after_start(world: World) -> None:
 
 
 async def test_limit_1_two_due_in_one_tick(world: World) -> None:
-    """While the first one's intent is on its way, the second one gets no slot."""
+    """While the first engine's intent is being written, the second engine gets no slot."""
     rule(world, policy(maxConcurrent=1))
     other = add(world, "other")
     seen: list[str] = []
@@ -231,7 +231,7 @@ async def test_a_conflict_gives_the_slot_back(world: World) -> None:
 
 
 async def test_thousand_wait_one_finishes(world: World) -> None:
-    """One engine's end wakes one that waits, and nobody else."""
+    """The end of one upgrade wakes one waiting engine, and no other."""
     rule(world, policy(maxConcurrent=1))
     await world.step()
     names = [f"e{n:03}" for n in range(60)]
@@ -251,7 +251,7 @@ async def test_thousand_wait_one_finishes(world: World) -> None:
 async def test_an_engine_that_is_not_looked_at_again_holds_no_slot(
     world: World, reason: str
 ) -> None:
-    """A look during the owner's upgrade, or one before the engine vanished, says nothing of now."""
+    """A state seen during the owner's upgrade, or before the engine vanished, is out of date."""
     status = held_status()
     del status["held"], status["heldSince"]
     status["engine"]["status"] = "Upgrading"
@@ -281,7 +281,7 @@ async def test_a_call_that_is_held_after_its_intent_keeps_its_place_in_line(worl
 
 
 async def test_an_engine_whose_step_does_not_end_blocks_no_line(world: World) -> None:
-    """Its own retry asks again; the slot is for whoever can take it."""
+    """That engine's own retry asks again; until then, another engine takes the slot."""
     rule(world, policy(maxConcurrent=1, suspend=True))
     other = add(world, "other")
     await world.step()
@@ -298,7 +298,9 @@ async def test_an_engine_whose_step_does_not_end_blocks_no_line(world: World) ->
     assert world.reason() == "Upgrading"
 
 
-async def test_who_was_let_go_and_may_not_call_yet_is_not_woken_by_each_sweep(world: World) -> None:
+async def test_a_released_engine_that_may_not_call_yet_is_not_woken_by_each_sweep(
+    world: World,
+) -> None:
     rule(world, CLOSED)
     await world.step()
     rule(world, policy(maxConcurrent=1))
@@ -314,7 +316,7 @@ async def test_who_was_let_go_and_may_not_call_yet_is_not_woken_by_each_sweep(wo
 async def test_a_lost_answer_that_is_held_keeps_its_facts_holds_no_slot_and_is_counted(
     world: World,
 ) -> None:
-    """Each night one call whose answer is lost: after its repeats a person has to look."""
+    """Each night one call loses its answer; after its repeats, a person has to look."""
     calls = 0
     for night in range(6, 12):
         world.wall[0] = utc(f"2026-12-{night:02}T02:00")
@@ -356,7 +358,7 @@ async def test_a_suspended_engine_whose_answer_was_lost_holds_no_slot_after_the_
 async def test_a_resource_that_is_deleted_in_its_upgrade_leaves_its_slot_taken(
     world: World,
 ) -> None:
-    """`kubectl replace --force`: the vendor upgrades on, and so the limit holds."""
+    """As with `kubectl replace --force`: the vendor's upgrade continues, so it counts."""
     rule(world, policy(maxConcurrent=1))
     other = add(world, "other")
     await world.step()
@@ -392,7 +394,7 @@ async def test_the_slot_of_a_deleted_resource_is_free_after_the_time_out_of_its_
 async def test_a_resource_that_a_finalizer_keeps_is_followed_to_the_end_of_its_job(
     world: World,
 ) -> None:
-    """Its slot is free then; nothing is called for it any more."""
+    """After the job the slot is free, and nothing more is called for the resource."""
     rule(world, policy(maxConcurrent=1))
     await world.step()
     world.apply(deleting(world.cluster.objects["payments/orders"]))
@@ -435,7 +437,7 @@ async def test_a_sweep_names_the_moment_of_the_next_opening(world: World) -> Non
 
 
 async def test_a_sweep_comes_when_a_gate_closes_too(world: World) -> None:
-    """Nobody waits for that, but the policy's status and its metrics say that it is open."""
+    """No engine waits for the closing, but the policy's status and metrics must show it."""
     rule(world, NIGHT)
     world.wall[0] = utc("2026-12-06T05:59")
     assert world.gate.sweep() == pytest.approx(60.0)
@@ -474,13 +476,13 @@ async def test_operator_down_all_window_and_clocks_that_jump_are_swept_within_te
     rule(world, NIGHT)
     await world.step()
     assert world.gate.sweep() == 600.0
-    world.wall[0] = utc("2026-12-05T01:00")  # steps back
+    world.wall[0] = utc("2026-12-05T01:00")  # the clock steps back
     assert isinstance(world.gate.ask("payments/orders", None), Held)
     world.wall[0] = utc("2026-12-07T02:30")
     assert world.gate.ask("payments/orders", None) is ALLOWED
 
 
-async def test_a_policy_that_changes_wakes_those_whose_reason_it_changes_and_no_others(
+async def test_a_changed_policy_wakes_only_engines_whose_reason_changes(
     world: World,
 ) -> None:
     rule(world, CLOSED)
@@ -493,7 +495,7 @@ async def test_a_policy_that_changes_wakes_those_whose_reason_it_changes_and_no_
 
 
 async def test_before_all_engines_are_listed_nobody_starts(world: World) -> None:
-    """An intent of the leader before this one may not be seen yet."""
+    """An intent of the previous leader may not be in the cache yet."""
     rule(world, policy(maxConcurrent=5))
     world.gate._listed = lambda: False
     await world.step()
@@ -503,7 +505,7 @@ async def test_before_all_engines_are_listed_nobody_starts(world: World) -> None
 
 
 async def test_before_the_policies_are_listed_by_this_leader_nobody_starts(world: World) -> None:
-    """A list of before may show no policy where one has closed since."""
+    """A list from before may lack a policy that has closed since."""
     world.gate._policies_listed = lambda: False
     await world.step()
     assert world.reason() == "WaitingToCall"
@@ -512,7 +514,7 @@ async def test_before_the_policies_are_listed_by_this_leader_nobody_starts(world
 
 
 async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world: World) -> None:
-    """At most a tenth of a second, of the best of some tries on a busy machine."""
+    """At most 0.1 seconds, in the best of eight tries because the machine may be busy."""
     waves = [{"name": "first", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "rest"}]
     many = [
         policy(

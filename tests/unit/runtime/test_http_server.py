@@ -1,4 +1,4 @@
-"""The server below probes and metrics: what strangers may take of it, and its certificate."""
+"""The server for probes and metrics: limits for unknown clients, and its certificate."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Raw = Callable[..., Awaitable[asyncio.StreamReader]]
 
 @pytest.fixture
 async def raw() -> AsyncIterator[Raw]:
-    """Connects and sends something; the connection stays open as long as the server lets it."""
+    """Connect and send; keep the connection open until the server closes it."""
     writers: list[asyncio.StreamWriter] = []
 
     async def connect(port: int, data: bytes = b"") -> asyncio.StreamReader:
@@ -51,7 +51,7 @@ async def raw() -> AsyncIterator[Raw]:
 
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
-    """What comes until the server ends the connection."""
+    """Return what the server sends until it closes the connection."""
     async with asyncio.timeout(20):
         try:
             return await reader.read()
@@ -74,7 +74,7 @@ async def test_connections_that_say_nothing_are_ended_after_a_while(
             assert await ended(reader) == b""
 
 
-async def test_of_more_connections_than_may_be_those_beyond_are_ended_at_once(raw: Raw) -> None:
+async def test_connections_beyond_the_limit_are_closed_at_once(raw: Raw) -> None:
     port = free_port()
     async with listening(f"127.0.0.1:{port}", ok):
         open_ones = [await raw(port) for _ in range(MOST_CONNECTIONS)]
@@ -151,7 +151,7 @@ async def test_only_what_reads_is_served() -> None:
 
 
 def _write_pair(folder: Path, authority: trustme.CA) -> None:
-    """A Secret's files; each is replaced, as the kubelet replaces them."""
+    """Write a Secret's files; replace each in the way of the kubelet."""
     issued = authority.issue_cert("127.0.0.1", "localhost")
     for name, blob in (
         ("tls.crt", issued.cert_chain_pems[0]),
@@ -198,7 +198,7 @@ async def test_a_certificate_that_was_renewed_is_shown_without_a_restart(
     ],
     ids=["no key", "no certificate", "another key"],
 )
-async def test_a_pair_that_cannot_be_read_again_changes_nothing_and_is_said(
+async def test_an_unreadable_new_certificate_is_logged_and_the_old_one_stays(
     tmp_path: Path, spoil: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     authority, now, port = trustme.CA(), [0.0], free_port()

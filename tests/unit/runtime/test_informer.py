@@ -1,4 +1,4 @@
-"""The informer: what is queued, what a list heals, and what is never forgotten too early."""
+"""The informer: what it queues, what a list repairs, and what it must not forget too early."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = "payments/orders"
 
 
 class World:
-    """A cluster that is listed and read, and what comes of it."""
+    """A cluster that is listed and read, and the queue and cache that result."""
 
     def __init__(self, namespaces: Sequence[str] = ()) -> None:
         self.objects: dict[str, Object] = {}
@@ -73,7 +73,7 @@ class World:
         return obj
 
     def queued(self) -> set[str]:
-        """What is to be worked on now, taken out of the queue."""
+        """Take all due keys out of the queue, and return them."""
         keys = set()
         while (key := self.queue._next()) is not None:
             self.queue.done(key)
@@ -83,7 +83,7 @@ class World:
 
 @asynccontextmanager
 async def synced(*objects: Object, namespaces: Sequence[str] = ()) -> AsyncIterator[World]:
-    """A world whose objects are listed, with nothing queued any more."""
+    """A world after the first list of these objects, with an empty queue."""
     world = World(namespaces)
     for obj in objects:
         world.put(obj)
@@ -102,7 +102,7 @@ async def test_an_object_that_changed_is_worked_on(event_type: str | None) -> No
         assert world.queued() == {KEY}
 
 
-async def test_the_echo_of_what_is_known_is_not_worked_on() -> None:
+async def test_the_echo_of_a_known_object_is_not_queued() -> None:
     obj = stored()
     async with synced(obj) as world:
         world.informer.on_event("MODIFIED", obj)
@@ -193,7 +193,7 @@ async def test_a_change_that_the_watch_missed_is_worked_on() -> None:
         assert world.queued() == {KEY}
 
 
-async def test_what_a_list_lacks_is_forgotten_once_a_read_says_that_it_is_gone() -> None:
+async def test_a_resource_missing_from_a_list_is_forgotten_once_a_read_confirms_it() -> None:
     async with synced(stored("gone"), stored("there", uid="2")) as world:
         there = world.objects["payments/there"]
         world.objects.clear()

@@ -1,4 +1,4 @@
-"""The manager: what starts when, and what a stop waits for."""
+"""The manager: the order of the start, and what a stop waits for."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from support.resources import Object, stored
 
 KEY = "payments/orders"
 NO_CLUSTER: Any = object()
-"""In place of a connection that nobody uses here."""
+"""In place of a connection, which no test here uses."""
 
 
 class Steps:
-    """Stands in for the reconciler."""
+    """Stand in for the reconciler."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -41,7 +41,7 @@ class Steps:
 
 
 class World:
-    """A manager whose API server and whose steps are in the test's hand."""
+    """A manager with an API server and steps that the test controls."""
 
     def __init__(self, *, leader_elect: bool = False) -> None:
         self.manager = Manager(Settings(listen="", leader_elect=leader_elect), NO_CLUSTER)
@@ -91,7 +91,7 @@ async def test_the_watch_and_the_work_begin_when_all_is_listed_and_an_api_server
 
 
 async def test_the_watch_of_the_policies_begins_once_they_could_be_listed() -> None:
-    """One that is not allowed, or whose definition is missing, is not watched in vain."""
+    """A list that is forbidden, or whose CRD is missing, leads to no vain watch."""
     world, begun = World(), asyncio.Event()
 
     async def watch() -> None:
@@ -132,7 +132,9 @@ async def test_nobody_works_before_this_process_leads() -> None:
     leads.set()
     await until_idle()
     assert world.steps.done == [KEY]
-    assert world.parts.policies._soon.is_set(), "what changed before it led is listed first"
+    assert world.parts.policies._soon.is_set(), (
+        "policies that changed before it led are listed first"
+    )
     assert world.parts.gate.may_call_in() > 0
     world.manager._told_to_stop()
     assert await running == 0
@@ -222,7 +224,7 @@ def test_a_lease_gives_the_right_to_act_until_a_stop_takes_it() -> None:
     assert authority.remaining() == 0
 
 
-def test_who_only_observes_has_the_right_to_act_and_never_to_call() -> None:
+def test_observe_only_has_the_right_to_act_and_never_to_call() -> None:
     time = FakeTime()
     authority = Authority(grace=0.0, observes_only=True, clock=time)
     authority.begin()

@@ -1,4 +1,4 @@
-"""What is counted is there from the start, so that the first time is an increase."""
+"""Counters exist from the start, so that the first event is an increase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in to the metrics: whoever Kubernetes says, and nobody when it does not say."""
+"""Access to the metrics: Kubernetes decides, and without its answer nobody gets in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ async def test_whoever_may_get_the_path_is_let_in_and_remembered_for_a_minute(
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "canary"])
-async def test_without_a_token_nobody_is_asked(tmp_path: Path, header: str | None) -> None:
+async def test_a_request_without_a_token_is_refused_without_a_review(
+    tmp_path: Path, header: str | None
+) -> None:
     async with api_server_stub(tmp_path) as (server, client):
         assert await MetricsAccess(client).refusal(header) == 401
         assert server.asked == []
@@ -53,7 +55,9 @@ async def test_without_a_token_nobody_is_asked(tmp_path: Path, header: str | Non
     [{}, {"authenticated": False}, {"authenticated": "true", "user": {"username": "x"}}],
     ids=str,
 )
-async def test_nobodys_token_is_refused(tmp_path: Path, status: dict[str, Any]) -> None:
+async def test_a_token_that_kubernetes_does_not_know_is_refused(
+    tmp_path: Path, status: dict[str, Any]
+) -> None:
     async with api_server_stub(tmp_path) as (server, client):
         server.answers = [reply(body={"status": status})]
         assert await MetricsAccess(client).refusal("Bearer canary") == 401
@@ -69,7 +73,7 @@ async def test_nobodys_token_is_refused(tmp_path: Path, status: dict[str, Any]) 
     ],
     ids=["no answer", "no right", "half an answer", "no review"],
 )
-async def test_where_kubernetes_does_not_say_nobody_is_let_in(
+async def test_without_an_answer_of_kubernetes_nobody_is_let_in(
     tmp_path: Path, answers: list[Any]
 ) -> None:
     async with api_server_stub(tmp_path) as (server, client):

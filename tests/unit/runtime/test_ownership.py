@@ -16,7 +16,7 @@ GRACE = 30.0
 
 
 class World:
-    """Resources that name one engine, by their names, and whom a change wakes."""
+    """Named resources that name one engine, and the keys that a change wakes."""
 
     def __init__(self) -> None:
         self.time = FakeTime()
@@ -31,7 +31,7 @@ class World:
         self.ownership.put(name, engine, self.claims[name])
 
     def owners(self) -> list[str]:
-        """The resources that own their engine."""
+        """Return the resources that own their engine."""
         return [name for name in self.claims if self.ownership.other_owner(name) is None]
 
     def take_woken(self) -> set[str]:
@@ -49,7 +49,7 @@ def test_of_those_that_have_seen_the_engine_the_oldest_owns_it_whatever_the_orde
         assert world.ownership.other_owner("a") == Owner("b")
 
 
-def test_who_has_not_seen_the_engine_with_its_own_credentials_owns_nothing() -> None:
+def test_a_resource_that_has_not_seen_the_engine_owns_nothing() -> None:
     world = World()
     world.claim("older", created="1", seen=False)
     world.claim("younger", created="2")
@@ -143,7 +143,7 @@ def test_a_change_wakes_the_owners_before_and_after_it_and_nobody_else() -> None
     assert world.take_woken() == set()
 
 
-def test_who_sees_the_engine_after_its_owner_is_woken_to_be_told() -> None:
+def test_a_resource_that_sees_an_owned_engine_is_woken() -> None:
     world = World()
     world.claim("older", created="1")
     world.claim("younger", created="2", seen=False)
@@ -155,7 +155,7 @@ def test_who_sees_the_engine_after_its_owner_is_woken_to_be_told() -> None:
 # -- when it may call --------------------------------------------------------------------------
 
 
-def test_one_alone_never_waits_seen_or_not() -> None:
+def test_a_single_resource_never_waits() -> None:
     world = World()
     world.claim("only", seen=False)
     assert world.ownership.may_call_in("only") == 0
@@ -189,7 +189,7 @@ def test_an_owner_of_old_waits_for_no_newcomer() -> None:
 
 @pytest.fixture
 def successor() -> World:
-    """A resource that was called for, and whose successor has the same key."""
+    """A world after a call for a resource whose successor has the same key."""
     world = World()
     world.claim("a")
     assert world.ownership.begin_call("a", "a", latest_job_id=100)

@@ -1,4 +1,4 @@
-"""The policies as a process knows them: after a list that succeeds, fails or surprises."""
+"""The policies that a process knows, after a list that succeeds, fails or surprises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.policies import cluster_policy_manifest, policy_manifest
 
 
 class FakeReader:
-    """The API server's lists."""
+    """Stands in for the API server's lists."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.objects = objects
@@ -61,7 +61,7 @@ NOT_THERE = KubeError("there is no upgradepolicies", status=404)
 
 
 async def test_first_list_pending() -> None:
-    """Nobody knows that there is no policy, so nothing may start and nothing is watched yet."""
+    """It is unknown whether a policy exists, so nothing may start and no watch begins."""
     known = informer(FakeReader())
     assert known.policies.why_unknown("payments") == policy_informer.NOT_LISTED
     assert "no upgrade starts" in (known.not_ready() or "")
@@ -108,10 +108,10 @@ async def test_policies_that_are_refused_hold_all_and_are_not_watched_until_ther
     reader.error = refusal
     assert not await known.list_once()
     assert known.policies.why_unknown("payments") == refusal.sentence
-    assert [p.name for p in known.policies.policies] == ["production"], "what was known stays"
+    assert [p.name for p in known.policies.policies] == ["production"], "the known policies stay"
 
 
-async def test_who_depends_on_the_policies_is_told_when_they_are_others() -> None:
+async def test_dependents_are_told_when_the_policies_change() -> None:
     reader = FakeReader(stored(policy_manifest("payments")))
     known = informer(reader)
     told: list[list[str]] = []
@@ -120,7 +120,7 @@ async def test_who_depends_on_the_policies_is_told_when_they_are_others() -> Non
     [same] = known.policies.policies
     reader.objects = (stored(policy_manifest("payments")),)
     await known.list_once()
-    assert known.policies.policies == (same,), "it keeps what it remembers"
+    assert known.policies.policies == (same,), "the policy keeps its caches"
     reader.objects = ()
     await known.list_once()
     assert told == [[], ["production"]]
@@ -193,7 +193,7 @@ async def test_a_watch_event_has_the_policies_listed_at_once(
 
 
 async def test_an_empty_namespace_selector_takes_all_namespaces() -> None:
-    """Nobody is held for labels that were never asked for."""
+    """No engine is held for namespace labels that the selector does not use."""
     known = informer(FakeReader(stored(cluster_policy_manifest(namespaceSelector={}))))
     assert await known.list_once()
     selection = known.policies.selecting("payments", frozenset())
@@ -220,7 +220,7 @@ async def test_one_policy_whose_reading_breaks_holds_its_scope_and_no_other(
 
 
 async def test_another_spec_of_one_generation_is_read_again() -> None:
-    """A cluster that was restored from a backup counts generations twice."""
+    """In a cluster restored from a backup, a generation comes twice."""
     reader = FakeReader(stored(policy_manifest("payments", suspend=False)))
     known = informer(reader)
     await known.list_once()
@@ -229,8 +229,8 @@ async def test_another_spec_of_one_generation_is_read_again() -> None:
     assert known.policies.policies[0].spec.suspend
 
 
-async def test_a_policy_that_stirs_and_cannot_be_listed_holds_all_after_five_seconds() -> None:
-    """It may be the one that closes the gate."""
+async def test_an_event_without_a_list_holds_all_engines_after_five_seconds() -> None:
+    """The event may belong to a policy that closes the gate."""
     reader, time = FakeReader(), FakeTime()
     known = informer(reader, time)
     await known.list_once()
@@ -252,7 +252,7 @@ async def test_a_policy_that_stirs_and_cannot_be_listed_holds_all_after_five_sec
     assert known.policies.unknown is None, "the event was answered by the list after it"
 
 
-async def test_a_list_is_believed_for_three_intervals_when_nothing_stirs() -> None:
+async def test_without_events_a_list_counts_for_three_intervals() -> None:
     reader, time = FakeReader(), FakeTime()
     known = informer(reader, time)
     await known.list_once()

@@ -1,4 +1,4 @@
-"""What a scrape shows of policies: what was found out for their statuses, and nothing anew."""
+"""A scrape shows the figures that were computed for the policies' statuses, and computes none."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_figures_of_a_policy_are_those_of_its_status() -> None:
 
 
 def test_a_policy_without_a_status_shows_nothing_and_hides_no_other() -> None:
-    """Its status could not be made: a scrape must not fail for it, nor try again each time."""
+    """Its status could not be computed: the scrape neither fails for that nor tries again."""
     found = values({SECOND: PolicyStatus(gate="Open")})
     assert {name[3] for name in found} == {"second"}
     assert found["gate_open", "UpgradePolicy", "payments", "second"] == 1

@@ -1,4 +1,4 @@
-"""The writer of policies' statuses: what one policy does to the others and to the process."""
+"""The writer of policy statuses: one policy harms neither the others nor the process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = utc("2026-12-05T12:00")
 
 
 class FakeWriter:
-    """Keeps what is written."""
+    """Records the names of the policies that are written."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -34,7 +34,7 @@ class FakeWriter:
 
 
 class Engines(dict[str, Any]):
-    """The cache."""
+    """Stands in for the cache."""
 
     def __iter__(self) -> Any:
         return iter(self.values())
@@ -55,7 +55,7 @@ class Stage:
         self.statuses = self.begin()
 
     def begin(self) -> PolicyStatuses:
-        """A process that writes them."""
+        """Return the writer of a new process."""
         writers: Any = {"UpgradePolicy": self.writer}
         cache: Any = self.engines
         events: Any = SimpleNamespace(
@@ -71,7 +71,7 @@ class Stage:
         )
 
     def engine(self, name: str, **held: str) -> None:
-        """An engine in the cache."""
+        """Add an engine to the cache."""
         reference = SimpleNamespace(namespace="payments", name=name)
         status = {"held": [held]} if held else {}
         self.engines[f"payments/{name}"] = SimpleNamespace(
@@ -91,7 +91,7 @@ class Stage:
 async def test_a_policy_whose_status_cannot_be_made_does_not_keep_the_others_from_theirs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One tenant's policy must not end the process, and again at each start."""
+    """One tenant's policy must not end the process, at each start anew."""
     stage = Stage()
     real = policy_statuses.policy_status
 
@@ -111,7 +111,7 @@ async def test_a_policy_whose_status_cannot_be_made_does_not_keep_the_others_fro
     assert shown.selected == 1
 
 
-async def test_what_did_not_change_is_not_made_again_at_once_nor_of_the_same_fleet(
+async def test_an_unchanged_status_is_not_computed_again_for_the_same_fleet(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stage, made = Stage(), []
@@ -146,7 +146,7 @@ async def test_a_status_is_shown_as_long_as_there_is_its_policy() -> None:
 
 
 async def test_a_thousand_engines_that_wait_under_fifty_policies_cost_no_write() -> None:
-    """Each status is written once, and not again while nothing but the clock changes."""
+    """Each status is written once, and not again while only the clock changes."""
     stage = Stage()
     night = [{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}]
     waves = [{"name": "first", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "rest"}]
@@ -174,7 +174,7 @@ async def test_others_go_on_between_the_statuses_of_two_policies() -> None:
 
 
 async def test_operator_down_all_window() -> None:
-    """WindowMissed is told once, also by the process after this one."""
+    """WindowMissed is posted once, also across a restart."""
     stage = Stage()
     night = [{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}]
     stage.policies = [policy("payments", "first", windows=night)]
@@ -190,7 +190,7 @@ async def test_operator_down_all_window() -> None:
 
 
 def test_policy_deleted_midway() -> None:
-    """The engines that it held are told: a gate is open that somebody may have counted on."""
+    """The held engines get an Event: somebody may have relied on the policy that is gone."""
     stage = Stage()
     stage.engine("mine", kind="UpgradePolicy", policy="first", reason="PolicySuspended")
     stage.engine("other", kind="UpgradePolicy", policy="second", reason="PolicySuspended")
@@ -202,7 +202,7 @@ def test_policy_deleted_midway() -> None:
 
 
 async def test_thousand_wait_one_finishes() -> None:
-    """One write for the policy, however many wait."""
+    """There is one write for the policy, however many engines wait."""
     stage = Stage()
     stage.policies = [policy("payments", "first", maxConcurrent=1)]
     line = [member(f"e{n}", held_since=NOW) for n in range(1000)]

@@ -1,4 +1,4 @@
-"""The probes: alive while the loop turns and no step hangs, ready once the watch runs."""
+"""The probes: healthy while the event loop runs and no step hangs, ready once the watch runs."""
 
 from __future__ import annotations
 

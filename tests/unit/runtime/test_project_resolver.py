@@ -1,4 +1,4 @@
-"""Access: a resource works with the Secret of its own namespace, and each lack has its name."""
+"""Resolving a project: the Secret comes from the resource's namespace, each fault has its name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEY = "payments/orders"
 
 
 class World:
-    """Secrets and projects that note what they are asked."""
+    """Secrets and projects that record the requests."""
 
     def __init__(self, answer: Exception | dict[str, str]) -> None:
         self.answer = answer
@@ -102,7 +102,7 @@ async def test_the_secret_is_read_in_the_resources_own_namespace() -> None:
         ({}, FailureKind.CREDENTIALS_INVALID),
     ],
 )
-async def test_what_is_wrong_with_a_secret_is_told_apart_without_its_values(
+async def test_each_fault_of_a_secret_has_its_message_without_values(
     answer: Exception | dict[str, str], kind: FailureKind
 ) -> None:
     world = World(answer)

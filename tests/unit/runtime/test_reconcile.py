@@ -1,4 +1,4 @@
-"""The reconcile step: intent, call, answer, in this order, whatever happens in between."""
+"""The reconcile step: intent, call, answer, always in this order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENGINE = stored()["spec"]["engineId"]
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    """The steady clock that steps are measured by."""
+    """The steady clock that times the steps."""
     time = FakeTime()
     for module in (calls, reconcile, statuses, work):
         monkeypatch.setattr(module, "boottime", time)
@@ -36,7 +36,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 
 @pytest.fixture
 def world(time: FakeTime) -> World:
-    """A resource that wants 2.4.0, and its engine at 2.3.1."""
+    """A resource that asks for 2.4.0, and its engine at 2.3.1."""
     world = World(time=time)
     world.cloud.engines[ENGINE] = engine_view(ENGINE)
     world.apply(stored())
@@ -44,7 +44,7 @@ def world(time: FakeTime) -> World:
 
 
 def _end_job(world: World, job_id: int = 101, **fields: object) -> None:
-    """Let a job end."""
+    """End a job."""
     ended = {"status": "Finished", "ended_at": NOON + timedelta(minutes=5), "progress": None}
     job = job_view(job_id, ENGINE, **{**ended, **fields})
     good = job.status == "Finished"
@@ -119,7 +119,7 @@ async def test_a_version_that_changes_during_the_look_is_not_acted_on_in_its_old
     assert world.reason() == "Suspended"
 
 
-async def test_a_write_by_another_operator_that_the_watch_already_told_is_no_licence_to_call(
+async def test_an_intent_of_another_operator_seen_in_the_watch_allows_no_call(
     world: World,
 ) -> None:
     intent = {"action": "Upgrade", "wantedVersion": "2.4.0", "requestedAt": "2025-06-01T12:00:00Z"}
@@ -244,7 +244,7 @@ async def test_a_spec_that_becomes_invalid_during_the_call_does_not_lose_the_job
     assert world.status()["upgrade"]["jobId"] == 101
 
 
-async def test_what_is_called_is_the_version_that_was_recorded(world: World) -> None:
+async def test_the_call_is_for_the_recorded_version(world: World) -> None:
     def the_watch_is_faster() -> None:
         _change(world, version="2.5.0")
 
@@ -462,7 +462,7 @@ async def test_no_call_is_made_until_the_right_to_act_was_held_for_one_grace(
     assert (await world.step())[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_who_only_observes_looks_and_says_so_and_calls_nothing(time: FakeTime) -> None:
+async def test_observe_only_looks_says_so_and_calls_nothing(time: FakeTime) -> None:
     world = World(time=time, observes_only=True)
     world.cloud.engines[ENGINE] = engine_view(ENGINE)
     world.apply(stored())
@@ -471,7 +471,7 @@ async def test_who_only_observes_looks_and_says_so_and_calls_nothing(time: FakeT
     assert "only observes (--observe-only)" in world.status()["message"]
 
 
-async def test_who_only_observes_adopts_and_follows_the_jobs_of_others(time: FakeTime) -> None:
+async def test_observe_only_adopts_and_follows_foreign_jobs(time: FakeTime) -> None:
     world = World(time=time, observes_only=True)
     world.cloud.engines[ENGINE] = engine_view(ENGINE, status="Upgrading", latest_job_id=101)
     world.cloud.jobs[101] = job_view(101, ENGINE)
@@ -680,7 +680,7 @@ OLDER, YOUNGER = "payments/older", "payments/younger"
 
 @pytest.fixture
 def other_owners(time: FakeTime) -> World:
-    """Two resources for one engine, of which the watch has told the younger one so far."""
+    """Two resources for one engine; the watch has shown only the younger one so far."""
     world = World(time=time)
     world.cloud.engines[ENGINE] = engine_view(ENGINE)
     world.apply(stored("older", uid="1"), watched=False)
@@ -688,7 +688,7 @@ def other_owners(time: FakeTime) -> World:
     return world
 
 
-async def test_a_other_owner_looks_once_with_its_own_credentials_and_then_asks_nobody_anything(
+async def test_a_resource_that_is_not_the_owner_looks_once_and_then_makes_no_call(
     other_owners: World,
 ) -> None:
     other_owners.watch(OLDER)
@@ -698,7 +698,7 @@ async def test_a_other_owner_looks_once_with_its_own_credentials_and_then_asks_n
     assert await other_owners.step(YOUNGER) == []
 
 
-async def test_who_has_no_credentials_owns_nothing_and_is_told_only_that(
+async def test_a_resource_without_credentials_owns_nothing_and_is_told_only_that(
     other_owners: World,
 ) -> None:
     other_owners.watch(OLDER)
@@ -723,7 +723,7 @@ async def test_of_several_the_owner_writes_its_mark_and_waits_one_grace(
     assert (await other_owners.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_an_older_one_that_shows_itself_within_the_grace_goes_first(
+async def test_an_older_resource_that_appears_within_the_grace_goes_first(
     other_owners: World,
 ) -> None:
     other_owners.watch(OLDER)
@@ -734,13 +734,17 @@ async def test_an_older_one_that_shows_itself_within_the_grace_goes_first(
     assert (await other_owners.step(OLDER))[-2:] == ["upgrade to 2.4.0", "write Upgrading"]
 
 
-async def test_an_owner_that_gets_a_other_owner_during_the_look_waits(other_owners: World) -> None:
+async def test_an_owner_waits_if_an_older_resource_appears_during_its_look(
+    other_owners: World,
+) -> None:
     other_owners.cloud.during["look"] = [lambda: other_owners.watch(OLDER)]
     assert await other_owners.step(YOUNGER) == ["look", "write Waiting"]
     assert other_owners.cloud.send_before == []
 
 
-async def test_who_comes_during_a_call_waits_and_is_told_so(other_owners: World) -> None:
+async def test_a_resource_that_appears_during_a_call_waits_and_is_told_so(
+    other_owners: World,
+) -> None:
     async def the_older_one_appears_and_looks() -> None:
         other_owners.watch(OLDER)
         await other_owners.reconciler.reconcile(OLDER)

@@ -1,4 +1,4 @@
-"""Announcing: one Event and one log line for each transition, none for anything else."""
+"""The recorder: one Event and one log line for each transition, none for anything else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 
 
 class Posted:
-    """Takes Events instead of a cluster."""
+    """Takes the Events in place of a cluster."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str]] = []
@@ -33,7 +33,7 @@ class Posted:
 
 
 class Stage:
-    """An recorder and what it did."""
+    """A recorder, and what it recorded."""
 
     def __init__(self) -> None:
         self.posted, self.metrics = Posted(), Metrics()

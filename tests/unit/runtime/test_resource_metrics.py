@@ -1,4 +1,4 @@
-"""What a scrape shows of the resources: each once, however many replicas there are."""
+"""The resources in a scrape: each appears once, however many replicas there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_THE_LEADER = {
 
 
 def shown(*, leading: bool, resource_limit: int = 10) -> dict[str, list[float]]:
-    """The values of each metric, of an operator that knows two resources and has queued one."""
+    """Return each metric's values for an operator with two resources, one of them queued."""
     cache = Cache(Ownership(grace=30.0), lambda region: region)
     for name in ("orders", "payments"):
         cache.watched(stored(name))

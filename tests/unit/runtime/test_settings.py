@@ -1,4 +1,4 @@
-"""The settings: flags and environment mean the same, and what would break a promise is refused."""
+"""The settings: flags and variables mean the same, and unsafe values are refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_meant_is_refused_in_a_sentence(
+def test_an_invalid_setting_is_refused_in_a_sentence(
     case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags, complaint = REFUSED[case]
@@ -180,7 +180,7 @@ def test_a_refused_value_is_not_repeated_where_it_may_be_a_secret(
     assert "canary" not in capsys.readouterr().err
 
 
-def test_a_new_leader_waits_for_what_the_one_before_may_have_on_its_way() -> None:
+def test_a_new_leader_must_outwait_the_calls_of_the_previous_one() -> None:
     with pytest.raises(ValidationError, match="a call of the previous leader may be on its way"):
         Settings(leader_elect=True, lease_duration=30)
     assert Settings(leader_elect=False, lease_duration=30).lease_duration == 30

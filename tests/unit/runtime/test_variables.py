@@ -1,4 +1,4 @@
-"""A variable with our prefix that is no setting: it ends the start, is warned of, or is a link."""
+"""Variables with our prefix that are no setting: they end the start, warn, or are Service links."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_near_miss_or_a_removed_name_is_answered_with_the_right_one(
 
 
 @pytest.mark.parametrize("name", ["CSE_OPERATR_WORKERS", "CSE_OPERATORS_WORKERS"])
-def test_a_slip_in_the_prefix_is_one_too(name: str) -> None:
+def test_a_misspelt_prefix_is_noticed(name: str) -> None:
     assert misspelt({name: "1"}) == (f"{name} is not a setting: write CSE_OPERATOR_WORKERS",)
 
 
@@ -84,7 +84,7 @@ LINKS = {
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_what_kubernetes_makes_of_a_service_is_ignored(name: str) -> None:
+def test_the_variables_of_a_service_are_ignored(name: str) -> None:
     link = {name: LINKS[name]}
 
     assert misspelt(link) == unused(link) == ()
@@ -130,7 +130,7 @@ def test_both_commands_end_before_anything_is_called(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_both_commands_go_on_with_a_warning_where_it_may_be_somebody_elses(command: str) -> None:
+def test_both_commands_only_warn_of_variables_that_may_be_foreign(command: str) -> None:
     others = {**LINKS, "CSE_OPERATOR_IMAGE": "canary", "KUBECONFIG": "/absent"}
 
     ended = subprocess.run(
@@ -190,7 +190,7 @@ def test_check_names_a_proxy_of_the_environment_that_is_ignored(name: str) -> No
     assert "canary" not in ended.stdout + ended.stderr
 
 
-def test_a_proxy_of_the_environment_is_nothing_to_tell_beside_one_of_ours() -> None:
+def test_an_ignored_environment_proxy_is_not_reported_when_a_proxy_is_set() -> None:
     settings = Settings(https_proxy=SecretStr("http://proxy:3128"))
     assert ignored_proxies({"HTTPS_PROXY": "http://other:3128"}, settings) == ()
     assert ignored_proxies({"HTTPS_PROXY": ""}, Settings()) == ()

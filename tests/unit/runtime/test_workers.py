@@ -1,4 +1,4 @@
-"""Workers: a task for each key, and no error that ends them."""
+"""Workers: one task for each key, and no error that ends them."""
 
 from __future__ import annotations
 

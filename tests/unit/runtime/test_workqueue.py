@@ -1,4 +1,4 @@
-"""The workqueue: client-go's rules, and slots that no namespace or project takes for itself."""
+"""The workqueue: client-go's rules, and slots that no namespace or project can monopolize."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from support.fake_vendor import until_idle
 
 
 def group_of(key: str) -> Group:
-    """`namespace/project-name` keys."""
+    """Return the group of a `namespace/project-name` key."""
     namespace, _, name = key.partition("/")
     return Group(namespace, name.partition("-")[0])
 
 
 class Queue(WorkQueue):
-    """A queue whose clock and alarm are in the test's hand."""
+    """A queue with a clock and an alarm that the test controls."""
 
     def __init__(self, slots: int = 8) -> None:
         self.time = FakeTime()
         super().__init__(slots=slots, group_of=group_of, clock=self.time, jitter=lambda: 0.0)
 
     def take(self) -> str | None:
-        """The key whose turn it is, if there is one."""
+        """Return the next key, or None."""
         return self._next()
 
     def take_all(self) -> list[str]:
-        """All keys that get a slot now."""
+        """Return all keys that get a slot now."""
         taken = []
         while (key := self._next()) is not None:
             taken.append(key)
         return taken
 
     def pass_time(self, seconds: float) -> list[str]:
-        """Let time pass, and return what came by it, done."""
+        """Let time pass; return the keys that came due, already done."""
         self.time.advance(seconds)
         self._delays._ring()
         taken = self.take_all()
@@ -170,7 +170,7 @@ async def test_an_always_failing_key_costs_a_few_steps_a_minute() -> None:
     assert steps < 20
 
 
-async def test_what_the_server_asks_for_is_obeyed() -> None:
+async def test_retry_after_is_obeyed() -> None:
     queue = Queue()
     queue.retry("n/a", at_least=60.0)
     assert queue.pass_time(59) == []
@@ -237,7 +237,7 @@ async def test_a_resync_that_waits_becomes_a_change_when_something_changes() -> 
 
 
 async def test_deleting_what_waits_holds_nobody_up() -> None:
-    """What a key belongs to is asked once: it may be gone when its turn comes."""
+    """A key's group is asked for once, because the resource may be gone at the key's turn."""
     groups = {f"ns{i // 50}/p-{i}": Group(f"ns{i // 50}", "p") for i in range(1000)}
     asked = dict(groups)
     queue = WorkQueue(slots=32, group_of=lambda key: asked.get(key, Group("", None)))
@@ -261,7 +261,7 @@ KEYS = [f"{namespace}/{project}-{n}" for namespace in "ab" for project in "pq" f
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["add", "resync", "take", "done"]), st.integers(0, 15))))
-def test_whatever_comes_no_key_is_lost_and_none_is_worked_on_twice(
+def test_no_key_is_lost_or_worked_on_twice(
     deeds: list[tuple[str, int]],
 ) -> None:
     async def run() -> None:
@@ -294,7 +294,7 @@ def test_whatever_comes_no_key_is_lost_and_none_is_worked_on_twice(
     asyncio.run(run())
 
 
-# -- what is told ------------------------------------------------------------------------------
+# -- measurements ------------------------------------------------------------------------------
 
 
 async def test_joining_waits_for_the_work_in_hand_and_not_for_what_is_queued() -> None:

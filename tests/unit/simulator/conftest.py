@@ -79,5 +79,5 @@ class Vendor:
 
 @pytest.fixture
 def vendor() -> Callable[..., Vendor]:
-    """Make a vendor with settings of the test's choice."""
+    """Return a function that makes a vendor with the given settings."""
     return Vendor

@@ -1,4 +1,4 @@
-"""Tokens, users and access keys, and the gateway's words when they are wrong."""
+"""Tokens, users and access keys, and the gateway's answers to wrong ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def listing(v, token, project="p-1"):
 
 
 def signed(v, *, secret=SECRET, key=KEY, at=None, security_token=None):
-    """Sign a listing by hand, by the published scheme."""
+    """Sign a list request by hand, by the published scheme."""
     date = datetime.fromtimestamp(v.clock.now() if at is None else at, UTC)
     headers = {"Host": "cse.example", "X-Sdk-Date": date.strftime("%Y%m%dT%H%M%SZ")}
     if security_token:

@@ -1,4 +1,4 @@
-"""What upgrades and retries do to an engine, and which of them the vendor refuses."""
+"""The effects of upgrades and retries on an engine, and which of them the vendor refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which calls a fault rule catches, and which rules make no sense."""
+"""Which calls a fault rule catches, and which rules are invalid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The course of a job, as its readers see it at each moment."""
+"""The course of a job, as readers see it over time."""
 
 from __future__ import annotations
 

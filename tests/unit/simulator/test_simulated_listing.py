@@ -1,4 +1,4 @@
-"""ListEngines: paging in each of its contradictory readings, filtering, and its rows."""
+"""ListEngines: paging under each of the contradictory documents, filters, and rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads that show the past: engines, their rows, and jobs nobody can see yet."""
+"""Lagging reads: engines, rows and jobs as they were a moment ago."""
 
 from __future__ import annotations
 

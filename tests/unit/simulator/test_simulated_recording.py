@@ -1,4 +1,4 @@
-"""What the simulator remembers of the calls it received."""
+"""The simulator's record of the calls that it received."""
 
 from __future__ import annotations
 

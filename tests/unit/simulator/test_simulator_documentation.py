@@ -1,4 +1,4 @@
-"""docs/simulator.md says what the simulator can do, and all of it."""
+"""docs/simulator.md describes all that the simulator can do, and nothing else."""
 
 from __future__ import annotations
 
