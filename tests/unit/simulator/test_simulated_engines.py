@@ -181,7 +181,7 @@ def test_a_job_ended_by_hand_does_not_end_a_second_time(vendor):
     v.world.change_engine(engine.id, status="Freezed")
     v.clock.advance(20)
     assert v.show(engine).json["status"] == "Freezed"
-    with pytest.raises(ValueError, match="over already"):
+    with pytest.raises(ValueError, match="has ended already"):
         v.upgrades.end_job(job, "error")
 
 

@@ -64,7 +64,7 @@ def test_an_empty_seed_is_an_empty_world(seed_file):
         ("engines: [{nam: a}]", "'nam' is unknown"),
         ("engines: [{project: p}]", "name"),
         ("engines: [{name: a, version: 2.3}]", "version must be a str"),
-        ("{", "no YAML"),
+        ("{", "not YAML"),
     ],
 )
 def test_a_wrong_seed_is_refused_with_the_reason(seed_file, text, words):
