@@ -27,9 +27,9 @@ that fails has its own reason ([reference/reasons.md](reference/reasons.md)).
 
 _STATES_AFTER_DRAWING: Final = """\
 The drawing has the situations that change the state or call the vendor to change something. The
-tables have all situations. In the last two columns, *decides again* means that the same step goes on,
-*on a trigger* that no timer but the resync leads to the next step, and *as before* that the shown reason
-stays.
+tables have all situations. In the last two columns, *decides again* means that the same step goes
+on, *on a trigger* that no timer but the resync leads to the next step, and *as before* that the
+shown reason stays.
 """
 
 _REASONS_HEAD: Final = """\
