@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from cse_simulator.control_plane import (
     Cluster,
@@ -26,6 +27,9 @@ CLUSTER_FIXTURES = {"control_plane", "private_control_plane"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Hypothesis fails an example that takes 200 ms, and on a busy machine any example may.
+    settings.register_profile("busy machines", deadline=None)
+    settings.load_profile("busy machines")
     workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
     if workerinput is None:
         config.stash[SHARED] = SharedControlPlane(lambda line: _report(config, line))

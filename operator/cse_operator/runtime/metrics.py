@@ -1,9 +1,9 @@
 """The operator's metrics, in a registry of their own.
 
 Every metric is declared here, in `resource_metrics.py` or in `policy_metrics.py`;
-`docs/reference/metrics.md` is generated from all three. No label has a value that outsiders can make up without bound:
-operations, outcomes, results and reasons are enumerations, and `--metrics-resource-limit` bounds
-the metrics with a resource in their labels.
+`docs/reference/metrics.md` is generated from all three. No label has a value that outsiders can
+make up without bound: operations, outcomes, results and reasons are enumerations, and
+`--metrics-resource-limit` bounds the metrics with a resource in their labels.
 """
 
 from __future__ import annotations
