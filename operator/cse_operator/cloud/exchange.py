@@ -21,7 +21,7 @@ from cse_operator.cloud.dispatch import DISPATCH, Dispatch
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.fairness import Turn
 from cse_operator.cloud.redaction import Redactor, redact
-from cse_operator.cloud.transport import LONGEST_ANSWER, TURN, USER_AGENT, FencedClient
+from cse_operator.cloud.transport import LONGEST_ANSWER, TURN, USER_AGENT, SendOnceClient
 from cse_operator.cloud.values import WireError
 from cse_operator.core.failure import Failure, FailureKind
 from cse_operator.core.http_time import http_date
@@ -115,7 +115,7 @@ class Exchange:
         """
         self.project_id = checked_id("project", project_id)
         self.request_timeout = request_timeout
-        self.tells_departure = isinstance(http, FencedClient)
+        self.tells_departure = isinstance(http, SendOnceClient)
         self._http = http
         self._origin = endpoint.rstrip("/")
         self._netloc = httpx.URL(self._origin).netloc

@@ -30,7 +30,7 @@ from cse_operator.cloud.keeping import Keeper
 from cse_operator.cloud.ratelimit import ProjectLimits, RateLimit
 from cse_operator.cloud.reader import CseReader
 from cse_operator.cloud.transport import (
-    FencedClient,
+    SendOnceClient,
     TransportOptions,
     build_http_client,
     build_resolver,
@@ -90,8 +90,8 @@ class ProjectSessions:
         self._on_call = on_call
         self._projects: dict[ProjectKey, ProjectSession] = {}
         self._project_of: dict[str, ProjectSession] = {}
-        self._http: dict[str, FencedClient] = {}
-        self._closing: dict[asyncio.Task[None], FencedClient] = {}
+        self._http: dict[str, SendOnceClient] = {}
+        self._closing: dict[asyncio.Task[None], SendOnceClient] = {}
         self._limits = Keeper[ProjectLimits]()
         self._ended_tokens = 0
         self._traded_keys = 0
@@ -168,7 +168,7 @@ class ProjectSessions:
 
     def _end(self, project: ProjectSession) -> None:
         left = list(self._projects.values())
-        self._ended_tokens += project.auth.tokens_bought
+        self._ended_tokens += project.auth.tokens_obtained
         endpoint = project.key[0]
         if all(other.key[0] != endpoint for other in left):
             # Close unused clients: resources that name ever new regions must not fill the memory.
@@ -178,10 +178,10 @@ class ProjectSessions:
             closing.add_done_callback(self._closing.pop)
 
     @property
-    def tokens_bought(self) -> int:
+    def tokens_obtained(self) -> int:
         """Return how many tokens and temporary keys all projects got since the start."""
         bought = self._ended_tokens + self._traded_keys
-        return bought + sum(p.auth.tokens_bought for p in self._projects.values())
+        return bought + sum(p.auth.tokens_obtained for p in self._projects.values())
 
     @property
     def throttled_seconds(self) -> float:
@@ -281,7 +281,7 @@ class ProjectSessions:
     def _note_trade(self) -> None:
         self._traded_keys += 1
 
-    def _http_for(self, endpoint: str) -> FencedClient:
+    def _http_for(self, endpoint: str) -> SendOnceClient:
         if endpoint not in self._http:
             options, resolver = self._options.transport, self._resolver
             if endpoint == _NODE:

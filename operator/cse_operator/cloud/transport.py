@@ -62,7 +62,7 @@ _NOBODY = Turn()
 _current_dispatch: ContextVar[Dispatch | None] = ContextVar("dispatch", default=None)
 
 
-class _FencedRequest(aiohttp.ClientRequest):
+class _SendOnceRequest(aiohttp.ClientRequest):
     """Asks the call's `Dispatch` after the connection is made and before the first byte is sent."""
 
     async def send(self, conn: Connection) -> ClientResponse:
@@ -142,7 +142,7 @@ class TransportOptions:
         )
 
 
-class FencedTransport(httpx.AsyncBaseTransport):
+class SendOnceTransport(httpx.AsyncBaseTransport):
     """Sends requests through aiohttp: limited in number, fenced, and with bounded answers."""
 
     def __init__(self, options: TransportOptions, trust: Trust, resolver: NameResolver) -> None:
@@ -170,7 +170,7 @@ class FencedTransport(httpx.AsyncBaseTransport):
         connector._factory = handler  # noqa: SLF001 - aiohttp has no public option
         return aiohttp.ClientSession(
             connector=connector,
-            request_class=_FencedRequest,
+            request_class=_SendOnceRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             middlewares=(self._trust_as_of_now, _lose_the_answer),
@@ -256,14 +256,14 @@ class _NoCookies(httpx.Cookies):
         """Ignore the answer's cookies."""
 
 
-class FencedClient(httpx.AsyncClient):
-    """An HTTP client over a `FencedTransport`, which tells whether a call was sent.
+class SendOnceClient(httpx.AsyncClient):
+    """An HTTP client over a `SendOnceTransport`, which tells whether a call was sent.
 
     The client follows no redirect, reads nothing from the environment (proxies, `.netrc`), and
     keeps no cookie, because it may serve several credentials.
     """
 
-    def __init__(self, transport: FencedTransport, timeout: httpx.Timeout) -> None:
+    def __init__(self, transport: SendOnceTransport, timeout: httpx.Timeout) -> None:
         super().__init__(
             transport=transport,
             timeout=timeout,
@@ -300,7 +300,7 @@ def build_http_client(
     options: TransportOptions,
     trust: Trust | None = None,
     resolver: NameResolver | None = None,
-) -> FencedClient:
+) -> SendOnceClient:
     """Make the HTTP client for one endpoint; the caller closes it with `aclose()`.
 
     Args:
@@ -314,5 +314,5 @@ def build_http_client(
         OSError: The CA bundle cannot be read (`ssl.SSLError` if it holds no certificate).
     """
     trust = trust or Trust(options.ca_bundle)
-    transport = FencedTransport(options, trust, resolver or build_resolver(options))
-    return FencedClient(transport, options.timeout())
+    transport = SendOnceTransport(options, trust, resolver or build_resolver(options))
+    return SendOnceClient(transport, options.timeout())

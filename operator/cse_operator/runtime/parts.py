@@ -257,10 +257,10 @@ class Parts:
             resync_age=lambda: self.informer.age,
             skipped_namespaces=lambda: len(self.informer.skipped),
             start_wait=self.authority.may_call_in,
-            tokens_bought=lambda: self.projects.tokens_bought,
+            tokens_obtained=lambda: self.projects.tokens_obtained,
             throttled_seconds=lambda: self.projects.throttled_seconds,
             events_lost=lambda: self.events.lost,
-            watch_begun=lambda: self.watch.begun,
+            watch_starts=lambda: self.watch.begun,
             leading=self._leads,
         )
         return ResourceMetrics(sources, resource_limit=self._settings.metrics_resource_limit)

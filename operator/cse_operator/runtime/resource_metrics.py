@@ -39,8 +39,8 @@ class Sources:
     resync_age: Callable[[], float]
     skipped_namespaces: Callable[[], int]
     start_wait: Callable[[], float]
-    watch_begun: Callable[[], int]
-    tokens_bought: Callable[[], int]
+    watch_starts: Callable[[], int]
+    tokens_obtained: Callable[[], int]
     throttled_seconds: Callable[[], float]
     events_lost: Callable[[], int]
     leading: Callable[[], bool]
@@ -124,9 +124,9 @@ class ResourceMetrics(Prepared):
     def _parts(self, *, leading: bool) -> Iterator[Metric]:
         sources = self._sources
         yield CounterMetricFamily(
-            "cse_operator_tokens_bought",
+            "cse_operator_tokens_obtained",
             "Tokens and temporary keys obtained from IAM, STS or CCE.",
-            value=sources.tokens_bought(),
+            value=sources.tokens_obtained(),
         )
         yield CounterMetricFamily(
             "cse_operator_throttled_seconds",
@@ -163,9 +163,9 @@ class ResourceMetrics(Prepared):
             value=sources.start_wait(),
         )
         yield CounterMetricFamily(
-            "cse_operator_watches_begun",
+            "cse_operator_watch_starts",
             "Starts of the watch; more than one means that it ended or delivered nothing.",
-            value=sources.watch_begun(),
+            value=sources.watch_starts(),
         )
 
     def _each(self, resources: list[tuple[ObjectReference, Summary]]) -> Iterator[Metric]:

@@ -31,8 +31,8 @@ def shown(*, leading: bool, resource_limit: int = 10) -> dict[str, list[float]]:
         resync_age=lambda: 6.0,
         skipped_namespaces=lambda: 7,
         start_wait=lambda: 8.0,
-        watch_begun=lambda: 9,
-        tokens_bought=lambda: 2,
+        watch_starts=lambda: 9,
+        tokens_obtained=lambda: 2,
         throttled_seconds=lambda: 3.0,
         events_lost=lambda: 4,
         leading=lambda: leading,
@@ -55,13 +55,13 @@ def test_a_standby_shows_neither_resources_nor_a_queue() -> None:
 def test_a_standby_shows_what_it_has_done_itself() -> None:
     standby = shown(leading=False)
 
-    assert standby["cse_operator_tokens_bought"] == [2]
+    assert standby["cse_operator_tokens_obtained"] == [2]
     assert standby["cse_operator_throttled_seconds"] == [3]
     assert standby["cse_operator_events_lost"] == [4]
     assert standby["cse_operator_resync_age_seconds"] == [6]
     assert standby["cse_operator_skipped_namespaces"] == [7]
     assert standby["cse_operator_start_wait_seconds"] == [8]
-    assert standby["cse_operator_watches_begun"] == [9]
+    assert standby["cse_operator_watch_starts"] == [9]
 
 
 def test_of_more_resources_than_the_limit_none_is_shown_but_all_are_counted() -> None:

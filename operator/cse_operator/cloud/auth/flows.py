@@ -48,7 +48,7 @@ class CloudAuth(httpx.Auth, ABC):
 
     def __init__(self, breaker: CredentialBreaker | None = None) -> None:
         self.breaker = breaker or CredentialBreaker()
-        self.tokens_bought = 0
+        self.tokens_obtained = 0
         """How many tokens were bought from IAM; none for other kinds."""
 
     async def prepare(self) -> None:

@@ -151,7 +151,7 @@ class PasswordTokenAuth(CloudAuth):
     def _remember(self, answer: Token | Failure) -> None:
         now = self._clock()
         if isinstance(answer, Token):
-            self.tokens_bought += 1
+            self.tokens_obtained += 1
             self._replace_token(answer)
             self._expires_at = now + answer.lifetime
             self._ask_again_at = now
