@@ -27,9 +27,9 @@ that fails has its own reason ([reference/reasons.md](reference/reasons.md)).
 
 _STATES_AFTER_DRAWING: Final = """\
 The drawing has the situations that change the state or call the vendor to change something. The
-tables have all situations. In the last two columns, *decides again* means that the same step goes
-on, *on a trigger* that no timer but the resync leads to the next step, and *as before* that the
-shown reason stays.
+tables have all situations. Three entries of the last two columns: *decides again* means that the
+same step goes on; *on a trigger* means that no timer but the resync leads to the next step;
+*as before* means that the shown reason stays.
 """
 
 _REASONS_HEAD: Final = """\
@@ -122,8 +122,8 @@ _WHY: Final = {
     Situation.NOT_LOOKED: "the operator decides on fresh looks only",
     Situation.JOB_NOT_SEEN: "the job's type and times tell whether the call started it",
     Situation.JOBS_NOT_LISTED: "the list may hold the call's job, behind a later one",
-    Situation.NEW_JOB: "an upgrade job started after the baseline (a retried job: it shows another "
-    "end): the operator follows it and does not call again",
+    Situation.NEW_JOB: "an upgrade job started after the baseline, or the retried job shows a new "
+    "end: the operator follows it and does not call again",
     Situation.LISTED_JOB: "the list holds an upgrade job that started after the baseline",
     Situation.REACHED_TARGET: "no call is needed; a late call would show a job by now",
     Situation.OTHER_JOB: "the call's job may have run before it and failed: a person decides",

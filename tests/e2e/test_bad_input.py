@@ -148,7 +148,7 @@ async def test_a_missing_engine_answered_as_401_is_not_taken_for_bad_credentials
     await scene.until_reason("other", "UpToDate")
 
 
-async def test_a_refused_version_is_latched_until_the_spec_changes(scene: Scene) -> None:
+async def test_a_refused_version_is_latched_until_another_one_is_desired(scene: Scene) -> None:
     engine = scene.engine()
     scene.secret()
     scene.resource(engine, version="9.9.9")

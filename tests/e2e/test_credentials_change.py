@@ -80,7 +80,7 @@ async def assert_its_result_arrives(scene: Scene, job: int) -> None:
 
 
 @pytest.mark.parametrize("reason", ["expired", "revoked"])
-async def test_a_token_that_ends_during_a_job_is_bought_again(
+async def test_a_token_that_ends_during_a_job_is_replaced(
     scene: Scene, start_operator: StartOperator, reason: Any
 ) -> None:
     job = await begin_upgrade(scene, start_operator, **ALICE)

@@ -138,7 +138,7 @@ async def test_an_upgrade_by_a_trust_agency(stage: Stage) -> None:
     await upgraded(stage, scene, credentialsRef=account(trustAgency=agency))
 
 
-async def test_an_upgrade_by_the_identity_of_the_operators_pod_where_it_is_lent(
+async def test_the_identity_of_the_operators_pod_upgrades_only_where_it_is_lent(
     stage: Stage,
 ) -> None:
     await upgraded(stage, stage.scene(stage.lent), credentialsRef=None)

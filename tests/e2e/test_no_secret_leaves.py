@@ -21,7 +21,7 @@ from support.operator_process import OperatorProcess
 from support.scene import Scene
 
 CANARY = "Canary7c0ffeeZ"
-BOUGHT = "SIMULATED-"
+OBTAINED = "SIMULATED-"
 """The prefix of tokens that the simulator sells for passwords."""
 
 KINDS = {
@@ -177,7 +177,7 @@ def assert_without_secrets(texts: dict[str, str], scene: Scene) -> None:
     values = [value for kind in KINDS.values() for value in kind.values()]
     encoded = {base64.b64encode(value.encode()).decode().rstrip("=")[:-1] for value in values}
     for where, text in texts.items():
-        for secret in (CANARY, BOUGHT, scene.cluster.token, *encoded):
+        for secret in (CANARY, OBTAINED, scene.cluster.token, *encoded):
             place = max(0, text.find(secret) - 300)
             assert secret not in text, f"in {where}: {text[place : place + 600]}"
 

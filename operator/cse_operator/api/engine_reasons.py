@@ -112,7 +112,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         "The upgrade job ended with an error.",
         "A step of the job failed at the vendor; the vendor's message is in the condition.",
         "Look at the job in the CSE console, fix the cause, then set the annotation "
-        "`cse-operator.io/retry-requested-at` to a new value, or change the spec.",
+        "`cse-operator.io/retry-requested-at` to a new value, or change `spec.version`.",
     ),
     Reason.UPGRADE_TIMED_OUT: ReasonFacts(
         ConditionType.STALLED,

@@ -78,7 +78,7 @@ POLICY_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.WAITING_FOR_WAVE: ReasonFacts(
         ConditionType.RECONCILING,
         "Normal",
-        "Engines of an earlier wave do not run the desired version, or are not well at it.",
+        "Engines of an earlier wave do not run the desired version, or are not healthy at it.",
         "The earlier wave goes first, even if nobody has raised its engines' versions yet.",
         "Bring the engines that the message names to the version, suspend them, or take them out "
         "of the policy.",

@@ -180,8 +180,8 @@ class ProjectSessions:
     @property
     def tokens_obtained(self) -> int:
         """Return how many tokens and temporary keys all projects got since the start."""
-        bought = self._ended_tokens + self._traded_keys
-        return bought + sum(p.auth.tokens_obtained for p in self._projects.values())
+        obtained = self._ended_tokens + self._traded_keys
+        return obtained + sum(p.auth.tokens_obtained for p in self._projects.values())
 
     @property
     def throttled_seconds(self) -> float:

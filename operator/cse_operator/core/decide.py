@@ -1,8 +1,8 @@
 """`decide()`: from an observation to the next action. Pure; the heart of the operator.
 
 A step of the runtime calls `decide()`, carries out the one effect that the decision names, adds the
-result to the observation, and calls `decide()` again until only the status is left to write. The
-table in `machine.py` says what follows from a situation; the questions are in `situations/`.
+result to the observation, and calls `decide()` again until only the status is left to write.
+`situations/` names the situation that an observation shows; `machine.py` says what follows.
 """
 
 from __future__ import annotations

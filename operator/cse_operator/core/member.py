@@ -228,7 +228,7 @@ def _ends(status: Status) -> tuple[tuple[frozenset[str | None], Result], ...]:
 
 
 def _versions(end: Any) -> frozenset[str | None]:
-    """Return the versions of an ended upgrade; for an adopted job, also the desired version."""
+    """Return the version an upgrade was for; for an adopted job, also the desired version."""
     if end.action is Action.ADOPTED:
         return frozenset({end.target_version, end.wanted_version} - {None})
     return frozenset({end.target_version or end.wanted_version} - {None})

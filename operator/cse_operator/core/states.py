@@ -71,7 +71,7 @@ class Requeue(Enum):
 
 
 class Situation(StrEnum):
-    """What is seen; exactly one situation holds in a state."""
+    """What an observation shows, given the state: always exactly one situation."""
 
     # In more than one state
     OTHER_OWNER = "another resource owns the same engine"

@@ -122,7 +122,7 @@ async def connect(
     Args:
         kubeconfig: Path of a kubeconfig, or several as in `KUBECONFIG`.
         proxy: URL of an HTTP proxy to the API server.
-        connections: The most open connections.
+        connections: The maximum number of open connections.
         environ: The environment to read `KUBECONFIG` and the service's address from.
         service_account: The folder with the Pod's token and CA.
         clock: Seconds on the clock that tells when to read the token again.

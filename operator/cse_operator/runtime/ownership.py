@@ -253,7 +253,7 @@ class Ownership:
         return True
 
     def call_ended(self, engine: EngineKey, uid: str, *, job_id: int | None) -> None:
-        """End a call, with an answer or without; others wait until its effect shows.
+        """Note a call's end, answered or not; others wait for its effect, at most one grace.
 
         Args:
             engine: the engine that was called.

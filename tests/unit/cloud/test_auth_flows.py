@@ -54,7 +54,7 @@ class Vendor:
     def __init__(self) -> None:
         self.now = NOW
         self.good_tokens: set[str] = set()
-        self.bought = 0
+        self.obtained = 0
         self.iam_answer: Callable[[], httpx.Response] = self.sell
         self.calls: list[httpx.Request] = []
         self.token_requests: list[httpx.Request] = []
@@ -69,8 +69,8 @@ class Vendor:
         return httpx.Response(200, json=ACCEPTED if request.method == "PUT" else ENGINE_ANSWER)
 
     def sell(self, *, hours: float = 24) -> httpx.Response:
-        self.bought += 1
-        token = f"token-{self.bought}"
+        self.obtained += 1
+        token = f"token-{self.obtained}"
         self.good_tokens.add(token)
         expires_at = (self.now + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         headers = {"X-Subject-Token": token, "Date": format_datetime(self.now, usegmt=True)}
@@ -340,7 +340,7 @@ async def test_nobody_waits_for_a_new_token_while_the_old_one_is_valid(
     asked, answered = asyncio.Event(), asyncio.Event()
 
     async def slow_iam(request: httpx.Request) -> httpx.Response:
-        if vendor.bought and request.url.host.startswith("iam."):
+        if vendor.obtained and request.url.host.startswith("iam."):
             asked.set()
             await answered.wait()
         return vendor(request)
@@ -427,7 +427,7 @@ async def test_a_refused_token_is_renewed_once_and_the_call_made_again(
     await client.show_engine(ENGINE)
     vendor.good_tokens.clear()
     await asyncio.gather(*(client.show_engine(ENGINE) for _ in range(5)))
-    assert vendor.bought == 2
+    assert vendor.obtained == 2
     assert vendor.tokens_used()[-5:] == ["token-2"] * 5
 
 
@@ -464,7 +464,7 @@ async def test_tokens_that_are_refused_as_soon_as_bought_end_in_a_long_wait(
     for _ in range(5):
         with fails(FailureKind.UNAUTHENTICATED):
             await client.show_engine(ENGINE)
-    assert vendor.bought == 2
+    assert vendor.obtained == 2
     assert len(vendor.calls) == 3
 
 
@@ -521,7 +521,7 @@ async def test_without_a_readable_expiry_a_token_is_kept_an_hour(
     await client.show_engine(ENGINE)
     time.advance(2000)
     await client.show_engine(ENGINE)
-    assert vendor.bought == 2
+    assert vendor.obtained == 2
 
 
 async def test_a_put_whose_token_cannot_be_bought_was_not_sent(
@@ -558,12 +558,12 @@ def test_the_flows_refuse_a_synchronous_client() -> None:
 
 
 def on_the_wire(put_deeds: list[bytes | Act]) -> Callable[[RawRequest], bytes | Act]:
-    bought = iter(range(1, 100))
+    obtained = iter(range(1, 100))
     deeds = iter(put_deeds)
 
     def behave(request: RawRequest) -> bytes | Act:
         if request.method == "POST":
-            return answer(201, b"{}", {"X-Subject-Token": f"token-{next(bought)}"})
+            return answer(201, b"{}", {"X-Subject-Token": f"token-{next(obtained)}"})
         return next(deeds) if request.method == "PUT" else answer(200, ENGINE_ANSWER)
 
     return behave

@@ -38,7 +38,7 @@ SECRETS: dict[str, dict[str, str]] = {
         "domainName": f"{CANARY}-7",
     },
 }
-BOUGHT = f"{CANARY}-8"
+OBTAINED = f"{CANARY}-8"
 
 
 def echo(request: RawRequest) -> str:
@@ -126,7 +126,7 @@ async def test_no_secret_shows_whatever_the_vendor_does(
 
     def behave(request: RawRequest) -> bytes | Act:
         if request.method == "POST":
-            return answer(201, {"token": {"issued": CANARY}}, {"X-Subject-Token": BOUGHT})
+            return answer(201, {"token": {"issued": CANARY}}, {"X-Subject-Token": OBTAINED})
         return deed(request)
 
     texts = await talk(SECRETS[kind], behave)

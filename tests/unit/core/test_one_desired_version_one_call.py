@@ -342,7 +342,7 @@ def test_a_new_version_with_letters_is_not_judged_before_the_vendor_says_what_it
     assert decision.effect is Effect.UPGRADE
 
 
-def test_a_call_that_never_left_does_not_bring_a_stranger_s_old_job_into_the_record():
+def test_after_a_call_that_never_left_an_old_job_of_others_is_not_recorded():
     refused = observed(ended(Result.REJECTED), desired=desired(version="2.5.0"))
     intent = decide(refused, LIMITS)
     unsent = after_call(

@@ -42,7 +42,7 @@ def freeze(start: str, end: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_stored_policy_that_a_rule_of_today_refuses_is_invalid(
+def test_a_stored_policy_that_a_newer_rule_refuses_is_invalid(
     spec: dict[str, Any], why: str
 ) -> None:
     """The policy holds the engines that it selects, and its status can be written."""

@@ -129,7 +129,7 @@ def test_operator_down_all_window():
     assert shown(p, late, old=status).window_missed == status.window_missed
 
 
-def test_orders_that_agree_or_are_of_one_wave_are_no_cycle():
+def test_only_opposite_orders_of_two_policies_are_a_wave_cycle():
     a, b, c = ({"matchLabels": {"wave": wave}} for wave in "abc")
     one = policy(waves=[{"name": "x", "selector": a}, {"name": "y"}])
     other = cluster_policy(

@@ -80,10 +80,10 @@ def test_only_configured_tokens_are_taken_in_their_own_project(vendor):
 def test_a_password_buys_a_token_that_expires(vendor):
     users = [{"name": "bot", "password": "right", "domain": "acme"}]
     v = vendor(users=users, token_lifetime_seconds=60)
-    bought = issue(v)
-    assert bought.status == 201
-    assert bought.json["token"]["expires_at"] == "2027-01-15T08:01:00.000000Z"
-    token = bought.headers["X-Subject-Token"]
+    obtained = issue(v)
+    assert obtained.status == 201
+    assert obtained.json["token"]["expires_at"] == "2027-01-15T08:01:00.000000Z"
+    token = obtained.headers["X-Subject-Token"]
     assert listing(v, token).status == 200
     assert listing(v, token, "p-2").status == 403
     v.clock.advance(60)

@@ -44,10 +44,10 @@ class Sources:
         return found
 
     def read_at(self, revision: str) -> list[Manifest]:
-        """Read the manifests of a git revision; a path that the revision lacks has none.
+        """Read the manifests of a git revision; a path that it lacks is skipped.
 
         Raises:
-            ManifestError: The revision does not exist, or a manifest in it cannot be read.
+            ManifestError: The revision, a path or a manifest in it cannot be read.
         """
         if STANDARD_INPUT in self.paths:
             raise ManifestError("--base compares files with a git revision, not standard input")

@@ -85,7 +85,7 @@ class AccessKey(_Kind):
 
 
 class PasswordToken(_Kind):
-    """An IAM user whose password buys tokens that are valid for a day."""
+    """An IAM user whose password obtains tokens that are valid for a day."""
 
     _whose = ("username", "domain_name")
     username: SecretStr

@@ -49,7 +49,7 @@ class CloudAuth(httpx.Auth, ABC):
     def __init__(self, breaker: CredentialBreaker | None = None) -> None:
         self.breaker = breaker or CredentialBreaker()
         self.tokens_obtained = 0
-        """How many tokens were bought from IAM; none for other kinds."""
+        """How many tokens were obtained from IAM; none for other kinds."""
 
     async def prepare(self) -> None:
         """Prepare for a call that begins now, before its intent is recorded.

@@ -26,7 +26,7 @@ def auth_for(
         credentials: From `parse_secret`.
         breaker: Shared by all calls in which the vendor can refuse the same Secret.
         project_id: The project of the calls.
-        iam_endpoint: The origin of the region's IAM, where a password buys tokens.
+        iam_endpoint: The origin of the region's IAM, where a password obtains tokens.
     """
     if isinstance(credentials, StaticToken):
         return StaticTokenAuth(credentials, breaker)

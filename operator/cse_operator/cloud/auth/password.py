@@ -1,4 +1,4 @@
-"""Authentication with a user's password, which buys tokens from IAM."""
+"""Authentication with a user's password, which obtains tokens from IAM."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _TOKEN_PAUSE = 5.0
 
 
 class PasswordTokenAuth(CloudAuth):
-    """A user whose password buys tokens from IAM; a token is kept until shortly before it expires.
+    """A user whose password obtains tokens from IAM; a token is kept until shortly before its end.
 
-    One token serves all calls. When it is refused, a read buys one new token and is sent once more.
-    A changing call is not sent again: its caller looks at the engine first.
+    One token serves all calls. When it is refused, a read obtains one new token and is sent once
+    more. A changing call is not sent again: its caller looks at the engine first.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PasswordTokenAuth(CloudAuth):
         self._clock = clock
         self._now = now
         self._jitter = jitter
-        self._buying = asyncio.Lock()
+        self._renewing = asyncio.Lock()
         self._token: Token | None = None
         self._spent: Token | None = None
         self._expires_at = 0.0
@@ -77,11 +77,11 @@ class PasswordTokenAuth(CloudAuth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add a token, bought if needed; if the vendor refuses it, buy one more for a read."""
+        """Add a token, obtained if needed; if the vendor refuses it, obtain one more for a read."""
         for again in (False, True):
-            bought = False
+            obtained = False
             if not self._is_being_renewed():
-                async with self._buying:
+                async with self._renewing:
                     if self._needs_token():
                         try:
                             async with self.breaker.attempt(*whose(request)):
@@ -91,14 +91,14 @@ class PasswordTokenAuth(CloudAuth):
                             # httpx ends the flow here if no answer comes, or none in time.
                             self._note_no_answer()
                             raise
-                        bought = True
+                        obtained = True
             token = self._usable_token()
             request.headers["X-Auth-Token"] = token.value.get_secret_value()
             response = yield request
             verdict = verdict_on_credentials(response.status_code, await response.aread())
             if verdict is not Verdict.REFUSED:
                 return
-            if again or bought:
+            if again or obtained:
                 # A fresh token that one project refuses does not mean a wrong password.
                 self._hold_back(self.refusal_in(request, response))
                 return
@@ -107,7 +107,7 @@ class PasswordTokenAuth(CloudAuth):
                 return
 
     def held_back(self) -> Failure | None:
-        """Return why no token would be bought now; None if one would be, or is at hand."""
+        """Return why no token would be obtained now; None if one would be, or is at hand."""
         if self._is_valid(self._token):
             return None
         refused = self._failure if self._clock() < self._ask_again_at else None
@@ -119,7 +119,7 @@ class PasswordTokenAuth(CloudAuth):
 
     def _is_being_renewed(self) -> bool:
         """Whether another flow waits for IAM while the current token is still valid."""
-        return self._buying.locked() and self._is_valid(self._token)
+        return self._renewing.locked() and self._is_valid(self._token)
 
     def _is_valid(self, token: Token | None) -> TypeGuard[Token]:
         return token is not None and self._clock() < self._expires_at
@@ -187,6 +187,6 @@ class PasswordTokenAuth(CloudAuth):
         self._token = token
 
     def _forget(self, token: Token) -> None:
-        """Drop a refused token; a token that another flow bought meanwhile stays."""
+        """Drop a refused token; a token that another flow obtained meanwhile stays."""
         if self._token is token:
             self._replace_token(None)

@@ -85,7 +85,7 @@ class IdentitySession:
 
     @property
     def remembers(self) -> bool:
-        """Whether the session waits after a refusal or has a key, so that a new one would trade."""
+        """Whether it has a key or waits after a refusal: a new session would trade at once."""
         return self._breaker.remembers or self._lives(self._held)
 
     def secrets(self) -> tuple[SecretStr, ...]:

@@ -152,7 +152,7 @@ def _may_call(o: Observation, due: Situation, limits: Limits) -> Situation:
 
 
 def _latched(o: Observation, engine: EngineView, limits: Limits) -> Situation | None:
-    """Return the situation that an ended upgrade leaves for the desired version, or a due Retry."""
+    """Return how the last upgrade left the desired version; also a due Retry; None if neither."""
     record = o.record
     if engine.offers_retry and o.retry_requested:
         return Situation.RETRY_OFFERED
