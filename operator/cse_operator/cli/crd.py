@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from cse_operator.api import crd, policy_crd
+from cse_operator.cli.output import write_out
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,5 +19,5 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.parse_args(arguments)
     parts = (crd.render(), policy_crd.render_policy(), policy_crd.render_cluster_policy())
-    sys.stdout.write("---\n".join(parts))
+    write_out("---\n".join(parts))
     return 0

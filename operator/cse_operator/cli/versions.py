@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from cse_operator.cli.looking import (
     secret_credentials,
     settings_from,
 )
+from cse_operator.cli.output import write_out
 from cse_operator.cloud.auth.credentials import Credentials
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         engines, failed = run_to_end(_ask(flags, settings))
         text = _shown(engines, flags.output, before)
         if flags.file is None:
-            sys.stdout.write(text)
+            write_out(text)
         else:
             _write(flags.file, text)
     except CloudError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from cse_operator.cli.looking import (
     settings_from,
 )
 from cse_operator.cli.manifests import ManifestError
+from cse_operator.cli.output import write_out
 from cse_operator.cloud.auth.credentials import Credentials
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     except (StopError, ManifestError, FolderError, KubeError, OSError) as error:
         say(str(error))
         return INCOMPLETE
-    sys.stdout.write("---\n".join(work.texts))
+    write_out("---\n".join(work.texts))
     where = f" to {flags.folder}" if flags.folder else ""
     say(
         f"wrote {len(work.written or work.texts)}{where}, left out {work.skipped}, "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from cse_operator.cli.looking import (
     settings_from,
 )
 from cse_operator.cli.manifests import Manifest, ManifestError
+from cse_operator.cli.output import write_out
 from cse_operator.cli.planning.flags import parse
 from cse_operator.cli.planning.forecast import Forecaster
 from cse_operator.cli.planning.merge import Manifests, Merge, verdicts
@@ -192,6 +192,6 @@ def _show(flags: argparse.Namespace, found: Sequence[Verdict]) -> None:
     for form, path in flags.output_file:
         path.write_text(FORMS[form](found), encoding="utf-8")
     text = FORMS[flags.output](found)
-    sys.stdout.write(text)
+    write_out(text)
     if not text:
         say(summary(found))
