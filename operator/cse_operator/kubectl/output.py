@@ -15,6 +15,8 @@ from cse_operator.api.names import GROUP, SINGULAR
 
 WIDTH: Final = 80
 """Columns of an output whose width is not known."""
+_PIECE: Final = 1024
+"""Characters of a piece: at most 4,096 bytes in UTF-8, which a pipe takes whole or not at all."""
 _PLAIN: Final = re.compile(r"(?!(true|false|yes|no|on|off|null|y|n)$)[a-z][a-z0-9]*", re.IGNORECASE)
 _UNPRINTABLE: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff]")
 
@@ -49,7 +51,10 @@ class Output:
 
     def write(self, text: str) -> None:
         """Write lines for people."""
-        self._out.write(text if text.endswith("\n") or not text else f"{text}\n")
+        lines = text if text.endswith("\n") or not text else f"{text}\n"
+        # In pieces, as `cse_operator.cli.output` does: an unbuffered pipe may lose a part of more.
+        for begin in range(0, len(lines), _PIECE):
+            self._out.write(lines[begin : begin + _PIECE])
         self._out.flush()
 
     def show(self, content: Sequence[Mapping[str, Any]], text: str) -> None:

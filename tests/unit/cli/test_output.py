@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from cse_operator.cli.output import write_out
+from cse_operator.kubectl.output import Output
 
 
 class _AtMostOnePage(io.RawIOBase):
@@ -36,3 +37,10 @@ def test_a_large_text_is_written_whole_to_an_unbuffered_pipe(
     monkeypatch.setattr(sys, "stdout", unbuffered)
     write_out(text)
     assert pipe.taken.decode() == text
+
+
+def test_the_plug_in_writes_a_large_fleet_whole_to_an_unbuffered_pipe() -> None:
+    pipe = _AtMostOnePage()
+    unbuffered = io.TextIOWrapper(pipe, encoding="utf-8", write_through=True)  # type: ignore[arg-type]  # as Python does with -u
+    Output(out=unbuffered).write("x" * 100_000)
+    assert pipe.taken.decode() == "x" * 100_000 + "\n"
