@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cse_operator.cli.importing import flags
@@ -67,6 +67,7 @@ def test_a_name_that_is_taken_gets_digits_of_the_id():
     assert name_of(engine(), {"orders", "orders-891bf21a"}).startswith("orders-891bf21a4024")
 
 
+@example(name="", id_="0" * 64)
 @given(name=st.text(max_size=80), id_=st.from_regex(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,60}[0-9a-z])?"))
 def test_every_engine_gets_a_name_that_kubernetes_takes(name, id_):
     taken: set[str] = set()

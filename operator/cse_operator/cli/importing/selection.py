@@ -71,7 +71,7 @@ def name_of(engine: EngineView, taken: set[str]) -> str:
         name = f"{head}-{tail}"[:NAME_LIMIT].strip("-")
         if name not in taken:
             return name
-    return re.sub(r"[^a-z0-9]+", "-", engine.engine_id.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", engine.engine_id.lower())[-NAME_LIMIT:].strip("-")
 
 
 def manifest_of(engine: EngineView, name: str, target: Target) -> str:
