@@ -9,47 +9,51 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from cse_operator import __version__
+from cse_operator.cli.loading import without_garbage_collection
+
+Command = Callable[[Sequence[str]], int]
+"""The function of a command: it gets the arguments and returns the exit code."""
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run() -> Command:
     from cse_operator.cli.run import main  # noqa: PLC0415
 
-    return main(arguments)
+    return main
 
 
-def _check(arguments: Sequence[str]) -> int:
+def _check() -> Command:
     from cse_operator.cli.check import main  # noqa: PLC0415
 
-    return main(arguments)
+    return main
 
 
-def _plan(arguments: Sequence[str]) -> int:
+def _plan() -> Command:
     from cse_operator.cli.planning.command import main  # noqa: PLC0415
 
-    return main(arguments)
+    return main
 
 
-def _import(arguments: Sequence[str]) -> int:
+def _import() -> Command:
     from cse_operator.cli.importing.command import main  # noqa: PLC0415
 
-    return main(arguments)
+    return main
 
 
-def _versions(arguments: Sequence[str]) -> int:
+def _versions() -> Command:
     from cse_operator.cli.versions import main  # noqa: PLC0415
 
-    return main(arguments)
+    return main
 
 
-def _crd(arguments: Sequence[str]) -> int:
+def _crd() -> Command:
     from cse_operator.cli.crd import main  # noqa: PLC0415
 
-    return main(arguments)
+    return main
 
 
 # Each command imports its modules only when it runs: `crd` needs no event loop, and `run` draws no
 # tables.
-_COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
+_COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "run": ("run the operator until it is told to stop", _run),
     "check": ("check settings, rights, endpoint and credentials", _check),
     "plan": ("say what manifests would start; it starts nothing", _plan),
@@ -67,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in _COMMANDS:
-        return _COMMANDS[given[0]][1](given[1:])
+        _, load = _COMMANDS[given[0]]
+        with without_garbage_collection():
+            command = load()
+        return command(given[1:])
     parser = _parser()
     if not given:
         parser.print_help(sys.stderr)

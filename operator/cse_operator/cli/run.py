@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import uvloop
 
 from cse_operator.cli.flags import USAGE_ERROR, read_settings
+from cse_operator.cli.loading import without_garbage_collection
 from cse_operator.cloud.endpoints import EndpointSettingError
 from cse_operator.kube.errors import KubeError
 from cse_operator.runtime import logs, variables
@@ -44,7 +45,8 @@ def _say(error: Exception, code: int) -> int:
 
 def _run(settings: Settings) -> int:
     # Imported only after the settings are valid: these modules take a second to load.
-    from cse_operator.runtime.manager import run  # noqa: PLC0415
+    with without_garbage_collection():
+        from cse_operator.runtime.manager import run  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(settings))
