@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from cse_simulator.control_plane import ControlPlaneError, ensure_assets
 from cse_simulator.control_plane.assets import Report, cache_directory, report_to_stderr
-from cse_simulator.control_plane.building import Recipe, build, find_go, recipe
+from cse_simulator.control_plane.building import Recipe, build, find_go, go_environment, recipe
 from support.repository import ROOT
 
 # The control plane's module pins them, because they share most of its packages.
@@ -95,7 +94,7 @@ def files(module: str, dependency: str, folder: str) -> Path:
     def download(go: Path, directory: Path, target: Path) -> None:
         command = [str(go), "mod", "download", "-json", dependency]
         answer = subprocess.run(
-            command, cwd=directory, env=_environment(), check=True, stdout=subprocess.PIPE
+            command, cwd=directory, env=go_environment(), check=True, stdout=subprocess.PIPE
         )
         shutil.copytree(Path(json.loads(answer.stdout)["Dir"]) / folder, target)
 
@@ -132,11 +131,7 @@ def _locked(name: str) -> Iterator[None]:
 
 def _build(go: Path, directory: Path, target: Path) -> None:
     command = [str(go), "build", "-mod=readonly", "-trimpath", "-o", f"{target}/", "tool"]
-    subprocess.run(command, cwd=directory, env=_environment(), check=True)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    subprocess.run(command, cwd=directory, env=go_environment(), check=True)
 
 
 def main(names: Sequence[str]) -> int:

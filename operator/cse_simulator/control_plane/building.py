@@ -125,20 +125,26 @@ def build(
         ControlPlaneError: The build failed; the message ends with the last lines of its output.
     """
     output.mkdir(parents=True)
-    environment = {
-        **os.environ,
-        # Without cgo, the result does not depend on a C compiler on the machine.
-        "CGO_ENABLED": "0",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-    }
-    place = _Place(wanted.module_directory, environment)
+    place = _Place(wanted.module_directory, go_environment())
     # Go downloads all sources before it compiles the first package. A separate `go list` does
     # the download and tells how many packages there are.
     listing = [str(go), "list", "-mod=readonly", "-deps", *packages]
     total = _run(listing, "step 1 of 2, downloading sources", report, place)
     command = [str(go), "build", "-v", "-o", f"{output}/", *wanted.flags, *packages]
     _run(command, "step 2 of 2, compiling", report, place, total)
+
+
+def go_environment() -> dict[str, str]:
+    """Return the environment of Go's commands."""
+    return {
+        **os.environ,
+        # Without cgo, the result does not depend on a C compiler on the machine.
+        "CGO_ENABLED": "0",
+        # The compiler collects garbage less often, and the build takes a tenth less time.
+        "GOGC": "400",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
 
 
 def _go_in(environment: Path) -> Path | None:
