@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,9 +26,10 @@ QUICK = (
 )
 """Shorter intervals than in production, and no resync during a test."""
 
-POOL = 70
-"""Namespaces that one shared operator serves. Each test takes one and creates it then; a worker
-uses few of them. The API server answers a list in a missing namespace with no items."""
+POOL = 40
+"""Namespaces that one shared operator serves. Each test takes one, creates it, and deletes it in
+the end. A namespace is taken again only after all others. The API server answers a list in a
+missing namespace with no items."""
 
 
 @pytest.fixture(scope="session")
@@ -42,24 +44,21 @@ def shared_operator(
     control_plane: Cluster,
     shared_simulation: Simulation,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[OperatorProcess, list[str]]]:
-    """An operator for all tests that do not kill it, and the namespaces that it serves."""
+) -> Iterator[tuple[OperatorProcess, deque[str]]]:
+    """An operator for all tests that do not kill it, and the free ones of its namespaces."""
     suite = secrets.token_hex(4)
-    namespaces = [f"shared-{suite}-{number}" for number in range(POOL)]
+    free = deque(f"shared-{suite}-{number}" for number in range(POOL))
     operator = OperatorProcess(
         control_plane.kubeconfig,
         tmp_path_factory.mktemp("operator") / "log",
         cse_endpoint=shared_simulation.url,
-        namespaces=namespaces,
+        namespaces=list(free),
         flags=QUICK,
     )
-    free = list(namespaces)
     with operator:
         operator.wait_until_it_may_call()
         yield operator, free
         assert operator.terminate() == 0
-    for name in namespaces[len(free) :]:
-        control_plane.delete_namespace(name)
     assert_nothing_unforeseen(operator)
 
 
@@ -75,29 +74,28 @@ def assert_nothing_unforeseen(operator: OperatorProcess) -> None:
 def scene(
     control_plane: Cluster,
     shared_simulation: Simulation,
-    shared_operator: tuple[OperatorProcess, list[str]],
+    shared_operator: tuple[OperatorProcess, deque[str]],
 ) -> Iterator[Scene]:
     """A namespace that the shared operator serves, with a project at the shared vendor."""
-    yield from _taken(control_plane, shared_simulation, shared_operator[1].pop())
+    yield from _taken(control_plane, shared_simulation, shared_operator[1])
 
 
 @pytest.fixture
 def elsewhere(
     control_plane: Cluster,
     shared_simulation: Simulation,
-    shared_operator: tuple[OperatorProcess, list[str]],
+    shared_operator: tuple[OperatorProcess, deque[str]],
 ) -> Iterator[Scene]:
     """A second namespace like that of `scene`, with its own project."""
-    yield from _taken(control_plane, shared_simulation, shared_operator[1].pop())
+    yield from _taken(control_plane, shared_simulation, shared_operator[1])
 
 
-def _taken(cluster: Cluster, simulation: Simulation, namespace: str) -> Iterator[Scene]:
+def _taken(cluster: Cluster, simulation: Simulation, free: deque[str]) -> Iterator[Scene]:
+    namespace = free.popleft()
     cluster.create_namespace(namespace)
-    scene = Scene(cluster, namespace, simulation)
-    yield scene
-    for collection in (ENGINES, "api/v1/secrets", "api/v1/events"):
-        base, _, plural = collection.rpartition("/")
-        cluster.request("DELETE", f"/{base}/namespaces/{namespace}/{plural}")
+    yield Scene(cluster, namespace, simulation)
+    cluster.delete_namespace(namespace, (ENGINES, "api/v1/secrets", "api/v1/events"))
+    free.append(namespace)
     simulation.admin.clear_faults()
     simulation.admin.clear_plans()
 
