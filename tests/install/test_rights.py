@@ -1,6 +1,6 @@
 """The operator under the rights of an installation: it needs each of them.
 
-tests/integration/test_install*.py show that these are all its rights, and that they suffice.
+tests/install/test_install*.py show that these are all its rights, and that they suffice.
 """
 
 from __future__ import annotations
