@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -25,10 +25,6 @@ from support.wait import ENGINES
 
 SHARED = pytest.StashKey[SharedControlPlane | AskedControlPlane]()
 CLUSTER_FIXTURES = {"control_plane", "private_control_plane"}
-
-
-# The collection makes many objects and no garbage. It takes half as long without a search for it.
-gc.disable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,6 +56,17 @@ def _report(config: pytest.Config, line: str) -> None:
         terminal.write_line(line)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Search for no garbage during the collection, which makes none: it takes half as long."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # what was collected stays to the end
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need the API server, so that `-m "not cluster"` leaves them out."""
@@ -70,8 +77,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the API server before the first test: a build would exceed a test's timeout."""
-    gc.freeze()  # what was collected stays to the end
-    gc.enable()
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
