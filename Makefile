@@ -12,9 +12,9 @@ PYTHON := $(BIN)/python
 PYTEST := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.build/bytecode $(PYTHON) -m pytest
 # Only existing folders: pytest fails on a missing one. The folders with the longest waits come
 # first, so that short tests fill the gaps.
-TESTS := $(wildcard tests/e2e tests/integration tests/contract tests/unit)
+TESTS := $(wildcard tests/e2e/test_*.py tests/integration tests/contract tests/unit)
 # More workers than cores, because a test waits for more than half of its time.
-WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN) + 1)))
+WORKERS = $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN) + 4)))
 # Further arguments for pytest or the benchmark, such as ARGS="-k wheel".
 ARGS :=
 
@@ -38,6 +38,10 @@ picture: control-plane ## Record a run of the demo as the README's picture, docs
 test: ## Run the tests, except the long ones (ARGS="-k …")
 	@hack/prepare control-plane judge
 	$(PYTEST) -n $(WORKERS) --maxschedchunk=1 $(TESTS) $(ARGS)
+
+.PHONY: commands-test
+commands-test: control-plane ## Test check, plan, import and `kubectl cse`
+	$(PYTEST) -n $(WORKERS) --maxschedchunk=1 tests/e2e/commands $(ARGS)
 
 .PHONY: demo-test
 demo-test: control-plane ## Test the demo and its API server: what they show, and that nothing is left

@@ -32,7 +32,7 @@ def test_nothing_is_published_before_everything_was_tested() -> None:
     [(_, test)] = [(name, job) for name, job in jobs.items() if "needs" not in job]
     assert test["permissions"] == {"contents": "read"}
     steps = {step.get("run") for step in test["steps"]}
-    assert steps >= {"make test demo-test install-test", "make check workflows"}
+    assert steps >= {"make test commands-test demo-test install-test", "make check workflows"}
     assert all(job["needs"] == "test" for job in jobs.values() if job is not test)
 
 
