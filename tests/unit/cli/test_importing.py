@@ -71,9 +71,10 @@ def test_a_name_that_is_taken_gets_digits_of_the_id():
 @given(name=st.text(max_size=80), id_=st.from_regex(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,60}[0-9a-z])?"))
 def test_every_engine_gets_a_name_that_kubernetes_takes(name, id_):
     taken: set[str] = set()
-    for _ in range(3):
+    for _ in range(6):
         found = name_of(engine(name=name, engine_id=id_.strip()), taken)
         assert 0 < len(found) <= NAME_LIMIT
+        assert found not in taken
         assert found.strip("-") == found
         assert all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in found)
         taken.add(found)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from pydantic import ValidationError
@@ -61,17 +62,26 @@ def name_of(engine: EngineView, taken: set[str]) -> str:
     If the name is taken or empty, digits of the engine's id are added. The result is the same in
     every run with the same names in `taken`.
     """
-    plain = re.sub(r"[^a-z0-9]+", "-", engine.name.lower()).strip("-")[:NAME_LIMIT].strip("-")
-    if plain and plain not in taken:
-        return plain
+    return next(name for name in _names(engine) if name and name not in taken)
+
+
+def _names(engine: EngineView) -> Iterator[str]:
+    """Yield names for an engine's resource without end, the best ones first."""
+    plain = _label(engine.name)
+    yield plain
     digits = re.sub(r"[^a-z0-9]+", "", engine.engine_id.lower())
     for length in (ID_DIGITS, NAME_LIMIT):
         tail = digits[:length]
         head = plain[: max(0, NAME_LIMIT - len(tail) - 1)].strip("-") or "engine"
-        name = f"{head}-{tail}"[:NAME_LIMIT].strip("-")
-        if name not in taken:
-            return name
-    return re.sub(r"[^a-z0-9]+", "-", engine.engine_id.lower())[-NAME_LIMIT:].strip("-")
+        yield f"{head}-{tail}"[:NAME_LIMIT].strip("-")
+    yield _label(engine.engine_id)
+    for number in count(2):
+        yield f"{digits[: NAME_LIMIT - len(str(number)) - 1]}-{number}"
+
+
+def _label(text: str) -> str:
+    """Return a text as a DNS-1123 label; empty if nothing of it is left."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:NAME_LIMIT].strip("-")
 
 
 def manifest_of(engine: EngineView, name: str, target: Target) -> str:
