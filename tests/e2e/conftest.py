@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,11 +26,6 @@ QUICK = (
 )
 """Shorter intervals than in production, and no resync during a test."""
 
-POOL = 40
-"""Namespaces that one shared operator serves. Each test takes one, creates it, and deletes it in
-the end. A namespace is taken again only after all others. The API server answers a list in a
-missing namespace with no items."""
-
 
 @pytest.fixture(scope="session")
 def shared_simulation() -> Iterator[Simulation]:
@@ -44,22 +39,36 @@ def shared_operator(
     control_plane: Cluster,
     shared_simulation: Simulation,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[OperatorProcess, deque[str]]]:
-    """An operator for all tests that do not kill it, and the free ones of its namespaces."""
+    request: pytest.FixtureRequest,
+) -> Iterator[tuple[OperatorProcess, list[str]]]:
+    """An operator for all tests that do not kill it, and those of its namespaces that are unused.
+
+    A test takes a namespace and creates it then: the API server answers a list in a missing
+    namespace with no items. No other test takes it again, because what a test left in it would
+    reappear.
+    """
     suite = secrets.token_hex(4)
-    free = deque(f"shared-{suite}-{number}" for number in range(POOL))
+    unused = [f"shared-{suite}-{number}" for number in range(_namespaces_to_serve(request.session))]
     operator = OperatorProcess(
         control_plane.kubeconfig,
         tmp_path_factory.mktemp("operator") / "log",
         cse_endpoint=shared_simulation.url,
-        namespaces=list(free),
+        namespaces=list(unused),
         flags=QUICK,
     )
     with operator:
         operator.wait_until_it_may_call()
-        yield operator, free
+        yield operator, unused
         assert operator.terminate() == 0
     assert_nothing_unforeseen(operator)
+
+
+def _namespaces_to_serve(session: pytest.Session) -> int:
+    """Return how many namespaces this worker's tests take at most: three times its share."""
+    takers = [item for item in session.items if "shared_operator" in item.fixturenames]
+    needed = sum(name in item.fixturenames for item in takers for name in ("scene", "elsewhere"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return min(needed, 3 * needed // workers + 10)
 
 
 def assert_nothing_unforeseen(operator: OperatorProcess) -> None:
@@ -74,7 +83,7 @@ def assert_nothing_unforeseen(operator: OperatorProcess) -> None:
 def scene(
     control_plane: Cluster,
     shared_simulation: Simulation,
-    shared_operator: tuple[OperatorProcess, deque[str]],
+    shared_operator: tuple[OperatorProcess, list[str]],
 ) -> Iterator[Scene]:
     """A namespace that the shared operator serves, with a project at the shared vendor."""
     yield from _taken(control_plane, shared_simulation, shared_operator[1])
@@ -84,20 +93,20 @@ def scene(
 def elsewhere(
     control_plane: Cluster,
     shared_simulation: Simulation,
-    shared_operator: tuple[OperatorProcess, deque[str]],
+    shared_operator: tuple[OperatorProcess, list[str]],
 ) -> Iterator[Scene]:
     """A second namespace like that of `scene`, with its own project."""
     yield from _taken(control_plane, shared_simulation, shared_operator[1])
 
 
-def _taken(cluster: Cluster, simulation: Simulation, free: deque[str]) -> Iterator[Scene]:
-    namespace = free.popleft()
+def _taken(cluster: Cluster, simulation: Simulation, unused: list[str]) -> Iterator[Scene]:
+    assert unused, "this worker ran more than three times its share of tests: see above"
+    namespace = unused.pop()
     cluster.create_namespace(namespace)
     yield Scene(cluster, namespace, simulation)
-    cluster.delete_namespace(namespace, (ENGINES, "api/v1/secrets", "api/v1/events"))
-    free.append(namespace)
     simulation.admin.clear_faults()
     simulation.admin.clear_plans()
+    cluster.delete_namespace(namespace, (ENGINES, "api/v1/secrets", "api/v1/events"))
 
 
 @pytest.fixture
