@@ -264,3 +264,23 @@ def test_make_lists_its_targets():
     assert targets
     for target in targets:
         assert re.search(rf"^  make {target} +\S", shown, re.MULTILINE), target
+
+
+def test_ci_runs_every_test():
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    targets = re.findall(r"^\s*make ([a-z-]+)$", ci, re.MULTILINE)
+    # `make` runs these tests, and must not pass its own flags on.
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    commands = subprocess.run(
+        ["make", "--dry-run", *targets],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    commands += (ROOT / "hack" / "image-test").read_text(encoding="utf-8")
+
+    run = [ROOT / path for path in re.findall(r"\btests/[\w/.-]+", commands)]
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert [file for file in files if not {file, *file.parents} & set(run)] == []

@@ -332,7 +332,7 @@ async def test_a_lease_that_was_given_up_is_taken_at_once(
 async def test_stopping_gives_the_lease_up(connected: Connected, leases: LeaseServer) -> None:
     _, client = connected
     clock = Clock()
-    # The giving up may take one retry period, and 0.01 s are short on a busy machine.
+    # Giving it up may take one retry period, and 0.01 s is too short on a busy machine.
     async with candidate(client, clock, times=LeaseTimes()) as me:
         await me.started.wait()
     assert not me.elector.is_leader()
