@@ -7,10 +7,9 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
-# Caches bytecode elsewhere if the environment forbids it beside the sources: then each worker of
+# Writes bytecode even where the environment forbids it, as containers often do: then each worker of
 # the tests starts 7 seconds sooner.
-CACHE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$(CURDIR)/.build/bytecode"
-PYTEST := $(if $(PYTHONDONTWRITEBYTECODE),$(CACHE)) $(PYTHON) -m pytest
+PYTEST := PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest
 # Only existing paths: pytest fails on a missing one. The folders with the longest waits come
 # first, so that short tests fill the gaps.
 TESTS := $(wildcard tests/e2e/test_*.py tests/integration tests/contract tests/unit)
@@ -41,6 +40,8 @@ picture: control-plane ## Record a run of the demo as the README's picture, docs
 .PHONY: test
 test: ## Run the tests, except those of the other targets (ARGS="-k …")
 	@hack/prepare control-plane judge
+	@# The first time, one process writes the tests' bytecode, instead of all workers at once.
+	@test -e tests/unit/__pycache__ || $(PYTEST) --collect-only -qq $(TESTS) >/dev/null
 	$(PYTEST) -n $(WORKERS) --maxschedchunk=1 $(TESTS) $(ARGS)
 
 .PHONY: commands-test

@@ -12,14 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import cse_simulator
-from support.repository import ROOT
 
 _BELOW_CONNECTIONS = (10_000, 32_000)
 """Linux uses the ports from 32,768 on for outgoing connections (ip_local_port_range)."""
-
-BYTECODE = ROOT / ".build" / "bytecode"
-"""The children's bytecode cache. On machines where Python may not write beside the sources, each
-start would take three times as long without it."""
 
 LAUNCHER = Path(__file__).with_name("die_with_parent.py")
 
@@ -28,7 +23,8 @@ def python_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]
     """Return an environment for a Python child that imports the same packages as this process.
 
     It leaves out variables that would change the operator's behaviour: its settings, a kubeconfig,
-    and proxies (everything here is on 127.0.0.1).
+    and proxies (everything here is on 127.0.0.1). The child writes bytecode even where the
+    environment forbids it: without it, each start would take three times as long.
     """
     unwanted = (
         *("CSE_OPERATOR_", "KUBERNETES_", "KUBECONFIG", "PYTEST_", "COV_"),
@@ -41,8 +37,7 @@ def python_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]
         if not name.startswith(unwanted) and name.lower() not in proxies
     }
     sources = Path(cse_simulator.__file__).parents[1]
-    ours = {"PYTHONPATH": str(sources), "PYTHONPYCACHEPREFIX": str(BYTECODE)}
-    return {**environment, **ours, **(extra or {})}
+    return {**environment, "PYTHONPATH": str(sources), **(extra or {})}
 
 
 def start(
