@@ -239,7 +239,6 @@ async def test_a_standby_takes_over_the_job_of_a_leader_that_was_killed(
     election = (
         "--leader-elect",
         "--lease-duration=3",
-        "--outcome-grace=5.5",  # which must outlast a call of the previous leader
         f"--lease-namespace={scene.namespace}",
     )
     leader = start_operator(scene, *election, name="leader")
