@@ -514,7 +514,7 @@ async def test_before_the_policies_are_listed_by_this_leader_nobody_starts(world
 
 
 async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world: World) -> None:
-    """The budget is 0.1 s of CPU; a busy machine may take more, and a loop over all pairs does."""
+    """At most 0.1 seconds of CPU, in the best of eight tries because the machine may be busy."""
     waves = [{"name": "first", "selector": {"matchLabels": {"wave": "a"}}}, {"name": "rest"}]
     many = [
         policy(
@@ -542,7 +542,7 @@ async def test_a_sweep_over_a_thousand_engines_and_fifty_policies_is_quick(world
         began = clock.thread_time()
         world.gate.sweep()
         took.append(clock.thread_time() - began)
-    assert min(took) < 0.4
+    assert min(took) < 0.1
 
 
 def held_status() -> dict[str, Any]:
