@@ -100,7 +100,7 @@ def elsewhere(
 
 
 def _taken(cluster: Cluster, simulation: Simulation, unused: list[str]) -> Iterator[Scene]:
-    assert unused, "this worker ran more than three times its share of tests: see above"
+    assert unused, "all namespaces are taken: raise the number in _namespaces_to_serve"
     namespace = unused.pop()
     cluster.create_namespace(namespace)
     yield Scene(cluster, namespace, simulation)

@@ -137,13 +137,18 @@ def _administrator(cluster: Cluster, namespace: str, folder: Path) -> Path:
     return cluster.write_kubeconfig(folder / "person.kubeconfig", token, namespace)
 
 
-def test_the_administrator_of_a_namespace_installs_and_removes_one_by_kustomize(
-    private_control_plane: LocalControlPlane, tmp_path: Path
-) -> None:
-    cluster = private_control_plane.cluster
+def _with_crds_and_payments(control_plane: LocalControlPlane) -> Cluster:
+    cluster = control_plane.cluster
     cluster.create_namespace("payments")
     Kubectl(cluster)("apply", "-k", str(ROOT / "crds"))
     await_crd(cluster, Kubectl(cluster))
+    return cluster
+
+
+def test_the_administrator_of_a_namespace_installs_and_removes_one_by_kustomize(
+    private_control_plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    cluster = _with_crds_and_payments(private_control_plane)
     person = Kubectl(cluster, _administrator(cluster, "payments", tmp_path))
     ours = str(
         kustomization(tmp_path / "k", "namespaced", "high-availability", namespace="payments")
@@ -162,10 +167,7 @@ def test_the_administrator_of_a_namespace_installs_and_removes_one_by_kustomize(
 def test_the_administrator_of_a_namespace_installs_and_removes_one_by_helm(
     private_control_plane: LocalControlPlane, tmp_path: Path
 ) -> None:
-    cluster = private_control_plane.cluster
-    cluster.create_namespace("payments")
-    Kubectl(cluster)("apply", "-k", str(ROOT / "crds"))
-    await_crd(cluster, Kubectl(cluster))
+    cluster = _with_crds_and_payments(private_control_plane)
     helm = Helm(
         tmp_path / "helm", cluster, kubeconfig=_administrator(cluster, "payments", tmp_path)
     )
