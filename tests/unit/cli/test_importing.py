@@ -68,6 +68,7 @@ def test_a_name_that_is_taken_gets_digits_of_the_id():
 
 
 @example(name="", id_="0" * 64)
+@example(name="", id_="订单")
 @given(name=st.text(max_size=80), id_=st.from_regex(r"[0-9a-zA-Z]([-0-9a-zA-Z_]{0,60}[0-9a-z])?"))
 def test_every_engine_gets_a_name_that_kubernetes_takes(name, id_):
     taken: set[str] = set()

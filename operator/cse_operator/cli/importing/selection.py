@@ -76,7 +76,7 @@ def _names(engine: EngineView) -> Iterator[str]:
         yield f"{head}-{tail}"[:NAME_LIMIT].strip("-")
     yield _label(engine.engine_id)
     for number in count(2):
-        yield f"{digits[: NAME_LIMIT - len(str(number)) - 1]}-{number}"
+        yield f"{digits[: NAME_LIMIT - len(str(number)) - 1] or 'engine'}-{number}"
 
 
 def _label(text: str) -> str:
