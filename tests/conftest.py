@@ -63,7 +63,6 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        gc.freeze()  # what was collected stays to the end
         gc.enable()
 
 
