@@ -17,24 +17,29 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
-# Parts of the standard library for tests, installers and windows, and files compiled for other
-# paths.
-LEFT_OUT = {
+# Parts of the standard library for tests, installers, compilers, windows and macOS, and files
+# compiled for other paths. The base image has _tkinter, but not the libraries it is linked to.
+LEFT_OUT = (
     "__pycache__",
+    "_tkinter.*",
+    "config-3.*",
     "dist-packages",
     "ensurepip",
     "idlelib",
     "lib2to3",
+    "macholib",
     "pydoc_data",
     "site-packages",
     "test",
     "tkinter",
+    "turtle.py",
     "turtledemo",
     "venv",
-}
+)
 DATA = (
     "/etc/os-release",
     "/etc/ssl/certs",
@@ -63,25 +68,25 @@ class Root:
         self.files: set[Path] = set()
         """The source paths of the copied files, with symbolic links resolved."""
 
-    def add(self, path: Path, left_out: Set[str] = frozenset({"__pycache__"})) -> None:
+    def add(self, path: Path, left_out: Sequence[str] = ("__pycache__",)) -> None:
         """Copy a file or a whole folder, and every symbolic link on the way to it.
 
         Args:
             path: The file or the folder, which may be missing.
-            left_out: The names of files and folders that are not copied.
+            left_out: Patterns of the names of files and folders that are not copied.
         """
         real = self._links_to(path)
         if real.is_dir():
             self._inside(real).mkdir(parents=True, exist_ok=True)
             for child in sorted(real.iterdir()):
-                if child.name not in left_out:
+                if not any(fnmatch(child.name, pattern) for pattern in left_out):
                     self.add(child, left_out)
         elif real.exists() and real not in self.files:
             copy = self._inside(real)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(real, copy)
-            if real.suffix == ".py":  # modules are not executable, whatever their mode was
-                copy.chmod(0o644)
+            if real.parent.name != "bin" and not _begins_with(real, ELF):
+                copy.chmod(0o644)  # scripts among the modules are not executable
             self.files.add(real)
 
     def write(self, path: str, text: str) -> None:
