@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cse_operator import __version__
 from cse_operator.api import crd, policy_crd
 from cse_operator.runtime.settings import Settings
 from cse_simulator.control_plane import Cluster
@@ -187,6 +188,18 @@ def test_the_chart_speaks_of_this_version() -> None:
     assert chart["version"] == chart["appVersion"] == project["version"]
 
 
+def test_the_chart_lists_every_definition_that_it_installs() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    kept = [yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml")]
+
+    listed = yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])
+
+    assert {(one["name"], one["kind"]) for one in listed} == {
+        (one["metadata"]["name"], one["spec"]["names"]["kind"]) for one in kept
+    }
+    assert {one["version"] for one in listed} == {"v1alpha1"}
+
+
 def test_every_value_is_in_the_schema_and_the_other_way_round() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -344,7 +357,7 @@ def test_a_release_of_another_name_keeps_its_parts_together(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("arguments", "image"),
     [
-        ([], "registry.example.com/cse-operator:0.1.0"),
+        ([], f"registry.example.com/cse-operator:{__version__}"),
         (["--set=image.tag=1.2.3"], "registry.example.com/cse-operator:1.2.3"),
         (
             ["--set=image.tag=1.2.3", f"--set=image.digest=sha256:{'0' * 64}"],
@@ -422,7 +435,11 @@ def test_a_chart_around_it_can_switch_it_and_has_global_values(
     parent = tmp_path / "platform"
     (parent / "charts").mkdir(parents=True)
     shutil.copytree(CHART, parent / "charts" / "cse-operator")
-    dependency = {"name": "cse-operator", "version": "0.1.0", "condition": "cse-operator.enabled"}
+    dependency = {
+        "name": "cse-operator",
+        "version": __version__,
+        "condition": "cse-operator.enabled",
+    }
     about = {"apiVersion": "v2", "name": "platform", "version": "1.0.0"}
     (parent / "Chart.yaml").write_text(yaml.safe_dump({**about, "dependencies": [dependency]}))
     values = {"cse-operator": {"enabled": enabled}, "global": {"registry": "x"}}

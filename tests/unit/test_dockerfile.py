@@ -10,6 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from cse_operator import __version__
 from support.repository import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -57,3 +58,14 @@ def test_the_image_and_the_manifests_speak_of_this_version() -> None:
         "newTag": project["version"],
     }
     assert f"ARG VERSION={project['version']}\n" in DOCKERFILE
+    assert project["version"] == __version__
+
+
+def test_the_pages_speak_of_this_version() -> None:
+    spoken = re.compile(
+        r"(?:cse.operator[:-]|cse-operator --version |tags/v|tag -s v|newTag: )(\d+\.\d+\.\d+)"
+    )
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    named = [(page.name, v) for page in pages for v in spoken.findall(page.read_text())]
+    assert {page for page, _ in named} >= {"README.md", "install.md", "kubectl-cse.md"}
+    assert {version for _, version in named} == {__version__}, named
