@@ -99,12 +99,13 @@ workflows: ## Check the workflows in .github, and the actions that they use
 generate: venv ## Write the generated files anew (CRDs, reference pages and others)
 	$(PYTHON) hack/generate.py --write
 
+LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
+	--no-header --exclude-newer "7 days" pyproject.toml
+
 .PHONY: lock
-lock: venv ## Make the lock files anew from pyproject.toml
-	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
-		--no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-annotate \
-		--no-header pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+lock: venv ## Make the lock files anew from pyproject.toml (ARGS=--upgrade renews all packages)
+	$(LOCK) $(ARGS) -o requirements.lock
+	$(LOCK) $(ARGS) --extra dev -c requirements.lock -o requirements-dev.lock
 
 .PHONY: control-plane
 control-plane: ## Provide kube-apiserver and etcd: from KUBEBUILDER_ASSETS, the cache, or a build

@@ -1,12 +1,14 @@
 """Makes the files that a release publishes beside the image.
 
     hack/release.py check TAG
+    hack/release.py unpublished IMAGE
     hack/release.py files IMAGE@DIGEST REPOSITORY
 
-`check` refuses a tag that does not name this version. `files` fills dist/: with the CRDs, the
-wheel, the install YAML and the chart, which both name the released image by its digest, the plug-in
-of kubectl with its manifest for krew, and the bill of materials. It also writes .build/notes.md,
-the text of the release. REPOSITORY is the address of the sources.
+`check` refuses a tag that does not name this version, and pages that deny the release.
+`unpublished` refuses this version if the registry has its image, because tags never move. `files`
+fills dist/: with the CRDs, the wheel, the install YAML and the chart, which both name the released
+image by its digest, the plug-in of kubectl with its manifest for krew, and the bill of materials.
+It also writes .build/notes.md, the text of the release. REPOSITORY is the address of the sources.
 """  # noqa: INP001 - scripts, not a package
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from support import go_tools  # noqa: E402
 CHART = ROOT / "deploy" / "helm" / "cse-operator"
 NOBODYS = "registry.example.com/cse-operator"
 """The image's name if no registry is known."""
+NO_RELEASE = "There is no release yet"
 NOWHERE = "https://git.example.com/cse-operator"
 """The repository's address in the chart if none is known."""
 IMAGE = re.compile(
@@ -50,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         match arguments:
             case ["check", tag]:
                 check(tag)
+            case ["unpublished", image]:
+                unpublished(image)
             case ["files", image, repository]:
                 files(image, repository, ROOT / "dist", ROOT / ".build" / "notes.md")
             case _:
@@ -71,11 +76,49 @@ def check(tag: str) -> None:
     """Refuse a tag that does not name the version in pyproject.toml.
 
     Raises:
-        ReleaseError: The tag is not the version, or the changelog has no section for it.
+        ReleaseError: The tag is not the version, the changelog has no section for it, or a page
+            still says that there is no release.
     """
     if tag != f"v{version()}":
         raise ReleaseError(f"the tag {tag} is not v{version()}, the version in pyproject.toml")
     changes(version())
+    for page in pages_without_a_release():
+        raise ReleaseError(f"{page} says {NO_RELEASE!r}: take it out before this release")
+
+
+def pages_without_a_release() -> list[str]:
+    """Return the pages that say that nothing was released."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    return sorted(
+        str(page.relative_to(ROOT))
+        for page in pages
+        if NO_RELEASE in " ".join(page.read_text(encoding="utf-8").split())
+    )
+
+
+def unpublished(image: str) -> None:
+    """Refuse to publish an image whose version the registry has already.
+
+    Args:
+        image: The image's name, without a tag.
+
+    Raises:
+        ReleaseError: The registry has it, or did not say that it has it not.
+    """
+    tagged = f"{image}:{version()}"
+    asked = subprocess.run(  # noqa: S603 - named here
+        ["docker", "buildx", "imagetools", "inspect", tagged],  # noqa: S607 - the runner's
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if asked.returncode == 0:
+        raise ReleaseError(
+            f"{tagged} is published already, and a tag never moves: make a new version"
+        )
+    if "not found" not in asked.stdout:
+        raise ReleaseError(f"whether {tagged} is published could not be asked:\n{asked.stdout}")
 
 
 def changes(of: str) -> str:

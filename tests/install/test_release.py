@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
+import re
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -97,6 +100,61 @@ def test_a_tag_that_is_not_the_version_is_refused(
 ) -> None:
     assert release.main(["check", "v99.0.0"]) == 1
     assert "v99.0.0 is not v" in capsys.readouterr().err
+
+
+def test_no_page_denies_the_release(
+    release: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+    (tmp_path / "CHANGELOG.md").write_text("## 1.2.3 (2026-11-27)\n- y\n")
+    (tmp_path / "docs" / "install.md").write_text("Install it. There is no\nrelease yet.\n")
+    monkeypatch.setattr(release, "ROOT", tmp_path)
+
+    assert release.main(["check", "v1.2.3"]) == 1
+    assert "docs/install.md says 'There is no release yet'" in capsys.readouterr().err
+    (tmp_path / "docs" / "install.md").write_text("Install it.\n")
+    assert release.main(["check", "v1.2.3"]) == 0
+
+
+def test_the_pages_say_that_there_is_no_release_until_there_is_one(release: ModuleType) -> None:
+    released = re.search(r"^## \d", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    pages = [] if released else ["README.md", "SECURITY.md", "docs/install.md"]
+    assert release.pages_without_a_release() == pages
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "refused"),
+    [
+        (0, "Name: it", "is published already, and a tag never moves: make a new version"),
+        (1, "ERROR: registry.example.net/it:1: not found", ""),
+        (1, "ERROR: dial tcp: i/o timeout", "could not be asked:\nERROR: dial tcp"),
+        (1, "ERROR: 401 Unauthorized", "could not be asked:\nERROR: 401"),
+    ],
+)
+def test_no_version_is_published_twice(  # noqa: PLR0917 - three of them are the case
+    release: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    code: int,
+    printed: str,
+    refused: str,
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\necho "$@" >"{tmp_path}/asked"\necho "{printed}" >&2\nexit {code}\n'
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(release.ReleaseError, match=refused) if refused else nullcontext():
+        release.unpublished(NAME)
+
+    asked = (tmp_path / "asked").read_text()
+    assert asked == f"buildx imagetools inspect {NAME}:{release.version()}\n"
 
 
 def test_a_version_that_the_changelog_does_not_have_is_refused(

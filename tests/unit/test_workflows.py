@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+import pytest
 import yaml
 
 from support.repository import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+RENOVATE = json.loads((ROOT / "renovate.json").read_text(encoding="utf-8"))
 RELEASE = (ROOT / ".github" / "workflows" / "release.yaml").read_text(encoding="utf-8")
 
 
@@ -21,10 +24,40 @@ def test_every_action_is_pinned_by_its_commit_and_says_its_version() -> None:
 
 
 def test_every_other_image_is_named_by_its_digest() -> None:
-    for named in re.findall(r"generator=(\S+)", RELEASE):
-        assert re.search(r"@sha256:[0-9a-f]{64}$", named)
+    images = re.findall(r"(?:generator=|image=| image: )(\S+)", RELEASE)
+    assert len(images) == 3, "the emulator, BuildKit and the scanner"
     [base] = re.findall(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", base)
+    for named in (*images, base):
+        assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", named)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_each_workflow_tests_the_image_and_on_the_python_of_the_image(workflow: Path) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    [python] = re.findall(r"^ARG BASE=python:(3\.\d+)-", dockerfile, re.MULTILINE)
+    project = (ROOT / "pyproject.toml").read_text()
+    newest = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)[-1]
+    assert python == newest
+
+    for job in yaml.safe_load(workflow.read_text())["jobs"].values():
+        steps = job["steps"]
+        used = [step.get("uses", "").partition("@")[0] for step in steps]
+        assert used[:2] == ["actions/checkout", "actions/setup-python"]
+        assert steps[1]["with"] == {"python-version": python}
+    tests = next(iter(yaml.safe_load(workflow.read_text())["jobs"].values()))["steps"]
+    assert tests[-1]["run"].endswith(" make image-test")
+
+
+def test_the_first_push_comes_after_everything_that_is_made_beforehand() -> None:
+    steps = yaml.safe_load(RELEASE)["jobs"]["publish"]["steps"]
+    texts = [str(step) for step in steps]
+    [push] = [i for i, step in enumerate(steps) if step.get("with", {}).get("push")]
+    [tools] = [i for i, text in enumerate(texts) if "make tools" in text]
+    [asked] = [i for i, text in enumerate(texts) if "release.py unpublished" in text]
+    [login] = [i for i, text in enumerate(texts) if "docker/login-action" in text]
+    assert tools < login < asked < push
+    # Docker keeps passwords by host, not by path.
+    assert steps[login]["with"]["registry"] == "${{ steps.release.outputs.host }}"
 
 
 def test_nothing_is_published_before_everything_was_tested() -> None:
@@ -41,6 +74,24 @@ def test_the_image_is_made_for_both_kinds_of_nodes() -> None:
 
 
 def test_new_versions_are_not_taken_at_once() -> None:
-    configured = json.loads((ROOT / "renovate.json").read_text())
-    assert configured["minimumReleaseAge"] == "7 days"
-    assert configured["internalChecksFilter"] == "strict"
+    assert RENOVATE["minimumReleaseAge"] == "7 days"
+    assert RENOVATE["internalChecksFilter"] == "strict"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    [lock] = re.findall(r"^LOCK := .*?[^\\]$", makefile, re.MULTILINE | re.DOTALL)
+    assert '--exclude-newer "7 days"' in lock
+
+
+def test_the_bot_renews_the_lock_files_and_the_images_of_the_workflow() -> None:
+    def matches(manager: dict[str, list[str]], path: str) -> bool:
+        return any(re.search(text.strip("/"), path) for text in manager["managerFilePatterns"])
+
+    assert all(matches(RENOVATE["pip_requirements"], lock.name) for lock in ROOT.glob("*.lock"))
+    [images] = RENOVATE["customManagers"]
+    assert matches(images, ".github/workflows/release.yaml")
+    [pattern] = images["matchStrings"]
+    found = re.findall(pattern.replace("(?<", "(?P<"), RELEASE)
+    assert [name for name, _, _ in found] == [
+        "tonistiigi/binfmt",
+        "moby/buildkit",
+        "docker/buildkit-syft-scanner",
+    ]
