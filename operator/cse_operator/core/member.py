@@ -190,7 +190,7 @@ def member_of(
         suspended=spec.get("suspend") is True,
         deleting=deleting,
         approved=approved,
-        retry_requested=retry_request is not None and retry_request != status.last_handled_retry_at,
+        retry_requested=_retry_requested(retry_request, status),
         type=engine.type if engine is not None else None,
         engine_status=engine.status if engine is not None else None,
         current=status.current_version,
@@ -203,6 +203,18 @@ def member_of(
         ends=_ends(status),
         held_since=status.held_since if status.held else None,
     )
+
+
+def _retry_requested(request: str | None, status: Status) -> bool:
+    """Whether a person's retry request is open, or an intent without an answer acts on it.
+
+    Otherwise the intent itself would end what the request excuses, and its call would be held.
+    """
+    if request is None:
+        return False
+    record = status.upgrade
+    acts_on = record is not None and record.unanswered and record.retry_request == request
+    return acts_on or request != status.last_handled_retry_at
 
 
 def may_run(status: Status) -> bool:

@@ -53,12 +53,14 @@ class Desired:
 
 
 def bounded(request: str | None) -> str | None:
-    """Return a request as the status echoes it: a long one as its digest.
+    """Return a request as the status echoes it: a long one as its digest, an empty one as none.
 
     An annotation of full size could make the status too large to be stored, and then no upgrade of
     the resource could be recorded.
     """
-    if request is None or len(request) <= LONGEST_ECHO:
+    if not request:
+        return None
+    if len(request) <= LONGEST_ECHO:
         return request
     # Encoding a lone surrogate would raise without this, and no request may end the step.
     return f"sha256:{hashlib.sha256(request.encode(errors='surrogatepass')).hexdigest()}"
@@ -130,6 +132,8 @@ class Observation:
     """Seconds since the look at the job began, whether the job was shown or missing."""
     missing_job: int | None = None
     """The id of a job that the vendor says it does not know."""
+    job_missing_for: float = 0.0
+    """Seconds for which every look has said that the vendor does not know the followed job."""
     jobs: tuple[JobView, ...] | None = None
     """The vendor's list of the engine's jobs; None while it was not asked for, empty if the site
     does not offer it. A job's absence from the list proves nothing."""

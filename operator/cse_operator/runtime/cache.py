@@ -64,6 +64,8 @@ class CachedResource:
     touched: int
     """When it was last watched, read or written, by the cache's own count."""
     content: Content
+    gone: bool = False
+    """Whether the cache has removed it."""
     notes: Notes = field(default_factory=Notes)
     _summary: Summary | None = None
     _member: Member | None = None
@@ -213,6 +215,7 @@ class Cache:
         if known is None or known.reference.uid != uid:
             return False
         del self._resources[key]
+        known.gone = True
         self.on_remove(known, self.engine_of(key))
         self._ownership.remove(key)
         self.on_change()

@@ -134,7 +134,17 @@ class Calls:
     async def _send_if_allowed(
         self, work: Work, o: Observation, record: UpgradeRecord, send_before: float
     ) -> Accepted | Held:
-        """Make the call; return the hold instead if a policy has closed since the decision."""
+        """Make the call, unless a person or a policy has taken it back since the decision.
+
+        Returns:
+            The answer; the hold instead if a policy has closed.
+
+        Raises:
+            CloudError: The call failed, or was not sent.
+        """
+        if work.withdrawn:
+            told = "the resource was changed or deleted before the call went out"
+            raise CloudError(Failure(FailureKind.NOT_SENT, told))
         permit = work.gate.ask_again(work.key, o.engine)
         if isinstance(permit, Held):
             return permit
@@ -183,6 +193,7 @@ class Calls:
 
         Raises:
             KubeError: The write failed; the answer is kept.
+            BrokenRowError: The answer is recorded, and led to a state other than its row's.
         """
         answer = self._answers[cached.key]
         status = cached.parse_status()

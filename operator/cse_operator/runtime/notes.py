@@ -25,6 +25,8 @@ class Notes:
     """Looks in a row that showed an engine state that passes by itself."""
     not_found_since: float | None = None
     """Since when every look has said that the engine does not exist."""
+    job_missing_since: float | None = None
+    """Since when every look at the followed job has said that the vendor does not know it."""
     job: JobView | None = None
     ended_since: float | None = None
     """Since when this process has seen the followed job ended."""
@@ -50,6 +52,7 @@ class Notes:
             return
         self._state, self._mark, self.state_since = state, mark, now
         self.wrote_intent = False
+        self.job_missing_since = None
         if self.job is not None and self.job.job_id != job_id:
             self.job, self.ended_since = None, None
 
@@ -85,6 +88,12 @@ class Notes:
     def job_look_failed(self) -> None:
         """Note that the vendor did not show the job; this says nothing about the engine."""
         self.failures += 1
+        self.job_missing_since = None
+
+    def job_missing(self, now: float) -> None:
+        """Note that the vendor does not know the followed job."""
+        if self.job_missing_since is None:
+            self.job_missing_since = now
 
     def call_answered(self, *, sent: bool) -> None:
         """Note that a changing call was answered, lost its answer, or was never sent."""
@@ -94,6 +103,7 @@ class Notes:
         """Note that the vendor showed the job."""
         before = self.job
         self.job = job
+        self.job_missing_since = None
         self.failures = 0
         if not (job.has_ended or job.has_stopped):
             self.ended_since = None

@@ -30,7 +30,7 @@ class Recorder:
         now = after.ready
         if now is None:
             return
-        if after.upgrade is not None and after.upgrade.result and _is_another(before, after):
+        if after.upgrade is not None and after.upgrade.result and _has_ended(before, after):
             self._metrics.upgrade_ended(after.upgrade)
         if before.ready is not None and before.ready.reason == now.reason:
             return
@@ -44,12 +44,9 @@ class Recorder:
             self._events.post(reference, FACTS[reason].event_type, reason.value, now.message)
 
 
-def _is_another(before: Status, after: Status) -> bool:
-    """Whether the end of the upgrade was not announced yet.
+def _has_ended(before: Status, after: Status) -> bool:
+    """Whether the write recorded an end: it then heads the history.
 
-    A job that somebody else started may be found and ended in one step, right after another job.
+    A record without a new entry is an earlier one, which an undone intent had replaced.
     """
-    old, new = before.upgrade, after.upgrade
-    if old is None or new is None or old.result is None:
-        return True
-    return (old.job_id, old.requested_at) != (new.job_id, new.requested_at)
+    return after.history[:1] != before.history[:1]

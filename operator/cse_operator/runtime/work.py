@@ -70,6 +70,13 @@ class Work:
         return Turn(urgency, resource.reference.namespace)
 
     @property
+    def withdrawn(self) -> bool:
+        """Whether a person has changed or deleted the resource since the step read it."""
+        cached = self.cached
+        changed = cached.generation != self.resource.generation
+        return cached.gone or cached.deleting or changed
+
+    @property
     def _calls_nothing(self) -> bool:
         """Whether the step only looks: an administrator, the region or a deletion forbids calls."""
         return self.authority.observes_only or self.refused is not None or self.cached.deleting
@@ -131,7 +138,11 @@ class Work:
                 self.ownership.looked(self.key, succeeded=False)
                 notes.job_look_failed()
                 return replace(o, job_failure=error.failure, failures=notes.failures)
-            return replace(o, job=None, missing_job=job_id)
+            if not followed:
+                return replace(o, job=None, missing_job=job_id)
+            notes.job_missing(boottime())
+            missing_for = max(_since(notes.job_missing_since, self.job_asked), 0.0)
+            return replace(o, job=None, missing_job=job_id, job_missing_for=missing_for)
         if followed:
             notes.job_shown(job, self.job_asked)
         return replace(o, job=job, missing_job=None, failures=notes.failures)

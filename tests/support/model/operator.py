@@ -96,6 +96,7 @@ class Notes:
     unsent: int = 0
     ended_since: float | None = None
     not_found_since: float | None = None
+    job_missing_since: float | None = None
     passing_looks: int = 0
     state: object = None
     stage_since: float = 0.0
@@ -286,7 +287,7 @@ class ModelOperator:
         state = _state_and_mark(status)
         if notes.state != state:
             notes.state, notes.stage_since, notes.wrote_intent = state, now, False
-            notes.ended_since = None
+            notes.ended_since = notes.job_missing_since = None
         return Observation(
             desired=Desired(
                 generation=resource.generation,
@@ -356,11 +357,18 @@ class ModelOperator:
             # For a job of a deleted engine, the vendor's answer is not readable.
             gone = failure is NO_ENGINE
             notes.failures += 1
+            notes.job_missing_since = None
             unseen = LOOK_FAULTS["transient"] if gone else failure
             return replace(o, job_failure=unseen, failures=notes.failures)
         job = self.vendor.show_job(decision.job_to_show, self.weather.lag)
         if job is None:
-            return replace(o, missing_job=decision.job_to_show)
+            if o.record is None or o.record.job_id != decision.job_to_show:
+                return replace(o, missing_job=decision.job_to_show)
+            if notes.job_missing_since is None:
+                notes.job_missing_since = self.vendor.now
+            gone_for = self.vendor.now - notes.job_missing_since
+            return replace(o, missing_job=decision.job_to_show, job_missing_for=gone_for)
+        notes.job_missing_since = None
         if o.record is not None and o.record.job_id == job.job_id:
             over = job.has_ended or job.has_stopped
             since = notes.ended_since if notes.ended_since is not None else self.vendor.now

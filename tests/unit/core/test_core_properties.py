@@ -130,6 +130,7 @@ observations = st.builds(
     job=st.none() | jobs,
     job_age=AGES,
     missing_job=JOB_IDS,
+    job_missing_for=AGES,
     failure=st.none()
     | st.builds(Failure, kind=st.sampled_from(FailureKind), message=st.just("words")),
     failures=st.integers(0, 9),

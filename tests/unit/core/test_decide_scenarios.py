@@ -415,6 +415,41 @@ SCENARIOS: dict[str, Scenario] = {
         ((U, S.OTHER_JOB),),
         Reason.OUTCOME_UNCERTAIN,
     ),
+    "the vendor does not show the job that a lost Retry may have run again": Scenario(
+        observed(intent_of_retry(), engine=failed_engine(), missing_job=101, known_for=36, jobs=()),
+        ((U, S.OTHER_JOB),),
+        Reason.OUTCOME_UNCERTAIN,
+    ),
+    "nothing names a job, before the call or after it": Scenario(
+        observed(
+            record(baseline_job_id=None), engine=engine(latest_job_id=None), known_for=36, jobs=()
+        ),
+        ((U, S.OTHER_JOB),),
+        Reason.OUTCOME_UNCERTAIN,
+    ),
+    "nothing names a job, and a person asks for the call": Scenario(
+        observed(
+            record(baseline_job_id=None),
+            engine=engine(latest_job_id=None),
+            known_for=36,
+            jobs=(),
+            desired=desired(retry_request="9:00"),
+        ),
+        ((U, S.GIVEN_UP), (I, S.UPGRADE_DUE)),
+        Reason.SUBMITTING,
+        Effect.UPGRADE,
+    ),
+    "the engine names no job, and the list shows that none ran since": Scenario(
+        observed(
+            record(baseline_job_id=None),
+            engine=engine(latest_job_id=None),
+            known_for=36,
+            jobs=(job(job_id=100, started_at=at(-9000), status="Finished"),),
+        ),
+        ((U, S.UNCHANGED_AND_WANTED),),
+        Reason.SUBMITTING,
+        Effect.UPGRADE,
+    ),
     "the vendor forgot the job that ran since": Scenario(
         observed(
             record(), engine=engine(latest_job_id=101), missing_job=101, known_for=60, jobs=()
@@ -655,6 +690,16 @@ SCENARIOS: dict[str, Scenario] = {
         ((R, S.JOB_RUNS),),
         Reason.UPGRADING,
     ),
+    "the Retry's job shows its old end for long, and the engine upgrades": Scenario(
+        observed(
+            intent_of_retry(job_id=101),
+            engine=engine(status="Upgrading", latest_job_id=101),
+            job=job(status="Error", ended_at=at(-300)),
+            known_for=90,
+        ),
+        ((R, S.JOB_RUNS),),
+        Reason.UPGRADING,
+    ),
     "the Retry was answered with the old job, and the engine runs a new one": Scenario(
         observed(
             intent_of_retry(job_id=101),
@@ -770,18 +815,18 @@ SCENARIOS: dict[str, Scenario] = {
     "reads do not show the accepted job yet": Scenario(
         observed(running(), missing_job=101), ((R, S.JOB_HIDDEN),), Reason.UPGRADING
     ),
-    "an old 404 says nothing of now": Scenario(
-        observed(running(), missing_job=101, known_for=500, job_age=490),
+    "a gateway says in passing that there is no such job": Scenario(
+        observed(running(), missing_job=101, known_for=500, job_missing_for=34),
         ((R, S.JOB_HIDDEN),),
         Reason.UPGRADING,
     ),
     "the job vanished": Scenario(
-        observed(running(), engine=failed_engine(), missing_job=101, known_for=60),
+        observed(running(), engine=failed_engine(), missing_job=101, job_missing_for=35),
         ((R, S.JOB_VANISHED), (I, S.FAILED)),
         Reason.UPGRADE_FAILED,
     ),
     "the job vanished and the engine is at the target": Scenario(
-        observed(running(), engine=engine(version="2.4.0"), missing_job=101, known_for=60),
+        observed(running(), engine=engine(version="2.4.0"), missing_job=101, job_missing_for=35),
         ((R, S.JOB_FINISHED), (I, S.AT_TARGET)),
         Reason.UP_TO_DATE,
     ),

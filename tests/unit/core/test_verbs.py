@@ -55,6 +55,13 @@ def test_a_request_of_any_length_is_echoed_briefly_and_distinctly(request_):
     assert Desired.of(spec, 1, reconcile_request=f"{request_}!").reconcile_request != echo
 
 
+def test_an_empty_request_is_none():
+    """Its answer could not be told from none, so it would never be answered."""
+    spec = Spec.model_validate(engine_manifest("orders", namespace="payments")["spec"])
+    asked = Desired.of(spec, 1, reconcile_request="", retry_request="")
+    assert (asked.reconcile_request, asked.retry_request) == (None, None)
+
+
 @pytest.mark.parametrize("result", [Result.REJECTED, Result.FAILED, Result.TIMED_OUT])
 def test_a_request_for_a_retry_unlocks_an_ended_upgrade_once(result):
     asked = observed(ended(result), desired=desired(retry_request="9:00"))

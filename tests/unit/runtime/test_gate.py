@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.names import APPROVED_VERSION
+from cse_operator.api.names import APPROVED_VERSION, RETRY_REQUESTED_AT
 from cse_operator.cloud.errors import CloudError
 from cse_operator.core.observation import Limits
 from cse_operator.core.permit import ALLOWED, Held
@@ -19,11 +19,12 @@ from cse_operator.core.policies import PolicySet
 from cse_operator.kube import errors
 from cse_operator.runtime import calls, gate, reconcile, statuses, work
 from support.cloud_calls import FakeTime
-from support.fake_vendor import engine_view, failure, job_view
+from support.fake_vendor import NOON, engine_view, failure, job_view
 from support.policies import policy, utc
 from support.reconcile_world import World
 from support.resources import changed, deleting, stored
 
+KEY = "payments/orders"
 CLOSED = policy(suspend=True)
 NIGHT = policy(windows=[{"name": "w", "schedule": "0 2 * * *", "duration": "4h"}])
 
@@ -187,6 +188,25 @@ async def test_window_closes_during_retry_after(world: World) -> None:
     assert "upgrade to 2.4.0" not in await world.step()
     assert world.reason() == "OutsideWindow"
     assert "upgrade" not in world.status()
+
+
+async def test_a_requested_retry_goes_out_past_a_wave_that_waits(world: World) -> None:
+    """The intent answers the request, and must not thereby end what the request excuses."""
+    canary = add(world, "canary")
+    world.apply(changed(world.cluster.objects[canary], labels={"wave": "canary"}))
+    world.cloud.engines["engine-of-canary"] = engine_view("engine-of-canary", status="Unavailable")
+    failed = {"status": "UpgradeFailed", "additional_actions": ("Retry",)}
+    world.cloud.engines["engine-of-orders"] = engine_view("engine-of-orders", **failed)
+    world.cloud.jobs[100] = job_view(100, "engine-of-orders", status="Error", ended_at=NOON)
+    first = {"name": "canary", "selector": {"matchLabels": {"wave": "canary"}}}
+    rule(world, policy(waves=[first, {"name": "rest"}]))
+    await world.step(canary)
+    await world.step()
+    assert "retry" not in world.deeds
+    asked = changed(world.cluster.objects[KEY], annotations={RETRY_REQUESTED_AT: "9:00"})
+    world.apply(asked)
+
+    assert await world.step() == ["look", "write Submitting", "retry", "write Upgrading"]
 
 
 async def test_approval_withdrawn_after_start(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cse_operator.api.failure_kind import FailureKind
-from cse_operator.api.names import RETRY_REQUESTED_AT
+from cse_operator.api.names import RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT
 from cse_operator.cloud.errors import CloudError
 from cse_operator.kube import errors
 from cse_operator.runtime import calls, reconcile, statuses, work
@@ -19,7 +19,7 @@ from cse_operator.runtime.polls import Polls
 from support.cloud_calls import FakeTime
 from support.fake_vendor import NOON, engine_view, failure, job_view
 from support.reconcile_world import World
-from support.resources import Object, changed, stored
+from support.resources import Object, changed, deleting, stored
 
 KEY = "payments/orders"
 ENGINE = stored()["spec"]["engineId"]
@@ -244,12 +244,47 @@ async def test_a_spec_that_becomes_invalid_during_the_call_does_not_lose_the_job
     assert world.status()["upgrade"]["jobId"] == 101
 
 
-async def test_the_call_is_for_the_recorded_version(world: World) -> None:
+@pytest.mark.parametrize("doing", ["suspends it", "desires another version", "deletes it"])
+async def test_a_person_who_is_faster_than_the_call_takes_it_back(world: World, doing: str) -> None:
     def the_watch_is_faster() -> None:
-        _change(world, version="2.5.0")
+        match doing:
+            case "suspends it":
+                _change(world, suspend=True)
+            case "desires another version":
+                _change(world, version="2.5.0")
+            case _:
+                world.delete(KEY)
 
     world.cluster.after_write = [the_watch_is_faster]
+    assert not any(deed.startswith("upgrade") for deed in await world.step())
+    if doing == "desires another version":
+        assert "was not sent: the resource was changed" in world.status()["message"]
+        assert "upgrade to 2.5.0" in await world.step()
+    if doing == "suspends it":
+        await world.step()
+        assert (world.reason(), "upgrade" in world.status()) == ("Suspended", False)
+
+
+async def test_a_resource_on_its_way_out_is_not_called_for(world: World) -> None:
+    def the_watch_is_faster() -> None:
+        world.apply(deleting(world.cluster.objects[KEY]))
+
+    world.cluster.after_write = [the_watch_is_faster]
+    assert "upgrade to 2.4.0" not in await world.step()
+
+
+@pytest.mark.parametrize("annotation", [RETRY_REQUESTED_AT, RECONCILE_REQUESTED_AT])
+async def test_an_annotation_that_was_emptied_requests_nothing(
+    world: World, annotation: str
+) -> None:
+    refused = CloudError(failure(FailureKind.REJECTED, http_status=400))
+    world.cloud.outcomes = [refused] * 3
+    world.apply(changed(world.cluster.objects[KEY], annotations={annotation: ""}))
     assert "upgrade to 2.4.0" in await world.step()
+    world.time.advance(60)
+    assert await world.step() == ["look"]
+    world.time.advance(600)
+    assert await world.step() == ["look"]
 
 
 async def test_an_intent_that_is_stored_otherwise_than_decided_is_not_called(world: World) -> None:
@@ -426,9 +461,22 @@ async def test_a_job_that_the_vendor_does_not_know_is_looked_for_at_the_engine(
     world: World,
 ) -> None:
     await world.step()
-    del world.cloud.jobs[101]
+    shown = world.cloud.jobs.pop(101)
     assert (await world.step())[:2] == ["job 101", "look"]
+    world.time.advance(34)
+    await world.step()
     assert world.reason() == "Upgrading"
+    world.cloud.jobs[101] = shown
+    await world.step()
+    del world.cloud.jobs[101]
+    world.cloud.engines[ENGINE] = engine_view(ENGINE, latest_job_id=101)
+    await world.step()
+    world.time.advance(34)
+    await world.step()
+    assert world.reason() == "Upgrading", "only a grace without any look at the job counts"
+    world.time.advance(1)
+    await world.step()
+    assert (world.reason(), world.status()["result"]) == ("UpgradeFailed", "Failed")
 
 
 async def test_the_polls_of_a_project_stay_below_a_quarter_of_its_limit() -> None:

@@ -11,7 +11,7 @@ import pytest
 from cse_operator.api.reason_facts import FACTS
 from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
-from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
+from cse_operator.api.upgrade_record import Action, HistoryEntry, Result, UpgradeRecord
 from cse_operator.core.status import conditions
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.metrics import Metrics
@@ -56,6 +56,12 @@ def status(reason: Reason, message: str = "a sentence", **fields: Any) -> Status
     return Status(conditions=told, message=message, **fields)
 
 
+def ended(reason: Reason, result: Result, **fields: Any) -> Status:
+    """Return the status after the end of an upgrade, which heads its history."""
+    entry = HistoryEntry(wanted_version="2.4.0", result=result, **fields)
+    return status(reason, upgrade=record(result=result, **fields)).with_ended(entry)
+
+
 def record(**fields: Any) -> UpgradeRecord:
     return UpgradeRecord(
         **({"action": Action.UPGRADE, "wanted_version": "2.4.0", "requested_at": NOON} | fields)
@@ -96,15 +102,24 @@ def test_an_upgrade_is_counted_when_it_ends_and_only_then() -> None:
     idle = status(Reason.UP_TO_DATE)
     intent = status(Reason.SUBMITTING, upgrade=record())
     running = status(Reason.UPGRADING, upgrade=record(job_id=7))
-    done = status(Reason.UP_TO_DATE, upgrade=record(job_id=7, result=Result.SUCCEEDED))
+    done = ended(Reason.UP_TO_DATE, Result.SUCCEEDED, job_id=7)
     for before, after in ((idle, intent), (intent, running), (running, done), (done, done)):
         stage.record(before, after)
     assert stage.ended("Succeeded") == 1
 
 
+def test_an_end_that_is_the_recorded_one_again_is_not_counted_again() -> None:
+    """A policy takes an intent back, and the upgrade before it is the recorded one again."""
+    stage = Stage()
+    rejected = ended(Reason.UPGRADE_REJECTED, Result.REJECTED)
+    intent = rejected.model_copy(update={"upgrade": record()})
+    stage.record(intent, rejected)
+    assert stage.ended("Rejected") == 0
+
+
 def test_an_upgrade_found_and_ended_in_one_step_is_counted_after_another_one() -> None:
     stage = Stage()
-    before = status(Reason.UP_TO_DATE, upgrade=record(job_id=7, result=Result.SUCCEEDED))
-    after = status(Reason.UP_TO_DATE, upgrade=record(job_id=8, result=Result.FAILED))
+    before = ended(Reason.UP_TO_DATE, Result.SUCCEEDED, job_id=7)
+    after = ended(Reason.UP_TO_DATE, Result.FAILED, job_id=8)
     stage.record(before, after)
     assert stage.ended("Failed") == 1

@@ -43,6 +43,8 @@ def running(o: Observation, limits: Limits) -> Situation:
         return Situation.NOT_LOOKED
     if not current and _may_be_another(o, record, o.engine):
         return Situation.JOB_IN_DOUBT
+    if not current and o.engine.status == UPGRADING:
+        return _still_running(o, record, job)  # it shows its old end for long
     if job.has_stopped:
         return _not_ended(o, record, job, limits)
     if job.status == JOB_FINISHED:
@@ -111,8 +113,8 @@ def _without_job(o: Observation, record: UpgradeRecord, limits: Limits) -> Situa
         return Situation.JOB_NOT_SEEN
     if o.engine is None:
         return Situation.NOT_LOOKED
-    early = elapsed_since_intent(o, limits) - o.job_age < limits.grace
-    if early or o.engine.status == UPGRADING:
+    # Gateways say "not found" in passing, and no later look corrects a recorded end.
+    if o.job_missing_for < limits.grace or o.engine.status == UPGRADING:
         return Situation.JOB_HIDDEN
     reached = _reached(record, o.engine) and o.engine.status != UPGRADE_FAILED
     return Situation.JOB_FINISHED if reached else Situation.JOB_VANISHED

@@ -71,7 +71,8 @@ def _candidate_job(
         if o.missing_job != candidate:
             return Situation.JOB_NOT_SEEN
         # The engine names a job that the vendor does not show: reads lag, or it is forgotten.
-        if same_job or engine.status == UPGRADING:
+        # Only a Retry asks for the job of before: unseen, it does not prove that it did not run.
+        if engine.status == UPGRADING:
             return None
         return _other_job(o, record, engine)
     if not is_current(o, record, job, limits):
@@ -111,8 +112,10 @@ def _call_again(
     """No effect of the call is seen, and no wait is left: may it be made again?"""
     if not _is_wanted(o, record, engine):
         return Situation.GIVEN_UP
-    if engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING:
-        # A job ran that the look before the intent did not show.
+    ran = engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING
+    if ran or (engine.latest_job_id is None and not o.jobs):
+        # A job ran that the look before the intent did not show; or neither the engine nor a list
+        # names any job, and then nothing shows that none ran.
         return _other_job(o, record, engine)
     retrying = record.action is Action.RETRY
     if _is_out_of_reach(o, record, engine):
