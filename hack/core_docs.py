@@ -126,7 +126,7 @@ _WHY: Final = {
     "end: the operator follows it and does not call again",
     Situation.LISTED_JOB: "the list holds an upgrade job that started after the baseline",
     Situation.REACHED_TARGET: "no call is needed; a late call would show a job by now",
-    Situation.OTHER_JOB: "the call's job may have run before it and failed: a person decides",
+    Situation.OTHER_JOB: "the call's job may have run and failed: a person decides",
     Situation.UNCHANGED_IN_GRACE: "the call may still arrive, or its effect may not show yet",
     Situation.JOBS_UNREADABLE: "the list may hold the call's job: the next call waits",
     Situation.UNCHANGED_AND_WANTED: "the latest job is the one before the intent, the engine is "

@@ -134,7 +134,7 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
         ConditionType.STALLED,
         "Warning",
         "The answer of a call was lost, and the operator cannot know whether the call took effect: "
-        "other jobs ran since, or no effect of the last allowed call was seen.",
+        "other jobs ran since, no job tells, or no effect of the last allowed call was seen.",
         "Somebody changed the engine while the operator looked for the effect of its call, or the "
         "network lost every call.",
         "Look at the engine's jobs in the CSE console. To have the upgrade called again, set "

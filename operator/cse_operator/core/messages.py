@@ -14,6 +14,7 @@ from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.core.failure_messages import why_not_seen
 from cse_operator.core.observation import Observation
+from cse_operator.core.versions import satisfies
 
 _RETRY_HINT = f"set the annotation {RETRY_REQUESTED_AT} to a new value to try again"
 
@@ -75,12 +76,15 @@ def called_again_on_resume(_: Observation, status: Status) -> str:
     )
 
 
-def observes_a_lost_answer(_: Observation, status: Status) -> str:
-    """Say that a call had no visible effect, and an administrator forbids calls."""
+def observes_a_lost_answer(o: Observation, status: Status) -> str:
+    """Say that a call had no visible effect, and that no call may be made now."""
     record = _record(status)
+    seen = f"the call {_call(record)}{_to(record)} had no visible effect"
+    if o.deleting:
+        return f"{seen}; it is not made again, because the resource is being deleted"
     return (
-        f"the call {_call(record)}{_to(record)} had no visible effect; the operator only observes "
-        "(--observe-only), and makes the call again when it runs without this option"
+        f"{seen}; the operator only observes (--observe-only), and makes the call again when it "
+        "runs without this option"
     )
 
 
@@ -95,18 +99,24 @@ def no_effect_seen(_: Observation, status: Status) -> str:
 
 
 def uncertain(o: Observation, status: Status) -> str:
-    """Say that the answer was lost and another job ran since.
+    """Say that the answer was lost, and that the jobs do not tell what became of the call.
 
     Every process writes the same words, whatever it saw before. Otherwise two processes would
     overwrite each other's message in turn.
     """
-    latest = o.engine.latest_job_id if o.engine else None
+    record, latest = _record(status), o.engine.latest_job_id if o.engine else None
     job = o.shown_job(latest)
     kind = f" ({job.type})" if job is not None else ""
+    if latest is None:
+        finds = "the vendor names no job"
+    elif latest == record.baseline_job_id:
+        finds = f"nothing shows whether job {latest}{kind} ran again"
+    else:
+        finds = f"job {latest}{kind} ran since"
     return (
-        f"the answer of the upgrade call{_to(_record(status))} was lost and job {latest}{kind} ran "
-        "since, so the call's effect cannot be known; look at the engine's jobs in the CSE "
-        f"console, then {_RETRY_HINT}"
+        f"the answer of the call {_call(record)}{_to(record)} was lost and {finds}, so the call's "
+        "effect cannot be known; look at the engine's jobs in the CSE console, then "
+        f"{_RETRY_HINT}"
     )
 
 
@@ -229,19 +239,21 @@ def not_comparable(o: Observation, _: Status) -> str:
 
 
 def not_yet(o: Observation, _: Status) -> str:
-    """Say that a call is due and the process has just started."""
+    """Say that a call is due, and that another one may still be on its way."""
     return (
         f"engine is at {_version(o)}; the upgrade to {o.desired.version} is called soon: the "
-        "operator has just started, and waits until no call of an earlier process can be on its way"
+        "operator waits until no call of another process or resource can be on its way"
     )
 
 
 def observes(o: Observation, _: Status) -> str:
-    """Say that a call is due and an administrator forbids calls."""
+    """Say that a call is due, and that no call may be made now."""
+    due = f"engine is at {_version(o)}; the upgrade to {o.desired.version} is not called, because "
+    if o.deleting:
+        return f"{due}the resource is being deleted"
     return (
-        f"engine is at {_version(o)}; the upgrade to {o.desired.version} is not called, because "
-        "the operator only observes (--observe-only); it is called when the operator runs without "
-        "this option"
+        f"{due}the operator only observes (--observe-only); it is called when the operator runs "
+        "without this option"
     )
 
 
@@ -291,8 +303,8 @@ def _status(o: Observation) -> str:
 
 
 def _waits(o: Observation) -> str:
-    """Return a clause on the waiting upgrade; empty if the engine is at the desired version."""
-    if _version(o) == o.desired.version:
+    """Return a clause on the waiting upgrade; empty if the engine has the desired version."""
+    if satisfies(_version(o), o.desired.version):
         return ""
     return f"; the upgrade to {o.desired.version} waits until it is Available"
 

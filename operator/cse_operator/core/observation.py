@@ -164,6 +164,8 @@ class Observation:
     observes_only: bool = False
     """Whether this process may not call: an administrator said so, the region is not allowed, or
     the resource is being deleted."""
+    deleting: bool = False
+    """Whether the resource is being deleted."""
     poll_interval: float | None = None
     """Seconds between looks at a running job; None outside the loop."""
     progress_due: bool = True

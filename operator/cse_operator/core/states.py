@@ -119,7 +119,7 @@ class Situation(StrEnum):
     JOBS_NOT_LISTED = "the vendor's list of jobs was not looked at"
     JOBS_UNREADABLE = "the vendor's list of jobs cannot be read, after the grace"
     REACHED_TARGET = "the engine is at the intent's target, after the grace"
-    OTHER_JOB = "another job ran since, after the grace"
+    OTHER_JOB = "another job ran since, or no job tells, after the grace"
     UNCHANGED_IN_GRACE = "no effect of the call is seen, and it may still take effect"
     UNCHANGED_AND_WANTED = "no effect of the call is seen after the grace"
     RETRY_UNCHANGED = "no effect of the Retry call is seen after the grace"

@@ -98,6 +98,7 @@ class Work:
             ended_for=_since(self.cached.notes.ended_since, at),
             may_call_in=max(waits),
             observes_only=self._calls_nothing,
+            deleting=self.cached.deleting,
         )
 
     # -- looks ---------------------------------------------------------------------------------

@@ -219,3 +219,32 @@ def test_an_overdue_job_stays_overdue_for_a_process_that_knows_it_for_less_time(
     again = decide(replace(late, status=said, desired=longer), LIMITS).status
     assert again.ready is not None
     assert again.ready.reason == Reason.UPGRADING
+
+
+def test_a_resource_on_its_way_out_is_not_said_to_be_only_observed():
+    lost = observed(record(), known_for=36, jobs=(), observes_only=True, deleting=True)
+    assert decide(lost, LIMITS).status.message == (
+        "the call Upgrade to 2.4.0 had no visible effect; it is not made again, because the "
+        "resource is being deleted"
+    )
+    due = observed(observes_only=True, deleting=True)
+    assert decide(due, LIMITS).status.message.endswith("because the resource is being deleted")
+
+
+def test_an_engine_past_the_desired_patch_waits_for_no_upgrade():
+    frozen = observed(engine=engine(version="2.4.3", status="Freezed"))
+    assert "waits" not in decide(frozen, LIMITS).status.message
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "seen", "said"),
+    [
+        (record(baseline_job_id=None), engine(latest_job_id=None), "the vendor names no job"),
+        (intent_of_retry(), failed_engine(), "nothing shows whether job 101 ran again"),
+        (record(), engine(latest_job_id=101), "job 101 ran since"),
+    ],
+)
+def test_who_has_to_decide_learns_what_the_jobs_do_not_tell(upgrade, seen, said):
+    lost = observed(upgrade, engine=seen, missing_job=seen.latest_job_id, known_for=36, jobs=())
+    message = decide(lost, LIMITS).status.message
+    assert f"was lost and {said}, so the call's effect cannot be known" in message

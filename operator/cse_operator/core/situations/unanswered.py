@@ -85,7 +85,7 @@ def _candidate_job(
 
 
 def _other_job(o: Observation, record: UpgradeRecord, engine: EngineView) -> Situation:
-    """A job ran since the intent that does not tell what became of the call."""
+    """No job tells what became of the call, such as a later job of another kind."""
     if not _is_wanted(o, record, engine) or o.retry_requested:
         return Situation.GIVEN_UP
     return Situation.OTHER_JOB
