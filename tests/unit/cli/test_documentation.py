@@ -132,6 +132,16 @@ def test_a_sample_of_an_engine_says_which_version_to_put_first(sample):
     assert "# Put the engine's current version here first" in before_it.split("\nspec:\n")[1]
 
 
+def test_the_page_about_gitops_lists_the_annotations_of_the_reference():
+    listed = {
+        name: set(re.findall(rf"^\| `({names.GROUP}/[\w-]+)` \|", text, re.MULTILINE))
+        for name in ("gitops.md", "reference/api.md")
+        for text in [(ROOT / "docs" / name).read_text(encoding="utf-8")]
+    }
+    assert names.APPROVED_VERSION in listed["gitops.md"]
+    assert listed["gitops.md"] == listed["reference/api.md"]
+
+
 def test_the_readme_and_the_page_of_the_fleet_show_the_columns_of_the_resource():
     [life] = [block.splitlines() for block in blocks("console") if "NAME" in block]
     [fleet] = [
