@@ -15,6 +15,7 @@ import argocd
 import core_docs
 import helm_chart
 import metrics_reference
+import regions_reference
 
 import monitoring
 from cse_operator.api import crd, policy_crd
@@ -30,6 +31,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     **helm_chart.files(),
     **monitoring.FILES,
     "docs/reference/metrics.md": metrics_reference.render,
+    "docs/reference/regions.md": regions_reference.render,
 }
 
 

@@ -327,6 +327,32 @@ def test_helm_brings_the_crd_up_to_date_and_leaves_it_with_the_resources(
     assert cluster.request("GET", engine_path("default", "orders"))["spec"]["version"] == "2.4.0"
 
 
+def test_an_earlier_chart_without_its_crds_leaves_the_newer_crds_and_a_rollback_does_not(
+    private_control_plane: LocalControlPlane, tmp_path: Path
+) -> None:
+    """docs/install.md says how to roll the operator back, and why not by `helm rollback`."""
+    cluster = private_control_plane.cluster
+    helm, home = Helm(tmp_path, cluster), f"--namespace={SYSTEM}"
+    older = str(_older_chart(tmp_path))
+
+    def is_newer() -> bool:
+        return "shortNames" in cluster.request("GET", CRD_PATH)["spec"]["names"]
+
+    helm("install", "ours", older, home, "--create-namespace")
+    helm("upgrade", "ours", str(CHART), home)
+    again = (home, "--reset-then-reuse-values")
+    helm("upgrade", "ours", older, *again, "--set=crds.install=false")
+    assert "CustomResourceDefinition" not in helm("get", "manifest", "ours", home)
+    assert is_newer()
+
+    helm("upgrade", "ours", str(CHART), *again, "--set=crds.install=true")
+    assert "CustomResourceDefinition" in helm("get", "manifest", "ours", home)
+    assert is_newer()
+
+    helm("rollback", "ours", "1", home)
+    assert not is_newer()
+
+
 def _older_chart(folder: Path) -> Path:
     """Write the chart as it was before the CRD had short names; return its folder."""
     chart = folder / "older"

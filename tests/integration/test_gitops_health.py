@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,6 +210,22 @@ def test_every_action_and_every_scene_is_in_the_table_of_actions():
     there = {path.parent.name for path in (FOLDER / "actions").glob("*/action.lua")}
     assert {case["action"] for case in tables["actionTests"]} == there
     assert {Path(case["inputPath"]).stem for case in tables["discoveryTests"]} == set(SCENES)
+
+
+def test_the_page_about_gitops_names_every_action_and_says_how_an_outage_is_shown(judge):
+    page = (ROOT / "docs" / "gitops.md").read_text(encoding="utf-8")
+    [listed] = re.findall(r"^\* \*Actions\*: ([\w, ]+)\.", page, re.MULTILINE)
+    there = {path.parent.name for path in (FOLDER / "actions").glob("*/action.lua")}
+    assert set(re.split(r", | and ", listed)) == there
+
+    health = {
+        scene: judge.lua(script("health.lua"), manifest(scene))["status"]
+        for scene in ("cloud-unavailable", "upgrading-unseen")
+    }
+    assert health == {"cloud-unavailable": "Suspended", "upgrading-unseen": "Progressing"}
+    plain = " ".join(page.split())
+    assert "also if the vendor cannot be reached meanwhile. Without an upgrade" in plain
+    assert "it is Suspended while it waits" in plain
 
 
 def test_each_form_for_argo_cd_brings_the_same() -> None:

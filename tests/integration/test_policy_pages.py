@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,9 @@ def test_who_edits_does_not_approve_and_who_approves_does_not_edit(
     both = json.dumps({"metadata": {"annotations": signed}, "spec": {"version": "2.5.0"}})
     assert "of its own" in refused(approver, "patch", "mse", "orders", "--type=merge", "-p", both)
 
-    approver(*annotate("2.4.0", name("approver")))
-    editor("annotate", "mse", "orders", f"{APPROVED}-", f"{SIGNED}-")
+    for command in _commands_that_approve():
+        _run_as(cluster, tmp_path / "approver.kubeconfig", command)
+        editor("annotate", "mse", "orders", f"{APPROVED}-", f"{SIGNED}-")
 
     # Again with kubectl cse, which signs by itself.
     folder = plugin.build(tmp_path / "plugin")
@@ -120,6 +122,21 @@ def test_who_edits_does_not_approve_and_who_approves_does_not_edit(
     said = by_plugin["approver"]("approve", "orders", "2.4.0")
     assert said == f"orders: approved by {name('approver')}\n"
     editor("patch", "mse", "orders", "--type=merge", "-p", change)
+
+
+def _commands_that_approve() -> list[str]:
+    """Return the commands of the page that need only kubectl: usual, and with Flux."""
+    page = ROOT / "docs" / "policies" / "approve-in-the-cluster.md"
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^```sh\n(kubectl annotate .*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(found) == 2
+    return found
+
+
+def _run_as(cluster: Any, kubeconfig: Path, command: str) -> None:
+    """Run a command of the page as a person, in the namespace of this test."""
+    ours = command.replace("kubectl ", f"{cluster.kubectl} --kubeconfig={kubeconfig} ")
+    subprocess.run(["bash", "-c", ours.replace("-n payments", "-n default")], check=True)
 
 
 def _person(admin: Kubectl, cluster: Any, folder: Path, person: str, role: str) -> Kubectl:

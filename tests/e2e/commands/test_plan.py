@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -311,6 +312,29 @@ async def test_the_role_for_plans_suffices_and_changes_nothing(
     refused = kubectl.run("apply", "-f", str(folder))
     assert "forbidden" in refused.stderr.lower()
     assert scene.changing_calls() == []
+
+
+def test_the_role_for_plans_suffices_for_an_import_with_an_access_key(scene: Scene, planner: Path):
+    """docs/install.md names this role, and the right to get the Secret if there is no key."""
+    engine = scene.engine("orders")
+    scene.secret()
+
+    def imported(*, access_key: bool) -> CompletedProcess[str]:
+        ids = ("--region=cn-north-4", f"--project={scene.project}", f"-n={scene.namespace}")
+        return command.run(
+            *("import", *ids),
+            vendor=scene.simulation.url,
+            kubeconfig=planner,
+            access_key=access_key,
+        )
+
+    with_key = imported(access_key=True)
+    assert with_key.returncode == 0, with_key.stderr
+    assert engine.id in with_key.stdout
+    without = imported(access_key=False)
+    assert without.returncode == 1
+    assert "huaweicloud" in without.stderr
+    assert "forbidden" in without.stderr.lower()
 
 
 # --- refusals by the API server -------------------------------------------------------------------

@@ -21,6 +21,7 @@ FENCES = re.MULTILINE | re.DOTALL
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+SAMPLES = sorted((ROOT / "deploy" / "samples").rglob("*.yaml"))
 FLEET = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
 
 
@@ -30,8 +31,9 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 
 def code() -> list[str]:
-    """Return each line of the README's fenced blocks, and each inline code of its text."""
-    fenced = [line for block in blocks(r"\w+") for line in block.splitlines()]
+    """Return each command or line of the README's fenced blocks, and each inline code."""
+    joined = [re.sub(r" *\\\n *", " ", block) for block in blocks(r"\w+")]
+    fenced = [line for block in joined for line in block.splitlines()]
     prose = re.sub(r"^```.*?^```", "", README, flags=FENCES)
     return [*fenced, *re.findall(r"`([^`\n]+)`", prose)]
 
@@ -97,6 +99,47 @@ def test_the_manifest_of_the_readme_is_the_sample():
     Spec.model_validate(manifest["spec"])
     sample = yaml.safe_load((ROOT / "deploy/samples/servicecomb-engine.yaml").read_text())
     assert manifest == sample
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/install.md"])
+def test_a_first_engine_is_applied_only_after_the_warning_the_secret_and_the_check(name):
+    page = (ROOT / name).read_text(encoding="utf-8")
+    steps = (
+        "**Set `version` to the version that the engine has now.**",
+        "cse-operator import",
+        "kubectl create namespace payments",
+        "kubectl -n payments create secret generic huaweicloud",
+        "--secret huaweicloud --region",
+        "kubectl -n payments apply -f",
+    )
+    places = [page.find(step) for step in steps]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert len(re.findall(r"kubectl -n payments apply -f", page)) == 1
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        path
+        for path in SAMPLES
+        if "\nkind: MicroserviceEngine\n" in path.read_text(encoding="utf-8")
+    ],
+    ids=lambda path: path.stem,
+)
+def test_a_sample_of_an_engine_says_which_version_to_put_first(sample):
+    before_it = sample.read_text(encoding="utf-8").split("\n  version:")[0]
+    assert "# Put the engine's current version here first" in before_it.split("\nspec:\n")[1]
+
+
+def test_the_page_about_gitops_lists_the_annotations_of_the_reference():
+    listed = {
+        name: set(re.findall(rf"^\| `({names.GROUP}/[\w-]+)` \|", text, re.MULTILINE))
+        for name in ("gitops.md", "reference/api.md")
+        for text in [(ROOT / "docs" / name).read_text(encoding="utf-8")]
+    }
+    assert names.APPROVED_VERSION in listed["gitops.md"]
+    assert listed["gitops.md"] == listed["reference/api.md"]
 
 
 def test_the_readme_and_the_page_of_the_fleet_show_the_columns_of_the_resource():
