@@ -23,6 +23,12 @@ def test_every_action_is_pinned_by_its_commit_and_says_its_version() -> None:
         assert re.search(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
 
 
+def test_the_action_that_a_page_shows_is_the_one_used_here() -> None:
+    used = set(re.findall(r"uses: (actions/checkout@\S+ # \S+)", RELEASE))
+    page = (ROOT / "docs" / "gitops.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"uses: (\S+@\S+ # \S+)", page)) == used
+
+
 def test_every_other_image_is_named_by_its_digest() -> None:
     images = re.findall(r"(?:generator=|image=| image: )(\S+)", RELEASE)
     assert len(images) == 3, "the emulator, BuildKit and the scanner"
