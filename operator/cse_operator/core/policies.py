@@ -26,8 +26,9 @@ _NO_FREEZES: Final = Freezes(())
 MOST_REMEMBERED: Final = 10_000
 """The most answers of one kind that a set remembers; the oldest go, because labels change."""
 
-MOST_GIVEN_UP: Final = 4
-"""The most long searches for an opening at one moment; further searches wait for a later moment."""
+MOST_LOOKS: Final = 4_000
+"""The most looks at schedules in ten seconds, a fifth of a second or less, to find next openings.
+One search takes at most half of those that are left, so that shorter searches can follow it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,8 +163,8 @@ class PolicySet:
     unknown: str | None = None
     unknown_in: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
-    _given_up: dict[datetime, int] = field(default_factory=dict, repr=False)
-    """How many searches for an opening were given up at the moment of the last such search."""
+    _looks: dict[datetime, int] = field(default_factory=dict, repr=False)
+    """How many looks are left in the ten seconds of the last search, by their begin."""
     _selections: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _alike: dict[Any, Selection] = field(default_factory=dict, repr=False)
     _openings: dict[tuple[Policy, ...], tuple[datetime, NextOpening]] = field(
@@ -230,7 +231,8 @@ class PolicySet:
     def opens_at(self, policies: Sequence[Policy], now: datetime) -> NextOpening:
         """Return when the windows and freezes of all these policies are next open together.
 
-        A known opening is kept until it comes; without one, the search is repeated each day.
+        A known opening is kept until it comes; without one, the search is repeated each day. A
+        search that began with fewer looks than others, and found nothing, is repeated soon.
         """
         key = tuple(policies)
         if key in self._openings:
@@ -238,23 +240,26 @@ class PolicySet:
             until = known.at if known.at is not None else since + timedelta(days=1)
             if since <= now < until:
                 return known
-        if self._given_up.get(now, 0) >= MOST_GIVEN_UP:
-            return NOT_KNOWN
+        begin = now.replace(second=now.second // 10 * 10, microsecond=0)
+        left = self._looks.get(begin, MOST_LOOKS)
         gates = [gate for policy in policies for gate in (policy.windows, policy.freezes)]
-        found = next_common_opening(gates, now)
-        if found == NOT_KNOWN:
-            searches = self._given_up.get(now, 0) + 1
-            self._given_up.clear()
-            self._given_up[now] = searches
-        _forget_the_oldest(self._openings)
-        self._openings[key] = (now, found)
+        found, looks = next_common_opening(gates, now, left // 2)
+        self._looks.clear()
+        self._looks[begin] = left - looks
+        if found != NOT_KNOWN or left == MOST_LOOKS:
+            _forget_the_oldest(self._openings)
+            self._openings[key] = (now, found)
         return found
 
     def remember(self, before: PolicySet) -> None:
-        """Take over the openings that the previous set found for policies that are in both."""
+        """Take over what the previous set found for policies that are in both, and the looks left.
+
+        Otherwise each change of a policy would allow new long searches.
+        """
         same = frozenset(self.policies)
         kept = {key: known for key, known in before._openings.items() if same.issuperset(key)}
         self._openings.update(kept)
+        self._looks.update(before._looks)
 
 
 def _forget_the_oldest(answers: dict[Any, Any]) -> None:

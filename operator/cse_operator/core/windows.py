@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -38,10 +39,6 @@ FURTHEST: Final = timedelta(days=400)
 
 MOST_A_DAY: Final = 24
 """The most starts of one window in a day: a window is not a matter of minutes."""
-
-_MOST_LOOKS: Final = 8_000
-"""The most looks at schedules in one search for a common opening: a second or less. A longer search
-ends with `NOT_KNOWN`, because windows that never meet must not keep the process busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +79,8 @@ class Opening:
         """How long upgrades may start after the window opens."""
         if not timedelta(0) < self.length <= self.duration <= _LONGEST:
             raise ValueError(f"window {self.name}: duration and cutoff leave no time, or too much")
+        self._known: tuple[datetime, datetime] | None = None
+        """The moment of the last answer of `next_start`, and the answer."""
         self._schedule = window.schedule
         minutes, hours, day, _, weekday = self._schedule.split()
         if "*" not in day and "*" not in weekday:
@@ -102,9 +101,18 @@ class Opening:
 
     def next_start(self, moment: datetime) -> datetime | None:
         """Return the first start after a moment, in UTC."""
+        if self._known is not None and self._known[0] <= moment < self._known[1]:
+            return self._known[1]
         away = (moment - _AROUND_A_CHANGE).astimezone(self.zone)
         starts = (start.astimezone(UTC) for start in CronSim(self._schedule, away))
-        return next((start for start in starts if start > moment), None)
+        found = next((start for start in starts if start > moment), None)
+        self._known = None if found is None else (moment, found)
+        return found
+
+    def opens_at(self, moment: datetime) -> datetime | None:
+        """Return the first moment, from the given one on, at which the window is open."""
+        start = self.next_start(moment - self.length)
+        return None if start is None else max(start, moment)
 
     def end_at(self, moment: datetime) -> datetime | None:
         """Return when the window closes if it is open at a moment; None if it is closed."""
@@ -144,11 +152,15 @@ class Windows:
         self._known = (moment, period)
         return period
 
-    def ahead(self, moment: datetime) -> Period:
-        """Return whether the gate is open at a moment far ahead; only if closed, until when."""
-        if not self.openings or self._end_at(moment) is not None:
-            return Period(open=True, until=None)
-        return self._period(moment)
+    @property
+    def looks(self) -> int:
+        """How many schedules `opens_at` looks at."""
+        return len(self.openings)
+
+    def opens_at(self, moment: datetime) -> datetime | None:
+        """Return the first moment, from the given one on, at which a window is open."""
+        moments = [opening.opens_at(moment) for opening in self.openings]
+        return min((at for at in moments if at is not None), default=None)
 
     def _period(self, moment: datetime) -> Period:
         end = self._end_at(moment)
@@ -204,9 +216,15 @@ class Freezes:
             end = later
         return Period(open=False, until=end)
 
-    def ahead(self, moment: datetime) -> Period:
-        """Return the same as `at` for a moment far ahead."""
-        return self.at(moment)
+    @property
+    def looks(self) -> int:
+        """Return what `opens_at` counts for in a search: little, but not nothing."""
+        return min(len(self.freezes), 1)
+
+    def opens_at(self, moment: datetime) -> datetime | None:
+        """Return the first moment, from the given one on, that is in no freeze."""
+        period = self.at(moment)
+        return moment if period.open else period.until
 
     def reason_at(self, moment: datetime) -> str:
         """Return the reason of the freeze that began last; empty without a freeze."""
@@ -218,25 +236,38 @@ class Freezes:
         return max(ends, default=None)
 
 
-def next_common_opening(gates: Sequence[Windows | Freezes], moment: datetime) -> NextOpening:
+def next_common_opening(
+    gates: Sequence[Windows | Freezes], moment: datetime, most: int
+) -> tuple[NextOpening, int]:
     """Return the first moment, from the given one on, at which all gates are open.
 
-    The search goes from the end of one closed period to the next, not minute by minute, and is
-    bounded.
+    The search goes from gate to gate, and each time to the moment at which that gate opens, until
+    it has found all gates open at one moment.
+
+    Args:
+        gates: the gates.
+        moment: the moment.
+        most: the most looks at schedules. A longer search ends with `NOT_KNOWN`, because windows
+            that never meet must not keep the process busy.
+
+    Returns:
+        The opening, and how many looks the search took.
     """
+    gates = [gate for gate in gates if gate.looks]
     at, last = moment, moment + FURTHEST
-    windows = sum(len(gate.openings) for gate in gates if isinstance(gate, Windows))
-    for _ in range(_MOST_LOOKS // (windows + 1)):
-        if at > last:
-            return NextOpening(None, never=True)
-        closed = [period.until for gate in gates if not (period := gate.ahead(at)).open]
-        if not closed:
-            return NextOpening(at)
-        ends = [until for until in closed if until is not None]
-        if len(ends) < len(closed):
-            return NextOpening(None, never=True)
-        at = max(ends)
-    return NOT_KNOWN
+    looks = open_gates = 0
+    for gate in cycle(gates):
+        if looks + gate.looks > most:
+            return NOT_KNOWN, looks
+        looks += gate.looks
+        opens = gate.opens_at(at)
+        if opens is None or opens > last:
+            return NextOpening(None, never=True), looks
+        open_gates = open_gates + 1 if opens == at else 1
+        at = opens
+        if open_gates == len(gates):
+            break
+    return NextOpening(at), looks
 
 
 def _most_hours(hours: str) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import time as clock
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cronsim import CronSim
 
 from cse_operator.core.permit import ALLOWED, permit
-from cse_operator.core.policies import PolicySet, read_policy
-from cse_operator.core.windows import NOT_KNOWN, Windows, next_common_opening
+from cse_operator.core.policies import MOST_LOOKS, PolicySet, read_policy
+from cse_operator.core.windows import NOT_KNOWN, next_common_opening
 from cse_operator.core.zones import TZDATA
 from support.policies import ask, cluster_policy, fleet, held, member, policy, policy_manifest, utc
 
@@ -239,7 +241,7 @@ def test_the_next_common_opening_is_the_first_moment_at_which_all_are_open():
             for _ in range(2)
         ]
         now = utc("2026-10-30T00:00") + timedelta(minutes=30 * chance.randrange(100))
-        found = next_common_opening(gates, now).at
+        found = next_common_opening(gates, now, MOST_LOOKS)[0].at
         steps = (now + timedelta(minutes=30 * n) for n in range(48 * 5))
         by_scan = next((t for t in steps if all(g.at(t).open for g in gates)), None)
         if by_scan is not None:
@@ -251,38 +253,101 @@ def test_the_next_common_opening_is_the_first_moment_at_which_all_are_open():
 HOURLY = "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23"
 
 
-def test_a_search_for_windows_that_never_meet_is_bounded(monkeypatch):
+@pytest.fixture
+def looks(monkeypatch):
+    """Count the evaluations of schedules, the only part of a search that takes time."""
+    counted = [0]
+
+    class Counted(CronSim):
+        def __init__(self, *args, **more):
+            counted[0] += 1
+            super().__init__(*args, **more)
+
+    monkeypatch.setattr("cse_operator.core.windows.CronSim", Counted)
+    return counted
+
+
+def never_met(name: str):
+    """Return a policy whose windows never meet those at each full hour."""
+    return policy(name=name, windows=windows(f"30 {HOURLY} * * *", "10m"))
+
+
+def test_a_search_for_windows_that_never_meet_is_bounded(looks):
     """Two small policies do not keep the process busy: the common opening counts as unknown."""
-    looks = [0]
-
-    def counted(self, moment):
-        looks[0] += 1
-        return real(self, moment)
-
-    real = Windows.ahead
-    monkeypatch.setattr(Windows, "ahead", counted)
     one = policy(windows=windows(f"0 {HOURLY} * * *", "10m"))
     other = cluster_policy(windows=windows(f"30 {HOURLY} * * *", "10m"))
+    looks[0] = 0
     answer = held(member(), one, other, now=utc("2026-12-05T12:15"))
     assert {hold.reason for hold in answer.holds} == {"OutsideWindow"}
     assert answer.until is None
     assert "at an unknown time" in answer.text
-    assert looks[0] < 6_000
+    assert looks[0] < 2_100
 
 
-def test_not_many_long_searches_are_made_at_one_moment():
-    one = policy(windows=windows(f"0 {HOURLY} * * *", "10m"))
-    policies = PolicySet((one,))
-    others = [
-        cluster_policy(f"p{n}", windows=windows(f"30 {HOURLY} * * *", f"{n + 10}m"))
-        for n in range(6)
+def test_edits_of_policies_that_never_meet_do_not_keep_the_process_busy(looks):
+    """Each edit, sweep and step has its own moment; the looks of all are bounded together."""
+    others = [never_met(f"p{n}") for n in range(99)]
+    before = PolicySet()
+    now = utc("2026-12-05T12:15")
+    looks[0] = 0
+    began = clock.thread_time()
+    for second in range(8):
+        one = policy(windows=windows(f"0 {HOURLY} * * *", f"1{second}m"))
+        policies = PolicySet((one, *others))
+        policies.remember(before)
+        for n, other in enumerate(others):
+            at = now + timedelta(seconds=second, milliseconds=n)
+            assert policies.opens_at((one, other), at).at is None
+        before = policies
+    assert looks[0] <= MOST_LOOKS + 8  # the check of each new schedule is one more
+    assert clock.thread_time() - began < 2.0
+
+
+def test_schedules_that_are_slow_to_evaluate_do_not_keep_the_process_busy():
+    """The next fifth Monday of a February is in 2044, and is looked for once."""
+    rare = [
+        window for n in range(15) for window in windows(f"{n} 2 * 2 MON#5", "1h", name=f"rare-{n}")
     ]
+    one = policy(windows=[*windows(f"0 {HOURLY} * * *", "10m"), *rare])
+    other = never_met("other")
+    began = clock.thread_time()
+    assert PolicySet((one, other)).opens_at((one, other), utc("2026-12-05T12:15")) == NOT_KNOWN
+    assert clock.thread_time() - began < 0.5
+
+
+def test_a_search_that_others_left_few_looks_is_repeated_ten_seconds_later():
+    one = policy(windows=windows(f"0 {HOURLY} * * *", "10m"))
+    others = [never_met(f"p{n}") for n in range(6)]
+    policies = PolicySet((one, *others))
     now = utc("2026-12-05T12:15")
     for other in others:
         assert policies.opens_at((one, other), now) == NOT_KNOWN
-    assert len(policies._openings) == 4
-    policies.opens_at((one, others[5]), now + timedelta(seconds=1))
-    assert len(policies._openings) == 5
+    assert list(policies._openings) == [(one, others[0])]
+    policies.opens_at((one, others[5]), now + timedelta(seconds=9))
+    assert len(policies._openings) == 1
+    policies.opens_at((one, others[5]), now + timedelta(seconds=10))
+    assert list(policies._openings) == [(one, others[0]), (one, others[5])]
+
+
+def test_a_short_search_still_finds_the_opening_after_long_ones():
+    one = policy(windows=windows(f"0 {HOURLY} * * *", "10m"))
+    others = [never_met(f"p{n}") for n in range(6)]
+    weekly = cluster_policy(windows=windows("0 2 * * SAT", "1h"))
+    policies = PolicySet((one, *others, weekly))
+    now = utc("2026-12-05T12:15")
+    for other in others:
+        policies.opens_at((one, other), now)
+    assert policies.opens_at((one, weekly), now).at == utc("2026-12-12T02:00")
+
+
+def test_windows_that_meet_seldom_are_found():
+    """A weekly and a monthly window meet when the first day of a month is a Saturday."""
+    weekly = policy(windows=windows("0 2 * * SAT", "1h"))
+    monthly = cluster_policy(windows=windows("0 2 1 * *", "1h"))
+    daily = cluster_policy("daily", windows=windows("0 0 * * *", "3h"))
+    now = utc("2026-12-05T12:15")
+    answer = held(member(), weekly, monthly, daily, now=now)
+    assert answer.until == utc("2027-05-01T02:00")
 
 
 def test_a_search_result_survives_a_new_list_of_policies():
