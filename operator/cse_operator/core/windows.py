@@ -227,9 +227,10 @@ class Freezes:
         return moment if period.open else period.until
 
     def reason_at(self, moment: datetime) -> str:
-        """Return the reason of the freeze that began last; empty without a freeze."""
+        """Return the reason of the freeze that began last, in one line; empty without a freeze."""
         now = [freeze for freeze in self.freezes if freeze.start <= moment < freeze.end]
-        return max(now, key=lambda freeze: freeze.start).reason if now else ""
+        reason = max(now, key=lambda freeze: freeze.start).reason if now else ""
+        return "".join(letter if letter.isprintable() else " " for letter in reason)
 
     def _end_at(self, moment: datetime) -> datetime | None:
         ends = [freeze.end for freeze in self.freezes if freeze.start <= moment < freeze.end]

@@ -6,6 +6,7 @@ The parts are the spec, the status, three annotations, the labels and a digest o
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from enum import Enum
@@ -16,6 +17,9 @@ from cse_operator.core.observation import bounded
 
 SHORT: Final = 20
 """The most characters of a text that resources share: versions, words, times."""
+
+VERSION: Final = re.compile(r"[0-9a-zA-Z][-+._0-9a-zA-Z]{0,23}")
+"""The letters of a version in `spec.version`: any other text approves none, and is not repeated."""
 
 MOST_LABELS: Final = 100
 """The most labels of a resource that are kept; the API server takes a megabyte of them. With more,
@@ -57,7 +61,7 @@ class Content(NamedTuple):
             retry=bounded(annotations.get(RETRY_REQUESTED_AT)),
             labels=_shared(labels) if len(labels) <= MOST_LABELS else None,
             labels_digest=hash(frozenset(labels.items())),
-            approved=bounded(annotations.get(APPROVED_VERSION)),
+            approved=_version(annotations.get(APPROVED_VERSION)),
             generation=metadata.get("generation", 1),
             deleting="deletionTimestamp" in metadata,
         )
@@ -68,6 +72,10 @@ class Content(NamedTuple):
             return Change.NOTHING
         same_desired = self._replace(status=before.status) == before
         return Change.STATUS if same_desired else Change.DESIRED
+
+
+def _version(text: str | None) -> str | None:
+    return text if text and VERSION.fullmatch(text) else None
 
 
 def _shared(value: Any) -> Any:

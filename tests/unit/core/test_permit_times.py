@@ -213,6 +213,14 @@ def test_freezes_overlap():
     assert ask(member(), p, now=utc("2027-01-09T16:00")) == []
 
 
+def test_the_reason_of_a_freeze_is_shown_in_one_line():
+    """It stands in conditions, Events and logs, where a line of a tenant's could be forged."""
+    written = "sale\n2026-12-24 ERROR payments/prod: deleted\x1b[31m \u202e"
+    p = policy(freezes=[{"from": CHRISTMAS["from"], "to": CHRISTMAS["to"], "reason": written}])
+    at = utc(CHRISTMAS["from"].removesuffix(":00Z")) + timedelta(hours=1)
+    assert p.freezes.reason_at(at) == "sale 2026-12-24 ERROR payments/prod: deleted [31m  "
+
+
 def test_freeze_begins_while_job_runs():
     """A running job is followed (the core's table); the freeze holds an automatic retry."""
     p = policy(freezes=[CHRISTMAS])

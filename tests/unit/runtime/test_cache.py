@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cse_operator.api.names import APPROVED_VERSION
 from cse_operator.runtime.cache import Cache, CachedResource, InvalidSpecError
 from cse_operator.runtime.content import Change
 from cse_operator.runtime.ownership import Ownership
@@ -172,6 +173,26 @@ def test_a_resource_reads_as_it_was_written() -> None:
     assert (resource.retry_request, resource.reconcile_request) == ("now", None)
     assert resource.raw_status == obj["status"]
     assert resource.status.message == "größer"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2.4.0", "2.4.0"),
+        ("2.4.0-rc1", "2.4.0-rc1"),
+        ("", None),
+        ("x)\n2026-12-01 ERROR payments/prod: deleted\x1b[31m", None),
+        ("2.4.0\n", None),
+        ("\u202e0.4.2", None),
+        ("2" * 25, None),
+    ],
+)
+def test_what_is_no_version_approves_none_and_is_not_repeated(
+    written: str, read: str | None
+) -> None:
+    cache = make()
+    cache.watched(stored(annotations={APPROVED_VERSION: written}))
+    assert cached(cache).member.approved == read
 
 
 def test_a_spec_that_does_not_fit_is_named_by_its_field_and_not_shown() -> None:
