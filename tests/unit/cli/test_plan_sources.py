@@ -151,3 +151,26 @@ def test_a_kustomization_of_other_files_changes_no_engine(repository, capsys):
     kustomization(".", namespace="web", resources=["web"])
     kustomization("web", patches=["x"], resources=["map.yaml"])
     assert len(answer(capsys, "-f", ".")["engines"]) == 2
+
+
+# --- the operator's settings ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("REQUIRE_POLICY=true", ("held", "NoPolicy")),
+        ("OBSERVE_ONLY=true", ("held", "ObserveOnly")),
+        ("ALLOWED_REGIONS=cn-east-3", ("refused", "RegionNotAllowed")),
+    ],
+)
+def test_the_operators_own_variables_change_the_forecast(
+    repository, capsys, monkeypatch, variable, told
+):
+    write("orders", version="2.4.0", engineId="orders")
+    [one] = answer(capsys, "-f", "engines", "--base", "HEAD")["engines"]
+    assert one["verdict"] == "upgrade"
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(f"CSE_OPERATOR_{name}", value)
+    [one] = answer(capsys, "-f", "engines", "--base", "HEAD")["engines"]
+    assert (one["verdict"], one["reason"]) == told
