@@ -143,5 +143,5 @@ def _until_it_is_enforced(editor: Kubectl) -> None:
 def test_a_policy_shows_itself_in_columns(kubectl: Kubectl, namespace: str) -> None:
     kubectl("create", "-f", "-", stdin=yaml.safe_dump(policy_manifest(namespace)))
     shown = kubectl("get", "upol", "-n", namespace)
-    for column in ("GATE", "SELECTED", "REACHED", "IN FLIGHT", "FAILED", "NEXT OPEN"):
+    for column in ("WINDOW", "SELECTED", "REACHED", "IN FLIGHT", "FAILED", "NEXT OPEN"):
         assert column in shown.splitlines()[0]

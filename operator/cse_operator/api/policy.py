@@ -324,7 +324,9 @@ class PolicyStatus(Model):
         default=NEVER_OBSERVED, description="The generation that this status describes."
     )
     gate: Literal["Open", "Closed"] | None = Field(
-        default=None, description="Whether its windows, freezes and suspend let engines start."
+        default=None,
+        description="Whether its windows, freezes and suspend let engines start. An engine may "
+        "still wait for an approval, a slot or a wave.",
     )
     next_open: Timestamp | None = Field(default=None, description="When the gate opens next.")
     next_close: Timestamp | None = Field(default=None, description="When the gate closes next.")
