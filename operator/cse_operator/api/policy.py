@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
+from cse_operator.api.advice import ADVICE
 from cse_operator.api.model import Model
 from cse_operator.api.patterns import (
     CRON_PATTERN,
@@ -167,7 +168,7 @@ class Window(PolicyModel):
         json_schema_extra=_rules(
             (
                 "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
-                "this time zone is not known",
+                ADVICE[ZONE_PATTERN],
             )
         ),
     )
