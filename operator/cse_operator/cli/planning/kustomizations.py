@@ -58,30 +58,39 @@ def refuse_changed(
     Raises:
         ManifestError: A manifest would be planned otherwise than it is applied.
     """
-    found = {file: one for path in paths for file, one in _in_and_above(Path(path).resolve())}
+    given = [Path(path).resolve() for path in paths]
+    found = {file: one for path in given for file, one in _in_and_above(path)}
     reached = [(_reach(one, found), one) for one in found.values()]
     for manifest in manifests:
         file = Path(manifest.origin).resolve()
         for files, one in reached:
             if file in files:
-                _refuse(manifest, one, namespace)
+                _refuse(manifest, one, namespace, _to_build(one, given))
 
 
-def _refuse(manifest: Manifest, one: _Kustomization, namespace: str | None) -> None:
-    build = f"say -k {_short(one.file.parent)}"
+def _to_build(one: _Kustomization, given: Sequence[Path]) -> Path:
+    """Return the folder to build: the one that the command names, if it has a kustomization."""
+    for path in given:
+        if one.file.is_relative_to(path) and any((path / name).is_file() for name in _NAMES):
+            return path
+    return one.file.parent
+
+
+def _refuse(manifest: Manifest, one: _Kustomization, namespace: str | None, folder: Path) -> None:
+    build = f"-k {_short(folder)}"
     if one.changes:
         raise ManifestError(
             f"{_short(one.file)} changes its resources ({', '.join(one.changes)}), and -f does not"
-            f" apply that to {manifest.origin}: {build}"
+            f" apply that to {manifest.origin}: say {build}"
         )
     stated = manifest.metadata.get("namespace")
     place = str(stated or namespace or "default")
     if not one.namespace or manifest.kind == CLUSTER_POLICY_KIND or place == one.namespace:
         return
-    use = build if stated or namespace else f"say -n {one.namespace}, or {build}"
+    use = build if stated or namespace else f"-n {one.namespace}, or {build}"
     raise ManifestError(
         f"{_short(one.file)} sets the namespace {one.namespace}, and -f does not apply that:"
-        f" {manifest.origin} would be planned in {place}; {use}"
+        f" {manifest.origin} would be planned in {place}; say {use}"
     )
 
 
