@@ -14,6 +14,7 @@ import trustme
 
 from cse_simulator.vendor.admin import AdminClient
 from cse_simulator.vendor.simulation import start_simulator
+from support.repository import ROOT
 
 COMMAND = [sys.executable, "-m", "cse_simulator", "serve"]
 
@@ -52,6 +53,17 @@ def test_a_seed_file_makes_the_world(tmp_path, monkeypatch):
     with start_simulator(seed="seed.yaml") as simulation:
         assert [one.version for one in simulation.admin.engines()] == ["1.0.0"]
         assert list(simulation.admin.faults()) == ["fault-1"]
+
+
+def test_the_seed_on_its_page_is_served(tmp_path):
+    page = (ROOT / "docs/simulator.md").read_text(encoding="utf-8")
+    seed = tmp_path / "world.yaml"
+    seed.write_text(page.split("```yaml\n")[1].split("```")[0])
+    with start_simulator(seed=seed) as simulation:
+        engines = simulation.admin.engines()
+    assert {one.name for one in engines} >= {"orders", "registry", "edge", "shop-00099"}
+    [planned] = [one.id for one in engines if one.name == "orders"]
+    assert f"engineId: {planned}" in page
 
 
 def test_a_simulator_that_cannot_start_says_so(capfd):

@@ -63,7 +63,9 @@ REFUSED_AT_CREATION = [
         {"credentialsRef": {"serviceAccount": {"name": "b", "trustAgency": {"agencyUrn": "a"}}}},
         "spec.credentialsRef.serviceAccount.trustAgency.providerUrn: Required value",
     ),
+    ({"region": "cnnorth4"}, '"cnnorth4": write a region such as cn-north-4'),
     ({"upgrade": {"timeout": "soon"}}, "spec.upgrade.timeout"),
+    ({"upgrade": {"timeout": "1d"}}, "such as 90m or 24h: there is no unit d"),
     ({"upgrade": {"retryLimit": 11}}, "spec.upgrade.retryLimit"),
 ]
 

@@ -98,7 +98,7 @@ def test_who_edits_does_not_approve_and_who_approves_does_not_edit(
 
     assert "needs the verb approve" in refused(editor, *annotate("2.4.0", name("editor")))
     said = refused(approver, *annotate("2.3.9", name("approver")))
-    assert "the wanted version is 2.4.0" in said
+    assert "the desired version is 2.4.0" in said
     said = refused(approver, *annotate("2.4.0", name("editor")))
     assert "approved-by must be system:serviceaccount:default:approver" in said
     change = '{"spec":{"version":"2.5.0"}}'
@@ -160,5 +160,5 @@ def _until_it_is_enforced(editor: Kubectl) -> None:
 def test_a_policy_shows_itself_in_columns(kubectl: Kubectl, namespace: str) -> None:
     kubectl("create", "-f", "-", stdin=yaml.safe_dump(policy_manifest(namespace)))
     shown = kubectl("get", "upol", "-n", namespace)
-    for column in ("GATE", "SELECTED", "REACHED", "IN FLIGHT", "FAILED", "NEXT OPEN"):
+    for column in ("WINDOW", "SELECTED", "REACHED", "IN FLIGHT", "FAILED", "NEXT OPEN"):
         assert column in shown.splitlines()[0]

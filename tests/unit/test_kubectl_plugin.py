@@ -332,6 +332,18 @@ def test_a_status_of_the_spec_before_ends_no_wait():
     assert waited([resource(kind="Stalled", observedGeneration=1)], timeout=5)[0] == 124
 
 
+# --- forms ----------------------------------------------------------------------------------------
+
+
+def test_each_verb_has_the_forms_that_its_page_promises(capsys):
+    page = " ".join((ROOT / "docs/kubectl-cse.md").read_text().split())
+    assert "`doctor` has no `-o name`, and `status -w` only shows text" in page
+    for refused in (["doctor", "-o", "name"], ["status", "-w", "-o", "json"]):
+        with pytest.raises(SystemExit) as ended:
+            main(refused)
+        assert ended.value.code == 2
+
+
 # --- doctor ---------------------------------------------------------------------------------------
 
 
@@ -350,6 +362,12 @@ def test_only_what_was_left_alone_for_long_accuses_the_operator():
     by_operator = {**fields("cse-operator", now), "subresource": "status"}
     left_alone = {**long_ago, "managedFields": [by_operator]}
     assert doctored(resource(metadata=left_alone, observedGeneration=1))["operator"] == "PROBLEM"
+
+
+def test_what_doctor_suggests_finds_the_resource_from_any_namespace():
+    kubectl: Any = FakeKubectl([resource(kind="Stalled", reason="UpgradeFailed", phase="Failed")])
+    way_out = list(doctor._engines(kubectl))[-1].way_out
+    assert way_out == "kubectl cse status orders -n payments"
 
 
 # --- versions -------------------------------------------------------------------------------------

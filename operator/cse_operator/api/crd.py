@@ -139,13 +139,13 @@ def _spec_schema() -> dict[str, Any]:
     schema = structural(Spec)
     schema["properties"]["upgrade"]["default"] = {}
     for name in IMMUTABLE_FIELDS:
-        schema["properties"][name]["x-kubernetes-validations"] = [
+        schema["properties"][name].setdefault("x-kubernetes-validations", []).append(
             {
                 "rule": "self == oldSelf",
                 "message": f"{name} is immutable: to manage another engine, create another "
                 "resource (deleting this one touches no engine)",
             }
-        ]
+        )
     schema["properties"]["version"]["x-kubernetes-validations"] = [_VERSION_RULE]
     reference = schema["properties"]["credentialsRef"]
     reference["x-kubernetes-validations"] = [_ONE_REFERENCE_RULE]

@@ -1,4 +1,4 @@
-"""The patterns of a policy's texts: schedules, zones, spans, names and labels."""
+"""The patterns of texts: regions, and a policy's schedules, zones, spans, names and labels."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def _cron_pattern() -> str:
     )
 
 
+REGION_PATTERN: Final = r"^[a-z]{2,}(-[a-z0-9]+)+$"
 CRON_PATTERN: Final = _cron_pattern()
 ZONE_PATTERN: Final = r"^(UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){1,2})$"
 SPAN_PATTERN: Final = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?$"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
+from cse_operator.api.advice import ADVICE
 from cse_operator.api.model import Model
 from cse_operator.api.patterns import (
     CRON_PATTERN,
@@ -167,7 +168,7 @@ class Window(PolicyModel):
         json_schema_extra=_rules(
             (
                 "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
-                "this time zone is not known",
+                ADVICE[ZONE_PATTERN],
             )
         ),
     )
@@ -324,7 +325,9 @@ class PolicyStatus(Model):
         default=NEVER_OBSERVED, description="The generation that this status describes."
     )
     gate: Literal["Open", "Closed"] | None = Field(
-        default=None, description="Whether its windows, freezes and suspend let engines start."
+        default=None,
+        description="Whether its windows, freezes and suspend let engines start. An engine may "
+        "still wait for an approval, a slot or a wave.",
     )
     next_open: Timestamp | None = Field(default=None, description="When the gate opens next.")
     next_close: Timestamp | None = Field(default=None, description="When the gate closes next.")

@@ -11,7 +11,7 @@ from cse_operator.api.schema import structural
 from cse_operator.api.status import NEVER_OBSERVED
 
 _COLUMNS: Final[tuple[Column, ...]] = (
-    ("Gate", "string", ".status.gate", "Whether its times let engines start", 0),
+    ("Window", "string", ".status.gate", "Whether its windows, freezes and suspend are open", 0),
     ("Selected", "integer", ".status.selected", "Engines that the policy selects", 0),
     ("Reached", "integer", ".status.reached", "Engines at their desired version", 0),
     ("In Flight", "integer", ".status.inFlight", "Engines that upgrade", 0),

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cse_operator.api.advice import ADVICE
+
 _KEPT = (
     "type",
     "description",
@@ -27,6 +29,9 @@ _KEPT = (
     "default",
     "required",
 )
+_RULES = "x-kubernetes-validations"
+_LONGEST_SHOWN = 100
+"""The API server shows a pattern that does not match. A longer one hides the rule's sentence."""
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
@@ -49,12 +54,24 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
     if "description" in out:
         out["description"] = " ".join(str(out["description"]).split())
     out |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+    _advise(out)
     if isinstance(out.get("default"), (dict, list)):
         del out["default"]
     if node.get("type") == "integer":
         out.setdefault("format", "int64")
     _children(node, out, definitions)
     return out
+
+
+def _advise(out: dict[str, Any]) -> None:
+    """Add a rule with a sentence that says what to write, where the pattern says it badly."""
+    pattern = out.get("pattern", "")
+    if pattern not in ADVICE:
+        return
+    rule = {"rule": f"self.matches('{pattern}')", "message": ADVICE[pattern]}
+    out[_RULES] = [rule, *out.get(_RULES, ())]
+    if len(pattern) > _LONGEST_SHOWN:
+        del out["pattern"]
 
 
 def _children(node: dict[str, Any], out: dict[str, Any], definitions: dict[str, Any]) -> None:

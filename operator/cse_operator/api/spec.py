@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from cse_operator.api import duration
 from cse_operator.api.credentials_reference import CredentialsReference
 from cse_operator.api.model import Model
+from cse_operator.api.patterns import REGION_PATTERN
 
 VERSION_FORM: Final = r"^[0-9]+[.][0-9]+[.][0-9]+([-+._].*)?$"
 """At least three numeric parts, and no leading `v`."""
@@ -63,7 +64,7 @@ class Spec(Model):
         description="The vendor's region, such as cn-north-4. Immutable.",
         min_length=1,
         max_length=32,
-        pattern=r"^[a-z]{2,}(-[a-z0-9]+)+$",
+        pattern=REGION_PATTERN,
     )
     project_id: str = Field(
         description="Id of the engine's project. Immutable.",

@@ -10,7 +10,7 @@ from typing import Final
 
 import uvloop
 from kubernetes.aio.client import ApiClient
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 from rich.console import Console
 
@@ -67,6 +67,7 @@ class CheckSettings(Settings):
 
     namespace: str | None = Field(
         default=None,
+        validation_alias=AliasChoices("n", "namespace"),
         description="namespace of --resource or --secret; by default the only one of "
         "--namespaces, else the namespace default",
     )

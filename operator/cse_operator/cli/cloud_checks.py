@@ -132,7 +132,9 @@ async def find_target(
         engine_id=spec.engine_id,
         wanted=spec.version,
     )
-    sentence = f"{namespace}/{name} wants engine {spec.engine_id} at {spec.version}"
+    sentence = (
+        f"{namespace}/{name}: the desired version of engine {spec.engine_id} is {spec.version}"
+    )
     return ok(subject, sentence), target
 
 

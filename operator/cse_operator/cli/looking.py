@@ -41,6 +41,10 @@ VARIABLES: Final = {
 }
 """The variables of the vendor's SDK, each with the key of a Secret for the same value."""
 
+WAY_OUT: Final = (
+    "set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or name a Secret with --secret and -n"
+)
+
 
 def add_vendor_flags(parser: argparse.ArgumentParser) -> None:
     """Add those flags of `run` that say how to reach the vendor."""
@@ -119,6 +123,22 @@ async def secret_credentials(api_client: ApiClient, namespace: str, name: str) -
     else:
         return parse_secret(secret.data)
     raise CloudError(failure)
+
+
+async def named_credentials(api_client: ApiClient, namespace: str, name: str) -> Credentials:
+    """Return the credentials in the Secret of --secret and -n; if there are none, say what to do.
+
+    Raises:
+        CloudError: As for `secret_credentials`.
+        KubeError: The API server does not answer.
+    """
+    try:
+        return await secret_credentials(api_client, namespace, name)
+    except CloudError as error:
+        if error.failure.kind is not FailureKind.CREDENTIALS_MISSING:
+            raise
+        told = f"{error.failure.message}; {WAY_OUT}"
+    raise CloudError(Failure(FailureKind.CREDENTIALS_MISSING, told))
 
 
 class Vendor:

@@ -12,7 +12,7 @@ import yaml
 from cse_operator.api.names import CLUSTER_POLICY_KIND, GROUP, KIND, POLICY_KIND
 
 STANDARD_INPUT: Final = "standard input"
-_KINDS: Final = frozenset({KIND, POLICY_KIND, CLUSTER_POLICY_KIND})
+KINDS: Final = (CLUSTER_POLICY_KIND, KIND, POLICY_KIND)
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -32,8 +32,8 @@ class Manifest:
 
     @property
     def kind(self) -> str:
-        """Its kind: an engine or a policy."""
-        return str(self.content["kind"])
+        """Its kind: an engine, a policy, or a kind that does not exist."""
+        return str(self.content.get("kind"))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Manifest:
 
 
 def read_paths(paths: Iterable[Path]) -> list[Manifest]:
-    """Read all engines and policies in files, and in folders with their subfolders.
+    """Read all resources of the operator in files, and in folders with their subfolders.
 
     Raises:
         ManifestError: A path does not exist, or a file cannot be read.
@@ -63,7 +63,7 @@ def read_paths(paths: Iterable[Path]) -> list[Manifest]:
 
 
 def read_text(text: str, origin: str = STANDARD_INPUT, *, lines: bool = False) -> list[Manifest]:
-    """Read all engines and policies in a text of YAML or JSON documents.
+    """Read all resources of the operator in a text of YAML or JSON documents.
 
     Args:
         text: The documents.
@@ -113,16 +113,16 @@ def _documents(text: str, origin: str, *, lines: bool) -> Iterator[Manifest]:
             _refuse_doubles(node)
             content = loader.construct_document(node)
             for item, its_node in _items(content, node):
-                if is_ours(item):
+                if _is_ours(item):
                     line = _line_of(its_node, ("spec", "version")) if lines else None
                     yield Manifest(origin, line, item)
     finally:
         loader.dispose()
 
 
-def is_ours(content: Any) -> bool:
-    """Whether a document is an engine or a policy, in any version of the API."""
-    if not isinstance(content, dict) or content.get("kind") not in _KINDS:
+def _is_ours(content: Any) -> bool:
+    """Whether a document is of the operator's API group, in any version and of any kind."""
+    if not isinstance(content, dict):
         return False
     return str(content.get("apiVersion")).partition("/")[0] == GROUP
 

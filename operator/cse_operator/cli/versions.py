@@ -16,9 +16,9 @@ from cse_operator.cli.looking import (
     Vendor,
     add_vendor_flags,
     environment_credentials,
+    named_credentials,
     run_to_end,
     say,
-    secret_credentials,
     settings_from,
 )
 from cse_operator.cli.output import write_out
@@ -27,19 +27,19 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
 from cse_operator.core.views import EngineView
 from cse_operator.kube.connection import connect
-from cse_operator.kube.errors import KubeError
+from cse_operator.kube.errors import KubeError, NotConfigured
 from cse_operator.runtime.settings import Settings
 
 DESCRIPTION: Final = """\
 Lists the engines of a project with the version that the vendor offers for each.
 
-  cse-operator versions --region cn-north-4 --project 0a1b2c…
-  cse-operator versions --region cn-north-4 --project 0a1b2c… -o renovate -f .cse/versions.json
+  cse-operator versions --region cn-north-4 --project-id 0a1b2c…
+  cse-operator versions --region cn-north-4 --project-id 0a1b2c… -o renovate -f .cse/versions.json
 
 `-o renovate` writes the file that Renovate's custom datasource reads. It keeps the engines of other
 projects in that file, and the time at which a version was first seen. The access key comes from
-HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK if they are set, else from the Secret --credentials in the
-cluster. The command changes no engine.
+HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK if they are set, else from the Secret that --secret and
+-n name. The command changes no engine.
 
 Exit code 0: all engines were read; 1: an error, or an engine was not read; 2: invalid flags."""
 
@@ -76,12 +76,12 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cse-operator versions",
-        usage="cse-operator versions --region REGION --project ID [flags]",
+        usage="cse-operator versions --region REGION --project-id ID [flags]",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--region", required=True, help="the region, such as cn-north-4")
-    parser.add_argument("--project", required=True, metavar="ID", help="the project's id")
+    parser.add_argument("--project-id", required=True, metavar="ID", help="the project's id")
     parser.add_argument("--enterprise-project-id", metavar="ID", help="the enterprise project's id")
     parser.add_argument(
         "-o", "--output", choices=("text", "json", "renovate"), default="text", help="(text)"
@@ -89,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-f", "--file", type=Path, help="write to this file if it changes")
     parser.add_argument("-n", "--namespace", default="default", help="the Secret's namespace")
     parser.add_argument(
-        "--credentials", default="huaweicloud", metavar="NAME", help="the Secret (huaweicloud)"
+        "--secret",
+        default="huaweicloud",
+        metavar="NAME",
+        help="the Secret with the access key (huaweicloud)",
     )
     add_vendor_flags(parser)
     return parser
@@ -102,7 +105,7 @@ async def _ask(flags: argparse.Namespace, settings: Settings) -> tuple[list[Engi
         reader = vendor.reader(
             credentials,
             region=flags.region,
-            project_id=flags.project,
+            project_id=flags.project_id,
             enterprise_project_id=flags.enterprise_project_id,
         )
         return await _engines(reader)
@@ -114,9 +117,13 @@ async def _credentials(flags: argparse.Namespace) -> Credentials:
     found = environment_credentials(os.environ)
     if found is not None:
         return found
-    api_client = await connect(kubeconfig=os.environ.get("KUBECONFIG"))
     try:
-        return await secret_credentials(api_client, flags.namespace, flags.credentials)
+        api_client = await connect(kubeconfig=os.environ.get("KUBECONFIG"))
+    except NotConfigured as error:
+        way_out = "Without a cluster, set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
+        raise VersionsError(f"{error.sentence.rstrip('.')}. {way_out}") from None
+    try:
+        return await named_credentials(api_client, flags.namespace, flags.secret)
     finally:
         await api_client.close()
 

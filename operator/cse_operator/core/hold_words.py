@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from cse_operator.api.names import APPROVED_VERSION
 from cse_operator.api.reasons import Reason
 from cse_operator.core.fleet import Fleet
 from cse_operator.core.member import Member
@@ -79,7 +80,11 @@ def _clause(engine: Member, fleet: Fleet, hold: Hold, holds: Sequence[Hold]) -> 
             return f"{who} is suspended"
         case Reason.APPROVAL_REQUIRED:
             said = f" ({engine.approved} is approved)" if engine.approved else ""
-            return f"{who} asks for an approval of {engine.wanted}{said}"
+            return (
+                f"{who} asks for an approval of {engine.wanted}{said}: set the annotation"
+                f" {APPROVED_VERSION} to {engine.wanted}, or list it in the policy's"
+                " approvedVersions"
+            )
         case Reason.WAITING_FOR_SLOT:
             assert policy is not None  # noqa: S101 - only a policy limits slots
             return _of_slots(engine, fleet, policy)

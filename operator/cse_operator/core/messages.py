@@ -27,7 +27,8 @@ def unreadable(_: Observation, status: Status) -> str:
     return (
         f"{status.unreadable}: another version of the operator wrote it, so nothing is called and "
         "nothing is written over it; run that version again, or look at the engine's jobs in the "
-        "CSE console and, if none runs, remove status.upgrade (docs/runbook.md)"
+        "CSE console and, if none runs, remove status.upgrade "
+        "(docs/reference/reasons.md#unreadablestatus)"
     )
 
 

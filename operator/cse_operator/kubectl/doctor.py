@@ -116,7 +116,7 @@ def _engines(kubectl: Kubectl) -> Iterator[Finding]:
         yield Finding("operator", OK, "an operator looks at them")
     stalled = [one for one in engines if one.state is State.BAD]
     if stalled:
-        way_out = f"kubectl cse status {stalled[0].name}"
+        way_out = f"kubectl cse status {stalled[0].name} -n {stalled[0].namespace}"
         yield Finding("upgrades", PROBLEM, f"a person is needed for {_names(stalled)}", way_out)
 
 

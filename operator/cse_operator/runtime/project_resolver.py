@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
+from cse_operator.api.status import Status
 from cse_operator.cloud.auth.credentials import Credentials, parse_secret
 from cse_operator.cloud.auth.identities import KeylessIdentity
 from cse_operator.cloud.endpoints import EndpointPolicy
 from cse_operator.cloud.sessions import ProjectSession, ProjectSessions, SessionOptions
 from cse_operator.cloud.transport import TransportOptions
-from cse_operator.core.failure import FailureKind
+from cse_operator.core.failure import Failure, FailureKind
+from cse_operator.core.states import State, state_of
 from cse_operator.kube import errors
 from cse_operator.kube.secrets import SecretContent, SecretReader
 from cse_operator.runtime.cache import Resource
@@ -88,6 +90,12 @@ class ProjectResolver:
     def release(self, key: str) -> None:
         """Release the project of a resource that is gone."""
         self._projects.detach(key)
+
+
+def is_followed_despite(failure: Failure, status: Status) -> bool:
+    """Whether the resource has an open upgrade, and only its region is refused: it is followed."""
+    is_open = state_of(status) in {State.UNANSWERED, State.RUNNING}
+    return is_open and failure.kind is FailureKind.REGION_NOT_ALLOWED
 
 
 def project_options(settings: Settings) -> SessionOptions:

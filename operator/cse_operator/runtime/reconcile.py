@@ -12,7 +12,6 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cse_operator.api.failure_kind import FailureKind
 from cse_operator.clock import boottime, utc_now
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.sessions import ProjectSession
@@ -20,7 +19,7 @@ from cse_operator.core.decide import Decision, decide, invalid_spec
 from cse_operator.core.member import may_run
 from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.permit import ALLOWED
-from cse_operator.core.states import Effect, Situation, State, state_of
+from cse_operator.core.states import Effect, Situation, state_of
 from cse_operator.kube.errors import Conflict, Gone, KubeError, Unavailable
 from cse_operator.kube.resource_reader import ResourceReader
 from cse_operator.runtime.authority import Authority
@@ -30,7 +29,7 @@ from cse_operator.runtime.gate import Gate
 from cse_operator.runtime.metrics import Metrics
 from cse_operator.runtime.ownership import Ownership
 from cse_operator.runtime.polls import Polls
-from cse_operator.runtime.project_resolver import ProjectResolver
+from cse_operator.runtime.project_resolver import ProjectResolver, is_followed_despite
 from cse_operator.runtime.statuses import Statuses
 from cse_operator.runtime.work import Work
 from cse_operator.runtime.workqueue import LONGEST_BACKOFF, WorkQueue
@@ -237,8 +236,7 @@ class Reconciler:
         try:
             return await resolver.project_of(key, resource)
         except CloudError as error:
-            is_open = state_of(resource.status) in {State.UNANSWERED, State.RUNNING}
-            if error.failure.kind is not FailureKind.REGION_NOT_ALLOWED or not is_open:
+            if not is_followed_despite(error.failure, resource.status):
                 raise
             work.refused = error.failure
         return await resolver.project_of(key, resource, following=True)

@@ -157,7 +157,11 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         [*seed.engines, *generated.descriptions()], age_seconds=AGE_AT_START_SECONDS
     )
     for engine_id, plan in seed.plans:
-        simulator.upgrades.plan_jobs(engine_id, plan)
+        try:
+            simulator.upgrades.plan_jobs(engine_id, plan)
+        except UnknownNameError as unknown:
+            way_out = f'give an engine of this file "id: {engine_id}"'
+            raise UnknownNameError(f"plans: {unknown}: {way_out}") from None
     for fault in [*seed.faults, *(wire.read(Fault, json.loads(one)) for one in options.fault)]:
         simulator.faults.add(fault)
     return simulator

@@ -22,7 +22,7 @@ def imported(scene: Scene, folder: Path, *flags: str) -> str:
     result = command.run(
         "import",
         "--region=cn-north-4",
-        f"--project={scene.project}",
+        f"--project-id={scene.project}",
         f"--namespace={scene.namespace}",
         f"--folder={folder}",
         *flags,
@@ -71,7 +71,7 @@ def test_each_engine_is_imported_once_under_every_paging_style(tmp_path: Path, s
         result = command.run(
             "import",
             "--region=cn-north-4",
-            f"--project={DEFAULT_PROJECT}",
+            f"--project-id={DEFAULT_PROJECT}",
             "--no-cluster",
             vendor=simulation.url,
         )
@@ -90,7 +90,7 @@ def test_an_engine_that_cannot_be_read_is_said_and_the_others_are_written(tmp_pa
         result = command.run(
             "import",
             "--region=cn-north-4",
-            f"--project={DEFAULT_PROJECT}",
+            f"--project-id={DEFAULT_PROJECT}",
             f"--engine={here.id}",
             f"--engine={there.id}",
             "--no-cluster",
@@ -108,7 +108,7 @@ def test_engines_that_the_cluster_already_has_are_named_and_left_out(scene: Scen
     result = command.run(
         "import",
         "--region=cn-north-4",
-        f"--project={scene.project}",
+        f"--project-id={scene.project}",
         f"--namespace={scene.namespace}",
         vendor=scene.simulation.url,
         kubeconfig=scene.cluster.kubeconfig,
@@ -121,6 +121,28 @@ def test_engines_that_the_cluster_already_has_are_named_and_left_out(scene: Scen
 
 
 def test_an_import_without_a_cluster_needs_an_explicit_flag(tmp_path: Path):
-    result = command.run("import", "--region=cn-north-4", "--project=0a")
+    result = command.run("import", "--region=cn-north-4", "--project-id=0a")
     assert result.returncode == 1
     assert "Set KUBECONFIG. Without a cluster, say --no-cluster" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["import", "versions"])
+def test_a_secret_that_is_missing_is_named_with_what_to_do(unserved: Scene, name: str):
+    result = command.run(
+        *(name, "--region=cn-north-4", "--project-id=0a", "-n", unserved.namespace),
+        kubeconfig=unserved.cluster.kubeconfig,
+        access_key=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "the engines cannot be listed: There is no Secret huaweicloud in the namespace"
+        f" {unserved.namespace}; set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or name a Secret"
+        " with --secret and -n\n"
+    )
+
+
+def test_versions_without_a_cluster_and_without_a_key_say_what_to_do():
+    asked = ("versions", "--region=cn-north-4", "--project-id=0a")
+    result = command.run(*asked, access_key=False)
+    assert result.returncode == 1
+    assert "Without a cluster, set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK" in result.stderr

@@ -348,9 +348,12 @@ def test_the_role_for_plans_suffices_for_an_import_with_an_access_key(scene: Sce
         ({"version": 2.4}, "spec.version: Input should be a valid string: quote it"),
         ({"verison": "2.4.0"}, "there is no field spec.verison"),
         ({"upgrade": {"retries": 1}}, "there is no field spec.upgrade.retries"),
-        ({"upgrade": {"timeout": "soon"}}, "spec.upgrade.timeout"),
+        (
+            {"upgrade": {"timeout": "1d"}},
+            "spec.upgrade.timeout: write hours, minutes and seconds, such as 90m or 24h",
+        ),
         ({"engineId": "another"}, "spec.engineId is immutable"),
-        ({"region": "Nowhere"}, "spec.region"),
+        ({"region": "Nowhere"}, "spec.region: write a region such as cn-north-4"),
         ({"suspend": "yes"}, "spec.suspend"),
     ],
 )

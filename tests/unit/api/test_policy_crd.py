@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from cse_operator.api import names, policy_crd
-from cse_operator.api.patterns import CRON_PATTERN
+from cse_operator.api.advice import ADVICE
+from cse_operator.api.patterns import CRON_PATTERN, ZONE_PATTERN
 from cse_operator.api.policy import ClusterPolicySpec, PolicySpec
 from support.repository import CRDS
 
@@ -70,3 +71,17 @@ def test_the_pattern_takes_cron_with_fixed_minutes_and_hours(schedule):
 @pytest.mark.parametrize("schedule", ["* 2 * * *", "0 */2 * * *", "0 24 * * *", "60 2 * * *"])
 def test_the_pattern_takes_no_wildcard_there_and_no_number_that_is_none(schedule):
     assert not re.fullmatch(CRON_PATTERN, schedule)
+
+
+@pytest.mark.parametrize("plural", DEFINITIONS)
+def test_the_rule_with_advice_takes_what_the_pattern_takes(plural):
+    found = dict(nodes(schema_of(plural)))
+    for field, pattern in (("schedule", CRON_PATTERN), ("timeZone", ZONE_PATTERN)):
+        rule = found[f".spec.windows[].{field}"]["x-kubernetes-validations"][0]
+        assert rule == {"rule": f"self.matches('{pattern}')", "message": ADVICE[pattern]}
+
+
+@pytest.mark.parametrize("pattern", ADVICE)
+def test_a_pattern_with_advice_needs_no_escapes_in_a_rule(pattern):
+    assert not set(pattern) & {"'", "\\"}
+    assert (pattern[0], pattern[-1]) == ("^", "$")

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cse_operator.api import crd
 from cse_operator.cli import check, cluster_checks, report
+from cse_operator.cli.flags import read_settings
 from cse_operator.runtime.settings import Settings
 from support.repository import ROOT
 
@@ -136,3 +137,10 @@ def test_without_a_cluster_it_says_so(capsys, monkeypatch, tmp_path):
 )
 def test_what_is_tried_is_looked_for_where_it_most_likely_is(flags, place):
     assert check.CheckSettings(**flags).place == place
+
+
+@pytest.mark.parametrize("flags", [["-n", "search"], ["--namespace=search"]])
+def test_the_namespace_has_the_flags_of_kubectl(flags):
+    settings = read_settings(check.CheckSettings, "cse-operator check", flags, description="")
+    assert settings is not None
+    assert settings.place == "search"

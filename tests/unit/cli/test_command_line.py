@@ -66,7 +66,7 @@ def test_each_command_explains_itself(capsys, command):
     assert capsys.readouterr().out.startswith(f"usage: cse-operator {command}")
 
 
-PROJECT = ("--region=cn-north-4", "--project=0a")
+PROJECT = ("--region=cn-north-4", "--project-id=0a")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ async def foretold(
     assumed: str | None = None,
     policies: tuple[Policy, ...] = (),
     unknown: str | None = None,
+    settings: Settings | None = None,
     **spec: Any,
 ) -> Verdict:
     """Return the forecast for the resource `orders` after an apply of its manifest."""
@@ -95,7 +96,7 @@ async def foretold(
         return looks
 
     reader = reader_of if looks is not None else None
-    forecaster = Forecaster(world, Settings(), reader, own_secrets=own_secrets)
+    forecaster = Forecaster(world, settings or Settings(), reader, own_secrets=own_secrets)
     return await forecaster.verdict(KEY, assumed)
 
 
@@ -278,6 +279,30 @@ async def test_a_secret_that_is_missing_holds_it():
 async def test_a_vendor_that_does_not_answer_makes_it_unknown():
     looks = Looks(CloudError(failure(FailureKind.TRANSIENT)))
     assert (await foretold(stored(status=SEEN, version="2.3.1"), looks)).kind is Kind.UNKNOWN
+
+
+# --- the operator's settings ----------------------------------------------------------------------
+
+ELSEWHERE = Settings(allowed_regions=("cn-east-3",))
+
+
+@pytest.mark.parametrize("looks", [None, Looks(engine_view(version="2.3.1"))])
+@pytest.mark.parametrize("own_secrets", [True, False])
+async def test_a_region_that_the_operator_does_not_allow_is_refused_with_its_words(
+    looks, own_secrets
+):
+    due = stored(status=SEEN, version="2.3.1")
+    told = await foretold(due, looks, own_secrets=own_secrets, settings=ELSEWHERE)
+    assert (told.kind, told.reason) == (Kind.REFUSED, Reason.REGION_NOT_ALLOWED)
+    assert "does not allow the region cn-north-4 (allowed: cn-east-3)" in told.sentence
+    new = await foretold(None, assumed="2.3.1", settings=ELSEWHERE)
+    assert new.reason == Reason.REGION_NOT_ALLOWED
+
+
+async def test_an_upgrade_under_way_in_a_region_that_is_no_longer_allowed_is_followed():
+    running = {**SEEN, "phase": "Upgrading", "message": "it runs", "upgrade": upgrade(jobId=101)}
+    told = await foretold(stored(status=running), Looks(engine_view()), settings=ELSEWHERE)
+    assert (told.kind, told.sentence) == (Kind.UPGRADING, "it runs; it is followed to its end")
 
 
 # --- ownership ------------------------------------------------------------------------------------

@@ -233,19 +233,19 @@ def test_a_kustomization_lists_the_files_and_grows_only_where_it_is_ours(tmp_pat
         ["--type=CSE_Share"],
         ["-l", "no value"],
         ["-n", "Payments"],
-        ["--credentials", "a/b"],
+        ["--secret", "a/b"],
         ["--kustomization"],
         ["--overwrite"],
     ],
 )
 def test_a_flag_that_makes_no_sense_ends_it_before_anything_is_asked(wrong, capsys):
     with pytest.raises(SystemExit) as ended:
-        flags.parse(["--region=cn-north-4", "--project=0a", *wrong])
+        flags.parse(["--region=cn-north-4", "--project-id=0a", *wrong])
     assert ended.value.code == 2
     assert "error:" in capsys.readouterr().err
 
 
 def test_types_are_written_as_people_write_them():
-    found = flags.parse(["--region=r", "--project=p", "--type=nacos, CSE", "-f", "x"])
+    found = flags.parse(["--region=r", "--project-id=p", "--type=nacos, CSE", "-f", "x"])
     assert found.type == ("NACOS", "CSE")
     assert found.folder == Path("x")

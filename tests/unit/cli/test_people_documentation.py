@@ -15,6 +15,7 @@ from cse_operator.cli.planning import flags as plan_flags
 from cse_operator.cli.planning.verdict import Kind
 from cse_operator.kubectl.flags import VERBS
 from cse_operator.kubectl.flags import parser as plugin_parser
+from cse_operator.runtime.settings import Settings
 from support.repository import ROOT
 
 PLAN, PLUGIN = ROOT / "docs" / "plan-and-import.md", ROOT / "docs" / "kubectl-cse.md"
@@ -43,9 +44,15 @@ def test_every_command_on_the_page_about_plans_is_understood():
     assert used == set(PARSERS)
 
 
+def test_every_setting_on_the_page_about_plans_is_a_setting_of_the_operator():
+    named = set(re.findall(r"CSE_OPERATOR_([A-Z_]+)", PLAN.read_text()))
+    assert named >= {"NAMESPACES", "REQUIRE_POLICY", "OBSERVE_ONLY", "ALLOWED_REGIONS"}
+    assert {name.lower() for name in named - {""}} <= Settings.model_fields.keys()
+
+
 def test_every_verdict_is_explained():
     rows = re.findall(r"^\| ([a-z ]+) \| ", PLAN.read_text(), re.MULTILINE)
-    assert set(rows) - {"verdict"} == {kind.value for kind in Kind}
+    assert set(rows) - {"verdict", "variable"} == {kind.value for kind in Kind}
 
 
 def test_every_command_on_the_page_about_the_plugin_is_understood():

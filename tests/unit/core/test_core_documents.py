@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from typing import Any
 
 import pytest
 
+from cse_operator.api.status import Status
+from cse_operator.core import messages
 from cse_operator.core.machine import TRANSITIONS
 from cse_operator.core.observation import Limits
 from cse_operator.core.states import Effect, State
@@ -51,3 +55,27 @@ def test_the_drawing_names_each_call_that_changes_an_engine():
     for (_, situation), transition in TRANSITIONS.items():
         if transition.effect in {Effect.UPGRADE, Effect.RETRY}:
             assert f"{situation} / {transition.effect}" in drawing
+
+
+def pages_named_in(text: str) -> list[tuple[str, str]]:
+    """Return the pages in a text, each with its anchor, which may be empty."""
+    return re.findall(r"(docs/[a-z/-]+[.]md)(?:#([a-z-]+))?", text)
+
+
+def test_each_page_that_the_code_names_exists_and_has_the_named_part():
+    sources = (ROOT / "operator").rglob("*.py")
+    named = {one for source in sources for one in pages_named_in(source.read_text("utf-8"))}
+    assert ("docs/reference/reasons.md", "unreadablestatus") in named
+    for page, anchor in named:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        heading = anchor.replace("-", "[- ]")
+        found = re.search(rf'<a id="{anchor}">|^#+ {heading}$', text, re.MULTILINE | re.IGNORECASE)
+        assert found or not anchor, f"{page}#{anchor}"
+
+
+def test_the_page_of_an_unreadable_status_says_how_to_remove_the_record():
+    not_looked_at: Any = None
+    [(page, _)] = pages_named_in(messages.unreadable(not_looked_at, Status()))
+    text = (ROOT / page).read_text(encoding="utf-8")
+    [row] = [line for line in text.splitlines() if 'id="unreadablestatus"' in line]
+    assert '"op":"remove","path":"/status/upgrade"' in row

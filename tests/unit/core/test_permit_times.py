@@ -388,6 +388,14 @@ def test_approval_of_other_version():
     assert "2.3.5" in answer.text
 
 
+def test_a_missing_approval_says_how_to_give_it():
+    answer = held(member(), policy(name="ask-a-person", approval="Manual"), now=NOON)
+    assert answer.text == (
+        "policy ask-a-person asks for an approval of 2.4.0: set the annotation"
+        " cse-operator.io/approved-version to 2.4.0, or list it in the policy's approvedVersions"
+    )
+
+
 def test_raised_after_approval():
     raised = member(wanted="2.5.0", approved="2.4.0")
     assert ask(raised, policy(approval="Manual"), now=NOON) == ["ApprovalRequired"]

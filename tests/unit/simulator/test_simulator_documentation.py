@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from cse_operator.cli.flags import read_settings
+from cse_operator.runtime.project_resolver import project_options
+from cse_operator.runtime.settings import Settings
 from cse_simulator.vendor import cli, seeds, wire
 from cse_simulator.vendor.calls import OPERATIONS
 from cse_simulator.vendor.faults import Fault
@@ -23,6 +27,18 @@ def test_the_documented_seed_can_be_loaded(tmp_path):
     seed = seeds.load(path)
     assert len(seed.engines) == 103
     assert (len(seed.plans), len(seed.faults)) == (2, 1)
+
+
+def test_the_documented_command_of_the_operator_is_understood():
+    [command] = re.findall(r"^[$] KUBECONFIG=\S+ (.*?[^\\])\n", PAGE, re.MULTILINE | re.DOTALL)
+    program, verb, *flags = shlex.split(command.replace("\\\n", " "))
+    assert (program, verb) == (".venv/bin/cse-operator", "run")
+    settings = read_settings(Settings, "cse-operator run", flags, description="")
+    assert settings is not None
+    assert settings.allow_insecure_endpoint
+    [url] = set(re.findall(r'"url": "([^"]+)"', PAGE))
+    assert settings.cse_endpoint == settings.iam_endpoint == url
+    assert project_options(settings).endpoints.cse("cn-north-4") == url
 
 
 @pytest.mark.parametrize("record", [Fault, JobPlan])

@@ -74,7 +74,8 @@ def test_a_wrong_seed_is_refused_with_the_reason(seed_file, text, words):
 
 def test_a_plan_for_an_unknown_engine_ends_the_command_with_the_reason(seed_file, capsys):
     assert main(["serve", "--seed", str(seed_file(SEED))]) == 2
-    assert "there is no engine e-1" in capsys.readouterr().err
+    told = 'plans: there is no engine e-1: give an engine of this file "id: e-1"'
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from cse_operator.cli.importing.selection import Target, manifest_of, name_of, r
 from cse_operator.cli.looking import (
     Vendor,
     environment_credentials,
+    named_credentials,
     run_to_end,
     say,
-    secret_credentials,
     settings_from,
 )
 from cse_operator.cli.manifests import ManifestError
@@ -88,8 +88,8 @@ def main(arguments: Sequence[str]) -> int:
         return USAGE_ERROR
     target = Target(
         region=flags.region,
-        project_id=flags.project,
-        credentials=flags.credentials,
+        project_id=flags.project_id,
+        credentials=flags.secret,
         enterprise_project_id=flags.enterprise_project_id,
         namespace=flags.namespace,
         labels=tuple(sorted(flags.label)),
@@ -162,7 +162,7 @@ async def _credentials(work: Import, api_client: ApiClient | None) -> Credential
     if api_client is None:
         raise StopError("set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or leave out --no-cluster")
     namespace = work.target.namespace or "default"
-    return await secret_credentials(api_client, namespace, work.target.credentials)
+    return await named_credentials(api_client, namespace, work.target.credentials)
 
 
 async def _engines(work: Import, reader: CseReader) -> list[EngineView]:

@@ -15,11 +15,11 @@ DESCRIPTION: Final = """\
 Lists the engines of a project and writes a manifest for each, with the version that the engine has:
 applying the manifests starts nothing. The command changes no engine and nothing in the cluster.
 
-  cse-operator import --region cn-north-4 --project 0a1b2c… -f engines --kustomization
-  cse-operator import --region cn-north-4 --project 0a1b2c… --no-cluster > engines.yaml
+  cse-operator import --region cn-north-4 --project-id 0a1b2c… -f engines --kustomization
+  cse-operator import --region cn-north-4 --project-id 0a1b2c… --no-cluster > engines.yaml
 
 The access key comes from HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK if they are set, else from the
-Secret --credentials in the cluster. The command leaves out each engine for which the folder or the
+Secret that --secret and -n name. The command leaves out each engine for which the folder or the
 cluster has a resource, and names it."""
 
 EPILOG: Final = (
@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the flags; if they are invalid, print why and end the process."""
     parser = argparse.ArgumentParser(
         prog="cse-operator import",
-        usage="cse-operator import --region REGION --project ID [flags]",
+        usage="cse-operator import --region REGION --project-id ID [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -57,7 +57,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _which(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--region", required=True, help="the region, such as cn-north-4")
-    group.add_argument("--project", required=True, metavar="ID", help="the project's id")
+    group.add_argument("--project-id", required=True, metavar="ID", help="the project's id")
     group.add_argument("--enterprise-project-id", metavar="ID", help="the enterprise project's id")
     group.add_argument(
         "--engine", action="append", default=[], metavar="ID", help="only this one (repeatable)"
@@ -107,7 +107,7 @@ def _where_to(group: argparse._ArgumentGroup) -> None:
         help="a label of all resources (repeatable)",
     )
     group.add_argument(
-        "--credentials",
+        "--secret",
         type=_name,
         default="huaweicloud",
         metavar="NAME",

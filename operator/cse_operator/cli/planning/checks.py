@@ -8,8 +8,10 @@ from functools import cache
 from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from cse_operator.api import crd
+from cse_operator.api.advice import ADVICE
 from cse_operator.api.names import API_VERSION
 from cse_operator.api.spec import Spec
 from cse_operator.cli.manifests import Manifest
@@ -45,13 +47,23 @@ def refusal(manifest: Manifest, before: Mapping[str, Any] | None) -> str | None:
         Spec.model_validate(manifest.spec, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in ("spec", *first["loc"]))
         quote = ": quote it" if first["type"] == "string_type" else ""
-        return f"{where}: {first['msg'].removeprefix('Value error, ')}{quote}"
+        return f"{place_of(first)}: {told_by(first)}{quote}"
     for field in crd.IMMUTABLE_FIELDS:
         if before is not None and before.get(field) != manifest.spec.get(field):
             return f"spec.{field} is immutable: to manage another engine, create another resource"
     return None
+
+
+def place_of(error: ErrorDetails) -> str:
+    """Return the field of an error, as in `spec.upgrade.timeout`."""
+    return ".".join(str(part) for part in ("spec", *error["loc"]))
+
+
+def told_by(error: ErrorDetails) -> str:
+    """Return what is wrong with a field, in the API server's words if its pattern has some."""
+    advice = ADVICE.get(error.get("ctx", {}).get("pattern", ""))
+    return advice or error["msg"].removeprefix("Value error, ")
 
 
 @cache

@@ -53,12 +53,11 @@ def main(arguments: Sequence[str]) -> int:
     if settings is None:
         return USAGE_ERROR
     try:
-        sources = Sources(tuple(flags.paths), tuple(flags.kustomizations))
-        read = sources.read()
-        before = sources.read_at(flags.base) if flags.base else []
-        head, doubles = _by_key(read, flags.namespace)
-        merge = Merge(head, _by_key(before, flags.namespace)[0], compared=flags.base is not None)
-        written, was = Written.of(read, flags.namespace), Written.of(before, flags.namespace)
+        read, before = _read(flags)
+        namespace = flags.namespace or "default"
+        head, doubles = _by_key(read, namespace)
+        merge = Merge(head, _by_key(before, namespace)[0], compared=flags.base is not None)
+        written, was = Written.of(read, namespace), Written.of(before, namespace)
         found = run_to_end(_plan(flags, settings, merge, written, was))
         found += [*doubles, *written.refused_beside(was)]
         _show(flags, found)
@@ -69,6 +68,16 @@ def main(arguments: Sequence[str]) -> int:
         say(str(error))
         return FAILED
     return exit_code(found) if flags.detailed_exitcode else 0
+
+
+def _read(flags: argparse.Namespace) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the manifests, and those of the base revision."""
+    sources = Sources(tuple(flags.paths), tuple(flags.kustomizations), flags.namespace)
+    read = sources.read()
+    before = sources.read_at(flags.base) if flags.base else []
+    if not read and not before:
+        raise PlanError(f"no {KIND} or policy found in {sources}: check the path and the kind")
+    return read, before
 
 
 def _by_key(manifests: Sequence[Manifest], namespace: str) -> tuple[Manifests, list[Verdict]]:

@@ -17,6 +17,7 @@ no call that changes an engine.
 
   cse-operator plan -f engines                       against the resources in the cluster
   cse-operator plan -f engines --base origin/main    only what a merge would change
+  cse-operator plan -k production                    a kustomization
   kubectl kustomize production | cse-operator plan -f - --offline
 
 The state of an engine comes from its resource's status, or with --ask-vendor from the vendor. That
@@ -73,7 +74,6 @@ def _what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n",
         "--namespace",
-        default="default",
         help="the namespace of manifests that name none (default)",
     )
 

@@ -15,12 +15,12 @@ from cse_operator.api.failure_kind import FailureKind
 from cse_operator.api.reason_facts import FACTS
 from cse_operator.api.reasons import ConditionType, Reason
 from cse_operator.api.status import Phase, Status
+from cse_operator.cli.planning.looks import Looks, failed
 from cse_operator.cli.planning.verdict import Kind, Verdict
 from cse_operator.cli.planning.world import World
 from cse_operator.cloud.errors import CloudError
 from cse_operator.cloud.reader import CseReader
 from cse_operator.core.decide import Decision, decide
-from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Limits, Observation
 from cse_operator.core.permit import ALLOWED, Allowed, Held
 from cse_operator.core.states import Effect, State, state_of
@@ -29,6 +29,7 @@ from cse_operator.core.versions import satisfies
 from cse_operator.core.views import EngineView
 from cse_operator.kubectl.holds import Hold
 from cse_operator.runtime.cache import InvalidSpecError, Resource
+from cse_operator.runtime.project_resolver import is_followed_despite, project_options
 from cse_operator.runtime.settings import Settings
 
 MOST_TURNS: Final = 12
@@ -42,6 +43,8 @@ _PROVEN: Final = frozenset(
     }
 )
 """Failures that the operator would meet too, if the resource's own Secret met them here."""
+_BY_SETTINGS: Final = frozenset({FailureKind.REGION_NOT_ALLOWED})
+"""Failures that need no credentials: the operator meets them too if it has these settings."""
 _MOVES: Final = frozenset({Phase.SUBMITTING, Phase.UPGRADING})
 _NOT_SEEN: Final = (
     "the engine has not been looked at yet: --ask-vendor looks, with an access key or the Secret"
@@ -104,16 +107,7 @@ class Forecaster:
             observes_only=self.world.observes_only or self.settings.observe_only,
             permit=ALLOWED if self.world.policies.gates_nothing else None,
         )
-        try:
-            looks = _Looks(resource, await self.reader_of(resource) if self.reader_of else None)
-        except CloudError as error:
-            looks, o = _Looks(resource, None), _failed(o, error.failure)
-        ownership = self.world.ownership
-        other_owner = ownership.other_owner(key)
-        if other_owner is not None and not ownership.has_seen(key) and looks.reader is not None:
-            o = await looks.at_engine(o)
-            other_owner = ownership.other_owner(key, sees=True) if o.failure is None else None
-        o = replace(o, other_owner=other_owner)
+        looks, o = await self._first_look(key, resource, o)
         for _ in range(MOST_TURNS):
             decision = decide(o, self.settings.limits)
             if looks.reader is None and _depends_on_retry(o, decision, self.settings.limits):
@@ -133,6 +127,37 @@ class Forecaster:
                 return o, None
             o = replace(o, engine=engine)
         raise AssertionError(f"{key}: the decisions go in circles at {state_of(o.status)}")
+
+    async def _first_look(
+        self, key: str, resource: Resource, o: Observation
+    ) -> tuple[Looks, Observation]:
+        """Return the looks that can be taken, and what is known before a decision."""
+        try:
+            looks = Looks(resource, await self._reader(resource))
+        except CloudError as error:
+            looks, o = Looks(resource, None), failed(o, error.failure)
+        ownership = self.world.ownership
+        other_owner = ownership.other_owner(key)
+        if other_owner is None or ownership.has_seen(key):
+            return looks, replace(o, other_owner=other_owner)
+        if looks.reader is not None:
+            o = await looks.at_engine(o)
+            other_owner = ownership.other_owner(key, sees=True)
+        return looks, replace(o, other_owner=other_owner if o.failure is None else None)
+
+    async def _reader(self, resource: Resource) -> CseReader | None:
+        """Return the reader of a resource's engine; None if its engine is not looked at here.
+
+        Raises:
+            CloudError: The region is not allowed, or the credentials are missing or unusable.
+        """
+        try:
+            project_options(self.settings).endpoints.cse(resource.spec.region)
+        except CloudError as error:
+            if not is_followed_despite(error.failure, resource.status):
+                raise
+            return None
+        return await self.reader_of(resource) if self.reader_of else None
 
     def _undecided(self, o: Observation, blank: Verdict) -> Verdict:
         """Return the verdict on a decision that needs a look: only the record is known."""
@@ -162,8 +187,8 @@ class Forecaster:
         current = engine.version if engine else o.status.current_version
         if decision.effect.is_call and upgrade is not None:
             return self._call(o, decision, blank)
-        proven = self.own_secrets and o.failure is not None and o.failure.kind in _PROVEN
-        if o.failure is not None and o.other_owner is None and not proven:
+        proven = _BY_SETTINGS | (_PROVEN if self.own_secrets else frozenset())
+        if o.failure is not None and o.other_owner is None and o.failure.kind not in proven:
             return replace(blank, reason=o.failure.kind.value, sentence=o.failure.sentence())
         ready = decision.status.ready
         reason = Reason(ready.reason) if ready else Reason.CLOUD_UNAVAILABLE
@@ -284,55 +309,3 @@ def _depends_on_retry(o: Observation, decision: Decision, limits: Limits) -> boo
         return False
     offered = replace(o.engine, additional_actions=(RETRY_ACTION,))
     return decide(replace(o, engine=offered), limits).situation is not decision.situation
-
-
-@dataclass(frozen=True, slots=True)
-class _Looks:
-    """Looks at one resource's engine."""
-
-    resource: Resource
-    reader: CseReader | None
-
-    async def take(self, o: Observation, decision: Decision) -> Observation:
-        """Take the look that a decision asks for, and return the observation with its result."""
-        if decision.effect is Effect.LOOK:
-            return await self.at_engine(o)
-        if decision.effect is Effect.LIST_JOBS:
-            return await self._at_jobs(o)
-        if decision.job_to_show is None:
-            raise AssertionError("the decision asks for a job without its id")
-        return await self._at_job(o, decision.job_to_show)
-
-    async def at_engine(self, o: Observation) -> Observation:
-        """Look at the engine, and return the observation with its result."""
-        try:
-            engine = await self._reader.show_engine(self.resource.spec.engine_id)
-        except CloudError as error:
-            return _failed(o, error.failure)
-        return replace(o, engine=engine)
-
-    async def _at_job(self, o: Observation, job_id: int) -> Observation:
-        try:
-            job = await self._reader.show_job(self.resource.spec.engine_id, job_id)
-        except CloudError as error:
-            if error.failure.kind is FailureKind.NOT_FOUND:
-                return replace(o, missing_job=job_id)
-            return _failed(o, error.failure)
-        return replace(o, job=job)
-
-    async def _at_jobs(self, o: Observation) -> Observation:
-        try:
-            jobs = await self._reader.list_jobs(self.resource.spec.engine_id)
-        except CloudError as error:
-            return replace(o, jobs_failure=error.failure)
-        return replace(o, jobs=jobs or ())
-
-    @property
-    def _reader(self) -> CseReader:
-        if self.reader is None:
-            raise AssertionError("a look needs a reader")
-        return self.reader
-
-
-def _failed(o: Observation, failure: Failure) -> Observation:
-    return replace(o, failure=failure, failures=3)

@@ -24,7 +24,7 @@ from cse_operator.api.policy import (
     Window,
 )
 from cse_operator.cli.manifests import Manifest
-from cse_operator.cli.planning.checks import refusal_of_frame
+from cse_operator.cli.planning.checks import place_of, refusal_of_frame, told_by
 from cse_operator.core.zones import zone
 
 _SHORTEST: Final = timedelta(minutes=5)
@@ -54,10 +54,9 @@ def refusal_of_policy(manifest: Manifest) -> str | None:
         return f"spec: {error}"
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in ("spec", *first["loc"]))
         if first["type"] == "extra_forbidden":
-            return f"there is no field {where}"
-        return f"{where}: {first['msg']}"
+            return f"there is no field {place_of(first)}"
+        return f"{place_of(first)}: {told_by(first)}"
     return next(_broken_rules(spec), None)
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cse_operator.cli.manifests import Manifest, ManifestError, read_paths, read_text
+from cse_operator.api.names import GROUP
+from cse_operator.cli.manifests import KINDS, Manifest, ManifestError, read_paths, read_text
+from cse_operator.cli.planning.kustomizations import refuse_changed
 
 STANDARD_INPUT: Final = "-"
 _ASKED_FOR: Final = "Install git, or leave out --base"
@@ -26,25 +28,47 @@ class Sources:
 
     paths: tuple[str, ...] = ()
     kustomizations: tuple[str, ...] = ()
+    namespace: str | None = None
+    """The namespace of manifests that name none; None if the command names none."""
+
+    def __str__(self) -> str:
+        paths = ["standard input" if path == STANDARD_INPUT else path for path in self.paths]
+        return ", ".join([*paths, *self.kustomizations])
 
     def read(self) -> list[Manifest]:
-        """Read all manifests.
+        """Read all engines and policies.
 
         Raises:
-            ManifestError: A manifest cannot be read.
+            ManifestError: A manifest cannot be read, has a kind that does not exist, or is changed
+                by a kustomization that was not asked for.
         """
+        found = self._read()
+        for one in found:
+            if one.kind not in KINDS:
+                place = one.origin if one.line is None else f"{one.origin}:{one.line}"
+                raise ManifestError(
+                    f"{place}: there is no kind {one.kind} in {GROUP}: its kinds are"
+                    f" {', '.join(KINDS)}"
+                )
+        return found
+
+    def _read(self) -> list[Manifest]:
         found: list[Manifest] = []
         for path in self.paths:
             if path == STANDARD_INPUT:
                 found += read_text(sys.stdin.read())
             else:
                 found += read_paths([Path(path)])
+        files = [path for path in self.paths if path != STANDARD_INPUT]
+        refuse_changed(files, (one for one in found if one.line is not None), self.namespace)
         for folder in self.kustomizations:
             found += read_text(_built(Path(folder)), folder)
         return found
 
     def read_at(self, revision: str) -> list[Manifest]:
         """Read the manifests of a git revision; a path that it lacks is skipped.
+
+        A kind that does not exist is skipped too: a merge may correct it.
 
         Raises:
             ManifestError: The revision, a path or a manifest in it cannot be read.
@@ -56,8 +80,9 @@ class Sources:
             there = Sources(
                 tuple(self._moved(self.paths, top, tree)),
                 tuple(self._moved(self.kustomizations, top, tree)),
+                self.namespace,
             )
-            return there.read()
+            return [one for one in there._read() if one.kind in KINDS]
 
     @staticmethod
     def _moved(paths: Sequence[str], top: Path, tree: Path) -> Iterator[str]:
