@@ -25,7 +25,7 @@ from cse_operator.core.situations import classify, classify_answer, is_gone
 from cse_operator.core.states import Effect, Requeue, Situation, State, state_of
 from cse_operator.core.status import concluded, conditions, kept
 from cse_operator.core.views import Accepted
-from cse_operator.core.waits import grace_left, overdue_in
+from cse_operator.core.waits import grace_left, may_ask_for_jobs, overdue_in
 
 _FAILURES: Final = {
     FailureKind.TRANSIENT: (Reason.CLOUD_UNAVAILABLE, Requeue.BACKOFF),
@@ -158,12 +158,16 @@ def _shown(
 
 
 def _unseen_job(o: Observation, limits: Limits) -> Failure | None:
-    """Return why the job cannot be seen; None if the engine has to be looked at first.
+    """Return why the job cannot be seen; None if there is something else to look at.
 
-    The vendor may answer with a server error (502) for the jobs of a deleted engine.
+    The vendor may answer with a server error (502) for the jobs of a deleted engine. And an answer
+    that is never readable must not hide the job's end, which the vendor's list of jobs may show.
     """
-    in_doubt = state_of(o.status) is State.RUNNING and o.failures >= limits.patience
-    return None if in_doubt and o.engine is None else o.job_failure
+    record = o.record
+    if record is None or not record.running or o.failures < limits.patience:
+        return o.job_failure
+    listed = o.shown_job(record.job_id) is not None
+    return None if o.engine is None or may_ask_for_jobs(o) or listed else o.job_failure
 
 
 def _job_to_show(o: Observation) -> int | None:

@@ -238,6 +238,7 @@ TRANSITIONS: dict[tuple[State, Situation], Transition] = {
     (_R, _S.OTHER_OWNER): _T(_R, reason=_W.ENGINE_ALREADY_MANAGED, say=messages.other_owner),
     (_R, _S.NOT_LOOKED): _T(_R, _E.LOOK),
     (_R, _S.JOB_NOT_SEEN): _T(_R, _E.SHOW_JOB),
+    (_R, _S.JOBS_NOT_LISTED): _T(_R, _E.LIST_JOBS),
     (_R, _S.JOB_RUNS): _T(
         _R,
         record=records.progressed,

@@ -68,6 +68,11 @@ def grace_left(o: Observation, limits: Limits) -> float:
     return limits.grace * doubled - elapsed_since_intent(o, limits)
 
 
+def may_ask_for_jobs(o: Observation) -> bool:
+    """Whether this step may still ask for the vendor's list of jobs."""
+    return o.jobs is None and o.jobs_failure is None
+
+
 # -- reads that lag behind an end ---------------------------------------------------------------
 
 

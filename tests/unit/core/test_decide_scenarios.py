@@ -815,6 +815,17 @@ SCENARIOS: dict[str, Scenario] = {
     "reads do not show the accepted job yet": Scenario(
         observed(running(), missing_job=101), ((R, S.JOB_HIDDEN),), Reason.UPGRADING
     ),
+    "the job cannot be looked at, but the vendor's list may show it": Scenario(
+        observed(
+            running(),
+            engine=engine(status="Upgrading", latest_job_id=101),
+            job_failure=failure(FailureKind.TRANSIENT),
+            failures=3,
+        ),
+        ((R, S.JOBS_NOT_LISTED),),
+        None,
+        Effect.LIST_JOBS,
+    ),
     "a gateway says in passing that there is no such job": Scenario(
         observed(running(), missing_job=101, known_for=500, job_missing_for=34),
         ((R, S.JOB_HIDDEN),),

@@ -400,7 +400,19 @@ def test_a_running_job_of_a_deleted_engine_ends_although_the_vendor_answers_502_
     assert decision.status.result is Result.FAILED
     assert reason_of(decision) == Reason.ENGINE_NOT_FOUND
     there = replace(seen, engine=engine(status="Upgrading", latest_job_id=101))
-    assert reason_of(decide(there, LIMITS)) == Reason.CLOUD_UNAVAILABLE
+    assert decide(there, LIMITS).effect is Effect.LIST_JOBS
+    assert reason_of(decide(replace(there, jobs=()), LIMITS)) == Reason.CLOUD_UNAVAILABLE
+    unlisted = replace(there, jobs_failure=unseen)
+    assert reason_of(decide(unlisted, LIMITS)) == Reason.CLOUD_UNAVAILABLE
+
+
+def test_the_end_of_a_job_that_cannot_be_looked_at_is_found_in_the_vendors_list():
+    unseen = failure(FailureKind.TRANSIENT, http_status=502)
+    at_target = engine(version="2.4.0", latest_job_id=101)
+    end = job(status="Finished", ended_at=at(-60))
+    seen = observed(running(), engine=at_target, job_failure=unseen, failures=3, jobs=(end,))
+    decision = decide(seen, LIMITS)
+    assert (decision.status.result, reason_of(decision)) == (Result.SUCCEEDED, Reason.UP_TO_DATE)
 
 
 def test_a_job_that_the_vendor_no_longer_runs_on_a_failed_engine_does_not_swallow_a_request():

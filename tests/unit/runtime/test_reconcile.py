@@ -441,7 +441,7 @@ async def test_a_job_that_cannot_be_looked_at_is_told_after_some_patience_and_re
     world.cloud.jobs[101] = CloudError(failure())
     for _ in range(2):
         assert await world.step() == ["job 101"]
-    assert await world.step() == ["job 101", "look", "write Waiting"]
+    assert await world.step() == ["job 101", "look", "jobs", "write Waiting"]
     assert world.reason() == "CloudUnavailable"
     world.cloud.jobs[101] = job_view(101, ENGINE)
     assert await world.step() == ["job 101", "write Upgrading"]

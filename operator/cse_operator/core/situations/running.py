@@ -107,8 +107,8 @@ def _reached(record: UpgradeRecord, engine: EngineView) -> bool:
 
 def _without_job(o: Observation, record: UpgradeRecord, limits: Limits) -> Situation:
     """The followed job was not shown: not asked for yet, or unknown to the vendor."""
-    if o.job_failure is not None and o.engine is None:
-        return Situation.NOT_LOOKED
+    if o.job_failure is not None:
+        return Situation.NOT_LOOKED if o.engine is None else Situation.JOBS_NOT_LISTED
     if o.missing_job != record.job_id:
         return Situation.JOB_NOT_SEEN
     if o.engine is None:

@@ -20,6 +20,7 @@ from cse_operator.core.waits import (
     ended_entry,
     grace_left,
     is_sent,
+    may_ask_for_jobs,
     within_grace,
 )
 
@@ -39,9 +40,9 @@ def unanswered(o: Observation, limits: Limits) -> Situation:
         return Situation.LISTED_JOB
     if within_grace(o, limits):
         # Even if the engine is at the target: a late call would still start a job.
-        hidden = engine.latest_job_id != record.baseline_job_id and _may_ask_for_jobs(o)
+        hidden = engine.latest_job_id != record.baseline_job_id and may_ask_for_jobs(o)
         return Situation.JOBS_NOT_LISTED if hidden else Situation.UNCHANGED_IN_GRACE
-    if _may_ask_for_jobs(o):
+    if may_ask_for_jobs(o):
         return Situation.JOBS_NOT_LISTED
     if record.target_version and satisfies(engine.version, record.target_version):
         return Situation.REACHED_TARGET
@@ -50,10 +51,6 @@ def unanswered(o: Observation, limits: Limits) -> Situation:
     if grace_left(o, limits) > 0:
         return Situation.UNCHANGED_IN_GRACE
     return _call_again(o, record, engine, limits)
-
-
-def _may_ask_for_jobs(o: Observation) -> bool:
-    return o.jobs is None and o.jobs_failure is None
 
 
 def _candidate_job(
