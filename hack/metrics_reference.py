@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import live_manifests
 
 from cse_operator.api.policy import PolicyStatus
-from cse_operator.api.upgrade_record import Action, Result, UpgradeRecord
+from cse_operator.api.upgrade_record import Result
 from cse_operator.core.fleet import Fleet as PolicyFleet
 from cse_operator.core.policies import PolicySet
 from cse_operator.core.policy_status import policy_status
@@ -55,16 +53,7 @@ def _exposed() -> Metrics:
     metrics.reconcile_error("kubernetes")
     metrics.queue_wait(0.1)
     metrics.transition("Upgrading")
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    metrics.upgrade_ended(
-        UpgradeRecord(
-            action=Action.UPGRADE,
-            wanted_version="2.4.0",
-            requested_at=moment,
-            finished_at=moment,
-            result=Result.SUCCEEDED,
-        )
-    )
+    metrics.upgrade_ended(Result.SUCCEEDED, 1.0)
     sources = Sources(
         cache=cache,
         queue_depth=lambda: 0,

@@ -227,9 +227,10 @@ ENGINE_REASONS: Final[dict[Reason, ReasonFacts]] = {
     Reason.WAITING_TO_CALL: ReasonFacts(
         ConditionType.RECONCILING,
         "Normal",
-        "An upgrade is due, but the operator started too recently to call it.",
+        "An upgrade is due, but the operator may not call it yet.",
         "The operator was started or took over less than one outcome grace ago. A process that "
-        "died, or another operator, may still have a call on its way.",
+        "died, or another operator, may still have a call on its way. Or somebody changed the "
+        "resource right before the call, and the operator decides again.",
         BY_ITSELF,
     ),
     Reason.OBSERVE_ONLY: ReasonFacts(

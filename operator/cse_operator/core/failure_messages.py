@@ -24,8 +24,6 @@ def why_not_seen(failure: Failure) -> str:
         )
     if failure.kind is FailureKind.THROTTLED:
         return f"the vendor throttles this project's calls: {said}; the operator slows down"
-    if failure.kind is FailureKind.NOT_SENT:
-        return f"the call was not sent: {said}; trying again"
-    if failure.kind in {FailureKind.TRANSIENT, FailureKind.OUTCOME_UNKNOWN}:
+    if failure.kind in {FailureKind.TRANSIENT, FailureKind.OUTCOME_UNKNOWN, FailureKind.NOT_SENT}:
         return f"cannot reach the vendor's API: {said}; trying again"
     return said

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cse_operator.api.failure_kind import FailureKind
+from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
 from cse_operator.api.upgrade_record import Action, UpgradeRecord
 from cse_operator.clock import boottime, utc_now
@@ -14,7 +15,7 @@ from cse_operator.cloud.errors import CloudError
 from cse_operator.core.decide import Decision, after_call, decide
 from cse_operator.core.failure import Failure
 from cse_operator.core.observation import Limits, Observation
-from cse_operator.core.permit import Held
+from cse_operator.core.permit import Held, Hold
 from cse_operator.core.views import Accepted
 from cse_operator.runtime.authority import Authority
 from cse_operator.runtime.cache import CachedResource
@@ -28,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 SHORTEST_REST: Final = 1.0
 """Seconds that must be left of the Lease for a call to start."""
+
+
+_WITHDRAWN: Final = Held(
+    (Hold(Reason.WAITING_TO_CALL, None),),
+    "the resource was changed or deleted before the call went out",
+)
 
 
 @dataclass(slots=True)
@@ -137,14 +144,14 @@ class Calls:
         """Make the call, unless a person or a policy has taken it back since the decision.
 
         Returns:
-            The answer; the hold instead if a policy has closed.
+            The answer, or why nothing was called.
 
         Raises:
             CloudError: The call failed, or was not sent.
         """
         if work.withdrawn:
-            told = "the resource was changed or deleted before the call went out"
-            raise CloudError(Failure(FailureKind.NOT_SENT, told))
+            self._queue.add(work.key)
+            return _WITHDRAWN
         permit = work.gate.ask_again(work.key, o.engine)
         if isinstance(permit, Held):
             return permit

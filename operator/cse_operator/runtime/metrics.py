@@ -23,7 +23,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from cse_operator.api.reasons import Reason
-from cse_operator.api.upgrade_record import Result, UpgradeRecord
+from cse_operator.api.upgrade_record import Result
 
 Cause = Literal["kubernetes", "unforeseen"]
 """Why a reconcile step failed."""
@@ -145,12 +145,11 @@ class Metrics:
         """Note that an engine did not start in a window of a policy."""
         self._windows_missed.labels(kind, namespace, policy).inc()
 
-    def upgrade_ended(self, upgrade: UpgradeRecord) -> None:
-        """Note an upgrade's end."""
-        self._upgrades.labels(upgrade.result.value if upgrade.result else "").inc()
-        if upgrade.finished_at is not None:
-            taken = (upgrade.finished_at - upgrade.requested_at).total_seconds()
-            self._upgrade_seconds.observe(max(0.0, taken))
+    def upgrade_ended(self, result: Result, seconds: float | None) -> None:
+        """Note an upgrade's end, and the seconds from its intent to its end if they are known."""
+        self._upgrades.labels(result.value).inc()
+        if seconds is not None:
+            self._upgrade_seconds.observe(max(0.0, seconds))
 
     async def page(self) -> bytes:
         """Return all metrics as Prometheus text, made in a thread and kept for a moment."""

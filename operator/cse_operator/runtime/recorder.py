@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from itertools import takewhile
 from typing import Final
 
 from cse_operator.api.reason_facts import FACTS
 from cse_operator.api.reasons import Reason
 from cse_operator.api.status import Status
+from cse_operator.api.upgrade_record import HistoryEntry
 from cse_operator.kube.events import EventPoster
 from cse_operator.kube.references import ObjectReference
 from cse_operator.runtime.metrics import Metrics
@@ -30,8 +32,8 @@ class Recorder:
         now = after.ready
         if now is None:
             return
-        if after.upgrade is not None and after.upgrade.result and _has_ended(before, after):
-            self._metrics.upgrade_ended(after.upgrade)
+        for entry in _new_ends(before, after):
+            self._metrics.upgrade_ended(entry.result, _taken(entry, before, after))
         if before.ready is not None and before.ready.reason == now.reason:
             return
         reason = Reason(now.reason)
@@ -44,9 +46,20 @@ class Recorder:
             self._events.post(reference, FACTS[reason].event_type, reason.value, now.message)
 
 
-def _has_ended(before: Status, after: Status) -> bool:
-    """Whether the write recorded an end: it then heads the history.
+def _new_ends(before: Status, after: Status) -> list[HistoryEntry]:
+    """Return the ends that the write added to the history.
 
-    A record without a new entry is an earlier one, which an undone intent had replaced.
+    A record with a result and no new entry is an earlier one, which an undone intent had replaced.
+    And an end may have no record any more, if the next call begins in the same write.
     """
-    return after.history[:1] != before.history[:1]
+    known = before.history[:1]
+    return list(takewhile(lambda entry: (entry,) != known, after.history))
+
+
+def _taken(entry: HistoryEntry, before: Status, after: Status) -> float | None:
+    """Return the seconds from the intent of an upgrade to its end, if its record tells them."""
+    records = (after.upgrade, before.upgrade)
+    own = next((one for one in records if one is not None and one.job_id == entry.job_id), None)
+    if own is None or entry.finished_at is None:
+        return None
+    return (entry.finished_at - own.requested_at).total_seconds()

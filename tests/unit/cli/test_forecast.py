@@ -178,6 +178,19 @@ async def test_an_upgrade_under_way_is_followed_and_the_next_version_comes_after
     assert told.sentence == "it runs; it is followed to its end, and 2.5.0 is decided on after it"
 
 
+@pytest.mark.parametrize(
+    ("seen", "kind"),
+    [
+        (engine_view(version="2.4.0", latest_job_id=101), Kind.NOTHING),
+        (engine_view(status="UpgradeFailed", latest_job_id=101), Kind.REFUSED),
+    ],
+)
+async def test_a_job_that_the_vendor_does_not_know_is_not_said_to_run(seen, kind):
+    running = {**SEEN, "phase": "Upgrading", "upgrade": upgrade(jobId=101)}
+    told = await foretold(stored(status=running), Looks(seen))
+    assert told.kind is kind
+
+
 FAILED: Object = {**SEEN, "engine": {**SEEN["engine"], "status": "UpgradeFailed"}}
 
 

@@ -152,6 +152,19 @@ def test_what_a_kustomization_changes_is_not_left_out_in_silence(repository, cap
     assert told.endswith("engines/orders.yaml: say -k engines\n")
 
 
+def test_a_merge_that_corrects_a_kustomization_is_planned(repository, capsys):
+    kustomization("engines", resources=["orders.yaml"], patches=["x"])
+    commit("patched")
+    kustomization("engines", resources=["orders.yaml"])
+    assert answer(capsys, "-f", "engines", "--base", "HEAD")["engines"] == []
+
+
+def test_a_kustomization_in_a_hidden_folder_is_not_read(repository, capsys):
+    Path(".cache").mkdir()
+    Path(".cache/kustomization.yaml").write_text("{{ a template")
+    assert len(answer(capsys, "-f", ".")["engines"]) == 2
+
+
 def test_a_kustomization_of_other_files_changes_no_engine(repository, capsys):
     kustomization(".", namespace="web", resources=["web"])
     kustomization("web", patches=["x"], resources=["map.yaml"])

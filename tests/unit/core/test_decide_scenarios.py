@@ -435,9 +435,40 @@ SCENARIOS: dict[str, Scenario] = {
             jobs=(),
             desired=desired(retry_request="9:00"),
         ),
-        ((U, S.GIVEN_UP), (I, S.UPGRADE_DUE)),
+        ((U, S.UNCHANGED_AND_WANTED),),
         Reason.SUBMITTING,
         Effect.UPGRADE,
+    ),
+    "nothing names a job, and the engine upgrades": Scenario(
+        observed(
+            record(baseline_job_id=None),
+            engine=engine(status="Upgrading", latest_job_id=None),
+            known_for=36,
+            jobs=(),
+        ),
+        ((U, S.UNCHANGED_AND_BUSY),),
+        Reason.ENGINE_BUSY,
+    ),
+    "nothing names a job, because the list cannot be read": Scenario(
+        observed(
+            record(baseline_job_id=None),
+            engine=engine(latest_job_id=None),
+            known_for=36,
+            jobs_failure=failure(FailureKind.TRANSIENT),
+        ),
+        ((U, S.JOBS_UNREADABLE),),
+        Reason.VERIFYING_OUTCOME,
+    ),
+    "the job of a lost Retry is not shown, and the engine offers no Retry any more": Scenario(
+        observed(
+            intent_of_retry(),
+            engine=engine(latest_job_id=101),
+            missing_job=101,
+            known_for=36,
+            jobs=(),
+        ),
+        ((U, S.GIVEN_UP), (I, S.UNCERTAIN)),
+        Reason.OUTCOME_UNCERTAIN,
     ),
     "the engine names no job, and the list shows that none ran since": Scenario(
         observed(

@@ -117,6 +117,17 @@ def test_an_end_that_is_the_recorded_one_again_is_not_counted_again() -> None:
     assert stage.ended("Rejected") == 0
 
 
+def test_an_end_is_counted_although_the_next_call_begins_in_the_same_write() -> None:
+    stage = Stage()
+    running = status(Reason.UPGRADING, upgrade=record(job_id=7))
+    failed = ended(Reason.UPGRADE_FAILED, Result.FAILED, job_id=7, finished_at=NOON)
+    retry = status(Reason.SUBMITTING, upgrade=record(), history=failed.history)
+    stage.record(running, retry)
+    assert stage.ended("Failed") == 1
+    took = stage.metrics.registry.get_sample_value("cse_operator_upgrade_seconds_count")
+    assert took == 1
+
+
 def test_an_upgrade_found_and_ended_in_one_step_is_counted_after_another_one() -> None:
     stage = Stage()
     before = ended(Reason.UP_TO_DATE, Result.SUCCEEDED, job_id=7)

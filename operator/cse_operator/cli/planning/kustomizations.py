@@ -95,10 +95,14 @@ def _refuse(manifest: Manifest, one: _Kustomization, namespace: str | None, fold
 
 
 def _in_and_above(path: Path) -> Iterator[tuple[Path, _Kustomization]]:
-    """Yield the kustomizations in a folder, and in those above it that have one each."""
+    """Yield the kustomizations in a folder, and in those above it that have one each.
+
+    Folders that begin with a dot have no manifests either (`cli/manifests.py`).
+    """
     below = (file for name in _NAMES for file in path.rglob(name)) if path.is_dir() else ()
     for file in below:
-        yield file, _read(file)
+        if not any(part.startswith(".") for part in file.relative_to(path).parts):
+            yield file, _read(file)
     for folder in path.parents:
         above = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
         if above is None:

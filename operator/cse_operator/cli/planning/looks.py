@@ -44,7 +44,8 @@ class Looks:
             job = await self._reader.show_job(self.resource.spec.engine_id, job_id)
         except CloudError as error:
             if error.failure.kind is FailureKind.NOT_FOUND:
-                return replace(o, missing_job=job_id)
+                # As after a whole grace, which a plan does not wait for.
+                return replace(o, missing_job=job_id, job_missing_for=float("inf"))
             return failed(o, error.failure)
         return replace(o, job=job)
 

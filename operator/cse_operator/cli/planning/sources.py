@@ -43,6 +43,8 @@ class Sources:
                 by a kustomization that was not asked for.
         """
         found = self._read()
+        files = [path for path in self.paths if path != STANDARD_INPUT]
+        refuse_changed(files, (one for one in found if one.line is not None), self.namespace)
         for one in found:
             if one.kind not in KINDS:
                 place = one.origin if one.line is None else f"{one.origin}:{one.line}"
@@ -59,8 +61,6 @@ class Sources:
                 found += read_text(sys.stdin.read())
             else:
                 found += read_paths([Path(path)])
-        files = [path for path in self.paths if path != STANDARD_INPUT]
-        refuse_changed(files, (one for one in found if one.line is not None), self.namespace)
         for folder in self.kustomizations:
             found += read_text(_built(Path(folder)), folder)
         return found
@@ -68,7 +68,8 @@ class Sources:
     def read_at(self, revision: str) -> list[Manifest]:
         """Read the manifests of a git revision; a path that it lacks is skipped.
 
-        A kind that does not exist is skipped too: a merge may correct it.
+        A kind that does not exist is skipped too, and files are read as they are, whatever a
+        kustomization changes: a merge may correct both.
 
         Raises:
             ManifestError: The revision, a path or a manifest in it cannot be read.

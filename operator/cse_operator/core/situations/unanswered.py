@@ -68,8 +68,7 @@ def _candidate_job(
         if o.missing_job != candidate:
             return Situation.JOB_NOT_SEEN
         # The engine names a job that the vendor does not show: reads lag, or it is forgotten.
-        # Only a Retry asks for the job of before: unseen, it does not prove that it did not run.
-        if engine.status == UPGRADING:
+        if same_job or engine.status == UPGRADING:
             return None
         return _other_job(o, record, engine)
     if not is_current(o, record, job, limits):
@@ -82,7 +81,7 @@ def _candidate_job(
 
 
 def _other_job(o: Observation, record: UpgradeRecord, engine: EngineView) -> Situation:
-    """No job tells what became of the call, such as a later job of another kind."""
+    """A job ran since the intent that does not tell what became of the call."""
     if not _is_wanted(o, record, engine) or o.retry_requested:
         return Situation.GIVEN_UP
     return Situation.OTHER_JOB
@@ -109,10 +108,8 @@ def _call_again(
     """No effect of the call is seen, and no wait is left: may it be made again?"""
     if not _is_wanted(o, record, engine):
         return Situation.GIVEN_UP
-    ran = engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING
-    if ran or (engine.latest_job_id is None and not o.jobs):
-        # A job ran that the look before the intent did not show; or neither the engine nor a list
-        # names any job, and then nothing shows that none ran.
+    if engine.latest_job_id != record.baseline_job_id and engine.status != UPGRADING:
+        # A job ran that the look before the intent did not show.
         return _other_job(o, record, engine)
     retrying = record.action is Action.RETRY
     if _is_out_of_reach(o, record, engine):
@@ -125,10 +122,22 @@ def _call_again(
     if not o.retry_requested:
         if o.jobs_failure is not None:
             return Situation.JOBS_UNREADABLE
+        if _no_job_tells(o, engine):
+            return Situation.OTHER_JOB
         if record.attempts > limits.repeats:
             return Situation.NO_MORE_CALLS
     due = Situation.RETRY_UNCHANGED if retrying else Situation.UNCHANGED_AND_WANTED
     return permitted_again(o, due, limits)
+
+
+def _no_job_tells(o: Observation, engine: EngineView) -> bool:
+    """Whether nothing shows that no job of the call ran.
+
+    The engine names no job, and no list does; or the vendor does not show the job that a lost Retry
+    may have run again.
+    """
+    latest = engine.latest_job_id
+    return not o.jobs if latest is None else o.missing_job == latest
 
 
 def _is_out_of_reach(o: Observation, record: UpgradeRecord, engine: EngineView) -> bool:
