@@ -57,7 +57,7 @@ async def test_an_event_says_what_who_when_and_about_what(connected: Connected) 
 async def test_a_long_message_is_cut_by_bytes(connected: Connected, message: str) -> None:
     server, client = connected
     server.otherwise = reply(201)
-    async with EventPoster(client, instance="i") as events:
+    async with EventPoster(client, instance="i", drain_seconds=60.0) as events:
         events.post(ORDERS, "Normal", "UpToDate", message)
     [asked] = server.asked
     sent = asked.body["message"]
@@ -69,7 +69,7 @@ async def test_a_long_message_is_cut_by_bytes(connected: Connected, message: str
 async def test_a_message_that_just_fits_is_left_alone(connected: Connected) -> None:
     server, client = connected
     server.otherwise = reply(201)
-    async with EventPoster(client, instance="i") as events:
+    async with EventPoster(client, instance="i", drain_seconds=60.0) as events:
         events.post(ORDERS, "Normal", "UpToDate", "x" * MESSAGE_LIMIT)
     assert server.asked[0].body["message"] == "x" * MESSAGE_LIMIT
 
@@ -80,7 +80,7 @@ async def test_the_longest_names_leave_room_for_the_events_own(
 ) -> None:
     server, client = connected
     server.otherwise = reply(201)
-    async with EventPoster(client, instance="i") as events:
+    async with EventPoster(client, instance="i", drain_seconds=60.0) as events:
         events.post(ObjectReference("payments", name, "u"), "Normal", "UpToDate", "m")
     posted = server.asked[0].body["metadata"]["name"]
     assert len(posted) <= 253
@@ -118,7 +118,9 @@ async def test_a_refused_event_is_no_failure_and_is_logged_once_a_minute(
     server.answers = [refusal(403, "Forbidden", "may not"), hang_up, refusal(500, ""), reply(201)]
     now = 100.0
     with caplog.at_level(logging.WARNING, logger="cse_operator.kube.events"):
-        async with EventPoster(client, instance="i", clock=lambda: now) as events:
+        async with EventPoster(
+            client, instance="i", drain_seconds=60.0, clock=lambda: now
+        ) as events:
             for _ in range(4):
                 events.post(ORDERS, "Normal", "UpToDate", "m")
         assert len(caplog.messages) == 1
@@ -137,7 +139,7 @@ async def test_a_full_queue_drops_what_comes_last_and_counts_it(
 ) -> None:
     server, client = connected
     server.otherwise = reply(201)
-    async with EventPoster(client, instance="i", queue_limit=2) as events:
+    async with EventPoster(client, instance="i", drain_seconds=60.0, queue_limit=2) as events:
         for number in range(5):
             events.post(ORDERS, "Normal", "UpToDate", f"m{number}")
     assert sorted(asked.body["message"] for asked in server.asked) == ["m0", "m1"]
