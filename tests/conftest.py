@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import secrets
 from collections.abc import Generator, Iterator
@@ -28,6 +29,8 @@ CLUSTER_FIXTURES = {"control_plane", "private_control_plane"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE"):  # what runs CI may set them
+        os.environ.pop(variable, None)
     # Hypothesis fails an example that takes 200 ms, and on a busy machine any example may.
     settings.register_profile("busy machines", deadline=None)
     settings.load_profile("busy machines")

@@ -22,6 +22,7 @@ from huaweicloudsdkcore.auth.internal import FederalAccessor, OidcStsAccessor, P
 from huaweicloudsdkcore.exceptions.exceptions import SdkException, ServiceResponseException
 from huaweicloudsdkcore.http.http_client import HttpClient
 from huaweicloudsdkcore.http.http_config import HttpConfig
+from huaweicloudsdkcore.utils import time_utils
 from huaweicloudsdkcse import v1 as sdk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -261,7 +262,8 @@ def test_the_sdk_calls_with_the_key_that_the_simulator_gives_it(
         (tmp_path / "pod").write_text(POD_TOKEN)
         url = f"{simulation.url}/pod-identity/credentials"
         found = PodIdentityAccessor(url, str(tmp_path / "pod")).get_credential()
-    assert found.expire_at > time.time() + 600
+    # The SDK reads UTC as local time, here and in the clock that it compares with.
+    assert found.expire_at > time_utils.get_timestamp_utc() + 600
     name = f"engine-{secrets.token_hex(3)}"
     simulation.admin.create_engine(name)
     credentials = BasicCredentials(found.access, found.secret, DEFAULT_PROJECT)

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,11 @@ async def _play(scene):
 
 def _hold(scene: Scene) -> None:
     """Create a policy that holds one more engine until its window opens."""
+    far = datetime.now(UTC) + timedelta(days=180)
     policy = policy_manifest(
         scene.namespace,
         selector={"matchLabels": {"tier": "held"}},
-        windows=[{"name": "new-year", "schedule": "0 2 1 JAN *", "duration": "4h"}],
+        windows=[{"name": "far", "schedule": f"0 2 1 {far:%b} *".upper(), "duration": "4h"}],
         maxConcurrent=1,
     )
     scene.kubectl("create", "-f", "-", stdin=yaml.safe_dump(policy))

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -131,7 +132,10 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         if self._outside.poll() is None:
-            self._outside.kill()  # this also kills its child
+            # Its death would not end its child, which has changed its user since.
+            with suppress(ValueError, OSError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._outside.kill()
             self._outside.wait()
 
     @property

@@ -11,8 +11,15 @@ import json
 import secrets
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
-from multiprocessing.connection import Client, Connection, Listener
+from contextlib import ExitStack, suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 from typing import Any
 
 import yaml
@@ -70,7 +77,8 @@ class SharedControlPlane:
         if self._listener is None:
             self._key = secrets.token_hex(16)
             # No Unix socket: a killed session would leave its file behind.
-            self._listener = Listener(("127.0.0.1", 0), authkey=self._key.encode())
+            # All workers ask at once, and the kernel drops those beyond the backlog.
+            self._listener = Listener(("127.0.0.1", 0), backlog=128)
             threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
         return {"port": self._listener.address[1], "key": self._key}
 
@@ -91,7 +99,10 @@ class SharedControlPlane:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: Connection) -> None:
-        with connection:
+        with connection, suppress(EOFError, OSError, AuthenticationError):  # the worker has ended
+            # Not in `accept`: there, a worker that ends or is silent would hold up all others.
+            deliver_challenge(connection, self._key.encode())
+            answer_challenge(connection, self._key.encode())
             try:
                 match connection.recv():
                     case "cluster":
