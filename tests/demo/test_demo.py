@@ -213,11 +213,21 @@ def test_beside_another_operator_it_refuses_to_work(
     assert "cse-demo-" not in kubectl("get", "namespaces", "-o", "name")
 
 
+@pytest.mark.parametrize(
+    ("has_kubectl", "said"),
+    [(True, "kubectl config use-context"), (False, "kubectl is not in PATH")],
+)
 def test_without_a_current_context_it_says_what_to_do(
-    start_demo: Callable[..., Demo], tmp_path: Path
+    start_demo: Callable[..., Demo],
+    control_plane: Cluster,
+    tmp_path: Path,
+    has_kubectl: bool,
+    said: str,
 ) -> None:
-    here = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
+    assert control_plane.kubectl is not None
+    path = str(control_plane.kubectl.parent if has_kubectl else tmp_path)
+    here = {"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path), "PATH": path}
     demo = start_demo("--cluster=current", environment=here)
     assert demo.end() == 1
-    assert "kubectl config use-context" in demo.said() or "no kubectl" in demo.said()
+    assert said in demo.said()
     assert list(tmp_path.iterdir()) == []
