@@ -278,18 +278,23 @@ async def test_a_resource_on_its_way_out_is_not_called_for(world: World) -> None
     assert "upgrade to 2.4.0" not in await world.step()
 
 
-@pytest.mark.parametrize("annotation", [RETRY_REQUESTED_AT, RECONCILE_REQUESTED_AT])
-async def test_an_annotation_that_was_emptied_requests_nothing(
-    world: World, annotation: str
-) -> None:
+async def test_a_retry_annotation_that_was_emptied_requests_nothing(world: World) -> None:
     refused = CloudError(failure(FailureKind.REJECTED, http_status=400))
     world.cloud.outcomes = [refused] * 3
-    world.apply(changed(world.cluster.objects[KEY], annotations={annotation: ""}))
+    world.apply(changed(world.cluster.objects[KEY], annotations={RETRY_REQUESTED_AT: ""}))
     assert "upgrade to 2.4.0" in await world.step()
     world.time.advance(60)
     assert await world.step() == ["look"]
     world.time.advance(600)
     assert await world.step() == ["look"]
+
+
+async def test_an_annotation_for_a_look_that_was_emptied_costs_no_further_looks(
+    world: World,
+) -> None:
+    world.apply(changed(world.cluster.objects[KEY], annotations={RECONCILE_REQUESTED_AT: ""}))
+    await world.step()
+    assert await world.step() == ["job 101"]
 
 
 async def test_an_intent_that_is_stored_otherwise_than_decided_is_not_called(world: World) -> None:
