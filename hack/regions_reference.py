@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cse_operator.cloud.endpoints import _PUBLISHED, EndpointPolicy
+from cse_operator.cloud.endpoints import PUBLISHED, EndpointPolicy
 
 HEAD: Final = """\
 <!-- Generated from operator/cse_operator/cloud/endpoints.py by `make generate`. -->
@@ -23,6 +23,4 @@ forbid regions of the list. A listed region need not offer the service.
 def render() -> str:
     """Return the page."""
     endpoints = EndpointPolicy()
-    return HEAD + "".join(
-        f"| `{name}` | `{endpoints.cse(name)}` |\n" for name in sorted(_PUBLISHED)
-    )
+    return HEAD + "".join(f"| `{name}` | `{endpoints.cse(name)}` |\n" for name in sorted(PUBLISHED))

@@ -82,8 +82,8 @@ def check(tag: str) -> None:
     if tag != f"v{version()}":
         raise ReleaseError(f"the tag {tag} is not v{version()}, the version in pyproject.toml")
     changes(version())
-    for page in pages_without_a_release():
-        raise ReleaseError(f"{page} says {NO_RELEASE!r}: take it out before this release")
+    if pages := pages_without_a_release():
+        raise ReleaseError(f"take {NO_RELEASE!r} out of {', '.join(pages)} before this release")
 
 
 def pages_without_a_release() -> list[str]:

@@ -115,7 +115,8 @@ def test_no_page_denies_the_release(
     monkeypatch.setattr(release, "ROOT", tmp_path)
 
     assert release.main(["check", "v1.2.3"]) == 1
-    assert "docs/install.md says 'There is no release yet'" in capsys.readouterr().err
+    told = "take 'There is no release yet' out of docs/install.md before this release\n"
+    assert capsys.readouterr().err == told
     (tmp_path / "docs" / "install.md").write_text("Install it.\n")
     assert release.main(["check", "v1.2.3"]) == 0
 

@@ -24,7 +24,7 @@ STS_TEMPLATE: Final = "https://sts.{region}.{domain}"
 """The public cloud's endpoints (Huawei Cloud, Regions and Endpoints)."""
 
 PUBLIC_DOMAIN: Final = "myhuaweicloud.com"
-_PUBLISHED: Final = {
+PUBLISHED: Final = {
     **dict.fromkeys(
         (
             *("af-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4"),
@@ -147,7 +147,7 @@ class EndpointPolicy:
         for pattern, domain in self._domains:
             if fnmatchcase(region, pattern):
                 return domain
-        return _PUBLISHED.get(region)
+        return PUBLISHED.get(region)
 
     def _check(self, template: str, example: str) -> None:
         try:

@@ -141,4 +141,4 @@ class Situation(StrEnum):
     JOB_STOPPED = "the vendor no longer runs the job, and its status is not known"
     JOB_IN_DOUBT = "the job shows its old run, and the engine names another job"
     JOB_HIDDEN = "the vendor does not know the job (yet)"
-    JOB_VANISHED = "the vendor does not know the job, and the engine is not upgrading"
+    JOB_VANISHED = "the vendor has not known the job for a grace, and the engine is not upgrading"
